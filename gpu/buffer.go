@@ -1,0 +1,92 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/cogentcore/webgpu/wgpu"
+)
+
+// Buffer is device memory that kernels can bind.
+type Buffer struct {
+	Label string
+	Size  int64
+
+	dev    *Device
+	native *wgpu.Buffer // nil on a dry device
+}
+
+// Range is a part of a buffer, in bytes.
+type Range struct {
+	Buffer       *Buffer
+	Offset, Size int64
+}
+
+// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes. Running out of device memory is an *OutOfMemory.
+func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
+	return d.newBuffer(label, size, wgpu.BufferUsageStorage|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+}
+
+// OutOfMemory says that a buffer did not fit on the device.
+type OutOfMemory struct {
+	Label       string
+	Want, InUse int64
+	Reason      error
+}
+
+func (e *OutOfMemory) Error() string {
+	return fmt.Sprintf("device memory: %s needs %.1f MiB while %.1f MiB are in use: %v", e.Label, float64(e.Want)/(1<<20), float64(e.InUse)/(1<<20), e.Reason)
+}
+
+func (d *Device) newBuffer(label string, size int64, usage wgpu.BufferUsage) (*Buffer, error) {
+	size = alignUp(max(size, 4), alignment)
+	b := &Buffer{Label: label, Size: size, dev: d}
+	if d.native != nil {
+		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(size), Usage: usage})
+		if err != nil {
+			return nil, &OutOfMemory{Label: label, Want: size, InUse: d.bytes, Reason: err}
+		}
+		b.native = native
+	}
+	d.bytes += size
+	d.peakBytes = max(d.peakBytes, d.bytes)
+	return b, nil
+}
+
+// Release gives the memory back; bind groups made on the buffer go with it.
+func (b *Buffer) Release() {
+	if b == nil || b.Size == 0 {
+		return
+	}
+	d := b.dev
+	d.bytes -= b.Size
+	b.Size = 0
+	if b.native == nil {
+		return
+	}
+	for key, group := range d.groups {
+		if key.uses(b) {
+			group.Release()
+			delete(d.groups, key)
+		}
+	}
+	b.native.Destroy()
+	b.native.Release()
+	b.native = nil
+}
+
+// All is the whole buffer.
+func (b *Buffer) All() Range { return Range{b, 0, b.Size} }
+
+// Write puts bytes into the buffer before any later submission; len(data) and offset are multiples of 4.
+// It is for loading, when nothing is being recorded. Recorded steps use Recorder.Upload.
+func (b *Buffer) Write(offset int64, data []byte) error {
+	if offset%4 != 0 || len(data)%4 != 0 || offset+int64(len(data)) > b.Size {
+		panic(fmt.Sprintf("gpu: write of %d bytes at %d into %q of %d bytes", len(data), offset, b.Label, b.Size))
+	}
+	if b.native == nil || len(data) == 0 {
+		return nil
+	}
+	return b.dev.writeQueue(b, offset, data)
+}
+
+func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }

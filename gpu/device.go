@@ -1,0 +1,98 @@
+package gpu
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/cogentcore/webgpu/wgpu"
+)
+
+// AdapterInfo describes an adapter as `qlora-wgpu devices` lists it.
+type AdapterInfo struct {
+	Index   int    `json:"index"`
+	Name    string `json:"name"`
+	Vendor  string `json:"vendor"`
+	Driver  string `json:"driver"`
+	Backend string `json:"backend"`
+	// Type is "discrete", "integrated", "cpu" or "unknown".
+	Type            string   `json:"type"`
+	MaxBindingBytes int64    `json:"max_binding_bytes"`
+	MaxBufferBytes  int64    `json:"max_buffer_bytes"`
+	WorkgroupBytes  int      `json:"max_workgroup_bytes"`
+	Features        []string `json:"features"`
+}
+
+// Key identifies the adapter and its driver, for caches of what was measured on it.
+func (a AdapterInfo) Key() string {
+	return fmt.Sprintf("%s/%s/%s", a.Name, a.Backend, a.Driver)
+}
+
+// Options selects and restricts a device.
+type Options struct {
+	// Adapter is an index or a part of a name as `devices` prints them; empty picks the fastest kind.
+	Adapter string
+	// Limits restricts the device further where a field is set.
+	Limits Limits
+}
+
+// Device is a WebGPU device with everything that is made once on it: pipelines, bind groups, the Params ring.
+// Recording is for one goroutine; creating kernels may happen from several.
+type Device struct {
+	Info   AdapterInfo
+	Limits Limits
+	// Variants holds the choice of each operation's variant on this device.
+	Variants *VariantTable
+
+	native *wgpu.Device // nil for a dry device
+	queue  *wgpu.Queue
+	host   hostDevice // what native and browser keep beside it
+
+	mu        sync.Mutex
+	kernels   map[string]*Kernel
+	layouts   map[string]*layout
+	groups    map[groupKey]*wgpu.BindGroup
+	params    *Buffer
+	staging   *Buffer // source of uploads recorded between dispatches
+	readback  *Buffer
+	bytes     int64
+	peakBytes int64
+	lost      error
+}
+
+func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
+	d := &Device{
+		Info: info, native: native,
+		Limits:   DefaultLimits(initialSpeed(info.Type)).restrict(o.Limits),
+		Variants: newVariantTable(),
+		kernels:  map[string]*Kernel{},
+		layouts:  map[string]*layout{},
+		groups:   map[groupKey]*wgpu.BindGroup{},
+	}
+	if native != nil {
+		d.queue = native.GetQueue()
+	}
+	return d
+}
+
+// initialSpeed is a cautious guess of sustained FLOP/s, until a submission has been timed.
+func initialSpeed(kind string) float64 {
+	switch kind {
+	case "discrete":
+		return 1e12
+	case "integrated":
+		return 2e11
+	}
+	return 2e10
+}
+
+// NewDry makes a device without hardware: buffers have sizes and no bytes, recordings are validated and counted. Plans are read off it.
+func NewDry(o Options) *Device {
+	return newDevice(AdapterInfo{Name: "dry", Type: "cpu"}, nil, o)
+}
+
+// Dry reports whether the device has no hardware behind it.
+func (d *Device) Dry() bool { return d.native == nil }
+
+// Bytes is what the buffers made on this device hold now; PeakBytes the most they ever held.
+func (d *Device) Bytes() int64     { return d.bytes }
+func (d *Device) PeakBytes() int64 { return d.peakBytes }

@@ -1,0 +1,165 @@
+package gpu
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/cogentcore/webgpu/wgpu"
+)
+
+// Access is how a kernel binds a range.
+type Access byte
+
+const (
+	// Read is for memory no kernel writes in the same submission: frozen weights, tables.
+	Read Access = 'r'
+	// Write is `read_write`. Everything that lives in the arena is bound so, inputs too: one dispatch may not bind a buffer both ways.
+	Write Access = 'w'
+)
+
+// KernelSpec is a WGSL file with its constants. Binding 0 is the uniform Params block, whose first two fields are the
+// linear workgroup range `group_base` and `group_end`; bindings 1 to n follow Bindings.
+type KernelSpec struct {
+	Name      string // stem of the file, and label everywhere
+	Source    string
+	Constants map[string]uint32
+	Bindings  []Access
+}
+
+// Label is the name with its constants, for profiles and errors.
+func (s KernelSpec) Label() string {
+	if len(s.Constants) == 0 {
+		return s.Name
+	}
+	parts := make([]string, 0, len(s.Constants))
+	for k, v := range s.Constants {
+		parts = append(parts, fmt.Sprintf("%s=%d", k, v))
+	}
+	sort.Strings(parts)
+	return s.Name + "[" + strings.Join(parts, " ") + "]"
+}
+
+// Kernel is a compiled pipeline.
+type Kernel struct {
+	Spec     KernelSpec
+	label    string
+	layout   *layout
+	pipeline *wgpu.ComputePipeline
+}
+
+// layout is what all kernels with the same bindings share.
+type layout struct {
+	access   string
+	group    *wgpu.BindGroupLayout
+	pipeline *wgpu.PipelineLayout
+}
+
+// maxStorageBindings is WebGPU's portable default.
+const maxStorageBindings = 8
+
+// Kernel compiles the spec, once per device. Safe for concurrent use, so that pipelines can be made in parallel.
+func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
+	label := spec.Label()
+	if len(spec.Bindings) > maxStorageBindings {
+		panic(fmt.Sprintf("gpu: %s has %d storage bindings, WebGPU promises %d", label, len(spec.Bindings), maxStorageBindings))
+	}
+	d.mu.Lock()
+	k := d.kernels[label]
+	d.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	k = &Kernel{Spec: spec, label: label}
+	source := Specialize(spec.Name, spec.Source, spec.Constants)
+	if d.native != nil {
+		var err error
+		if k.layout, err = d.layoutFor(spec.Bindings); err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", label, err)
+		}
+		if k.pipeline, err = d.compile(label, source, k.layout); err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", label, err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if first := d.kernels[label]; first != nil {
+		return first, nil
+	}
+	d.kernels[label] = k
+	return k, nil
+}
+
+func (d *Device) layoutFor(bindings []Access) (*layout, error) {
+	access := string(bindingsKey(bindings))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.layouts[access]; l != nil {
+		return l, nil
+	}
+	entries := []wgpu.BindGroupLayoutEntry{{
+		Binding: 0, Visibility: wgpu.ShaderStageCompute,
+		Buffer: wgpu.BufferBindingLayout{Type: wgpu.BufferBindingTypeUniform, HasDynamicOffset: true, MinBindingSize: paramsBytes},
+	}}
+	for i, a := range bindings {
+		kind := wgpu.BufferBindingTypeStorage
+		if a == Read {
+			kind = wgpu.BufferBindingTypeReadOnlyStorage
+		}
+		entries = append(entries, wgpu.BindGroupLayoutEntry{
+			Binding: uint32(i + 1), Visibility: wgpu.ShaderStageCompute, Buffer: wgpu.BufferBindingLayout{Type: kind},
+		})
+	}
+	group, err := d.native.CreateBindGroupLayout(&wgpu.BindGroupLayoutDescriptor{Label: access, Entries: entries})
+	if err != nil {
+		return nil, err
+	}
+	pipeline, err := d.native.CreatePipelineLayout(&wgpu.PipelineLayoutDescriptor{Label: access, BindGroupLayouts: []*wgpu.BindGroupLayout{group}})
+	if err != nil {
+		return nil, err
+	}
+	l := &layout{access, group, pipeline}
+	d.layouts[access] = l
+	return l, nil
+}
+
+func bindingsKey(bindings []Access) []byte {
+	out := make([]byte, len(bindings))
+	for i, a := range bindings {
+		out[i] = byte(a)
+	}
+	return out
+}
+
+// groupKey identifies a bind group: its layout and the ranges bound.
+type groupKey struct {
+	layout *layout
+	ranges [maxStorageBindings]Range
+}
+
+func (k groupKey) uses(b *Buffer) bool {
+	for _, r := range k.ranges {
+		if r.Buffer == b {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Device) bindGroup(l *layout, ranges []Range) (*wgpu.BindGroup, error) {
+	key := groupKey{layout: l}
+	copy(key.ranges[:], ranges)
+	if g := d.groups[key]; g != nil {
+		return g, nil
+	}
+	entries := []wgpu.BindGroupEntry{{Binding: 0, Buffer: d.params.native, Offset: 0, Size: paramsBytes}}
+	for i, r := range ranges {
+		entries = append(entries, wgpu.BindGroupEntry{Binding: uint32(i + 1), Buffer: r.Buffer.native, Offset: uint64(r.Offset), Size: uint64(r.Size)})
+	}
+	g, err := d.native.CreateBindGroup(&wgpu.BindGroupDescriptor{Layout: l.group, Entries: entries})
+	if err != nil {
+		return nil, err
+	}
+	d.groups[key] = g
+	return g, nil
+}

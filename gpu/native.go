@@ -1,0 +1,210 @@
+//go:build !js
+
+package gpu
+
+/*
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+// The binding's own MapAsync hands C a pointer that the garbage collector may free before the callback runs, so the map call is
+// made here with user data that C owns. Prototypes are those of webgpu.h as the linked library implements it.
+typedef struct WGPUBufferImpl *WGPUBuffer;
+typedef void (*qlora_map_callback)(int32_t status, void *userdata);
+extern void wgpuBufferMapAsync(WGPUBuffer buffer, uint32_t mode, size_t offset, size_t size, qlora_map_callback callback, void *userdata);
+
+static void qlora_mapped(int32_t status, void *userdata) { *(volatile int32_t *)userdata = status; }
+static void qlora_map(void *buffer, size_t size, int32_t *status) {
+	wgpuBufferMapAsync((WGPUBuffer)buffer, 1, 0, size, qlora_mapped, status);
+}
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/cogentcore/webgpu/wgpu"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+type hostDevice struct{}
+
+// Adapters lists what this machine offers, WebGPU's own order.
+func Adapters() ([]AdapterInfo, error) {
+	list, infos := adapters()
+	for _, a := range list {
+		a.Release()
+	}
+	return infos, nil
+}
+
+func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
+	if os.Getenv("XDG_RUNTIME_DIR") == "" { // the Vulkan loader prints noise without it
+		os.Setenv("XDG_RUNTIME_DIR", os.TempDir())
+	}
+	wgpu.SetLogLevel(wgpu.LogLevelOff)
+	instance := wgpu.CreateInstance(nil)
+	defer instance.Release()
+	var out []*wgpu.Adapter
+	var infos []AdapterInfo
+	seen := map[string]bool{}
+	for _, a := range instance.EnumerateAdapters(nil) {
+		info := describe(a)
+		if info.Backend == "opengl" || info.Backend == "opengles" || seen[info.Key()] {
+			a.Release() // OpenGL lacks what the kernels need and shows cards a second time
+			continue
+		}
+		seen[info.Key()] = true
+		info.Index = len(out)
+		out, infos = append(out, a), append(infos, info)
+	}
+	return out, infos
+}
+
+func describe(a *wgpu.Adapter) AdapterInfo {
+	info, limits := a.GetInfo(), a.GetLimits().Limits
+	out := AdapterInfo{
+		Name: info.Name, Vendor: info.VendorName, Driver: info.DriverDescription, Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
+		MaxBindingBytes: int64(limits.MaxStorageBufferBindingSize), MaxBufferBytes: int64(limits.MaxBufferSize),
+		WorkgroupBytes: int(limits.MaxComputeWorkgroupStorageSize),
+	}
+	switch info.AdapterType {
+	case wgpu.AdapterTypeDiscreteGPU:
+		out.Type = "discrete"
+	case wgpu.AdapterTypeIntegratedGPU:
+		out.Type = "integrated"
+	case wgpu.AdapterTypeCPU:
+		out.Type = "cpu"
+	}
+	for _, f := range a.EnumerateFeatures() {
+		if name := f.String(); name != "" {
+			out.Features = append(out.Features, name)
+		}
+	}
+	return out
+}
+
+// NoAdapter is the error of a machine without a WebGPU driver.
+var NoAdapter = errors.New("no WebGPU adapter found")
+
+// Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty.
+func Open(_ context.Context, o Options) (*Device, error) {
+	list, infos := adapters()
+	defer func() {
+		for _, a := range list {
+			a.Release()
+		}
+	}()
+	if len(list) == 0 {
+		return nil, (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("install a Vulkan driver; without a GPU the software driver mesa-vulkan-drivers works")
+	}
+	at, err := pick(infos, o.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	native, err := list[at].RequestDevice(&wgpu.DeviceDescriptor{Label: "qlora-wgpu"})
+	if err != nil {
+		return nil, fmt.Errorf("open device %s: %w", infos[at].Name, err)
+	}
+	return newDevice(infos[at], native, o), nil
+}
+
+func pick(infos []AdapterInfo, want string) (int, error) {
+	if want != "" {
+		if i, err := strconv.Atoi(want); err == nil && i >= 0 && i < len(infos) {
+			return i, nil
+		}
+		names := make([]string, len(infos))
+		for i, info := range infos {
+			names[i] = fmt.Sprintf("%d: %s", i, info.Name)
+			if strings.Contains(strings.ToLower(info.Name), strings.ToLower(want)) {
+				return i, nil
+			}
+		}
+		return 0, usererr.New("open device", "", "no adapter matches %q", want).Hinted("there are %s", strings.Join(names, ", "))
+	}
+	for _, kind := range []string{"discrete", "integrated", "unknown"} {
+		for i, info := range infos {
+			if info.Type == kind {
+				return i, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// Release gives the device back.
+func (d *Device) Release() {
+	if d.native == nil {
+		return
+	}
+	for key, g := range d.groups {
+		g.Release()
+		delete(d.groups, key)
+	}
+	for _, b := range []*Buffer{d.params, d.staging, d.readback} {
+		b.Release()
+	}
+	d.native.Poll(true, nil)
+	d.queue.Release()
+	d.native.Release()
+	d.native = nil
+}
+
+func (d *Device) createBuffer(desc *wgpu.BufferDescriptor) (*wgpu.Buffer, error) {
+	return d.native.CreateBuffer(desc)
+}
+
+func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline, error) {
+	module, err := d.native.CreateShaderModule(&wgpu.ShaderModuleDescriptor{Label: label, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: source}})
+	if err != nil {
+		return nil, err
+	}
+	defer module.Release()
+	return d.native.CreateComputePipeline(&wgpu.ComputePipelineDescriptor{
+		Label: label, Layout: l.pipeline, Compute: wgpu.ProgrammableStageDescriptor{Module: module, EntryPoint: "main"},
+	})
+}
+
+func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
+	return d.queue.WriteBuffer(b.native, uint64(offset), data)
+}
+
+func (d *Device) submit(commands *wgpu.CommandBuffer) error {
+	d.queue.Submit(commands)
+	return nil
+}
+
+func endPass(p *wgpu.ComputePassEncoder) error { return p.End() }
+
+const mapPending = -1
+
+// mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
+func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
+	status := (*C.int32_t)(C.malloc(4))
+	defer C.free(unsafe.Pointer(status))
+	*status = mapPending
+	size := alignUp(int64(len(dst)), 8)
+	// wgpu.Buffer is {device, buffer}, two C pointers.
+	handle := (*[2]unsafe.Pointer)(unsafe.Pointer(b.native))[1]
+	C.qlora_map(handle, C.size_t(size), status)
+	// The map must have completed before status may be freed, so a cancelled context waits for this submission too: it is short.
+	for *status == mapPending {
+		d.native.Poll(true, nil)
+	}
+	if *status != 0 {
+		return fmt.Errorf("mapping %d bytes failed with status %d (device lost?)", size, int(*status))
+	}
+	copy(dst, b.native.GetMappedRange(0, uint(size)))
+	if err := b.native.Unmap(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}

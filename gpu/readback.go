@@ -1,0 +1,143 @@
+package gpu
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/cogentcore/webgpu/wgpu"
+)
+
+// Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, whatever their number.
+func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
+	var total int64
+	for _, r := range ranges {
+		total += r.Size
+	}
+	if d.native == nil || total == 0 {
+		return make([]byte, total), nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if d.readback == nil || d.readback.Size < total {
+		d.readback.Release()
+		size := max(total, 1<<16)
+		b, err := d.newBuffer("read-back", size, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
+		if err != nil {
+			d.readback = nil
+			return nil, err
+		}
+		d.readback = b
+	}
+	encoder, err := d.native.CreateCommandEncoder(nil)
+	if err != nil {
+		return nil, fmt.Errorf("read-back: %w", err)
+	}
+	var at int64
+	for _, r := range ranges {
+		if err := encoder.CopyBufferToBuffer(r.Buffer.native, uint64(r.Offset), d.readback.native, uint64(at), uint64(r.Size)); err != nil {
+			return nil, fmt.Errorf("read-back of %s: %w", r.Buffer.Label, err)
+		}
+		at += r.Size
+	}
+	commands, err := encoder.Finish(nil)
+	encoder.Release()
+	if err != nil {
+		return nil, fmt.Errorf("read-back: %w", err)
+	}
+	err = d.submit(commands)
+	commands.Release()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, total)
+	if err := d.mapRead(ctx, d.readback, data); err != nil {
+		return nil, fmt.Errorf("read-back: %w", err)
+	}
+	return data, nil
+}
+
+// Wait waits for everything submitted so far.
+func (d *Device) Wait(ctx context.Context) error {
+	if d.native == nil {
+		return nil
+	}
+	if err := d.makeRings(); err != nil {
+		return err
+	}
+	_, err := d.Read(ctx, Range{d.staging, 0, 4})
+	return err
+}
+
+// ReadFloat32 reads a whole F32 or BF16 tensor.
+func (d *Device) ReadFloat32(ctx context.Context, t *Tensor) ([]float32, error) {
+	out := make([]float32, 0, t.Rows*t.Cols)
+	for _, s := range t.Shards {
+		n := s.Rows * t.Cols
+		data, err := d.Read(ctx, Range{s.Range.Buffer, s.Range.Offset, alignUp(t.DType.Size(n), 4)})
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; i < n; i++ {
+			if t.DType == BF16 {
+				out = append(out, math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:]))<<16))
+			} else {
+				out = append(out, math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+			}
+		}
+	}
+	return out, nil
+}
+
+// Float32Bytes is the little-endian memory of x; Uint32Bytes and Int32Bytes likewise.
+func Float32Bytes(x []float32) []byte {
+	out := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(out[4*i:], math.Float32bits(v))
+	}
+	return out
+}
+
+// Uint32Bytes is the little-endian memory of x.
+func Uint32Bytes(x []uint32) []byte {
+	out := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(out[4*i:], v)
+	}
+	return out
+}
+
+// WriteFloat32 fills a tensor that is not being recorded on; BF16 tensors round to nearest even.
+func (t *Tensor) WriteFloat32(x []float32) error {
+	if len(x) != t.Rows*t.Cols {
+		panic(fmt.Sprintf("gpu: %d values for tensor %s of %d×%d", len(x), t.Name, t.Rows, t.Cols))
+	}
+	for _, s := range t.Shards {
+		part := x[s.Row*t.Cols : (s.Row+s.Rows)*t.Cols]
+		data := Float32Bytes(part)
+		if t.DType == BF16 {
+			data = BFloat16Bytes(part)
+		}
+		if err := s.Range.Buffer.Write(s.Range.Offset, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BFloat16Bytes rounds to nearest even and pads to a multiple of four bytes.
+func BFloat16Bytes(x []float32) []byte {
+	out := make([]byte, alignUp(int64(2*len(x)), 4))
+	for i, v := range x {
+		bits := math.Float32bits(v)
+		if v == v {
+			bits += 0x7fff + bits>>16&1
+		} else {
+			bits |= 1 << 22
+		}
+		binary.LittleEndian.PutUint16(out[2*i:], uint16(bits>>16))
+	}
+	return out
+}

@@ -1,0 +1,328 @@
+package gpu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"time"
+
+	"github.com/cogentcore/webgpu/wgpu"
+)
+
+// Recorder turns a sequence of dispatches, uploads and copies into submissions. It keeps the first error, like bufio.Writer;
+// after an error it records nothing more, and Submit returns it. On a dry device, or made by DryRecord, it validates and counts only.
+type Recorder struct {
+	// Dispatches and Cost count what was recorded: dispatches, and their estimated FLOPs.
+	Dispatches int
+	Cost       int64
+
+	dev     *Device
+	label   string
+	dry     bool
+	err     error
+	encoder *wgpu.CommandEncoder
+	pass    *wgpu.ComputePassEncoder
+	params  []byte // Params blocks of this submission
+	uploads []byte
+	pending struct {
+		dispatches int
+		cost       int64
+	}
+}
+
+// paramsBlocks is how many dispatches one submission can hold.
+const paramsBlocks = 4096
+
+// Record starts a recording. Only one recording of a device is open at a time.
+func (d *Device) Record(label string) *Recorder {
+	return &Recorder{dev: d, label: label, dry: d.Dry()}
+}
+
+// DryRecord starts a recording that never reaches the device: arenas and variant tables are planned by it.
+func (d *Device) DryRecord(label string) *Recorder {
+	return &Recorder{dev: d, label: label, dry: true}
+}
+
+// Device is the device recorded for; Dry whether nothing will run.
+func (r *Recorder) Device() *Device { return r.dev }
+func (r *Recorder) Dry() bool       { return r.dry }
+
+// Err is the first error so far.
+func (r *Recorder) Err() error { return r.err }
+
+func (r *Recorder) fail(label string, err error) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%s: %s: %w", r.label, label, err)
+	}
+}
+
+// Dispatch runs workgroups [0, groups) of a kernel over ranges. params is a struct of uint32, int32 and float32 fields that mirrors the
+// kernel's Params after group_base and group_end. cost is the estimated FLOPs of all groups together.
+func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any, ranges ...Range) {
+	if r.err != nil || groups == 0 {
+		return
+	}
+	validate(spec, r.dev, ranges)
+	r.Cost += cost
+	limit := r.dev.Limits
+	perDispatch := groups
+	if cost > limit.MaxDispatchCost {
+		perDispatch = max(1, int(int64(groups)*limit.MaxDispatchCost/cost))
+	}
+	if cube := int64(limit.MaxWorkgroupsPerDimension); cube < 2048 { // larger grids exceed any group count
+		perDispatch = min(perDispatch, int(cube*cube*cube))
+	}
+	kernel, err := r.kernel(spec)
+	if err != nil {
+		r.fail(spec.Name, err)
+		return
+	}
+	block := encodeParams(spec.Name, params)
+	for base := 0; base < groups && r.err == nil; base += perDispatch {
+		end := min(base+perDispatch, groups)
+		r.Dispatches++
+		if !r.dry {
+			r.dispatchRange(kernel, block, base, end, ranges)
+		}
+		r.account(cost * int64(end-base) / int64(groups))
+	}
+}
+
+func (r *Recorder) kernel(spec KernelSpec) (*Kernel, error) {
+	if r.dry {
+		return nil, nil
+	}
+	return r.dev.Kernel(spec)
+}
+
+func (r *Recorder) dispatchRange(kernel *Kernel, block []byte, base, end int, ranges []Range) {
+	if err := r.begin(); err != nil {
+		r.fail(kernel.label, err)
+		return
+	}
+	offset := len(r.params)
+	r.params = append(r.params, block...)
+	binary.LittleEndian.PutUint32(r.params[offset:], uint32(base))
+	binary.LittleEndian.PutUint32(r.params[offset+4:], uint32(end))
+	group, err := r.dev.bindGroup(kernel.layout, ranges)
+	if err != nil {
+		r.fail(kernel.label, err)
+		return
+	}
+	if r.pass == nil {
+		r.pass = r.encoder.BeginComputePass(nil)
+	}
+	x, y, z := fold(end-base, r.dev.Limits.MaxWorkgroupsPerDimension)
+	r.pass.SetPipeline(kernel.pipeline)
+	r.pass.SetBindGroup(0, group, []uint32{uint32(offset)})
+	r.pass.DispatchWorkgroups(x, y, z)
+}
+
+// fold spreads n workgroups over three dimensions of at most limit each; the product may exceed n, kernels stop at group_end.
+func fold(n, limit int) (x, y, z uint32) {
+	ceil := func(a, b int) int { return (a + b - 1) / b }
+	xi := min(n, limit)
+	yi := min(ceil(n, xi), limit)
+	zi := ceil(n, xi*yi)
+	return uint32(xi), uint32(yi), uint32(zi)
+}
+
+// account flushes when the submission has grown to its limits.
+func (r *Recorder) account(cost int64) {
+	r.pending.cost += cost
+	r.pending.dispatches++
+	limit := r.dev.Limits
+	if r.pending.cost >= limit.MaxSubmitCost || r.pending.dispatches >= min(limit.MaxDispatchesPerSubmit, paramsBlocks) {
+		r.flush()
+	}
+}
+
+// Upload copies bytes into a range, in order with the dispatches around it. The size is a multiple of 4.
+func (r *Recorder) Upload(dst Range, data []byte) {
+	if r.err != nil || len(data) == 0 {
+		return
+	}
+	if int64(len(data)) > dst.Size || len(data)%4 != 0 {
+		panic(fmt.Sprintf("gpu: upload of %d bytes into %d of %q", len(data), dst.Size, dst.Buffer.Label))
+	}
+	for at := 0; at < len(data) && !r.dry && r.err == nil; {
+		if len(r.uploads) == uploadRingBytes {
+			r.flush()
+		}
+		n := min(len(data)-at, uploadRingBytes-len(r.uploads))
+		if err := r.begin(); err != nil {
+			r.fail("upload", err)
+			return
+		}
+		r.endPass()
+		if err := r.encoder.CopyBufferToBuffer(r.dev.staging.native, uint64(len(r.uploads)), dst.Buffer.native, uint64(dst.Offset+int64(at)), uint64(n)); err != nil {
+			r.fail("upload", err)
+		}
+		r.uploads = append(r.uploads, data[at:at+n]...)
+		at += n
+	}
+}
+
+// Copy copies src to dst; they have the same size and lie in different buffers.
+func (r *Recorder) Copy(dst, src Range) {
+	if r.err != nil {
+		return
+	}
+	if src.Buffer == dst.Buffer || src.Size != dst.Size || src.Size%4 != 0 {
+		panic(fmt.Sprintf("gpu: copy of %d bytes of %q to %d bytes of %q", src.Size, src.Buffer.Label, dst.Size, dst.Buffer.Label))
+	}
+	if r.dry || src.Size == 0 {
+		return
+	}
+	if err := r.begin(); err != nil {
+		r.fail("copy", err)
+		return
+	}
+	r.endPass()
+	if err := r.encoder.CopyBufferToBuffer(src.Buffer.native, uint64(src.Offset), dst.Buffer.native, uint64(dst.Offset), uint64(src.Size)); err != nil {
+		r.fail("copy", err)
+	}
+}
+
+func (r *Recorder) begin() error {
+	if r.encoder != nil {
+		return nil
+	}
+	if err := r.dev.makeRings(); err != nil {
+		return err
+	}
+	encoder, err := r.dev.native.CreateCommandEncoder(nil)
+	r.encoder = encoder
+	return err
+}
+
+func (r *Recorder) endPass() {
+	if r.pass == nil {
+		return
+	}
+	if err := endPass(r.pass); err != nil {
+		r.fail("end of pass", err)
+	}
+	r.pass.Release()
+	r.pass = nil
+}
+
+// flush submits what was recorded. Params and uploads are written first: they are ordered before this submission and after the one before.
+func (r *Recorder) flush() {
+	r.pending.cost, r.pending.dispatches = 0, 0
+	if r.encoder == nil {
+		return
+	}
+	r.endPass()
+	d := r.dev
+	write := func(b *Buffer, data []byte) {
+		if len(data) > 0 && r.err == nil {
+			if err := d.writeQueue(b, 0, data); err != nil {
+				r.fail("params", err)
+			}
+		}
+	}
+	write(d.params, r.params)
+	write(d.staging, r.uploads)
+	r.params, r.uploads = r.params[:0], r.uploads[:0]
+	commands, err := r.encoder.Finish(nil)
+	r.encoder.Release()
+	r.encoder = nil
+	if err != nil {
+		r.fail("finish", err)
+	}
+	if r.err == nil {
+		r.err = d.submit(commands)
+	}
+	if commands != nil {
+		commands.Release()
+	}
+}
+
+// Submit sends what remains and returns the first error of the whole recording. It does not wait; reading does.
+func (r *Recorder) Submit() error {
+	if r.err == nil {
+		r.flush()
+	} else if r.encoder != nil {
+		r.endPass()
+		r.encoder.Release()
+		r.encoder = nil
+	}
+	return r.err
+}
+
+func (d *Device) makeRings() (err error) {
+	if d.params != nil {
+		return nil
+	}
+	if d.params, err = d.newBuffer("params", paramsBlocks*paramsBytes, wgpu.BufferUsageUniform|wgpu.BufferUsageCopyDst); err != nil {
+		return err
+	}
+	d.staging, err = d.newBuffer("uploads", uploadRingBytes, wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	return err
+}
+
+// validate panics on what would abort the process in the driver: these are bugs of a kernel's wrapper, not of a user.
+func validate(spec KernelSpec, d *Device, ranges []Range) {
+	if len(ranges) != len(spec.Bindings) {
+		panic(fmt.Sprintf("gpu: %s takes %d bindings, got %d", spec.Name, len(spec.Bindings), len(ranges)))
+	}
+	for i, a := range ranges {
+		if a.Buffer == nil || a.Offset < 0 || a.Size <= 0 || a.Offset%alignment != 0 || a.Size%4 != 0 || a.Offset+a.Size > a.Buffer.Size {
+			panic(fmt.Sprintf("gpu: %s: binding %d is bytes %d+%d of %v", spec.Name, i+1, a.Offset, a.Size, a.Buffer))
+		}
+		if a.Size > d.Limits.MaxBindingBytes {
+			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxBindingBytes))
+		}
+		for j, b := range ranges[:i] {
+			if a.Buffer != b.Buffer || spec.Bindings[i] == Read && spec.Bindings[j] == Read {
+				continue
+			}
+			if spec.Bindings[i] != spec.Bindings[j] {
+				panic(fmt.Sprintf("gpu: %s binds %s both as read and as write (%d and %d)", spec.Name, a.Buffer.Label, j+1, i+1))
+			}
+			if a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size {
+				panic(fmt.Sprintf("gpu: %s: bindings %d and %d overlap in %s", spec.Name, j+1, i+1, a.Buffer.Label))
+			}
+		}
+	}
+}
+
+// encodeParams lays the fields out after group_base and group_end, four bytes each, as WGSL does for scalars.
+func encodeParams(name string, params any) []byte {
+	block := make([]byte, paramsBytes)
+	if params == nil {
+		return block
+	}
+	v := reflect.ValueOf(params)
+	if 8+4*v.NumField() > paramsBytes {
+		panic("gpu: " + name + ": Params exceed 256 bytes")
+	}
+	for i := 0; i < v.NumField(); i++ {
+		var bits uint32
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Uint32:
+			bits = uint32(f.Uint())
+		case reflect.Int32:
+			bits = uint32(int32(f.Int()))
+		case reflect.Float32:
+			bits = math.Float32bits(float32(f.Float()))
+		default:
+			panic(fmt.Sprintf("gpu: %s: field %d of Params is a %s", name, i, f.Kind()))
+		}
+		binary.LittleEndian.PutUint32(block[8+4*i:], bits)
+	}
+	return block
+}
+
+// Calibrate times work of a known cost and sets the cost limits to 50 ms a dispatch and 400 ms a submission, times scale.
+func (d *Device) Calibrate(cost int64, took time.Duration, scale float64, o Limits) {
+	if took <= 0 {
+		return
+	}
+	speed := float64(cost) / took.Seconds() * scale
+	fresh := DefaultLimits(speed)
+	d.Limits.MaxDispatchCost, d.Limits.MaxSubmitCost = fresh.MaxDispatchCost, fresh.MaxSubmitCost
+	d.Limits = d.Limits.restrict(o)
+}
