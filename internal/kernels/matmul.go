@@ -1,0 +1,148 @@
+package kernels
+
+import (
+	"fmt"
+	"maps"
+
+	"qlora-wgpu/gpu"
+)
+
+func registersName(t, n int) string { return fmt.Sprintf("registers_%dx%d", t, n) }
+
+func with(constants map[string]uint32, name string, value uint32) map[string]uint32 {
+	out := maps.Clone(constants)
+	if out == nil {
+		out = map[string]uint32{}
+	}
+	out[name] = value
+	return out
+}
+
+func flag(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+type matmulForwardParams struct {
+	Tokens, Rows, Cols4, YStride, YFirst, RowTiles, Accumulate uint32
+	Alpha                                                      float32
+}
+
+var (
+	matmulForwardRegisters = define("matmul_forward_registers", "www", matmulForwardParams{})
+	matmulForwardTiled     = define("matmul_forward_tiled", "www", matmulForwardParams{})
+)
+
+var matmulForwardVariants = []variant{
+	forwardRegisters(1, 4), forwardRegisters(16, 2), forwardRegisters(16, 16), forwardRegisters(32, 32),
+	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
+	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
+}
+
+func forwardRegisters(t, n int) variant {
+	return variant{registersName(t, n), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_N": uint32(n)}, t, 8 * n}
+}
+
+// MatmulForward is y [T, N] = alpha · x [T, K] wᵀ, w [N, K] in F32 or BF16, sharded by rows or not; added to y when accumulate is set. K is a multiple of 4.
+func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
+	const op = "matmul_forward"
+	require(x.Cols == w.Cols && y.Cols >= w.Rows && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
+	fallback := tiledFallback(x.Rows)
+	switch {
+	case x.Rows <= 4:
+		fallback = registersName(1, 4)
+	case onCPU(rec) && w.Rows <= 64:
+		fallback = registersName(16, 2)
+	case onCPU(rec):
+		fallback = registersName(16, 16)
+	}
+	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	for _, s := range w.Shards {
+		rowTiles := ceilDiv(s.Rows, v.outputs)
+		rec.Dispatch(spec, rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), matmulForwardParams{
+			Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(x.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
+			RowTiles: uint32(rowTiles), Accumulate: flag(accumulate), Alpha: alpha,
+		}, x.Single(), s.Range, y.Single())
+	}
+}
+
+type matmulBackwardParams struct {
+	Tokens, Rows, Cols4, DyStride4, DyFirst4, ColTiles, Accumulate uint32
+	Alpha                                                          float32
+}
+
+var (
+	matmulBackwardRegisters = define("matmul_backward_registers", "www", matmulBackwardParams{})
+	matmulBackwardTiled     = define("matmul_backward_tiled", "www", matmulBackwardParams{})
+)
+
+var matmulBackwardVariants = []variant{
+	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4), backwardRegisters(16, 8),
+	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
+	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
+}
+
+func backwardRegisters(t, k int) variant {
+	return variant{registersName(t, k), matmulBackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_K": uint32(k)}, t, 32 * k}
+}
+
+// MatmulBackward is dx [T, K] = alpha · dy [T, N] w, w [N, K] in F32 or BF16; added to dx when accumulate is set. N and K are multiples of 4; dy may have more
+// columns than w has rows (a padded vocabulary).
+func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, accumulate bool) {
+	const op = "matmul_backward"
+	require(dx.Cols == w.Cols && dy.Cols >= w.Rows && dx.Rows == dy.Rows && w.Cols%4 == 0 && w.Rows%4 == 0 && dy.Cols%4 == 0, op,
+		"w is %d×%d, dx %d×%d, dy %d×%d", w.Rows, w.Cols, dx.Rows, dx.Cols, dy.Rows, dy.Cols)
+	fallback := tiledFallback(dx.Rows)
+	switch {
+	case dx.Rows <= 4:
+		fallback = registersName(4, 1)
+	case onCPU(rec) && w.Cols <= 64:
+		fallback = registersName(16, 1)
+	case onCPU(rec):
+		fallback = registersName(16, 4)
+	}
+	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	colTiles := ceilDiv(w.Cols, v.outputs)
+	for i, s := range w.Shards {
+		rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.Cols), matmulBackwardParams{
+			Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(s.Row / 4),
+			ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0), Alpha: alpha,
+		}, dy.Single(), s.Range, dx.Single())
+	}
+}
+
+type matmulGradientParams struct {
+	Tokens, Rows4, Cols4, ColTiles uint32
+	Alpha                          float32
+}
+
+var matmulGradientRegisters = define("matmul_gradient_registers", "www", matmulGradientParams{})
+
+var matmulGradientVariants = []variant{gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4)}
+
+func gradientRegisters(n, k int) variant {
+	return variant{registersName(n, k), matmulGradientRegisters, map[string]uint32{"TILE_N": uint32(n), "TILE_K": uint32(k)}, 4 * n, 32 * k}
+}
+
+// MatmulGradient is dw [N, K] += alpha · dyᵀ [N, T] x [T, K]. N and K are multiples of 4.
+func MatmulGradient(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
+	const op = "matmul_gradient"
+	require(dw.Rows == dy.Cols && dw.Cols == x.Cols && dy.Rows == x.Rows && dw.Rows%4 == 0 && dw.Cols%4 == 0, op,
+		"dw is %d×%d, dy %d×%d, x %d×%d", dw.Rows, dw.Cols, dy.Rows, dy.Cols, x.Rows, x.Cols)
+	fallback := registersName(1, 1) // many small workgroups for a GPU
+	switch {
+	case onCPU(rec) && dw.Cols <= 64:
+		fallback = registersName(4, 1)
+	case onCPU(rec):
+		fallback = registersName(4, 4)
+	}
+	v := pickVariant(rec, op, matmulGradientVariants, dy.Rows, dw.Rows, dw.Cols, fallback)
+	colTiles := ceilDiv(dw.Cols, v.outputs)
+	rec.Dispatch(v.shader.spec(v.constants), colTiles*ceilDiv(dw.Rows, v.tokens), int64(2*dy.Rows)*int64(dw.Rows)*int64(dw.Cols), matmulGradientParams{
+		Tokens: uint32(dy.Rows), Rows4: uint32(dw.Rows / 4), Cols4: uint32(dw.Cols / 4), ColTiles: uint32(colTiles), Alpha: alpha,
+	}, dy.Single(), x.Single(), dw.Single())
+}

@@ -1,0 +1,174 @@
+package kernels
+
+import (
+	"math/bits"
+
+	"qlora-wgpu/gpu"
+)
+
+// NF4Weight is the frozen weight W [N, K] of a linear in NF4 with double quantization, cut by rows into shards. Every shard's data lies
+// within one region part, a buffer that starts with RegionHeader: the offsets count 4-byte words from the part's start.
+type NF4Weight struct {
+	Name            string
+	N, K, BlockSize int
+	Shards          []NF4Shard
+}
+
+// NF4Shard is rows [Row, Row+Rows) of a weight.
+type NF4Shard struct {
+	Region     gpu.Range
+	Row, Rows  int
+	Packed     uint32 // u32 words of 8 codes, in bitsandbytes' nibble order
+	Codes      uint32 // one byte of absmax code a block
+	Nested     uint32 // float32 nested absmax, one for 256 blocks
+	Bias       uint32 // float32 [Rows], or NoBias
+	Offset     float32
+	FirstBlock uint32 // where the shard's first block lies within its group of 256
+}
+
+// NoBias marks a linear without bias.
+const NoBias = ^uint32(0)
+
+// RegionHeader is the words at the start of every region part: the signed dynamic map of the double quantization (256 float32)
+// and the NF4 codebook (16 float32).
+const RegionHeader = 256 + 16
+
+func (w *NF4Weight) check(kernel string) {
+	require(w.K%8 == 0 && w.N%4 == 0, kernel, "%s is %d×%d: rows must be a multiple of 4 and columns of 8", w.Name, w.N, w.K)
+}
+
+func blockShift(blockSize int) uint32 { return uint32(bits.TrailingZeros(uint(blockSize))) }
+
+// span is how many columns in a row are sure to share one absmax.
+func (w *NF4Weight) span() int {
+	for _, s := range []int{64, 32} {
+		if w.BlockSize >= s && w.K%s == 0 {
+			return s
+		}
+	}
+	return 8
+}
+
+type matmulNF4ForwardParams struct {
+	Tokens, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
+	Offset                                                            float32
+	FirstBlock, BlockShift, RowTiles                                  uint32
+}
+
+var (
+	matmulNF4ForwardRegisters = define("matmul_nf4_forward_registers", "rww", matmulNF4ForwardParams{})
+	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "rww", matmulNF4ForwardParams{})
+)
+
+var matmulNF4ForwardVariants = []variant{
+	nf4Registers(1, 4), nf4Registers(4, 8), nf4Registers(16, 16), nf4Registers(32, 32),
+	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
+	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
+}
+
+func nf4Registers(t, n int) variant {
+	return variant{registersName(t, n), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_N": uint32(n)}, t, 8 * n}
+}
+
+// MatmulNF4Forward is y [T, N] = x [T, K] Wᵀ (+ bias).
+func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
+	const op = "matmul_nf4_forward"
+	w.check(op)
+	require(x.Cols == w.K && y.Cols == w.N && x.Rows == y.Rows, op, "%s is %d×%d, x %d×%d, y %d×%d", w.Name, w.N, w.K, x.Rows, x.Cols, y.Rows, y.Cols)
+	fallback := tiledFallback(x.Rows)
+	switch {
+	case x.Rows <= 2:
+		fallback = registersName(1, 4)
+	case x.Rows <= 8:
+		fallback = registersName(4, 8)
+	case onCPU(rec) && w.N <= 256:
+		fallback = registersName(16, 16)
+	case onCPU(rec):
+		fallback = registersName(32, 32)
+	}
+	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
+	constants := v.constants
+	if v.shader == matmulNF4ForwardRegisters {
+		constants = with(constants, "SPAN", uint32(w.span()))
+	}
+	for _, s := range w.Shards {
+		rowTiles := ceilDiv(s.Rows, v.outputs)
+		rec.Dispatch(v.shader.spec(constants), rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.K),
+			matmulNF4ForwardParams{
+				Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
+				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
+				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles),
+			}, s.Region, x.Single(), y.Single())
+	}
+}
+
+type matmulNF4BackwardParams struct {
+	Tokens, Rows, Words, DyStride4, DyFirst4, Packed, Codes, Nested uint32
+	Offset                                                          float32
+	FirstBlock, BlockShift, ColTiles, Accumulate                    uint32
+}
+
+var (
+	matmulNF4BackwardRegisters = define("matmul_nf4_backward_registers", "rww", matmulNF4BackwardParams{})
+	matmulNF4BackwardTiled     = define("matmul_nf4_backward_tiled", "rww", matmulNF4BackwardParams{})
+)
+
+var matmulNF4BackwardVariants = []variant{
+	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(8, 4), nf4BackwardRegisters(16, 4), nf4BackwardRegisters(32, 4),
+	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
+	{"tiled_2x2", matmulNF4BackwardTiled, tiles(2, 2), 64, 64},
+}
+
+func nf4BackwardRegisters(t, w int) variant {
+	return variant{registersName(t, w), matmulNF4BackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_W": uint32(w)}, t, 64 * w}
+}
+
+// MatmulNF4Backward is dx [T, K] = dy [T, N] W, added to dx when accumulate is set. There is no gradient of W: it is frozen.
+func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accumulate bool) {
+	const op = "matmul_nf4_backward"
+	w.check(op)
+	require(dx.Cols == w.K && dy.Cols == w.N && dx.Rows == dy.Rows, op, "%s is %d×%d, dx %d×%d, dy %d×%d", w.Name, w.N, w.K, dx.Rows, dx.Cols, dy.Rows, dy.Cols)
+	fallback := tiledFallback(dx.Rows)
+	switch {
+	case dx.Rows <= 4:
+		fallback = registersName(4, 1)
+	case onCPU(rec):
+		fallback = registersName(16, 4)
+	}
+	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
+	constants, outputs := v.constants, v.outputs
+	if v.shader == matmulNF4BackwardRegisters && w.span() < int(8*constants["TILE_W"]) {
+		constants, outputs = with(constants, "TILE_W", 1), 64
+	}
+	for i, s := range w.Shards {
+		colTiles := ceilDiv(w.K, outputs)
+		rec.Dispatch(v.shader.spec(constants), colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.K),
+			matmulNF4BackwardParams{
+				Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Words: uint32(w.K / 8), DyStride4: uint32(w.N / 4), DyFirst4: uint32(s.Row / 4),
+				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
+				BlockShift: blockShift(w.BlockSize), ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0),
+			}, s.Region, dy.Single(), dx.Single())
+	}
+}
+
+type dequantizeNF4Params struct {
+	Words, Packed, Codes, Nested uint32
+	Offset                       float32
+	FirstBlock, BlockShift       uint32
+}
+
+var dequantizeNF4Forward = define("dequantize_nf4_forward", "rw", dequantizeNF4Params{})
+
+// DequantizeNF4Forward writes W as float32 [N, K]; out's shards need not agree with the weight's as long as each of the weight's lies in one.
+func DequantizeNF4Forward(rec *gpu.Recorder, out *gpu.Tensor, w *NF4Weight) {
+	const op = "dequantize_nf4_forward"
+	w.check(op)
+	require(out.Rows == w.N && out.Cols == w.K, op, "%s is %d×%d, out %d×%d", w.Name, w.N, w.K, out.Rows, out.Cols)
+	for _, s := range w.Shards {
+		words := s.Rows * w.K / 8
+		rec.Dispatch(dequantizeNF4Forward.spec(nil), ceilDiv(words, 64), int64(16*words), dequantizeNF4Params{
+			Words: uint32(words), Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
+			BlockShift: blockShift(w.BlockSize),
+		}, s.Region, out.Slice(s.Row, s.Rows).Single())
+	}
+}

@@ -1,0 +1,88 @@
+package kernels
+
+import (
+	"fmt"
+
+	"qlora-wgpu/gpu"
+)
+
+// A variant is one way to run an operation: a shader with constants, and what one workgroup of it owns.
+type variant struct {
+	name            string
+	shader          *op
+	constants       map[string]uint32
+	tokens, outputs int // of a workgroup's tile
+}
+
+// tokenClasses are the token counts that the autotune distinguishes; a micro-batch falls into the smallest class that holds it.
+var tokenClasses = []int{1, 8, 32, 128, 512, 2048}
+
+func tokenClass(tokens int) int {
+	for _, c := range tokenClasses {
+		if tokens <= c {
+			return c
+		}
+	}
+	return tokenClasses[len(tokenClasses)-1]
+}
+
+// matmulClass is the shape class under which a choice of variant is recorded.
+func matmulClass(tokens, n, k int) string {
+	return fmt.Sprintf("T%d N%d K%d", tokenClass(tokens), n, k)
+}
+
+// pickVariant is the recorded choice, the forced one, or the fallback.
+func pickVariant(rec *gpu.Recorder, op string, variants []variant, tokens, n, k int, fallback string) variant {
+	name := rec.Device().Variants.Choose(op, matmulClass(tokens, n, k), fallback)
+	for _, v := range variants {
+		if v.name == name {
+			return v
+		}
+	}
+	// A table from another version may name a variant that is gone.
+	for _, v := range variants {
+		if v.name == fallback {
+			return v
+		}
+	}
+	panic("kernels: " + op + " has no variant " + fallback)
+}
+
+// onCPU reports whether barrier-free variants are the better guess on this device, before anything was measured.
+func onCPU(rec *gpu.Recorder) bool { return rec.Device().Info.Type == "cpu" }
+
+// tiled is the fallback for GPUs: a tile in workgroup memory, small for few tokens.
+func tiledFallback(tokens int) string {
+	if tokens <= 32 {
+		return "tiled_1x1"
+	}
+	return "tiled_2x2"
+}
+
+func variantNames(variants []variant) (names []string) {
+	for _, v := range variants {
+		names = append(names, v.name)
+	}
+	return names
+}
+
+// Variants lists the variants of an operation that has several, by the name under which the variant table knows it.
+func Variants(op string) []string {
+	switch op {
+	case "matmul_nf4_forward":
+		return variantNames(matmulNF4ForwardVariants)
+	case "matmul_nf4_backward":
+		return variantNames(matmulNF4BackwardVariants)
+	case "matmul_forward":
+		return variantNames(matmulForwardVariants)
+	case "matmul_backward":
+		return variantNames(matmulBackwardVariants)
+	case "matmul_gradient":
+		return variantNames(matmulGradientVariants)
+	}
+	return nil
+}
+
+func tiles(rows4, cols4 int) map[string]uint32 {
+	return map[string]uint32{"ROWS4": uint32(rows4), "COLS4": uint32(cols4), "XS": uint32(8*rows4 + 1), "WS": uint32(8*cols4 + 1)}
+}

@@ -1,0 +1,102 @@
+package reference
+
+import (
+	"fmt"
+	"math"
+)
+
+// RoPEScaling says how a model stretches its rotary frequencies beyond the context it was pre-trained with. The zero value
+// changes nothing. The fields are those of rope_parameters (rope_scaling before transformers 5) in config.json.
+type RoPEScaling struct {
+	Type                          string // "default" or empty, "linear", "llama3"
+	Factor                        float64
+	LowFreqFactor                 float64   // llama3
+	HighFreqFactor                float64   // llama3
+	OriginalMaxPositionEmbeddings int       // llama3
+	FrequencyFactors              []float64 // [D/2] divisors of the frequencies, as GGUF's rope_freqs.weight; nil for none
+}
+
+// RoPETables: cos[p, i] = cos(p * f_i) and sin[p, i] = sin(p * f_i), both [P, D/2], with f_i = theta^(-2i/D).
+//
+// linear divides f by the factor. llama3, by wavelength w = 2*pi/f and original context L: w < L/high keeps f, w > L/low
+// divides it by the factor, and between them (1-s)*f/factor + s*f with s = (L/w - low)/(high - low).
+//
+// Source: RoFormer (arXiv 2104.09864); transformers' modeling_rope_utils.py.
+func RoPETables(headDim, maxPositions int, theta float64, scaling RoPEScaling) (cos, sin []float64) {
+	half := headDim / 2
+	cos, sin = make([]float64, maxPositions*half), make([]float64, maxPositions*half)
+	for i, f := range ropeFrequencies(headDim, theta, scaling) {
+		for p := range maxPositions {
+			angle := float64(p) * f
+			cos[p*half+i], sin[p*half+i] = math.Cos(angle), math.Sin(angle)
+		}
+	}
+	return cos, sin
+}
+
+func ropeFrequencies(headDim int, theta float64, s RoPEScaling) []float64 {
+	if s.FrequencyFactors != nil {
+		wantLen("FrequencyFactors", len(s.FrequencyFactors), headDim/2)
+	}
+	frequencies := make([]float64, headDim/2)
+	for i := range frequencies {
+		f := math.Pow(theta, -2*float64(i)/float64(headDim))
+		switch s.Type {
+		case "", "default":
+		case "linear":
+			f /= s.Factor
+		case "llama3":
+			f = llama3Frequency(f, s)
+		default:
+			panic(fmt.Sprintf("reference: unknown rope type %q", s.Type))
+		}
+		if s.FrequencyFactors != nil {
+			f /= s.FrequencyFactors[i]
+		}
+		frequencies[i] = f
+	}
+	return frequencies
+}
+
+func llama3Frequency(f float64, s RoPEScaling) float64 {
+	context := float64(s.OriginalMaxPositionEmbeddings)
+	wavelength := 2 * math.Pi / f
+	switch {
+	case wavelength < context/s.HighFreqFactor:
+		return f
+	case wavelength > context/s.LowFreqFactor:
+		return f / s.Factor
+	}
+	smooth := (context/wavelength - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
+	return (1-smooth)*f/s.Factor + smooth*f
+}
+
+// RoPEForward rotates the pairs (i, i+D/2) of each head by the angle of the token's position, transformers' rotate_half
+// convention: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin. x and y are [T, H*D], positions is [T],
+// cos and sin are [P, D/2].
+func RoPEForward(x []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
+	return rotate(x, h, d, positions, cos, sin, 1)
+}
+
+// RoPEBackward is the inverse rotation of dy.
+func RoPEBackward(dy []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
+	return rotate(dy, h, d, positions, cos, sin, -1)
+}
+
+func rotate(x []float64, h, d int, positions []uint32, cos, sin []float64, direction float64) []float64 {
+	wantLen("x", len(x), len(positions), h, d)
+	wantLen("sin", len(sin), len(cos))
+	half := d / 2
+	y := make([]float64, len(x))
+	for t, position := range positions {
+		for head := range h {
+			first := (t*h + head) * d
+			for i := range half {
+				c, s := cos[int(position)*half+i], direction*sin[int(position)*half+i]
+				a, b := x[first+i], x[first+half+i]
+				y[first+i], y[first+half+i] = a*c-b*s, b*c+a*s
+			}
+		}
+	}
+	return y
+}

@@ -1,0 +1,70 @@
+// Package testfiles finds the files that tests compare against and that are too big for the repository: references, models and
+// data sets. Only tests import it.
+package testfiles
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Root is the repository's root: the nearest folder upwards that holds go.mod.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = parent
+	}
+}
+
+// Reference is a file or folder below QLORA_REFERENCE_DIR (default ../shared/reference): values made by other programs.
+// Where it is absent the test is skipped with a visible line, or fails if the environment variable CI is "true".
+func Reference(t testing.TB, elem ...string) string {
+	t.Helper()
+	return find(t, "QLORA_REFERENCE_DIR", "../shared/reference", elem)
+}
+
+// Models is a file or folder below QLORA_MODELS_DIR (default ../shared/models), under the terms of [Reference].
+func Models(t testing.TB, elem ...string) string {
+	t.Helper()
+	return find(t, "QLORA_MODELS_DIR", "../shared/models", elem)
+}
+
+// Data is a file or folder below QLORA_DATA_DIR (default ../shared/data), under the terms of [Reference].
+func Data(t testing.TB, elem ...string) string {
+	t.Helper()
+	return find(t, "QLORA_DATA_DIR", "../shared/data", elem)
+}
+
+func find(t testing.TB, variable, fallback string, elem []string) string {
+	t.Helper()
+	dir := os.Getenv(variable)
+	if dir == "" {
+		dir = fallback
+	}
+	name := filepath.Join(append([]string{filepath.FromSlash(dir)}, elem...)...)
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(Root(t), path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is absent (%s names its folder): %v", name, variable, err)
+		}
+		// Seen with -v, or by a plain go test in the folder, which hides the message of a skip alone.
+		fmt.Fprintf(os.Stderr, "SKIP %s: %s is absent\n", t.Name(), name)
+		t.SkipNow()
+	}
+	return path
+}

@@ -1,0 +1,44 @@
+// w[n, k] = codebook[code] * absmax: a frozen weight as float32, for merging, export and the self-check.
+//
+// An invocation owns one word of 8 columns. 0.516 bytes read and 4 written a weight.
+
+struct Params {
+  group_base: u32,
+  group_end: u32,
+  words: u32,       // rows · K / 8
+  packed: u32,      // word offsets in region
+  codes: u32,
+  nested: u32,
+  offset: f32,      // of the double quantization
+  first_block: u32, // the shard's first absmax within its first block of 256
+  block_shift: u32, // log2(block size)
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> region: array<u32>;        // nested map [256], codebook [16], then what the offsets name
+@group(0) @binding(2) var<storage, read_write> w: array<vec4<f32>>; // [rows, K / 4]
+
+// absmax of block b of this shard
+fn scale(b: u32) -> f32 {
+  let code = (region[params.codes + (b >> 2u)] >> ((b & 3u) * 8u)) & 255u;
+  let nested = bitcast<f32>(region[params.nested + ((params.first_block + b) >> 8u)]);
+  return bitcast<f32>(region[code]) * nested + params.offset;
+}
+
+fn decode(half: u32) -> vec4<f32> {
+  let i = (vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u);
+  return bitcast<vec4<f32>>(vec4<u32>(region[256u + i.x], region[256u + i.y], region[256u + i.z], region[256u + i.w]));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+  if (group >= params.group_end) { return; }
+  let i = group * 64u + lane;
+  if (i >= params.words) { return; }
+  let codes = region[params.packed + i];
+  let s = scale((i * 8u) >> params.block_shift);
+  w[2u * i] = decode(codes) * s;
+  w[2u * i + 1u] = decode(codes >> 16u) * s;
+}

@@ -1,0 +1,117 @@
+// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+//
+// A workgroup owns TILE_T tokens × 8·TILE_N rows of W, an invocation TILE_T × TILE_N sums in named registers, its rows 8 apart. No barrier and
+// no shared memory: on a CPU device a load costs as much as 70 fused multiply-adds and a barrier more, so all that counts is
+// how many products each load serves.
+// Numerics: float32 products and sums in the order of k; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
+// 0.516 bytes a weight and 2·T flops; x is read rows/(8·TILE_N) times.
+
+const TILE_T: u32 = 1u;
+const TILE_N: u32 = 1u;
+// Columns that share one absmax and lie in one row: min(block size, 64), or 8 where rows are no multiple of it.
+const SPAN: u32 = 8u;
+
+struct Params {
+  group_base: u32,
+  group_end: u32,
+  tokens: u32,
+  rows: u32,        // rows of W in this shard
+  cols4: u32,       // K / 4
+  y_stride: u32,    // N, all shards
+  y_first: u32,     // first row of this shard
+  packed: u32,      // word offsets in region
+  codes: u32,
+  nested: u32,
+  bias: u32,        // 0xffffffff: none
+  offset: f32,      // of the double quantization
+  first_block: u32, // the shard's first absmax within its first block of 256
+  block_shift: u32, // log2(block size)
+  row_tiles: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> region: array<u32>;            // nested map [256], then what the offsets name
+@group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>;     // [tokens, cols4]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;           // [tokens, y_stride]
+
+// absmax of block b of this shard
+fn scale(b: u32) -> f32 {
+  let code = (region[params.codes + (b >> 2u)] >> ((b & 3u) * 8u)) & 255u;
+  let nested = bitcast<f32>(region[params.nested + ((params.first_block + b) >> 8u)]);
+  return bitcast<f32>(region[code]) * nested + params.offset;
+}
+
+fn pick(a: u32, b: u32, mask: vec4<u32>) -> vec4<u32> {
+  return vec4<u32>(a) ^ (vec4<u32>(a ^ b) & mask);
+}
+
+fn mix4(a: vec4<u32>, b: vec4<u32>, mask: vec4<u32>) -> vec4<u32> {
+  return a ^ ((a ^ b) & mask);
+}
+
+// Four codes of the low half of a word: the first element of a byte is its high nibble. Four levels of selection on the bits of the codebook.
+fn decode(half: u32) -> vec4<f32> {
+  let s = vec4<u32>(half) << vec4<u32>(24u, 28u, 16u, 20u);
+  let m0 = vec4<u32>(vec4<i32>(s << vec4<u32>(3u)) >> vec4<u32>(31u));
+  let m1 = vec4<u32>(vec4<i32>(s << vec4<u32>(2u)) >> vec4<u32>(31u));
+  let m2 = vec4<u32>(vec4<i32>(s << vec4<u32>(1u)) >> vec4<u32>(31u));
+  let m3 = vec4<u32>(vec4<i32>(s) >> vec4<u32>(31u));
+  let q0 = mix4(pick(0xbf800000u, 0xbf3239b1u, m0), pick(0xbf066b30u, 0xbeca32a0u, m0), m1);
+  let q1 = mix4(pick(0xbe91a24du, 0xbe3d353fu, m0), pick(0xbdba7871u, 0x00000000u, m0), m1);
+  let q2 = mix4(pick(0x3da2faffu, 0x3e24cae3u, m0), pick(0x3e7c04ddu, 0x3ead033au, m0), m1);
+  let q3 = mix4(pick(0x3ee1a4b8u, 0x3f1007abu, m0), pick(0x3f3913b3u, 0x3f800000u, m0), m1);
+  return bitcast<vec4<f32>>(mix4(mix4(q0, q1, m2), mix4(q2, q3, m2), m3));
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+  if (group >= params.group_end) { return; }
+  let t0 = (group / params.row_tiles) * TILE_T;
+  let n0 = (group % params.row_tiles) * 8u * TILE_N + lane;
+  let last_t = params.tokens - 1u;
+  let last_n = params.rows - 1u;
+  // unroll r TILE_T {
+  let x_r0 = min(t0 + 0u /*r*/, last_t) * params.cols4;
+  // }
+  // unroll c TILE_N {
+  let row_c0 = min(n0 + 8u * 0u /*c*/, last_n) * params.cols4;
+  // }
+  // unroll r TILE_T {
+  // unroll c TILE_N {
+  var acc_r0_c0 = 0.0;
+  // }
+  // }
+  for (var span = 0u; span < params.cols4; span += SPAN / 4u) {
+    // unroll c TILE_N {
+    let s_c0 = scale(((row_c0 + span) * 4u) >> params.block_shift);
+    // }
+    for (var k = span; k < span + SPAN / 4u; k++) {
+      // unroll r TILE_T {
+      let v_r0 = x[x_r0 + k];
+      // }
+      // unroll c TILE_N {
+      let w_c0 = decode(region[params.packed + ((row_c0 + k) >> 1u)] >> ((k & 1u) * 16u)) * s_c0;
+      // unroll r TILE_T {
+      acc_r0_c0 += dot(v_r0, w_c0);
+      // }
+      // }
+    }
+  }
+  // unroll c TILE_N {
+  let n_c0 = n0 + 8u * 0u /*c*/;
+  if (n_c0 < params.rows) {
+    let y_c0 = params.y_first + n_c0;
+    var b_c0 = 0.0;
+    if (params.bias != 0xffffffffu) {
+      b_c0 = bitcast<f32>(region[params.bias + n_c0]);
+    }
+    // unroll r TILE_T {
+    if (t0 + 0u /*r*/ < params.tokens) {
+      y[(t0 + 0u /*r*/) * params.y_stride + y_c0] = acc_r0_c0 + b_c0;
+    }
+    // }
+  }
+  // }
+}
