@@ -1,0 +1,73 @@
+package gguf
+
+// The K types hold 256 elements in groups of 16 or 32, each group with a small integer scale of its own.
+
+// q2k: 16 bytes of (scale, min) nibbles per group of 16, 64 bytes of 2-bit codes, d f16, dmin f16; d·scale·q − dmin·min.
+// A run of 32 bytes holds 128 elements: bits 0-1 are the first 32 of them, bits 2-3 the next 32, and so on.
+func q2k(dst []float32, b []byte) {
+	scales, qs, d, dmin := b[:16], b[16:80], float16(b[80:]), float16(b[82:])
+	for i := range dst {
+		scale := scales[i/16]
+		q := qs[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3
+		dst[i] = float32(float32(d*float32(scale&15))*float32(q)) - float32(dmin*float32(scale>>4))
+	}
+}
+
+// q3k: 32 bytes of third bits, 64 bytes of 2-bit codes as in q2k, 12 bytes of 6-bit scales, d f16; d·(scale − 32)·q, where q is
+// the code, less 4 if the third bit is clear.
+func q3k(dst []float32, b []byte) {
+	high, qs, packed, d := b[:32], b[32:96], b[96:108], float16(b[108:])
+	for i := range dst {
+		g := i / 16
+		scale := int(packed[g%8]>>(g/8*4)&15) | int(packed[8+g%4]>>(g/4*2)&3)<<4
+		q := int(qs[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3)
+		if high[i%32]>>(i/32)&1 == 0 {
+			q -= 4
+		}
+		dst[i] = float32(d*float32(scale-32)) * float32(q)
+	}
+}
+
+// scaleMin unpacks the 6-bit scale and min of group g of 8 from 12 bytes (get_scale_min_k4 in ggml).
+func scaleMin(b []byte, g int) (scale, minimum float32) {
+	if g < 4 {
+		return float32(b[g] & 63), float32(b[g+4] & 63)
+	}
+	return float32(b[g+4]&15 | b[g-4]>>6<<4), float32(b[g+4]>>4 | b[g]>>6<<4)
+}
+
+// q4k: d f16, dmin f16, 12 bytes of 6-bit scales and mins per group of 32, 128 bytes; d·scale·q − dmin·min. A run of 32 bytes
+// holds 64 elements, the low nibbles first.
+func q4k(dst []float32, b []byte) {
+	d, dmin, packed, qs := float16(b), float16(b[2:]), b[4:16], b[16:144]
+	for g := range 8 {
+		scale, minimum := scaleMin(packed, g)
+		ds, dm := d*scale, dmin*minimum
+		for i, q := range qs[g/2*32 : g/2*32+32] {
+			dst[32*g+i] = float32(ds*float32(q>>(g%2*4)&15)) - dm
+		}
+	}
+}
+
+// q5k: as q4k, with 32 bytes of fifth bits before the codes; bit g of byte i belongs to element i of group g.
+func q5k(dst []float32, b []byte) {
+	d, dmin, packed, high, qs := float16(b), float16(b[2:]), b[4:16], b[16:48], b[48:176]
+	for g := range 8 {
+		scale, minimum := scaleMin(packed, g)
+		ds, dm := d*scale, dmin*minimum
+		for i, q := range qs[g/2*32 : g/2*32+32] {
+			dst[32*g+i] = float32(ds*float32(q>>(g%2*4)&15|high[i]>>g&1<<4)) - dm
+		}
+	}
+}
+
+// q6k: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d f16; d·scale·(q − 32). A run of 64 bytes of
+// nibbles holds 128 elements, the low nibbles first; a run of 32 bytes of pairs holds the same 128, lowest bits first.
+func q6k(dst []float32, b []byte) {
+	low, high, scales, d := b[:128], b[128:192], b[192:208], float16(b[208:])
+	for i := range dst {
+		half, j := i/128, i%128
+		q := int(low[half*64+j%64]>>(j/64*4)&15) | int(high[half*32+j%32]>>(j/32*2)&3)<<4
+		dst[i] = float32(d*float32(int8(scales[i/16]))) * float32(q-32)
+	}
+}

@@ -1,0 +1,86 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fixture opens the file that tools/make_gguf_fixtures.py wrote with the gguf package.
+func fixture(t *testing.T) *File {
+	r, err := os.Open(filepath.Join("testdata", "types.gguf"))
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Close() })
+	info, err := r.Stat()
+	require.NoError(t, err)
+	f, err := Read(r, info.Size(), "types.gguf")
+	require.NoError(t, err)
+	return f
+}
+
+// TestDequantize compares every type to the bit with the gguf package's numpy, row by row and as a whole.
+func TestDequantize(t *testing.T) {
+	f := fixture(t)
+	expected, err := os.ReadFile(filepath.Join("testdata", "types.float32"))
+	require.NoError(t, err)
+	require.Len(t, f.Tensors(), len(layouts), "a type without a tensor in the fixture")
+	for _, tensor := range f.Tensors() {
+		require.Equal(t, "tensor."+tensor.Type.String(), tensor.Name)
+		require.Equal(t, []int{2, 512}, tensor.Shape)
+		whole, byRow := make([]float32, 1024), make([]float32, 1024)
+		require.NoError(t, f.ReadFloat32(tensor, whole, 0, 2))
+		require.NoError(t, f.ReadFloat32(tensor, byRow[512:], 1, 1))
+		require.NoError(t, f.ReadFloat32(tensor, byRow[:512], 0, 1))
+		for i := range whole {
+			want := binary.LittleEndian.Uint32(expected[4*i:])
+			require.Equal(t, want, math.Float32bits(whole[i]), "%s element %d: %v", tensor.Name, i, whole[i])
+			require.Equal(t, want, math.Float32bits(byRow[i]), "%s element %d by row", tensor.Name, i)
+		}
+		expected = expected[4*len(whole):]
+	}
+	require.Empty(t, expected)
+}
+
+// TestFloat16 checks every binary16 against the definition of the format.
+func TestFloat16(t *testing.T) {
+	for h := range 1 << 16 {
+		exponent, fraction := h>>10&31, float64(h&1023)/1024
+		want := math.Ldexp(1+fraction, exponent-15)
+		switch exponent {
+		case 0:
+			want = math.Ldexp(fraction, -14)
+		case 31:
+			want = math.Inf(1)
+			if fraction != 0 {
+				want = math.NaN()
+			}
+		}
+		if h>>15 == 1 {
+			want = -want
+		}
+		got := float64(float16([]byte{byte(h), byte(h >> 8)}))
+		if want != want {
+			require.True(t, got != got, h)
+			continue
+		}
+		require.Equal(t, math.Float64bits(want), math.Float64bits(got), h)
+	}
+}
+
+func BenchmarkDequantize(b *testing.B) {
+	for _, typ := range []Type{F16, Q4_1, Q8_0, Q4_K, Q6_K} {
+		b.Run(typ.String(), func(b *testing.B) {
+			l := layouts[typ]
+			n := 4096 * 256
+			src, dst := make([]byte, n/l.elements*l.bytes), make([]float32, n)
+			b.SetBytes(int64(4 * n))
+			for b.Loop() {
+				l.dequantize(dst, src)
+			}
+		})
+	}
+}

@@ -1,0 +1,184 @@
+package pretrained
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/usererr"
+)
+
+// maxText bounds every JSON file and template of a folder.
+const maxText = 64 << 20
+
+// File is an open file of fixed size. ReadAt may be called concurrently.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Folder opens files by base name. A missing file gives an error that is fs.ErrNotExist.
+type Folder interface {
+	Open(name string) (File, error)
+}
+
+// OpenFolder opens a Hugging Face model: config.json and either model.safetensors or the shards that
+// model.safetensors.index.json names; tokenizer.json, tokenizer_config.json and chat_template.jinja where they exist.
+// The path only serves messages. Errors are *usererr.Error.
+func OpenFolder(folder Folder, path string) (*Model, error) {
+	m, err := openFolder(folder, path)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func openFolder(folder Folder, path string) (*Model, error) {
+	m, h := newModel(path)
+	in := func(name string) string { return strings.TrimRight(path, `/\`) + "/" + name }
+	data, err := readText(folder, "config.json", in("config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, usererr.New(op, path, "there is no config.json").Hinted("a model folder holds config.json and *.safetensors")
+	} else if err != nil {
+		return m, err
+	}
+	if m.Config, err = parseConfig(data, in("config.json")); err != nil {
+		return m, err
+	}
+	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {
+		return m, err
+	}
+	if m.tokenizer, err = readTokenizer(folder, in); err != nil {
+		return m, err
+	}
+	shards, weightMap, err := shardNames(folder, path, in)
+	if err != nil {
+		return m, err
+	}
+	for _, shard := range shards {
+		file, err := folder.Open(shard)
+		if err != nil {
+			return m, usererr.New(op, in(shard), "%w", err).Hinted("fetch the missing weights")
+		}
+		m.closers = append(m.closers, file)
+		st, err := safetensors.Read(file, file.Size(), in(shard))
+		if err != nil {
+			return m, err
+		}
+		if err := hashPart(h, file, st.DataStart()); err != nil {
+			return m, usererr.New(op, in(shard), "%w", err)
+		}
+		for _, t := range st.Tensors() {
+			if err := m.add(safetensorsWeight(st, t, in(shard))); err != nil {
+				return m, err
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
+		i, ok := m.index[name]
+		if want := in(weightMap[name]); !ok || m.weights[i].file != want {
+			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).As(usererr.Format)
+		}
+	}
+	return m, m.hashTensors(h)
+}
+
+func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) weight {
+	rows, cols := 1, t.Elements()
+	if len(t.Shape) > 1 && cols > 0 {
+		rows, cols = t.Shape[0], cols/t.Shape[0]
+	}
+	return weight{
+		Tensor: Tensor{t.Name, rows, cols}, file: file, size: t.Size,
+		readRows:  func(first, _ int, dst []float32) error { return st.ReadFloat32(t, dst, first*cols) },
+		readBytes: func(dst []byte, at int64) error { return st.ReadBytes(t, dst, at) },
+	}
+}
+
+// shardNames lists the weight files, and for a sharded model which tensor the index puts where.
+func shardNames(folder Folder, path string, in func(string) string) ([]string, map[string]string, error) {
+	const single, index = "model.safetensors", "model.safetensors.index.json"
+	if f, err := folder.Open(single); err == nil {
+		return []string{single}, nil, f.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, usererr.New(op, in(single), "%w", err)
+	}
+	data, err := readText(folder, index, in(index))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, usererr.New(op, path, "there is neither %s nor %s", single, index).
+			Hinted("weights in other formats (pytorch_model.bin) have to be converted to safetensors first")
+	} else if err != nil {
+		return nil, nil, err
+	}
+	var j struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := decodeJSON(data, in(index), &j); err != nil {
+		return nil, nil, err
+	}
+	if len(j.WeightMap) == 0 {
+		return nil, nil, usererr.New(op, in(index), "weight_map is empty").As(usererr.Format)
+	}
+	shards := slices.Compact(slices.Sorted(maps.Values(j.WeightMap)))
+	for _, shard := range shards {
+		if !baseName(shard) {
+			return nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).As(usererr.Format)
+		}
+	}
+	return shards, j.WeightMap, nil
+}
+
+// baseName reports whether a name stays in its folder under the rules of every system.
+func baseName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\:\x00")
+}
+
+func readTokenizer(folder Folder, in func(string) string) (TokenizerSource, error) {
+	var files [3][]byte
+	for i, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
+		data, err := readText(folder, name, in(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return TokenizerSource{}, err
+		}
+		files[i] = data
+	}
+	var j tokenizerConfigJSON
+	if files[1] != nil {
+		if err := decodeJSON(files[1], in("tokenizer_config.json"), &j); err != nil {
+			return TokenizerSource{}, err
+		}
+	}
+	t := TokenizerSource{
+		JSON: files[0], ChatTemplate: string(j.ChatTemplate), BosToken: string(j.BosToken), EosToken: string(j.EosToken),
+		UnkToken: string(j.UnkToken), PadToken: string(j.PadToken), AddBos: or(j.AddBosToken, false),
+	}
+	if files[2] != nil { // written by transformers since 4.52, and read first there too
+		t.ChatTemplate = string(files[2])
+	}
+	return t, nil
+}
+
+// readText reads a whole file of at most maxText bytes.
+func readText(folder Folder, name, path string) ([]byte, error) {
+	f, err := folder.Open(name)
+	if err != nil {
+		return nil, usererr.New(op, path, "%w", err)
+	}
+	defer f.Close()
+	if f.Size() > maxText {
+		return nil, usererr.New(op, path, "the file has %d bytes, the limit is %d", f.Size(), maxText).As(usererr.Format)
+	}
+	data := make([]byte, f.Size())
+	if n, err := f.ReadAt(data, 0); n < len(data) {
+		return nil, usererr.New(op, path, "%w", fmt.Errorf("read %d of %d bytes: %w", n, len(data), err))
+	}
+	return data, nil
+}

@@ -1,0 +1,181 @@
+package pretrained
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/usererr"
+)
+
+// pair is a metadata entry: a uint32, float32, bool, string, or an array of strings or int32.
+type pair struct {
+	key   string
+	value any
+}
+
+// matrix is a float32 tensor; ne in ggml's order. Its elements count up from 0.
+type matrix struct {
+	name string
+	ne   []uint64
+}
+
+func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
+	var b bytes.Buffer
+	put := func(v any) { require.NoError(t, binary.Write(&b, binary.LittleEndian, v)) }
+	str := func(s string) { put(uint64(len(s))); b.WriteString(s) }
+	b.WriteString(gguf.Magic)
+	put(uint32(3))
+	put([]uint64{uint64(len(tensors)), uint64(len(pairs))})
+	for _, p := range pairs {
+		str(p.key)
+		switch v := p.value.(type) {
+		case int:
+			put([]uint32{4, uint32(v)})
+		case float64:
+			put([]uint32{6, math.Float32bits(float32(v))})
+		case bool:
+			put(uint32(7))
+			put(v)
+		case string:
+			put(uint32(8))
+			str(v)
+		case []string:
+			put([]uint32{9, 8})
+			put(uint64(len(v)))
+			for _, s := range v {
+				str(s)
+			}
+		case []int32:
+			put([]uint32{9, 5})
+			put(uint64(len(v)))
+			put(v)
+		}
+	}
+	var data bytes.Buffer
+	for _, m := range tensors {
+		n := uint64(1)
+		for _, d := range m.ne {
+			n *= d
+		}
+		str(m.name)
+		put(uint32(len(m.ne)))
+		put(m.ne)
+		put(uint32(gguf.F32))
+		put(uint64(data.Len()))
+		for i := range n {
+			require.NoError(t, binary.Write(&data, binary.LittleEndian, float32(i)))
+		}
+		data.Write(make([]byte, (32-data.Len()%32)%32))
+	}
+	b.Write(make([]byte, (32-b.Len()%32)%32))
+	b.Write(data.Bytes())
+	return b.Bytes()
+}
+
+// small is a model of 2 heads of 4 dimensions, one key and value head.
+func small() ([]pair, []matrix) {
+	return []pair{
+			{"general.architecture", "llama"}, {"llama.embedding_length", 8}, {"llama.feed_forward_length", 4}, {"llama.block_count", 1},
+			{"llama.context_length", 64}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
+			{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"}, {"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
+			{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
+		}, []matrix{
+			{"token_embd.weight", []uint64{8, 3}}, {"output.weight", []uint64{8, 3}}, {"blk.0.attn_q.weight", []uint64{2, 8}},
+			{"blk.0.attn_q.bias", []uint64{8}}, {"blk.0.attn_k.bias", []uint64{4}}, {"rope_freqs.weight", []uint64{2}},
+		}
+}
+
+func openBytes(b []byte) (*Model, error) {
+	return OpenGGUF(bytes.NewReader(b), int64(len(b)), "m.gguf")
+}
+
+func TestOpenSmallGGUF(t *testing.T) {
+	pairs, tensors := small()
+	file := ggufFile(t, append(pairs, pair{"llama.rope.scaling.type", "linear"}, pair{"llama.rope.scaling.factor", 4.0}), tensors)
+	// The factors count up from 0 and have to be positive.
+	copy(file[len(file)-32:], binary.LittleEndian.AppendUint32(nil, math.Float32bits(0.5)))
+	m, err := openBytes(file)
+	require.NoError(t, err)
+	require.Equal(t, Config{
+		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 8, IntermediateSize: 4, NumHiddenLayers: 1, NumAttentionHeads: 2,
+		NumKeyValueHeads: 1, HeadDim: 4, VocabSize: 3, MaxPositionEmbeddings: 64, RMSNormEps: float64(float32(1e-5)), RopeTheta: 10000,
+		RopeScaling: &RopeScaling{Type: "linear", Factor: 4}, RopeFactors: []float32{0.5, 1}, AttentionBias: true, HiddenAct: "silu",
+		BosTokenID: 1, EosTokenIDs: []int{2}, PadTokenID: -1,
+	}, m.Config)
+	_, listed := m.Lookup("rope_freqs.weight")
+	require.False(t, listed)
+	require.NoError(t, m.Expect("lm_head.weight", 3, 8))
+
+	// Stored rows 0 1 2 3 of a head are its features 0 2 1 3.
+	q := make([]float32, 16)
+	require.NoError(t, m.ReadRows("model.layers.0.self_attn.q_proj.weight", 0, 8, q))
+	require.Equal(t, []float32{0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15}, q)
+	require.NoError(t, m.ReadRows("model.layers.0.self_attn.q_proj.bias", 0, 1, q[:8]))
+	require.Equal(t, []float32{0, 2, 1, 3, 4, 6, 5, 7}, q[:8])
+	require.NoError(t, m.ReadRows("model.layers.0.self_attn.k_proj.bias", 0, 1, q[:4]))
+	require.Equal(t, []float32{0, 2, 1, 3}, q[:4])
+
+	tok := m.Tokenizer()
+	require.True(t, tok.AddBos, "the default of SentencePiece vocabularies")
+	require.Equal(t, []string{"<s>", "</s>", "", ""}, []string{tok.BosToken, tok.EosToken, tok.UnkToken, tok.PadToken})
+	require.Equal(t, []int{2, 3, 3}, tok.Types)
+}
+
+func TestOpenGGUFRefuses(t *testing.T) {
+	const f, u = usererr.Format, usererr.Unsupported
+	for _, c := range []struct {
+		name    string
+		change  pair   // replaces an entry or is added; a nil value removes it
+		tensor  matrix // is added where it has a name
+		kind    usererr.Kind
+		message string
+	}{
+		{"architecture", pair{"general.architecture", "qwen2"}, matrix{}, u, `the architecture is "qwen2" (GGUF files of the llama architecture are read`},
+		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
+		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
+		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
+		{"width of another type", pair{"llama.embedding_length", "8"}, matrix{}, f, "llama.embedding_length has type string, an integer was wanted"},
+		{"huge width", pair{"llama.embedding_length", -1}, matrix{}, f, "llama.embedding_length is 4294967295"},
+		{"heads by layer", pair{"llama.attention.head_count_kv", []int32{1}}, matrix{}, f, "head_count_kv has type array of int32, an integer was wanted"},
+		{"no epsilon", pair{"llama.attention.layer_norm_rms_epsilon", nil}, matrix{}, f, "rms_norm_eps is 0"},
+		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
+		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
+		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope scaling of type "yarn"`},
+		{"unknown tensor", pair{}, matrix{"blk.0.attn_sinks.weight", []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
+		{"k of another width", pair{}, matrix{"blk.0.attn_k.weight", []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
+		{"zero rope factor", pair{}, matrix{"rope_freqs.weight", []uint64{2}}, f, "rope factor 0 is 0"},
+		{"three rope factors", pair{}, matrix{"rope_freqs.weight", []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
+		{"rope factor matrix", pair{}, matrix{"rope_freqs.weight", []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
+		{"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f, "there are 4 tokens, the embedding has 3 rows"},
+		{"types", pair{"tokenizer.ggml.token_type", []int32{1}}, matrix{}, f, "there are 3 tokens and 1 token types"},
+		{"bos", pair{"tokenizer.ggml.bos_token_id", 3}, matrix{}, f, "token id 3 lies outside the vocabulary of 3"},
+		{"unknown token", pair{"tokenizer.ggml.unknown_token_id", 3}, matrix{}, f, "tokenizer.ggml.unknown_token_id is 3, there are 3 tokens"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			base, tensors := small()
+			tensors = tensors[:5] // without rope factors
+			var pairs []pair
+			for _, p := range append(base, c.change) {
+				if p.key != "" && p.value != nil && (p.key != c.change.key || p.value == nil) {
+					pairs = append(pairs, p)
+				}
+			}
+			if c.change.value != nil {
+				pairs = append(pairs, c.change)
+			}
+			if c.tensor.name != "" {
+				tensors = append(tensors, c.tensor)
+			}
+			_, err := openBytes(ggufFile(t, pairs, tensors))
+			require.Error(t, err)
+			require.True(t, usererr.Is(err, c.kind), err)
+			require.ErrorContains(t, err, "m.gguf: ")
+			require.ErrorContains(t, err, c.message)
+		})
+	}
+}

@@ -1,0 +1,150 @@
+// Package pretrained opens a model as it was published: a Hugging Face folder (config.json, safetensors) or a GGUF file of the llama
+// architecture. Both look the same from here on: Hugging Face's configuration keys, tensor names and row order, float32 rows.
+package pretrained
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+const op = "open model"
+
+// Tensor is a weight matrix with one row per output feature. A vector (norm, bias) has Rows = 1.
+type Tensor struct {
+	Name       string // Hugging Face's, such as model.layers.0.self_attn.q_proj.weight
+	Rows, Cols int
+}
+
+// weight is a tensor and how to reach it.
+type weight struct {
+	Tensor
+	file string // for messages
+	// readRows dequantizes rows [first, first+rows) into dst.
+	readRows func(first, rows int, dst []float32) error
+	// readBytes reads the stored bytes from byte at on, for the content hash.
+	readBytes func(dst []byte, at int64) error
+	size      int64 // stored bytes
+}
+
+// Model is an open model. Its methods may be called concurrently, except Close.
+type Model struct {
+	Config Config
+
+	path      string
+	weights   []weight
+	index     map[string]int
+	tokenizer TokenizerSource
+	hash      string
+	closers   []io.Closer
+}
+
+// Tensors lists the model's tensors in the order of the files.
+func (m *Model) Tensors() []Tensor {
+	out := make([]Tensor, len(m.weights))
+	for i, w := range m.weights {
+		out[i] = w.Tensor
+	}
+	return out
+}
+
+// Lookup finds a tensor by its Hugging Face name.
+func (m *Model) Lookup(name string) (Tensor, bool) {
+	i, ok := m.index[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return m.weights[i].Tensor, true
+}
+
+// Expect checks that a tensor exists with this shape (rows = 1 for a vector): a config.json and weights that do not belong
+// together are the user's mistake, found here before anything is allocated.
+func (m *Model) Expect(name string, rows, cols int) error {
+	i, ok := m.index[name]
+	if !ok {
+		return usererr.New(op, m.path, "tensor %s is missing, shape [%d, %d] was wanted", name, rows, cols).As(usererr.Format).
+			Hinted("the weights are incomplete or do not belong to this configuration")
+	}
+	if w := m.weights[i]; w.Rows != rows || w.Cols != cols {
+		return usererr.New(op, w.file, "tensor %s has shape [%d, %d], the configuration asks for [%d, %d]", name, w.Rows, w.Cols, rows, cols).
+			As(usererr.Format).Hinted("the weights do not belong to this configuration")
+	}
+	return nil
+}
+
+// ReadRows fills dst with rows [firstRow, firstRow+rows) of a tensor as float32, row-major in Hugging Face's row order. Errors are a
+// missing tensor, an element type that is no float, and failed reads. A range outside the tensor or a dst of another length
+// than rows·Cols is a bug and panics.
+func (m *Model) ReadRows(name string, firstRow, rows int, dst []float32) error {
+	i, ok := m.index[name]
+	if !ok {
+		return usererr.New(op, m.path, "tensor %s is missing", name).As(usererr.Format)
+	}
+	w := m.weights[i]
+	if firstRow < 0 || rows < 0 || firstRow > w.Rows || rows > w.Rows-firstRow || len(dst) != rows*w.Cols {
+		panic(fmt.Sprintf("pretrained: rows [%d, %d) of tensor %s [%d, %d] into %d elements", firstRow, firstRow+rows, name, w.Rows, w.Cols, len(dst)))
+	}
+	return w.readRows(firstRow, rows, dst)
+}
+
+// Tokenizer is what the model says about its tokenizer.
+func (m *Model) Tokenizer() TokenizerSource { return m.tokenizer }
+
+// ContentHash is a SHA-256 (hex) that tells models apart without reading all of them: over the configuration, the headers of the
+// weight files (names, types, shapes, offsets; for GGUF also the vocabulary), and the first and last 4 KiB of every
+// tensor. It does not depend on where the files lie or what a GGUF is called. It is no defence against a forger.
+func (m *Model) ContentHash() string { return m.hash }
+
+// Close releases the files; reads fail from then on.
+func (m *Model) Close() error {
+	var errs []error
+	for _, c := range m.closers {
+		errs = append(errs, c.Close())
+	}
+	m.closers = nil
+	return errors.Join(errs...)
+}
+
+// add appends a weight; a name that is there already is an error.
+func (m *Model) add(w weight) error {
+	if i, twice := m.index[w.Name]; twice {
+		return usererr.New(op, w.file, "tensor %s is in %s too", w.Name, m.weights[i].file).As(usererr.Format)
+	}
+	m.index[w.Name] = len(m.weights)
+	m.weights = append(m.weights, w)
+	return nil
+}
+
+// hashTensors finishes the content hash.
+func (m *Model) hashTensors(h hash.Hash) error {
+	const sample = 4 << 10
+	buf := make([]byte, sample)
+	for _, w := range m.weights {
+		n := min(w.size, sample)
+		for _, at := range []int64{0, w.size - n} {
+			if err := w.readBytes(buf[:n], at); err != nil {
+				return err
+			}
+			h.Write(buf[:n])
+		}
+	}
+	m.hash = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// hashPart adds a length-prefixed piece, so that neighbours cannot be confused.
+func hashPart(h hash.Hash, r io.ReaderAt, size int64) error {
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(size)))
+	_, err := io.Copy(h, io.NewSectionReader(r, 0, size))
+	return err
+}
+
+func newModel(path string) (*Model, hash.Hash) {
+	return &Model{path: path, index: map[string]int{}}, sha256.New()
+}
