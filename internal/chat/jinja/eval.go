@@ -1,0 +1,371 @@
+package jinja
+
+import (
+	"math"
+	"strings"
+)
+
+// args are evaluated arguments.
+type args struct {
+	positional []Value
+	named      map[string]Value
+}
+
+func (m *machine) arguments(a arguments, s *scope) args {
+	out := args{positional: make([]Value, len(a.positional))}
+	for i, e := range a.positional {
+		out.positional[i] = m.eval(e, s)
+	}
+	if len(a.names) > 0 {
+		out.named = make(map[string]Value, len(a.names))
+		for i, e := range a.named {
+			out.named[a.names[i]] = m.eval(e, s)
+		}
+	}
+	return out
+}
+
+func (m *machine) eval(e expression, s *scope) Value {
+	m.work(1)
+	switch e := e.(type) {
+	case literal:
+		return e.value
+	case captured:
+		v, _ := s.lookup(capturedName)
+		return v
+	case name:
+		if v, ok := s.lookup(e.name); ok {
+			return v
+		}
+		return undefined{e.name}
+	case index:
+		of, key := m.eval(e.of, s), m.eval(e.key, s)
+		m.line = e.line
+		return m.index(of, key, e.dot)
+	case slice:
+		return m.slice(e, s)
+	case call:
+		of := m.eval(e.of, s)
+		a := m.arguments(e.arguments, s)
+		m.line = e.line
+		switch f := of.(type) {
+		case function:
+			return f(m, a)
+		case *macro:
+			return f.call(m, a)
+		case undefined:
+			m.fail("'%s' is undefined", f.name)
+		}
+		m.fail("'%s' object is not callable", typeName(of))
+	case filter:
+		of := m.eval(e.of, s)
+		a := m.arguments(e.arguments, s)
+		m.line = e.line
+		return filters[e.name](m, of, a)
+	case test:
+		of := m.eval(e.of, s)
+		a := m.arguments(e.arguments, s)
+		m.line = e.line
+		return tests[e.name](m, of, a)
+	case unary:
+		return m.unary(e, m.eval(e.of, s))
+	case binary:
+		left := m.eval(e.left, s)
+		// "and" and "or" give one of their operands, and may skip the right one.
+		if e.op == "and" && !truth(left) || e.op == "or" && truth(left) {
+			return left
+		}
+		right := m.eval(e.right, s)
+		if e.op == "and" || e.op == "or" {
+			return right
+		}
+		m.line = e.line
+		return m.arithmetic(e.op, left, right)
+	case comparison:
+		left := m.eval(e.first, s)
+		for _, next := range e.rest {
+			right := m.eval(next.value, s)
+			m.line = e.line
+			if !m.compare(next.op, left, right) {
+				return false
+			}
+			left = right
+		}
+		return true
+	case concat:
+		var out strings.Builder
+		for _, part := range e.parts {
+			text := m.str(m.eval(part, s))
+			m.line = e.line
+			m.built(len(text))
+			out.WriteString(text)
+		}
+		return out.String()
+	case conditional:
+		if truth(m.eval(e.condition, s)) {
+			return m.eval(e.then, s)
+		}
+		if e.otherwise == nil {
+			return undefined{"the inline if-expression"}
+		}
+		return m.eval(e.otherwise, s)
+	case list:
+		items := make([]Value, len(e.items))
+		for i, item := range e.items {
+			items[i] = m.eval(item, s)
+		}
+		m.built(16 * len(items))
+		if e.tuple {
+			return tuple(items)
+		}
+		return List(items)
+	case dictionary:
+		d := &Dict{}
+		for i, k := range e.keys {
+			key, ok := m.eval(k, s).(string)
+			if !ok {
+				fail(e.line, Unsupported, "a dictionary key that is no string")
+			}
+			d.Set(key, m.eval(e.values[i], s))
+		}
+		m.built(64 * len(e.keys))
+		return d
+	}
+	panic("jinja: no case for an expression")
+}
+
+func (m *machine) unary(e unary, v Value) Value {
+	m.line = e.line
+	if e.op == "not" {
+		return !truth(v)
+	}
+	n, x, isInt, ok := number(v)
+	if !ok {
+		m.undefinedOperand(v)
+		m.fail("bad operand type for unary %s: '%s'", e.op, typeName(v))
+	}
+	if isInt {
+		if e.op == "-" {
+			n = -n
+		}
+		return n
+	}
+	if e.op == "-" {
+		x = -x
+	}
+	return x
+}
+
+func (m *machine) undefinedOperand(values ...Value) {
+	for _, v := range values {
+		if u, ok := v.(undefined); ok {
+			m.fail("'%s' is undefined", u.name)
+		}
+	}
+}
+
+func (m *machine) arithmetic(op string, a, b Value) Value {
+	n, x, aInt, okA := number(a)
+	k, y, bInt, okB := number(b)
+	if okA && okB {
+		if aInt && bInt && op != "/" {
+			return m.integer(op, n, k)
+		}
+		return m.float(op, x, y)
+	}
+	if op == "+" {
+		if s, ok := a.(string); ok {
+			if t, ok := b.(string); ok {
+				m.built(len(s) + len(t))
+				return s + t
+			}
+		}
+		p, okP := sequence(a)
+		q, okQ := sequence(b)
+		if okP && okQ && typeName(a) == typeName(b) {
+			m.built(16 * (len(p) + len(q)))
+			m.work(len(p) + len(q))
+			items := append(append(make([]Value, 0, len(p)+len(q)), p...), q...)
+			if _, ok := a.(tuple); ok {
+				return tuple(items)
+			}
+			return List(items)
+		}
+	}
+	if op == "*" && (okA && aInt || okB && bInt) {
+		if okA {
+			n, k, a, b = k, n, b, a
+		}
+		return m.repeat(a, k)
+	}
+	m.undefinedOperand(a, b)
+	if _, ok := a.(string); ok && op == "%" {
+		fail(m.line, Unsupported, "string formatting with %%")
+	}
+	m.fail("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
+	return nil
+}
+
+func (m *machine) repeat(v Value, times int64) Value {
+	times = max(times, 0)
+	if s, ok := v.(string); ok {
+		if times > 0 && int64(len(s)) > maxBytes/times {
+			m.built(maxBytes + 1)
+		}
+		m.built(len(s) * int(times))
+		return strings.Repeat(s, int(times))
+	}
+	items, ok := sequence(v)
+	if !ok {
+		m.undefinedOperand(v)
+		m.fail("can't multiply sequence by non-int of type '%s'", typeName(v))
+	}
+	if times > 0 && int64(len(items)) > maxSteps/times {
+		m.work(maxSteps + 1)
+	}
+	m.work(len(items) * int(times))
+	m.built(16 * len(items) * int(times))
+	out := make([]Value, 0, len(items)*int(times))
+	for range times {
+		if len(items) == 0 {
+			break
+		}
+		out = append(out, items...)
+	}
+	if _, ok := v.(tuple); ok {
+		return tuple(out)
+	}
+	return List(out)
+}
+
+func (m *machine) integer(op string, n, k int64) Value {
+	overflow := func() { fail(m.line, Unsupported, "integers of more than 64 bits") }
+	switch op {
+	case "+":
+		if sum := n + k; (sum > n) == (k > 0) || k == 0 {
+			return sum
+		}
+		overflow()
+	case "-":
+		if difference := n - k; (difference < n) == (k > 0) || k == 0 {
+			return difference
+		}
+		overflow()
+	case "*":
+		if n == 0 || k == 0 {
+			return int64(0)
+		}
+		if product := n * k; product/k == n && !(n == -1 && k == math.MinInt64) && !(k == -1 && n == math.MinInt64) {
+			return product
+		}
+		overflow()
+	case "//", "%":
+		if k == 0 {
+			m.fail("integer division or modulo by zero")
+		}
+		if k == -1 {
+			if op == "%" {
+				return int64(0)
+			}
+			return m.integer("-", 0, n)
+		}
+		quotient, rest := n/k, n%k
+		if rest != 0 && (rest < 0) != (k < 0) {
+			quotient, rest = quotient-1, rest+k
+		}
+		if op == "%" {
+			return rest
+		}
+		return quotient
+	case "**":
+		if k < 0 {
+			return math.Pow(float64(n), float64(k))
+		}
+		result := int64(1)
+		for ; k > 0; k-- {
+			m.work(1)
+			result = m.integer("*", result, n).(int64)
+			if n == 0 || n == 1 {
+				break
+			}
+		}
+		return result
+	}
+	return nil
+}
+
+func (m *machine) float(op string, x, y float64) Value {
+	if y == 0 && (op == "/" || op == "//" || op == "%") {
+		m.fail("division by zero")
+	}
+	switch op {
+	case "+":
+		return x + y
+	case "-":
+		return x - y
+	case "*":
+		return x * y
+	case "/":
+		return x / y
+	case "//":
+		return math.Floor(x / y)
+	case "%":
+		rest := math.Mod(x, y)
+		if rest != 0 && (rest < 0) != (y < 0) {
+			rest += y
+		}
+		return rest
+	}
+	return math.Pow(x, y)
+}
+
+func (m *machine) compare(op string, a, b Value) bool {
+	switch op {
+	case "==":
+		return m.equal(a, b, 0)
+	case "!=":
+		return !m.equal(a, b, 0)
+	case "in":
+		return m.contains(b, a)
+	case "not in":
+		return !m.contains(b, a)
+	}
+	m.undefinedOperand(a, b)
+	switch op {
+	case "<":
+		return m.less(a, b, 0)
+	case ">":
+		return m.less(b, a, 0)
+	case "<=":
+		return m.less(a, b, 0) || m.equal(a, b, 0)
+	}
+	return m.less(b, a, 0) || m.equal(a, b, 0)
+}
+
+func (m *machine) contains(in, v Value) bool {
+	switch in := in.(type) {
+	case string:
+		s, ok := v.(string)
+		if !ok {
+			m.undefinedOperand(v)
+			m.fail("'in <string>' requires string as left operand, not %s", typeName(v))
+		}
+		m.work(len(in) / 64)
+		return strings.Contains(in, s)
+	case *Dict:
+		s, ok := v.(string)
+		if !ok {
+			return false
+		}
+		_, ok = in.values[s]
+		return ok
+	case nil, bool, int64, float64:
+		m.fail("argument of type '%s' is not iterable", typeName(in))
+	}
+	for _, item := range m.iterate(in) {
+		if m.equal(item, v, 0) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,234 @@
+package jinja
+
+import (
+	"time"
+)
+
+// machine is one rendering.
+type machine struct {
+	now   time.Time
+	out   *output
+	line  int // of the node that is evaluated
+	steps int
+	bytes int
+	calls int
+}
+
+// scope holds the variables of the template, of one turn of a loop, or of a macro call.
+type scope struct {
+	vars   map[string]Value
+	parent *scope
+}
+
+func (s *scope) lookup(name string) (Value, bool) {
+	for ; s != nil; s = s.parent {
+		if v, ok := s.vars[name]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func (s *scope) set(name string, v Value) {
+	if s.vars == nil {
+		s.vars = map[string]Value{}
+	}
+	s.vars[name] = v
+}
+
+// fail stops the rendering with what Jinja2 would have raised.
+func (m *machine) fail(format string, args ...any) { fail(m.line, Runtime, format, args...) }
+
+// work counts evaluated nodes and visited elements.
+func (m *machine) work(n int) {
+	if m.steps += n; m.steps > maxSteps {
+		fail(m.line, Limit, "more than %d steps", maxSteps)
+	}
+}
+
+// built counts the bytes of new values; it is called before a large one is made.
+func (m *machine) built(n int) {
+	if n > maxBytes-m.bytes {
+		fail(m.line, Limit, "more than %d bytes of values", maxBytes)
+	}
+	m.bytes += n
+}
+
+// text counts a new string.
+func (m *machine) text(s string) string {
+	m.built(len(s))
+	return s
+}
+
+type control uint8
+
+const (
+	goOn control = iota
+	breakNow
+	continueNow
+)
+
+func (m *machine) run(body []statement, s *scope) control {
+	for _, st := range body {
+		m.work(1)
+		switch st := st.(type) {
+		case text:
+			m.out.write(st.line, st.text)
+		case print:
+			m.line = st.line
+			v := m.eval(st.value, s)
+			m.line = st.line
+			m.out.write(st.line, m.str(v))
+		case ifElse:
+			branch := st.otherwise
+			if truth(m.eval(st.condition, s)) {
+				branch = st.then
+			}
+			if c := m.run(branch, s); c != goOn {
+				return c
+			}
+		case forLoop:
+			m.runLoop(st, s)
+		case set:
+			m.line = st.line
+			m.assignAll(st, m.eval(st.value, s), s)
+		case setBlock:
+			v := m.capture(func() { m.run(st.body, &scope{parent: s}) })
+			m.line = st.line
+			inner := &scope{vars: map[string]Value{capturedName: v}, parent: s}
+			m.assign(st.target, m.eval(st.filters, inner), s)
+		case macroDefinition:
+			s.set(st.name, &macro{st, s})
+		case breakLoop:
+			return breakNow
+		case continueLoop:
+			return continueNow
+		}
+	}
+	return goOn
+}
+
+// capturedName cannot be written in a template.
+const capturedName = "\x00captured"
+
+// capture gives the text that f writes.
+func (m *machine) capture(f func()) string {
+	outer := m.out
+	m.out = &output{}
+	f()
+	inner := m.out.text.String()
+	m.out = outer
+	m.built(len(inner))
+	return inner
+}
+
+func (m *machine) assignAll(st set, v Value, s *scope) {
+	if !st.unpack {
+		m.assign(st.targets[0], v, s)
+		return
+	}
+	for i, item := range m.unpack(v, len(st.targets)) {
+		m.assign(st.targets[i], item, s)
+	}
+}
+
+func (m *machine) unpack(v Value, n int) []Value {
+	items := m.iterate(v)
+	if len(items) != n {
+		m.fail("%d values to unpack into %d names", len(items), n)
+	}
+	return items
+}
+
+func (m *machine) assign(t target, v Value, s *scope) {
+	if t.attribute == "" {
+		s.set(t.name, v)
+		return
+	}
+	holder, _ := s.lookup(t.name)
+	ns, ok := holder.(*namespace)
+	if !ok {
+		m.fail("cannot assign attribute on non-namespace object")
+	}
+	ns.vars[t.attribute] = v
+}
+
+func (m *machine) runLoop(st forLoop, s *scope) {
+	m.line = st.line
+	items := m.iterate(m.eval(st.over, s))
+	bind := func(item Value) *scope {
+		m.line = st.line
+		turn := &scope{vars: make(map[string]Value, len(st.targets)+1), parent: s}
+		if !st.unpack {
+			turn.vars[st.targets[0]] = item
+			return turn
+		}
+		for i, part := range m.unpack(item, len(st.targets)) {
+			turn.vars[st.targets[i]] = part
+		}
+		return turn
+	}
+	if st.condition != nil {
+		var kept []Value
+		for _, item := range items {
+			m.work(1)
+			if truth(m.eval(st.condition, bind(item))) {
+				kept = append(kept, item)
+			}
+		}
+		m.built(16 * len(kept))
+		items = kept
+	}
+	if len(items) == 0 {
+		m.run(st.otherwise, &scope{parent: s})
+		return
+	}
+	info := &loop{items: items}
+	for i, item := range items {
+		m.work(1)
+		info.at = i
+		turn := bind(item)
+		turn.vars["loop"] = info
+		if m.run(st.body, turn) == breakNow {
+			return
+		}
+	}
+}
+
+// call runs a macro; its text is its value.
+func (f *macro) call(m *machine, a args) Value {
+	m.enter()
+	defer m.leave()
+	if len(a.positional) > len(f.params) {
+		m.fail("macro '%s' takes not more than %d argument(s)", f.name, len(f.params))
+	}
+	s := &scope{vars: map[string]Value{}, parent: f.scope}
+	for i, p := range f.params {
+		if i < len(a.positional) {
+			s.vars[p] = a.positional[i]
+			if _, twice := a.named[p]; twice {
+				m.fail("macro '%s' got two values for '%s'", f.name, p)
+			}
+		} else if v, ok := a.named[p]; ok {
+			s.vars[p] = v
+		} else if d := i - (len(f.params) - len(f.defaults)); d >= 0 {
+			s.vars[p] = m.eval(f.defaults[d], s)
+		} else {
+			s.vars[p] = undefined{p}
+		}
+		delete(a.named, p)
+	}
+	for k := range a.named {
+		m.fail("macro '%s' takes no keyword argument '%s'", f.name, k)
+	}
+	return m.capture(func() { m.run(f.body, s) })
+}
+
+// enter and leave bound macros that call macros, and filters that apply filters.
+func (m *machine) enter() {
+	if m.calls++; m.calls > maxCalls {
+		fail(m.line, Limit, "calls nest more than %d deep", maxCalls)
+	}
+}
+
+func (m *machine) leave() { m.calls-- }

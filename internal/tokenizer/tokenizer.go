@@ -1,0 +1,96 @@
+// Package tokenizer turns text into token ids and back: byte-level BPE as described by Hugging Face's tokenizer.json or by
+// the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's Unicode
+// version has assigned.
+package tokenizer
+
+import "strings"
+
+// Tokenizer is read-only after loading and safe for concurrent use.
+type Tokenizer struct {
+	model         *bpe
+	normalize     func(string) string // nil: as it stands
+	preTokenizers []preTokenizer
+	exact         *matcher // added tokens looked for in the text as given
+	normalized    *matcher // added tokens looked for in the normalized text
+
+	tokens  []string         // as written in the vocabulary; "" where an id has no token
+	bytes   []string         // what each id decodes to
+	ids     map[string]int32 // token as written -> id
+	special map[int32]bool
+}
+
+// Encode gives the ids of text. Added and special tokens inside the text are recognised; no BOS, EOS or other token is added.
+// A byte for which the vocabulary has no token gives unk_token where the file names one, else nothing, as in `tokenizers`
+// (vocabularies in use lack only bytes that are rare in UTF-8 or never occur).
+func (t *Tokenizer) Encode(text string) []int32 {
+	var ids []int32
+	added := func(id int32) { ids = append(ids, id) }
+	plain := func(piece string) { ids = t.appendPlain(ids, piece) }
+	t.exact.split(text, func(piece string) {
+		if t.normalize != nil {
+			piece = t.normalize(piece)
+		}
+		t.normalized.split(piece, plain, added)
+	}, added)
+	return ids
+}
+
+func (t *Tokenizer) appendPlain(ids []int32, piece string) []int32 {
+	parts, next := []string{piece}, []string(nil)
+	for _, preTokenize := range t.preTokenizers {
+		next = next[:0]
+		for _, p := range parts {
+			next = preTokenize(next, p)
+		}
+		parts, next = next, parts
+	}
+	for _, p := range parts {
+		ids = t.model.appendWord(ids, p)
+	}
+	return ids
+}
+
+// Decode gives the text of ids, special tokens as they are written. Bytes that are not UTF-8 become U+FFFD; ids without a
+// token give nothing.
+func (t *Tokenizer) Decode(ids []int32) string { return t.decode(ids, false) }
+
+// DecodeSkipSpecial is [Tokenizer.Decode] without the special tokens.
+func (t *Tokenizer) DecodeSkipSpecial(ids []int32) string { return t.decode(ids, true) }
+
+func (t *Tokenizer) decode(ids []int32, skipSpecial bool) string {
+	var out strings.Builder
+	for _, id := range ids {
+		if !skipSpecial || !t.special[id] {
+			out.WriteString(t.Bytes(id))
+		}
+	}
+	return validText(out.String())
+}
+
+// Bytes is what one id decodes to; a character may be cut between ids. Empty for an id without a token.
+func (t *Tokenizer) Bytes(id int32) string {
+	if id < 0 || int(id) >= len(t.bytes) {
+		return ""
+	}
+	return t.bytes[id]
+}
+
+// ID is the id of a token as it is written in the vocabulary ("Ġthe", "<|im_end|>").
+func (t *Tokenizer) ID(token string) (int32, bool) {
+	id, ok := t.ids[token]
+	return id, ok
+}
+
+// Token is the token of an id as it is written in the vocabulary.
+func (t *Tokenizer) Token(id int32) (string, bool) {
+	if id < 0 || int(id) >= len(t.tokens) || t.tokens[id] == "" {
+		return "", false
+	}
+	return t.tokens[id], true
+}
+
+// Size is one more than the largest id: the rows that an embedding needs at least.
+func (t *Tokenizer) Size() int { return len(t.tokens) }
+
+// IsSpecial reports whether id is an added token flagged as special.
+func (t *Tokenizer) IsSpecial(id int32) bool { return t.special[id] }
