@@ -1,0 +1,357 @@
+package dataset
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/testfiles"
+	"qlora-wgpu/internal/tokenizer"
+	"qlora-wgpu/internal/usererr"
+)
+
+// endOfTurn is "<|im_end|>", which is also the model's EOS.
+const endOfTurn = 2
+
+var loadModel sync.Once
+var modelTemplate *chat.Template
+var modelTokenizer *tokenizer.Tokenizer
+
+// encoder is the tokenizer and the chat template of the 135M model.
+func encoder(t *testing.T, maxSeqLength int) Encoder {
+	path := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf")
+	loadModel.Do(func() {
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		defer file.Close()
+		info, err := file.Stat()
+		require.NoError(t, err)
+		model, err := gguf.Read(file, info.Size(), path)
+		require.NoError(t, err)
+		text := func(key string) string {
+			value, ok, err := model.String(key)
+			require.NoError(t, err)
+			require.True(t, ok, key)
+			return value
+		}
+		v := tokenizer.Vocabulary{Model: text("tokenizer.ggml.model"), Pre: text("tokenizer.ggml.pre")}
+		v.Tokens, _, err = model.Strings("tokenizer.ggml.tokens")
+		require.NoError(t, err)
+		v.Merges, _, err = model.Strings("tokenizer.ggml.merges")
+		require.NoError(t, err)
+		types, _, err := model.Ints("tokenizer.ggml.token_type")
+		require.NoError(t, err)
+		for _, kind := range types {
+			v.Types = append(v.Types, int(kind))
+		}
+		modelTokenizer, err = tokenizer.FromVocabulary(v, path)
+		require.NoError(t, err)
+		modelTemplate = parseTemplate(t, text("tokenizer.chat_template"))
+	})
+	require.NotNil(t, modelTemplate)
+	return Encoder{Template: modelTemplate, Tokenizer: modelTokenizer, MaxSeqLength: maxSeqLength, BOS: NoToken, EOS: endOfTurn}
+}
+
+func parseTemplate(t *testing.T, text string) *chat.Template {
+	template, err := chat.Parse(text, map[string]string{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+	require.NoError(t, err)
+	return template
+}
+
+func source(t *testing.T, path, content string) *Source {
+	t.Helper()
+	s, err := Read(strings.NewReader(content), path)
+	require.NoError(t, err)
+	return s
+}
+
+// learned is the text of the targets; a gap between them is "|".
+func learned(e Encoder, sample Sample) string {
+	var out strings.Builder
+	gap := false
+	for _, label := range sample.Labels {
+		if label == notTarget {
+			gap = out.Len() > 0
+			continue
+		}
+		if gap {
+			out.WriteString("|")
+		}
+		gap = false
+		out.WriteString(e.Tokenizer.Decode([]int32{label}))
+	}
+	return out.String()
+}
+
+func text(e Encoder, sample Sample) string {
+	ids := make([]int32, len(sample.IDs))
+	for i, id := range sample.IDs {
+		ids[i] = int32(id)
+	}
+	return e.Tokenizer.Decode(ids)
+}
+
+// The samples of the parity case were made by PyTorch's side from the same file.
+func TestAlpacaEqualsTheParityCase(t *testing.T) {
+	e := encoder(t, 4096)
+	data, err := os.ReadFile(testfiles.Reference(t, "parity", "smollm2", "case.json"))
+	require.NoError(t, err)
+	var want struct {
+		Steps [][]struct {
+			Row    int      `json:"row"`
+			IDs    []uint32 `json:"input_ids"`
+			Labels []int32  `json:"labels"`
+		} `json:"steps"`
+	}
+	require.NoError(t, json.Unmarshal(data, &want))
+	s := read(t, testfiles.Data(t, "alpaca_en_demo.json"))
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, 999, report.Rows)
+	require.Len(t, samples, 999)
+	compared := 0
+	for _, step := range want.Steps {
+		for _, micro := range step {
+			got := samples[micro.Row]
+			require.Equal(t, micro.Row, got.Row)
+			require.Equal(t, micro.IDs, got.IDs[:len(micro.IDs)])
+			require.Equal(t, micro.Labels, got.Labels[:len(micro.Labels)])
+			for _, label := range got.Labels[len(micro.Labels):] {
+				require.EqualValues(t, notTarget, label)
+			}
+			compared++
+		}
+	}
+	require.Equal(t, 40, compared)
+
+	data, err = os.ReadFile(testfiles.Reference(t, "parity", "smollm2", "eval.json"))
+	require.NoError(t, err)
+	var eval struct {
+		TargetTokens int `json:"target_tokens"`
+	}
+	require.NoError(t, json.Unmarshal(data, &eval))
+	first, err := s.Slice(":32")
+	require.NoError(t, err)
+	_, report, err = e.Encode(first)
+	require.NoError(t, err)
+	require.Equal(t, eval.TargetTokens, report.TargetTokens)
+}
+
+func TestEncodeSharedFiles(t *testing.T) {
+	for _, name := range []string{"alpaca_en_demo.json", "glaive_toolcall_en_demo.json", "identity.json", "wiki_demo.txt"} {
+		t.Run(name, func(t *testing.T) {
+			s := read(t, testfiles.Data(t, name))
+			e := encoder(t, 512)
+			samples, report, err := e.Encode(s)
+			require.NoError(t, err)
+			t.Logf("%+v", report)
+			again, sameReport, err := e.Encode(s)
+			require.NoError(t, err)
+			require.Equal(t, samples, again, "the order does not hang on the cores")
+			require.Equal(t, report, sameReport)
+			tokens, targetTokens := 0, 0
+			for i, sample := range samples {
+				require.LessOrEqual(t, len(sample.IDs), 512)
+				require.Len(t, sample.Labels, len(sample.IDs))
+				if i > 0 {
+					require.GreaterOrEqual(t, sample.Row, samples[i-1].Row)
+				}
+				for k, label := range sample.Labels {
+					if label != notTarget {
+						require.EqualValues(t, sample.IDs[k], label)
+					}
+				}
+				tokens += len(sample.IDs)
+				targetTokens += targets(sample.Labels)
+			}
+			require.Equal(t, tokens, report.Tokens)
+			require.Equal(t, targetTokens, report.TargetTokens)
+			require.Positive(t, targetTokens)
+			if s.Format == "text" {
+				require.Equal(t, report.Longest-1, targetTokens, "every token but the first is learned once")
+				return
+			}
+			dropped := 0
+			for _, drop := range report.Dropped {
+				dropped += drop.Rows
+			}
+			require.Equal(t, len(s.Rows), len(samples)+dropped)
+			if name == "glaive_toolcall_en_demo.json" {
+				require.Equal(t, 191, report.ToolsUnseen, "the template of this model has no tools")
+				last := s.Rows[0].Messages
+				require.Equal(t, `{"name": "search_recipes", "arguments": {"ingredients": ["chicken", "bell peppers", "rice"]}}`, last[3].Content)
+				require.Equal(t, last[1].Content+"<|im_end|>|"+last[3].Content+"<|im_end|>|"+last[5].Content+"<|im_end|>|"+last[7].Content+"<|im_end|>", learned(e, samples[0]))
+			}
+		})
+	}
+}
+
+func TestEncodeTurns(t *testing.T) {
+	s := read(t, "testdata/messages.jsonl")
+	e := encoder(t, 1024)
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, `{"name": "weather", "arguments": {"city": "Rome"}}<|im_end|>|Clear.<|im_end|>`, learned(e, samples[0]))
+	require.Equal(t, "Yes.<|im_end|>", learned(e, samples[1]))
+	require.Equal(t, []Drop{{Reason: "no answer", Rows: 1, First: "line 4"}}, report.Dropped)
+	require.Equal(t, 3, report.Rows)
+	require.Equal(t, 2, report.Samples)
+
+	e.TrainOn = chat.TrainOnLast
+	samples, _, err = e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, "Clear.<|im_end|>", learned(e, samples[0]))
+
+	e.TrainOn = chat.TrainOnAll
+	samples, report, err = e.Encode(s)
+	require.NoError(t, err)
+	require.Len(t, samples, 3)
+	require.Empty(t, report.Dropped)
+	require.Equal(t, text(e, samples[2]), learned(e, samples[2]))
+	require.Contains(t, learned(e, samples[2]), "Nobody answers this.")
+}
+
+func TestEncodeTruncates(t *testing.T) {
+	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"Count."},{"role":"assistant","content":"one two three four five six seven eight"}]}
+{"messages":[{"role":"user","content":"A question with more words than there is room for in forty tokens: a b c d e f g h i j k l m n o p q r s t u v w x y z"},{"role":"assistant","content":"Yes."}]}
+{"messages":[{"role":"user","content":"Hi."},{"role":"assistant","content":"Ho."}]}`)
+	e := encoder(t, 1024)
+	whole, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, Report{Rows: 3, Samples: 3, Tokens: report.Tokens, TargetTokens: 9 + 3 + 3, Longest: len(whole[1].IDs)}, report)
+
+	e.MaxSeqLength = len(whole[0].IDs) - 4 // the line feed, the end of turn and two numbers
+	require.Greater(t, len(whole[1].IDs)-4, e.MaxSeqLength)
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, "one two three four five six", learned(e, samples[0]))
+	require.Equal(t, "Ho.<|im_end|>", learned(e, samples[1]))
+	require.Equal(t, 2, samples[1].Row)
+	require.Equal(t, Report{
+		Rows: 3, Samples: 2, Tokens: len(samples[0].IDs) + len(samples[1].IDs), TargetTokens: 6 + 3, Longest: len(whole[1].IDs), Truncated: 1, AnswersCut: 1,
+		Dropped: []Drop{{Reason: "the answer beyond max_seq_length", Rows: 1, First: "line 2"}},
+	}, report)
+
+	e.MaxSeqLength = len(whole[0].IDs) - 1 // the line feed alone
+	_, report, err = e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Truncated)
+	require.Equal(t, 0, report.AnswersCut)
+}
+
+func TestEncodeRefusesDataWithoutTargets(t *testing.T) {
+	e := encoder(t, 1024)
+	for _, c := range []struct {
+		content string
+		length  int
+		want    string
+	}{
+		{`{"instruction":"a","output":""}` + "\n" + `{"instruction":"a","output":" \n"}` + "\n" + `{"instruction":"a","output":null}`, 1024,
+			"encode data set x.jsonl: no supervised token in 3 rows: 3 with no answer (the first at line 1) (every row needs an answer"},
+		{`{"messages":[]}`, 1024, "no supervised token in 1 rows: 1 with no answer"},
+		{`{"text":""}` + "\n" + `{"text":" "}`, 1024, "no supervised token in 2 rows: 2 with an empty text (the first at line 1)"},
+		{`{"instruction":"a","output":""}` + "\n" + `{"instruction":"a","output":"b"}`, 16,
+			"no supervised token in 2 rows: 1 with no answer (the first at line 1), 1 with the answer beyond max_seq_length (the first at line 2) (raise max_seq_length above 16: the longest row has "},
+		{`{"instruction":"a","output":"b"}`, 1, "encode data set x.jsonl: max_seq_length 1 leaves nothing to predict (it has to be 2 or more)"},
+	} {
+		e.MaxSeqLength = c.length
+		samples, _, err := e.Encode(source(t, "x.jsonl", c.content))
+		require.ErrorContains(t, err, c.want)
+		require.True(t, usererr.Is(err, usererr.Invalid))
+		require.Nil(t, samples)
+	}
+}
+
+func TestEncodeText(t *testing.T) {
+	e := encoder(t, 1024)
+	e.Template = nil
+	s := source(t, "x.jsonl", `{"text":"one two three four five"}
+{"text":"already ended<|im_end|>"}
+{"text":"<|im_start|>begun"}
+{"text":""}`)
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, "one two three four five<|im_end|>", learned(e, samples[0]))
+	require.Equal(t, "already ended<|im_end|>", learned(e, samples[1]))
+	require.Equal(t, []Drop{{Reason: "an empty text", Rows: 1, First: "line 4"}}, report.Dropped)
+	require.Equal(t, report.Tokens-3, report.TargetTokens, "the first token of a sequence is no target")
+
+	e.BOS = 1 // "<|im_start|>"
+	samples, _, err = e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, "<|im_start|>one two three four five<|im_end|>", text(e, samples[0]))
+	require.Equal(t, "<|im_start|>begun<|im_end|>", text(e, samples[2]))
+
+	e.BOS, e.EOS = NoToken, NoToken
+	samples, _, err = e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, "one two three four five", text(e, samples[0]))
+
+	e.EOS = endOfTurn
+	s.Rows = s.Rows[:1] // six tokens
+	for length, pieces := range map[int][]string{
+		2: {"one two", " two three", " three four", " four five", " five<|im_end|>"},
+		3: {"one two three", " three four five", " five<|im_end|>"},
+		5: {"one two three four five", " five<|im_end|>"},
+		6: {"one two three four five<|im_end|>"},
+	} {
+		e.MaxSeqLength = length
+		samples, report, err := e.Encode(s)
+		require.NoError(t, err)
+		var got []string
+		for i, sample := range samples {
+			got = append(got, text(e, sample))
+			require.Equal(t, i > 0, sample.Labels[0] == notTarget)
+		}
+		require.Equal(t, pieces, got)
+		require.Equal(t, 5, report.TargetTokens)
+		require.Equal(t, 6, report.Longest)
+		if len(pieces) > 1 {
+			require.Equal(t, 1, report.SplitTexts)
+		}
+	}
+}
+
+func TestEncodeNamesTheRowThatTheTemplateRefuses(t *testing.T) {
+	e := encoder(t, 64)
+	e.Template = parseTemplate(t, `{% for m in messages %}{% if m.role == "tool" %}{{ raise_exception("no tools here") }}{% endif %}{{ m.content }}{% endfor %}`)
+	_, _, err := e.Encode(source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}
+{"messages":[{"role":"tool","content":"a"},{"role":"assistant","content":"b"}]}`))
+	require.ErrorContains(t, err, "encode data set x.jsonl: line 2: ")
+	require.ErrorContains(t, err, "no tools here")
+}
+
+func TestEncodeShowsTools(t *testing.T) {
+	e := encoder(t, 1024)
+	s := read(t, "testdata/sharegpt.json")
+	_, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.ToolsUnseen)
+
+	e.Template = parseTemplate(t, `{% if tools %}<|im_start|>tools {{ tools[0].name }}<|im_end|>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}`)
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, 0, report.ToolsUnseen)
+	require.NotContains(t, text(e, samples[0]), "tools")
+	require.True(t, strings.HasPrefix(text(e, samples[1]), "<|im_start|>tools count<|im_end|><|im_start|>system\nYou count."), text(e, samples[1]))
+	require.Equal(t, "Two.<|im_end|>", learned(e, samples[1]))
+}
+
+func TestEncodeLeavesOutUntrainedTurns(t *testing.T) {
+	e := encoder(t, 1024)
+	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}
+{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":false}]}`)
+	samples, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Len(t, samples, 1)
+	require.Equal(t, "d<|im_end|>", learned(e, samples[0]))
+	require.Equal(t, []Drop{{Reason: "no answer", Rows: 1, First: "line 2"}}, report.Dropped)
+}

@@ -1,0 +1,219 @@
+package dataset
+
+import (
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+// fields is one row as read: values by column, not interpreted yet.
+type fields map[string]jsontext.Value
+
+// A format is told by the columns it needs; the first one in formats whose columns are all there is taken.
+type format struct {
+	name  string
+	needs []string // the first may not be null (merged files have empty columns of other formats), the others may: an empty answer
+	parse func(*rowParser) (Row, error)
+}
+
+// Stanford's Alpaca file has a "text" column beside its three, so text comes last.
+var formats = []format{
+	{"messages", []string{"messages"}, func(p *rowParser) (Row, error) { return p.conversation("messages") }},
+	{"ShareGPT", []string{"conversations"}, func(p *rowParser) (Row, error) { return p.conversation("conversations") }},
+	{"Alpaca", []string{"instruction", "output"}, (*rowParser).alpaca},
+	{"prompt/completion", []string{"prompt", "completion"}, (*rowParser).promptCompletion},
+	{"text", []string{"text"}, (*rowParser).text},
+}
+
+func detect(row fields) *format {
+	for i := range formats {
+		f := &formats[i]
+		matches := true
+		for k, name := range f.needs {
+			value, there := row[name]
+			mayBeNull := k > 0
+			matches = matches && there && (mayBeNull || value.Kind() != jsontext.KindNull)
+		}
+		if matches {
+			return f
+		}
+	}
+	return nil
+}
+
+// builder collects rows, holds them to the first one's format and counts what it leaves aside.
+type builder struct {
+	source *Source
+	format *format
+	first  string         // place of the first row
+	unused map[string]int // rows by a description of what they held beyond the format
+}
+
+func (b *builder) fail(where string, err error) error {
+	var syntax *jsontext.SyntacticError
+	hint := ""
+	if errors.Is(err, errRowTooLong) {
+		err = errRowTooLong // without what the decoder says around it
+	} else if errors.As(err, &syntax) {
+		err = fmt.Errorf("not valid JSON: %w", syntax.Err)
+		if syntax.JSONPointer != "" {
+			err = fmt.Errorf("%w at %s", err, quote(string(syntax.JSONPointer)))
+		}
+		if b.source.Container == "JSON Lines" && errors.Is(syntax.Err, io.ErrUnexpectedEOF) {
+			hint = "JSON Lines has one whole object on each line; objects that span lines belong into one array: [{…}, {…}]"
+		}
+	}
+	e := usererr.New(readOp, b.source.Path, "%w", err).As(usererr.Format).At("%s", where)
+	if hint != "" {
+		e = e.Hinted("%s", hint)
+	}
+	return e
+}
+
+// addJSON adds one row that is, or should be, a JSON object.
+func (b *builder) addJSON(value jsontext.Value, where string) error {
+	if len(value) > maxRowBytes {
+		return b.fail(where, errRowTooLong)
+	}
+	if deeper(value, maxDepth) {
+		return b.fail(where, fmt.Errorf("nested deeper than %d levels", maxDepth))
+	}
+	if kind := value.Kind(); kind != jsontext.KindBeginObject {
+		if !value.IsValid() {
+			return b.fail(where, errors.New("not valid JSON"))
+		}
+		return b.fail(where, fmt.Errorf("expected an object, found %s", kindName(kind)))
+	}
+	var row fields
+	if err := json.Unmarshal(value, &row); err != nil {
+		return b.fail(where, err)
+	}
+	return b.add(row, where)
+}
+
+func (b *builder) add(row fields, where string) error {
+	found := detect(row)
+	if b.format == nil {
+		if found == nil {
+			return usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).As(usererr.Format).At("%s", where).
+				Hinted("known are messages, conversations, instruction + output, prompt + completion, and text")
+		}
+		b.format, b.first, b.source.Format = found, where, found.name
+	}
+	if found != b.format {
+		is := "of no known format"
+		if found != nil {
+			is = "of format " + found.name
+		}
+		return b.fail(where, fmt.Errorf("mixed formats: %s is %s, this row (columns %s) is %s", b.first, b.format.name, columns(row), is))
+	}
+	p := &rowParser{row: row, used: map[string]bool{}, unusedInTurns: map[string]bool{}}
+	parsed, err := b.format.parse(p)
+	if err != nil {
+		return b.fail(where, err)
+	}
+	for name, value := range row {
+		if !p.used[name] && !empty(value) {
+			b.unused["column "+quote(name)]++
+		}
+	}
+	for name := range p.unusedInTurns {
+		b.unused["field "+quote(name)+" of a turn"]++
+	}
+	parsed.Where = where
+	b.source.Rows = append(b.source.Rows, parsed)
+	return nil
+}
+
+func (b *builder) notes() []string {
+	const most = 12
+	var notes []string
+	for _, name := range slices.Sorted(maps.Keys(b.unused)) {
+		if len(notes) == most {
+			return append(notes, fmt.Sprintf("not used: %d more", len(b.unused)-most))
+		}
+		notes = append(notes, fmt.Sprintf("not used: %s (%d rows)", name, b.unused[name]))
+	}
+	return notes
+}
+
+func quote(name string) string {
+	if r := []rune(name); len(r) > 40 {
+		name = string(r[:40]) + "…"
+	}
+	return fmt.Sprintf("%q", name)
+}
+
+func columns(row fields) string {
+	names := slices.Sorted(maps.Keys(row))
+	shown := names[:min(len(names), 8)]
+	quoted := make([]string, len(shown))
+	for i, name := range shown {
+		quoted[i] = quote(name)
+		if row[name].Kind() == jsontext.KindNull {
+			quoted[i] += " (null)"
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > len(shown):
+		quoted = append(quoted, fmt.Sprintf("%d more", len(names)-len(shown)))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// empty values are no loss: null, "", [] and {}, and a list that was written as the string "[]".
+func empty(value jsontext.Value) bool {
+	switch string(value) {
+	case "null", `""`, "[]", "{}", `"[]"`:
+		return true
+	}
+	return false
+}
+
+func kindName(kind jsontext.Kind) string {
+	switch kind {
+	case jsontext.KindNull:
+		return "null"
+	case jsontext.KindTrue, jsontext.KindFalse:
+		return "a boolean"
+	case jsontext.KindString:
+		return "a string"
+	case jsontext.KindNumber:
+		return "a number"
+	case jsontext.KindBeginArray:
+		return "a list"
+	case jsontext.KindBeginObject:
+		return "an object"
+	}
+	return "no JSON value"
+}
+
+// deeper tells whether brackets nest deeper than limit. The text need not be valid JSON.
+func deeper(value []byte, limit int) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\' && inString:
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
+}
