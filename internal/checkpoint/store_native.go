@@ -1,0 +1,79 @@
+//go:build !js
+
+package checkpoint
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Files is the store on the machine's own file system.
+type Files struct{}
+
+func (f Files) MakeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := f.MakeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return err
+	}
+	return f.SyncDir(parent)
+}
+
+func (Files) Create(name string) (Writer, error) { return os.Create(name) }
+
+func (Files) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (Files) Remove(name string) error { return os.RemoveAll(name) }
+
+func (Files) Open(name string) (Reader, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return openFile{f, info.Size()}, nil
+}
+
+type openFile struct {
+	*os.File
+	size int64
+}
+
+func (f openFile) Size() int64 { return f.size }
+
+func (Files) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+// SyncDir does nothing on Windows, which has no such call: NTFS journals names by itself.
+func (Files) SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
