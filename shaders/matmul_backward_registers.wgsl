@@ -66,15 +66,22 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
+  // Tokens beyond the last were computed from the last one's dy: they load and store its values once more.
+  // unroll r TILE_T {
+  let at_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.cols4;
+  // }
   // unroll c TILE_K {
   if (k0 + 8u * 0u /*c*/ < params.cols4) {
     // unroll r TILE_T {
-    if (t0 + 0u /*r*/ < params.tokens) {
-      let at = (t0 + 0u /*r*/) * params.cols4 + k_c0;
-      acc_r0_c0 *= params.alpha;
-      if (params.accumulate == 1u) { acc_r0_c0 += dx[at]; }
-      dx[at] = acc_r0_c0;
+    acc_r0_c0 *= params.alpha;
+    // }
+    if (params.accumulate == 1u) {
+      // unroll r TILE_T {
+      acc_r0_c0 += dx[at_r0 + k_c0];
+      // }
     }
+    // unroll r TILE_T {
+    dx[at_r0 + k_c0] = acc_r0_c0;
     // }
   }
   // }

@@ -1,11 +1,12 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// A workgroup owns TILE_T tokens × 8·TILE_N rows of w, an invocation TILE_T × TILE_N sums in named registers, its rows 8 apart; no barrier
+// A workgroup owns TILE_T tokens × 32·TILE_Q rows of w, an invocation TILE_T × 4·TILE_Q sums in named registers; no barrier
 // (see matmul_nf4_forward_registers). Numerics: float32 in the order of k.
-// 4 (2) bytes a weight and 2·T flops; x is read rows/(8·TILE_N) times.
+// 4 (2) bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
+// Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and what is written there repeats the last row.
 
 const TILE_T: u32 = 1u;
-const TILE_N: u32 = 1u;
+const TILE_Q: u32 = 1u; // groups of 4 rows of w
 const BF16: u32 = 0u; // 1: w holds bfloat16
 
 struct Params {
@@ -14,7 +15,7 @@ struct Params {
   tokens: u32,
   rows: u32,       // rows of w in this shard
   cols4: u32,      // K / 4
-  y_stride: u32,   // N, all shards
+  y_stride: u32,   // columns of y, a multiple of 4
   y_first: u32,    // first row of this shard
   row_tiles: u32,
   accumulate: u32, // 1: y +=
@@ -24,7 +25,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
 @group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>; // [rows, K]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;       // [tokens, y_stride]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -41,39 +42,52 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
   let t0 = (group / params.row_tiles) * TILE_T;
-  let n0 = (group % params.row_tiles) * 8u * TILE_N + lane;
+  let n0 = ((group % params.row_tiles) * 8u + lane) * 4u * TILE_Q;
+  let last_t = params.tokens - 1u;
+  let last_n = params.rows - 1u;
   // unroll r TILE_T {
-  let x_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.cols4;
+  let x_r0 = min(t0 + 0u /*r*/, last_t) * params.cols4;
   // }
-  // unroll c TILE_N {
-  let row_c0 = min(n0 + 8u * 0u /*c*/, params.rows - 1u) * params.cols4;
-  // }
+  // unroll q TILE_Q {
+  let n_q0 = n0 + 4u * 0u /*q*/;
+  let row0_q0 = min(n_q0, last_n) * params.cols4;
+  let row1_q0 = min(n_q0 + 1u, last_n) * params.cols4;
+  let row2_q0 = min(n_q0 + 2u, last_n) * params.cols4;
+  let row3_q0 = min(n_q0 + 3u, last_n) * params.cols4;
   // unroll r TILE_T {
-  // unroll c TILE_N {
-  var acc_r0_c0 = 0.0;
+  var acc_r0_q0 = vec4<f32>();
   // }
   // }
   for (var k = 0u; k < params.cols4; k++) {
     // unroll r TILE_T {
     let v_r0 = x[x_r0 + k];
     // }
-    // unroll c TILE_N {
-    let w_c0 = weights(row_c0 + k);
+    // unroll q TILE_Q {
+    let w0_q0 = weights(row0_q0 + k);
+    let w1_q0 = weights(row1_q0 + k);
+    let w2_q0 = weights(row2_q0 + k);
+    let w3_q0 = weights(row3_q0 + k);
     // unroll r TILE_T {
-    acc_r0_c0 += dot(v_r0, w_c0);
+    acc_r0_q0 += vec4<f32>(dot(v_r0, w0_q0), dot(v_r0, w1_q0), dot(v_r0, w2_q0), dot(v_r0, w3_q0));
     // }
     // }
   }
-  // unroll c TILE_N {
-  let n_c0 = n0 + 8u * 0u /*c*/;
-  if (n_c0 < params.rows) {
+  // Tokens beyond the last were computed from the last one's x: they load and store its values once more.
+  // unroll r TILE_T {
+  let y_r0 = (min(t0 + 0u /*r*/, last_t) * params.y_stride + params.y_first) / 4u;
+  // }
+  // unroll q TILE_Q {
+  if (n_q0 < params.rows) {
     // unroll r TILE_T {
-    if (t0 + 0u /*r*/ < params.tokens) {
-      let at = (t0 + 0u /*r*/) * params.y_stride + params.y_first + n_c0;
-      var v = params.alpha * acc_r0_c0;
-      if (params.accumulate == 1u) { v += y[at]; }
-      y[at] = v;
+    acc_r0_q0 *= params.alpha;
+    // }
+    if (params.accumulate == 1u) {
+      // unroll r TILE_T {
+      acc_r0_q0 += y[y_r0 + n_q0 / 4u];
+      // }
     }
+    // unroll r TILE_T {
+    y[y_r0 + n_q0 / 4u] = acc_r0_q0;
     // }
   }
   // }

@@ -98,18 +98,21 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
+  // Tokens beyond the last were computed from the last one's dy: they load and store its values once more.
   // unroll r TILE_T {
-  if (t0 + 0u /*r*/ < params.tokens) {
-    // unroll w TILE_W {
-    if (word0 + 0u /*w*/ < params.words) {
-      let at = ((t0 + 0u /*r*/) * params.words + word0 + 0u /*w*/) * 2u;
-      if (params.accumulate == 1u) {
-        lo_r0_w0 += dx[at];
-        hi_r0_w0 += dx[at + 1u];
-      }
-      dx[at] = lo_r0_w0;
-      dx[at + 1u] = hi_r0_w0;
+  let at_r0 = (min(t0 + 0u /*r*/, last_t) * params.words + word0) * 2u;
+  // }
+  // unroll w TILE_W {
+  if (word0 + 0u /*w*/ < params.words) {
+    if (params.accumulate == 1u) {
+      // unroll r TILE_T {
+      lo_r0_w0 += dx[at_r0 + 2u * 0u /*w*/];
+      hi_r0_w0 += dx[at_r0 + 2u * 0u /*w*/ + 1u];
+      // }
     }
+    // unroll r TILE_T {
+    dx[at_r0 + 2u * 0u /*w*/] = lo_r0_w0;
+    dx[at_r0 + 2u * 0u /*w*/ + 1u] = hi_r0_w0;
     // }
   }
   // }

@@ -1,21 +1,19 @@
 // y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
 //
-// A workgroup owns TILE_T tokens × 8·TILE_N rows of W, an invocation TILE_T × TILE_N sums in named registers, its rows 8 apart. No barrier and
-// no shared memory: on a CPU device a load costs as much as 70 fused multiply-adds and a barrier more, so all that counts is
-// how many products each load serves.
+// A workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. No barrier and no shared
+// memory: on a CPU device a load or store costs as much as 70 fused multiply-adds and a barrier more, so all that counts is how many
+// products each load serves.
 // Numerics: float32 products and sums in the order of k; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
-// 0.516 bytes a weight and 2·T flops; x is read rows/(8·TILE_N) times.
+// 0.516 bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
 
 const TILE_T: u32 = 1u;
-const TILE_N: u32 = 1u;
-// Columns that share one absmax and lie in one row: min(block size, 64), or 8 where rows are no multiple of it.
-const SPAN: u32 = 8u;
+const TILE_Q: u32 = 1u; // groups of 4 rows of W
 
 struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
-  rows: u32,        // rows of W in this shard
+  rows: u32,        // rows of W in this shard, a multiple of 4
   cols4: u32,       // K / 4
   y_stride: u32,    // N, all shards
   y_first: u32,     // first row of this shard
@@ -27,12 +25,15 @@ struct Params {
   first_block: u32, // the shard's first absmax within its first block of 256
   block_shift: u32, // log2(block size)
   row_tiles: u32,
+  // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that. Not a constant: compilers of CPU
+  // devices would unroll the loop over it and take a minute.
+  span4: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> region: array<u32>;            // nested map [256], then what the offsets name
 @group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>;     // [tokens, cols4]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;           // [tokens, y_stride]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;     // [tokens, y_stride / 4]
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
@@ -69,48 +70,55 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
   let t0 = (group / params.row_tiles) * TILE_T;
-  let n0 = (group % params.row_tiles) * 8u * TILE_N + lane;
+  let n0 = ((group % params.row_tiles) * 8u + lane) * 4u * TILE_Q;
   let last_t = params.tokens - 1u;
-  let last_n = params.rows - 1u;
   // unroll r TILE_T {
   let x_r0 = min(t0 + 0u /*r*/, last_t) * params.cols4;
   // }
-  // unroll c TILE_N {
-  let row_c0 = min(n0 + 8u * 0u /*c*/, last_n) * params.cols4;
-  // }
+  // unroll q TILE_Q {
+  let n_q0 = min(n0 + 4u * 0u /*q*/, params.rows - 4u);
+  let row0_q0 = n_q0 * params.cols4;
+  let row1_q0 = row0_q0 + params.cols4;
+  let row2_q0 = row1_q0 + params.cols4;
+  let row3_q0 = row2_q0 + params.cols4;
   // unroll r TILE_T {
-  // unroll c TILE_N {
-  var acc_r0_c0 = 0.0;
+  var acc_r0_q0 = vec4<f32>();
   // }
   // }
-  for (var span = 0u; span < params.cols4; span += SPAN / 4u) {
-    // unroll c TILE_N {
-    let s_c0 = scale(((row_c0 + span) * 4u) >> params.block_shift);
+  for (var span = 0u; span < params.cols4; span += params.span4) {
+    // unroll q TILE_Q {
+    let s0_q0 = scale(((row0_q0 + span) * 4u) >> params.block_shift);
+    let s1_q0 = scale(((row1_q0 + span) * 4u) >> params.block_shift);
+    let s2_q0 = scale(((row2_q0 + span) * 4u) >> params.block_shift);
+    let s3_q0 = scale(((row3_q0 + span) * 4u) >> params.block_shift);
     // }
-    for (var k = span; k < span + SPAN / 4u; k++) {
+    for (var k = span; k < span + params.span4; k++) {
+      let shift = (k & 1u) * 16u;
       // unroll r TILE_T {
       let v_r0 = x[x_r0 + k];
       // }
-      // unroll c TILE_N {
-      let w_c0 = decode(region[params.packed + ((row_c0 + k) >> 1u)] >> ((k & 1u) * 16u)) * s_c0;
+      // unroll q TILE_Q {
+      let w0_q0 = decode(region[params.packed + ((row0_q0 + k) >> 1u)] >> shift) * s0_q0;
+      let w1_q0 = decode(region[params.packed + ((row1_q0 + k) >> 1u)] >> shift) * s1_q0;
+      let w2_q0 = decode(region[params.packed + ((row2_q0 + k) >> 1u)] >> shift) * s2_q0;
+      let w3_q0 = decode(region[params.packed + ((row3_q0 + k) >> 1u)] >> shift) * s3_q0;
       // unroll r TILE_T {
-      acc_r0_c0 += dot(v_r0, w_c0);
+      acc_r0_q0 += vec4<f32>(dot(v_r0, w0_q0), dot(v_r0, w1_q0), dot(v_r0, w2_q0), dot(v_r0, w3_q0));
       // }
       // }
     }
   }
-  // unroll c TILE_N {
-  let n_c0 = n0 + 8u * 0u /*c*/;
-  if (n_c0 < params.rows) {
-    let y_c0 = params.y_first + n_c0;
-    var b_c0 = 0.0;
+  // unroll q TILE_Q {
+  if (n0 + 4u * 0u /*q*/ < params.rows) {
+    var bias_q0 = vec4<f32>();
     if (params.bias != 0xffffffffu) {
-      b_c0 = bitcast<f32>(region[params.bias + n_c0]);
+      let at = params.bias + n_q0;
+      bias_q0 = bitcast<vec4<f32>>(vec4<u32>(region[at], region[at + 1u], region[at + 2u], region[at + 3u]));
     }
+    let y_q0 = (params.y_first + n_q0) / 4u;
+    // Tokens beyond the last were computed from the last one's x: they store its values once more.
     // unroll r TILE_T {
-    if (t0 + 0u /*r*/ < params.tokens) {
-      y[(t0 + 0u /*r*/) * params.y_stride + y_c0] = acc_r0_c0 + b_c0;
-    }
+    y[min(t0 + 0u /*r*/, last_t) * (params.y_stride / 4u) + y_q0] = acc_r0_q0 + bias_q0;
     // }
   }
   // }

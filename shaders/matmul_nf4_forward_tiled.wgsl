@@ -27,6 +27,7 @@ struct Params {
   first_block: u32, // the shard's first absmax within its first block of 256
   block_shift: u32, // log2(block size)
   row_tiles: u32,
+  span4: u32,       // columns / 4 of a row that share one absmax (used by the registers variant)
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -36,27 +36,28 @@ var (
 )
 
 var matmulForwardVariants = []variant{
-	forwardRegisters(1, 4), forwardRegisters(16, 2), forwardRegisters(16, 16), forwardRegisters(32, 32),
+	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
 }
 
-func forwardRegisters(t, n int) variant {
-	return variant{registersName(t, n), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_N": uint32(n)}, t, 8 * n}
+func forwardRegisters(t, q int) variant {
+	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
 }
 
 // MatmulForward is y [T, N] = alpha · x [T, K] wᵀ, w [N, K] in F32 or BF16, sharded by rows or not; added to y when accumulate is set. K is a multiple of 4.
+// Where N is not, y's columns are the next multiple of 4 and the padding is undefined.
 func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
 	const op = "matmul_forward"
-	require(x.Cols == w.Cols && y.Cols >= w.Rows && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
+	require(x.Cols == w.Cols && y.Cols == (w.Rows+3)/4*4 && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
 	fallback := tiledFallback(x.Rows)
 	switch {
 	case x.Rows <= 4:
-		fallback = registersName(1, 4)
+		fallback = registersName(1, 1)
 	case onCPU(rec) && w.Rows <= 64:
-		fallback = registersName(16, 2)
+		fallback = registersName(16, 1)
 	case onCPU(rec):
-		fallback = registersName(16, 16)
+		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
@@ -80,7 +81,7 @@ var (
 )
 
 var matmulBackwardVariants = []variant{
-	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4), backwardRegisters(16, 8),
+	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4),
 	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
 }

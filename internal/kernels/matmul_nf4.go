@@ -52,7 +52,7 @@ func (w *NF4Weight) span() int {
 type matmulNF4ForwardParams struct {
 	Tokens, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
 	Offset                                                            float32
-	FirstBlock, BlockShift, RowTiles                                  uint32
+	FirstBlock, BlockShift, RowTiles, Span4                           uint32
 }
 
 var (
@@ -61,13 +61,13 @@ var (
 )
 
 var matmulNF4ForwardVariants = []variant{
-	nf4Registers(1, 4), nf4Registers(4, 8), nf4Registers(16, 16), nf4Registers(32, 32),
+	nf4Registers(1, 1), nf4Registers(4, 2), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
 }
 
-func nf4Registers(t, n int) variant {
-	return variant{registersName(t, n), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_N": uint32(n)}, t, 8 * n}
+func nf4Registers(t, q int) variant {
+	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
 }
 
 // MatmulNF4Forward is y [T, N] = x [T, K] Wᵀ (+ bias).
@@ -78,26 +78,20 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	fallback := tiledFallback(x.Rows)
 	switch {
 	case x.Rows <= 2:
-		fallback = registersName(1, 4)
+		fallback = registersName(1, 1)
 	case x.Rows <= 8:
-		fallback = registersName(4, 8)
-	case onCPU(rec) && w.N <= 256:
-		fallback = registersName(16, 16)
+		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = registersName(32, 32)
+		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
-	constants := v.constants
-	if v.shader == matmulNF4ForwardRegisters {
-		constants = with(constants, "SPAN", uint32(w.span()))
-	}
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
-		rec.Dispatch(v.shader.spec(constants), rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.K),
+		rec.Dispatch(v.shader.spec(v.constants), rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.K),
 			matmulNF4ForwardParams{
 				Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
-				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles),
+				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
 			}, s.Region, x.Single(), y.Single())
 	}
 }
@@ -114,7 +108,7 @@ var (
 )
 
 var matmulNF4BackwardVariants = []variant{
-	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(8, 4), nf4BackwardRegisters(16, 4), nf4BackwardRegisters(32, 4),
+	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4BackwardTiled, tiles(2, 2), 64, 64},
 }

@@ -79,6 +79,10 @@ func Variants(op string) []string {
 		return variantNames(matmulBackwardVariants)
 	case "matmul_gradient":
 		return variantNames(matmulGradientVariants)
+	case "attention_forward":
+		return tileNames(attentionForwardTiles)
+	case "attention_backward":
+		return tileNames(attentionBackwardTiles)
 	}
 	return nil
 }

@@ -1,0 +1,91 @@
+package opcases
+
+import (
+	"fmt"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/reference"
+)
+
+var _ = register(matmul)
+
+// Adapters (N or K is the rank, padded to 4), the head's bfloat16 table, and sizes around every tile.
+var matmulShapes = []struct {
+	T, N, K int
+	dtype   gpu.DType
+}{
+	{1, 4, 4, gpu.F32},
+	{5, 16, 576, gpu.F32},
+	{17, 576, 16, gpu.F32},
+	{64, 8, 320, gpu.F32},
+	{65, 36, 68, gpu.F32},
+	{33, 260, 132, gpu.BF16},
+	{1, 384, 128, gpu.BF16},
+	{100, 1000, 64, gpu.BF16},
+}
+
+func matmul() (cases []Case) {
+	for _, s := range matmulShapes {
+		T, N, K := s.T, s.N, s.K
+		shape := fmt.Sprintf("T=%d N=%d K=%d %v", T, N, K, []string{"f32", "bf16"}[s.dtype])
+		weights := func(b *Bench) (*gpu.Tensor, []float64) {
+			w := b.Values(N*K, 0.1)
+			if s.dtype == gpu.BF16 {
+				w = bf16(w)
+			}
+			return b.Input("w", s.dtype, N, K, w), float64s(w)
+		}
+		// float32 sums of at most 1,000 products: NMSE about K·2^-48.
+		const allowance = 1e-11
+		const alpha = 0.75
+		cases = append(cases,
+			Case{Op: "matmul_forward", Shape: shape, Tune: "matmul_forward", Variants: kernels.Variants("matmul_forward"), Run: func(b *Bench) {
+				w, dense := weights(b)
+				x, before := b.Values(T*K, 1), b.Values(T*N, 1)
+				in := b.Input("x", gpu.F32, T, K, x)
+				want := scaled(reference.MatmulForward(float64s(x), dense, nil, T, N, K), alpha, nil)
+				y := b.Output("y", T, N, nil, want, allowance)
+				sum := b.Output("y +=", T, N, before, scaled(want, 1, before), allowance)
+				b.Record(func() {
+					kernels.MatmulForward(b.Rec, y, in, w, alpha, false)
+					kernels.MatmulForward(b.Rec, sum, in, w, alpha, true)
+				})
+			}},
+			Case{Op: "matmul_backward", Shape: shape, Tune: "matmul_backward", Variants: kernels.Variants("matmul_backward"), Run: func(b *Bench) {
+				w, dense := weights(b)
+				dy, before := b.Values(T*N, 1), b.Values(T*K, 1)
+				in := b.Input("dy", gpu.F32, T, N, dy)
+				want := scaled(reference.MatmulBackwardInput(float64s(dy), dense, T, N, K), alpha, nil)
+				dx := b.Output("dx", T, K, nil, want, allowance)
+				sum := b.Output("dx +=", T, K, before, scaled(want, 1, before), allowance)
+				b.Record(func() {
+					kernels.MatmulBackward(b.Rec, dx, in, w, alpha, false)
+					kernels.MatmulBackward(b.Rec, sum, in, w, alpha, true)
+				})
+			}})
+		if s.dtype == gpu.BF16 {
+			continue // frozen: no gradient
+		}
+		cases = append(cases, Case{Op: "matmul_gradient", Shape: shape, Tune: "matmul_gradient", Variants: kernels.Variants("matmul_gradient"), Run: func(b *Bench) {
+			dy, x, before := b.Values(T*N, 1), b.Values(T*K, 1), b.Values(N*K, 1)
+			in, act := b.Input("dy", gpu.F32, T, N, dy), b.Input("x", gpu.F32, T, K, x)
+			want := scaled(reference.MatmulBackwardWeight(float64s(dy), float64s(x), T, N, K), alpha, before)
+			dw := b.Output("dw", N, K, before, want, allowance)
+			b.Record(func() { kernels.MatmulGradient(b.Rec, dw, in, act, alpha) })
+		}})
+	}
+	return cases
+}
+
+// scaled is alpha*x (+ before).
+func scaled(x []float64, alpha float64, before []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = alpha * v
+		if before != nil {
+			out[i] += float64(before[i])
+		}
+	}
+	return out
+}

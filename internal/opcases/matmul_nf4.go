@@ -1,0 +1,125 @@
+package opcases
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/reference"
+	"qlora-wgpu/paging"
+)
+
+var _ = register(matmulNF4)
+
+// nf4Shape is one frozen weight under T tokens.
+type nf4Shape struct {
+	T, N, K, block int
+	bias           bool
+	partBytes      int64 // largest region part; 0 for the device's own limit
+}
+
+func (s nf4Shape) String() string {
+	text := fmt.Sprintf("T=%d N=%d K=%d block=%d", s.T, s.N, s.K, s.block)
+	if s.bias {
+		text += " bias"
+	}
+	if s.partBytes > 0 {
+		text += fmt.Sprintf(" parts=%dKiB", s.partBytes>>10)
+	}
+	return text
+}
+
+// Around every tile in use (16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
+// (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's shapes.
+var nf4Shapes = []nf4Shape{
+	{T: 1, N: 4, K: 8, block: 32},
+	{T: 1, N: 192, K: 576, block: 64},
+	{T: 5, N: 36, K: 64, block: 64, bias: true},
+	{T: 16, N: 128, K: 72, block: 64},
+	{T: 31, N: 260, K: 128, block: 32},
+	{T: 33, N: 64, K: 576, block: 4096, bias: true},
+	{T: 64, N: 576, K: 320, block: 128},
+	{T: 65, N: 192, K: 576, block: 64, partBytes: 32 << 10, bias: true},
+	{T: 37, N: 576, K: 1536, block: 64},
+}
+
+// FillRegion quantizes random weights into a region on the device, and returns it with what the weights decode to.
+func (b *Bench) region(s nf4Shape) (w *kernels.NF4Weight, dequantized, bias []float64) {
+	values := b.Values(s.N*s.K, 0.05)
+	biases := b.Values(s.N, 0.5)
+	ref := reference.NF4Quantize(values, s.block)
+	limit := b.Dev.Limits.MaxBindingBytes
+	if s.partBytes > 0 {
+		limit = min(limit, s.partBytes)
+	}
+	layout := paging.NewLayout(limit)
+	layout.AddLinear("w", s.N, s.K, s.block, s.bias)
+	parts := layout.NewParts()
+	if !s.bias {
+		biases = nil
+	}
+	layout.PutLinear(parts, "w", ref.Packed, ref.Nested, biases)
+	region := &paging.Region{Layout: layout}
+	for i, part := range parts {
+		words := make([]uint32, len(part)/4)
+		for j := range words {
+			words[j] = binary.LittleEndian.Uint32(part[4*j:])
+		}
+		region.Parts = append(region.Parts, b.InputU32(fmt.Sprintf("part %d", i), words).Single())
+	}
+	if s.bias {
+		bias = float64s(biases)
+	}
+	return region.Linear("w"), ref.Dequantize(s.N * s.K), bias
+}
+
+func matmulNF4() (cases []Case) {
+	for _, s := range nf4Shapes {
+		cases = append(cases,
+			Case{Op: "matmul_nf4_forward", Shape: s.String(), Tune: "matmul_nf4_forward", Variants: kernels.Variants("matmul_nf4_forward"), Run: func(b *Bench) {
+				w, dense, bias := b.region(s)
+				x := b.Values(s.T*s.K, 1)
+				in := b.Input("x", gpu.F32, s.T, s.K, x)
+				// float32 sums of K products: relative error about 2^-24 sqrt(K), NMSE K·2^-48 < 1e-11 at K = 1536; a wrong code or scale shows above 1e-5.
+				y := b.Output("y", s.T, s.N, nil, reference.MatmulForward(float64s(x), dense, bias, s.T, s.N, s.K), 1e-11)
+				b.Record(func() { kernels.MatmulNF4Forward(b.Rec, y, in, w) })
+			}},
+			Case{Op: "matmul_nf4_backward", Shape: s.String(), Tune: "matmul_nf4_backward", Variants: kernels.Variants("matmul_nf4_backward"), Run: func(b *Bench) {
+				w, dense, _ := b.region(s)
+				dy, before := b.Values(s.T*s.N, 1), b.Values(s.T*s.K, 1)
+				in := b.Input("dy", gpu.F32, s.T, s.N, dy)
+				want := reference.MatmulBackwardInput(float64s(dy), dense, s.T, s.N, s.K)
+				dx := b.Output("dx", s.T, s.K, nil, want, 1e-11)
+				added := make([]float64, len(want))
+				for i := range want {
+					added[i] = want[i] + float64(before[i])
+				}
+				sum := b.Output("dx +=", s.T, s.K, before, added, 1e-11)
+				b.Record(func() {
+					kernels.MatmulNF4Backward(b.Rec, dx, in, w, false)
+					kernels.MatmulNF4Backward(b.Rec, sum, in, w, true)
+				})
+			}},
+			Case{Op: "dequantize_nf4_forward", Shape: s.String(), Run: func(b *Bench) {
+				w, dense, _ := b.region(s)
+				// One product, one sum and one product in float32; the compiler may fuse the first two, so a unit in the last place is allowed: NMSE 2^-46.
+				out := b.Output("w", s.N, s.K, nil, dense, 1.5e-14)
+				b.Record(func() { kernels.DequantizeNF4Forward(b.Rec, out, w) })
+			}})
+	}
+	return cases
+}
+
+// bf16 rounds to what bfloat16 holds.
+func bf16(x []float32) []float32 {
+	out := make([]float32, len(x))
+	for i, b := range gpu.BFloat16Bytes(x) {
+		if i/2 < len(out) {
+			out[i/2] = math.Float32frombits(math.Float32bits(out[i/2]) | uint32(b)<<(16+8*(i&1)))
+		}
+	}
+	return out
+}
+
