@@ -18,6 +18,8 @@ import (
 type hostDevice struct {
 	device, queue js.Value
 	staging       js.Value // Uint8Array; uploads pass through it, a view of the Go heap may be detached when the heap grows
+	uncaptured    js.Func  // listener of errors outside any error scope
+	gone          chan struct{}
 }
 
 // NoAdapter is the error of a browser without a usable WebGPU.
@@ -63,10 +65,12 @@ func describe(adapter js.Value) AdapterInfo {
 	out.MaxBindingBytes = int64(limits.Get("maxStorageBufferBindingSize").Float())
 	out.MaxBufferBytes = int64(limits.Get("maxBufferSize").Float())
 	out.WorkgroupBytes = limits.Get("maxComputeWorkgroupStorageSize").Int()
-	adapter.Get("features").Call("forEach", js.FuncOf(func(_ js.Value, args []js.Value) any {
+	add := js.FuncOf(func(_ js.Value, args []js.Value) any {
 		out.Features = append(out.Features, args[0].String())
 		return nil
-	}))
+	})
+	defer add.Release()
+	adapter.Get("features").Call("forEach", add)
 	return out
 }
 
@@ -83,18 +87,30 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 	}
 	native := wgpu.NewDevice(value)
 	d := newDevice(info, &native, o)
-	d.host = hostDevice{device: value, queue: value.Get("queue"), staging: js.Global().Get("Uint8Array").New(1 << 20)}
+	d.host = hostDevice{device: value, queue: value.Get("queue"), staging: js.Global().Get("Uint8Array").New(1 << 20), gone: make(chan struct{})}
+	// An invalid command or submission is reported nowhere else: without this the work would silently not happen.
+	d.host.uncaptured = js.FuncOf(func(_ js.Value, args []js.Value) any {
+		if d.lost == nil {
+			d.lost = fmt.Errorf("device error: %s", args[0].Get("error").Get("message").String())
+		}
+		return nil
+	})
+	value.Call("addEventListener", "uncapturederror", d.host.uncaptured)
 	go func() {
 		reason, _ := await(context.Background(), value.Get("lost"))
 		d.lost = fmt.Errorf("device lost: %s", reason.Get("message").String())
+		close(d.host.gone)
 	}()
 	return d, nil
 }
 
-// Release destroys the device.
+// Release destroys the device and waits until the browser has said so: its callback may not come after the program's end.
 func (d *Device) Release() {
 	if d.native != nil {
 		d.host.device.Call("destroy")
+		<-d.host.gone
+		d.host.device.Call("removeEventListener", "uncapturederror", d.host.uncaptured)
+		d.host.uncaptured.Release()
 		d.native = nil
 	}
 }
@@ -128,49 +144,66 @@ func await(ctx context.Context, promise js.Value) (js.Value, error) {
 	return r.value, r.err
 }
 
-// raw is the JavaScript object behind a value of the binding, whose only field it is.
+// raw is the JavaScript object behind a value of the binding, whose only field it is; wrapped is its inverse.
 func raw[T any](x *T) js.Value { return *(*js.Value)(unsafe.Pointer(x)) }
 
-// scoped runs create between error scopes: the binding reports no validation or memory error of its own.
-func (d *Device) scoped(create func() error) error {
-	d.host.device.Call("pushErrorScope", "out-of-memory")
-	d.host.device.Call("pushErrorScope", "validation")
-	err := create()
-	for range 2 {
-		problem, failed := await(context.Background(), d.host.device.Call("popErrorScope"))
-		if err == nil && failed != nil {
-			err = failed
-		}
+func wrapped[T any](v js.Value) *T {
+	x := new(T)
+	*(*js.Value)(unsafe.Pointer(x)) = v
+	return x
+}
+
+// scoped runs create between error scopes: the binding reports no validation or memory error of its own. Scopes are a stack of the device, so
+// both are popped before the first wait lets another goroutine push.
+func (d *Device) scoped(create func()) error {
+	filters := []string{"out-of-memory", "validation"}
+	for _, filter := range filters {
+		d.host.device.Call("pushErrorScope", filter)
+	}
+	create()
+	var popped []js.Value
+	for range filters {
+		popped = append(popped, d.host.device.Call("popErrorScope"))
+	}
+	var first error
+	for _, promise := range popped {
+		problem, err := await(context.Background(), promise)
 		if err == nil && problem.Truthy() {
 			err = errors.New(problem.Get("message").String())
 		}
+		if first == nil {
+			first = err
+		}
 	}
-	if err == nil {
-		err = d.lost
+	if first == nil {
+		first = d.lost
 	}
-	return err
+	return first
 }
 
 func (d *Device) createBuffer(desc *wgpu.BufferDescriptor) (b *wgpu.Buffer, err error) {
-	err = d.scoped(func() (err error) {
-		b, err = d.native.CreateBuffer(desc)
-		return err
-	})
+	err = d.scoped(func() { b, _ = d.native.CreateBuffer(desc) })
 	return b, err
 }
 
-func (d *Device) compile(label, source string, l *layout) (p *wgpu.ComputePipeline, err error) {
-	err = d.scoped(func() error {
-		module, err := d.native.CreateShaderModule(&wgpu.ShaderModuleDescriptor{Label: label, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: source}})
-		if err != nil {
-			return err
-		}
-		p, err = d.native.CreateComputePipeline(&wgpu.ComputePipelineDescriptor{
-			Layout: l.pipeline, Compute: wgpu.ProgrammableStageDescriptor{Module: module, EntryPoint: "main"},
-		})
-		return err
+// compile lets pipelines of several goroutines be made at once, which the binding's synchronous call would not.
+func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline, error) {
+	device := d.host.device
+	device.Call("pushErrorScope", "validation")
+	module := device.Call("createShaderModule", map[string]any{"label": label, "code": source})
+	pending := device.Call("createComputePipelineAsync", map[string]any{
+		"label": label, "layout": raw(l.pipeline), "compute": map[string]any{"module": module, "entryPoint": "main"},
 	})
-	return p, err
+	popped := device.Call("popErrorScope")
+	pipeline, err := await(context.Background(), pending)
+	// A bad shader fails twice; the scope's error has the line in the source.
+	if problem, failed := await(context.Background(), popped); failed == nil && problem.Truthy() {
+		return nil, errors.New(problem.Get("message").String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wrapped[wgpu.ComputePipeline](pipeline), nil
 }
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {

@@ -87,16 +87,19 @@ func (t *Tensor) View(rows, cols int) *Tensor {
 	return &Tensor{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Shards: []Shard{{r, 0, rows}}}
 }
 
-// Slice is rows [row, row+rows) of a one-shard tensor; the first row must start on a binding boundary (256 bytes).
+// Slice is rows [row, row+rows) of a one-shard tensor; the first row must start on a binding boundary (256 bytes). Its range reaches to
+// the end of the tensor's, so that one bind group serves every length.
 func (t *Tensor) Slice(row, rows int) *Tensor {
 	r := t.Single()
 	start := t.DType.Size(row * t.Cols)
 	if start%alignment != 0 || row+rows > t.Rows {
 		panic(fmt.Sprintf("gpu: rows %d to %d of tensor %s (%d×%d) do not start on a binding boundary", row, row+rows, t.Name, t.Rows, t.Cols))
 	}
-	size := alignUp(t.DType.Size(rows*t.Cols), 4)
-	return &Tensor{Name: t.Name, DType: t.DType, Rows: rows, Cols: t.Cols, Shards: []Shard{{Range{r.Buffer, r.Offset + start, size}, 0, rows}}}
+	return &Tensor{Name: t.Name, DType: t.DType, Rows: rows, Cols: t.Cols, Shards: []Shard{{Range{r.Buffer, r.Offset + start, r.Size - start}, 0, rows}}}
 }
+
+// Device is where the tensor lives.
+func (t *Tensor) Device() *Device { return t.Shards[0].Range.Buffer.dev }
 
 // Bytes is the size of the tensor's elements.
 func (t *Tensor) Bytes() int64 { return t.DType.Size(t.Rows * t.Cols) }

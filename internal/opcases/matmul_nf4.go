@@ -122,4 +122,3 @@ func bf16(x []float32) []float32 {
 	}
 	return out
 }
-

@@ -1,0 +1,46 @@
+package kernels
+
+import (
+	"math"
+
+	"qlora-wgpu/gpu"
+)
+
+type adamWParams struct {
+	Count4                                                       uint32
+	Decay, OneMinusBeta1, OneMinusBeta2, StepSize, Root, Epsilon float32
+}
+
+var adamWStep = define("adamw_step", "wwwww", adamWParams{})
+
+// AdamW holds the settings of one update; Step counts from 1.
+type AdamW struct {
+	LearningRate, Beta1, Beta2, Epsilon, WeightDecay float64
+	Step                                             int
+}
+
+// AdamWStep is one update of flat state, all F32 [1, n] with n a multiple of 256, after GradientNorm has filled stats:
+//
+//	g = grad * stats[StatScale]
+//	param *= 1 - lr*weight_decay
+//	m = beta1*m + (1-beta1)*g;  v = beta2*v + (1-beta2)*g²
+//	param -= lr/(1-beta1^step) * m / (sqrt(v)/sqrt(1-beta2^step) + epsilon)
+//	grad = 0
+//
+// Where stats[StatSkip] is not 0 only grad is zeroed. Sources: Loshchilov & Hutter, arXiv 1711.05101; torch.optim.AdamW.
+func AdamWStep(rec *gpu.Recorder, param, grad, m, v, stats *gpu.Tensor, s AdamW) {
+	requireStats("adamw_step", stats)
+	requireFlat("adamw_step", param)
+	sameShape("adamw_step", param, grad, m, v)
+	require(s.Step >= 1, "adamw_step", "step %d, steps count from 1", s.Step)
+	n := param.Cols
+	rec.Dispatch(adamWStep.spec(nil), ceilDiv(n, 1024), int64(16*n), adamWParams{
+		Count4:        uint32(n / 4),
+		Decay:         float32(s.LearningRate * s.WeightDecay),
+		OneMinusBeta1: float32(1 - s.Beta1),
+		OneMinusBeta2: float32(1 - s.Beta2),
+		StepSize:      float32(s.LearningRate / (1 - math.Pow(s.Beta1, float64(s.Step)))),
+		Root:          float32(1 / math.Sqrt(1-math.Pow(s.Beta2, float64(s.Step)))),
+		Epsilon:       float32(s.Epsilon),
+	}, stats.Single(), param.Single(), grad.Single(), m.Single(), v.Single())
+}

@@ -1,0 +1,163 @@
+// Package model holds the blocks that architectures share: embedding, attention, MLP, the head with its loss, and the pass that carries
+// a micro-batch through them. Forward and backward of a block stand in one file; there is no tape.
+//
+// The frozen base needs only gradients to its inputs; weight gradients exist for the adapters alone and are added (+=) to flat state.
+package model
+
+import (
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// Input is a micro-batch on the host: one flat list of T tokens, sequences one after another, never padded.
+type Input struct {
+	IDs       []uint32 // [T]
+	Positions []uint32 // [T] within the token's sequence
+	FirstKey  []uint32 // [T] where the token's sequence begins in the list
+	Targets   []int32  // [T] the id to predict at this token, -100 for none
+}
+
+// Supervised lists the tokens with a target, and those targets.
+func (in Input) Supervised() (rows, targets []uint32) {
+	for i, t := range in.Targets {
+		if t >= 0 {
+			rows, targets = append(rows, uint32(i)), append(targets, uint32(t))
+		}
+	}
+	return rows, targets
+}
+
+// Pass carries one micro-batch through the model.
+type Pass struct {
+	lora.Pass
+	Tokens                              int
+	IDs, Positions, FirstKey, LastQuery *gpu.Tensor // U32 [T]
+	Rows, Targets, Inverse              *gpu.Tensor // U32 [S], [S], [T]: supervised tokens, their targets, and 1 + the place of each token in Rows (0: none)
+	Supervised                          int
+	Cos, Sin                            *gpu.Tensor // [P, D/2]
+	Stats                               *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
+	Cache                               *Cache      // of keys and values when generating
+	Layer                               int
+}
+
+// NewPass uploads the micro-batch into tensors of the arena's running program.
+func NewPass(base lora.Pass, in Input) *Pass {
+	p := &Pass{Pass: base, Tokens: len(in.IDs)}
+	rows, targets := in.Supervised()
+	p.Supervised = len(rows)
+	upload := func(name string, values []uint32) *gpu.Tensor {
+		t := p.Arena.New(name, gpu.U32, 1, len(values))
+		p.Rec.Upload(t.Single(), gpu.Uint32Bytes(values))
+		return t
+	}
+	p.IDs, p.Positions, p.FirstKey = upload("ids", in.IDs), upload("positions", in.Positions), upload("first key", in.FirstKey)
+	last := make([]uint32, len(in.IDs))
+	for i := len(last) - 1; i >= 0; i-- {
+		last[i] = uint32(len(last))
+		if i+1 < len(last) && in.FirstKey[i+1] == in.FirstKey[i] {
+			last[i] = last[i+1]
+		} else if i+1 < len(last) {
+			last[i] = uint32(i + 1)
+		}
+	}
+	p.LastQuery = upload("last query", last)
+	if p.Supervised > 0 {
+		inverse := make([]uint32, len(in.IDs))
+		for i, row := range rows {
+			inverse[row] = uint32(i + 1)
+		}
+		p.Rows, p.Targets, p.Inverse = upload("supervised rows", rows), upload("targets", targets), upload("inverse rows", inverse)
+	}
+	return p
+}
+
+// New is an F32 tensor of the arena.
+func (p *Pass) New(name string, rows, cols int) *gpu.Tensor {
+	return p.Arena.New(name, gpu.F32, rows, cols)
+}
+
+// Free ends the life of tensors; nil is allowed.
+func (p *Pass) Free(tensors ...*gpu.Tensor) {
+	for _, t := range tensors {
+		if t != nil {
+			p.Arena.Free(t)
+		}
+	}
+}
+
+// Cache holds keys and values of the tokens seen so far, a pair [max tokens, KVH·D] a layer.
+type Cache struct {
+	K, V   []*gpu.Tensor
+	Length int // tokens held
+}
+
+// NewCache makes a cache for maxTokens.
+func NewCache(dev *gpu.Device, layers, maxTokens, width int) (*Cache, error) {
+	c := &Cache{}
+	for range layers {
+		for _, list := range []*[]*gpu.Tensor{&c.K, &c.V} {
+			t, err := dev.NewTensor("kv cache", gpu.F32, maxTokens, width)
+			if err != nil {
+				c.Release()
+				return nil, err
+			}
+			*list = append(*list, t)
+		}
+	}
+	return c, nil
+}
+
+// Release frees the cache.
+func (c *Cache) Release() {
+	for _, list := range [][]*gpu.Tensor{c.K, c.V} {
+		for _, t := range list {
+			t.Release()
+		}
+	}
+}
+
+// Norm is an RMSNorm with its place in the region.
+type Norm struct {
+	Weight string
+	Eps    float32
+}
+
+// Forward is y = norm(x).
+func (n Norm) Forward(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
+	y := p.New(n.Weight, x.Rows, x.Cols)
+	kernels.RMSNormForward(p.Rec, y, x, w.Vector(n.Weight), n.Eps)
+	return y
+}
+
+// BackwardAdd is dx += the gradient of x for dy.
+func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
+	kernels.RMSNormBackward(p.Rec, dx, dy, x, w.Vector(n.Weight), n.Eps, true)
+}
+
+// Model is what the trainer drives; architectures implement it.
+type Model interface {
+	// Linears are all linears of the layers, in a fixed order: the adapter attaches to them.
+	Linears() []*lora.Linear
+	// Shape tells what the trainer needs to know.
+	Shape() Shape
+	// Train records forward and backward of a pass: losses into p.Stats, gradients into the adapter's state.
+	Train(p *Pass, checkpointing bool)
+	// Evaluate records the forward pass and adds its losses to p.Stats.
+	Evaluate(p *Pass)
+	// Logits records the forward pass and returns the last token's logits [1, V]; with p.Cache it reads and fills that.
+	Logits(p *Pass) *gpu.Tensor
+	// SetMaxPositions makes the rotary tables for sequences of n tokens.
+	SetMaxPositions(n int) error
+	// FrozenBytes is the device memory of the frozen weights.
+	FrozenBytes() int64
+	// Parameters counts the base model's parameters.
+	Parameters() int64
+	Release()
+}
+
+// Shape is the numbers of a model that the trainer plans with.
+type Shape struct {
+	Layers, Hidden, Vocab, MaxPositions, KVWidth int
+}

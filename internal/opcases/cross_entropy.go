@@ -1,0 +1,97 @@
+package opcases
+
+import (
+	"fmt"
+
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/reference"
+)
+
+var _ = register(crossEntropy)
+
+// exact is the allowance of values that must come out bit for bit.
+const exact = 1e-30
+
+func crossEntropy() (cases []Case) {
+	// Rows, vocabulary, columns (the stride), first row of targets and losses: around one vec4, one sweep of 256 vec4, and vocabularies of real models.
+	for _, s := range [][4]int{
+		{1, 1, 4, 0}, {3, 5, 8, 2}, {64, 384, 384, 0}, {5, 1023, 1024, 0}, {5, 1024, 1024, 7}, {2, 1025, 1028, 0}, {37, 1000, 1024, 1}, {17, 49152, 49152, 3}, {3, 151936, 151936, 0},
+	} {
+		for _, gradient := range []bool{true, false} {
+			S, V, stride, first := s[0], s[1], s[2], s[3]
+			shape := fmt.Sprintf("S=%d V=%d stride=%d first=%d", S, V, stride, first)
+			if !gradient {
+				shape += " loss only"
+			}
+			cases = append(cases, Case{Op: "cross_entropy_forward_backward", Shape: shape, Run: func(b *Bench) {
+				runCrossEntropy(b, S, V, stride, first, gradient)
+			}})
+		}
+	}
+	return cases
+}
+
+func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
+	// Rows take turns: ordinary logits, logits so large that exp would overflow, and many equal maxima.
+	dense := b.Values(S*V, 3)
+	for i := range dense {
+		switch i / V % 3 {
+		case 1:
+			dense[i] = 1000 + 20*dense[i]
+		case 2:
+			dense[i] = float32(int(dense[i] / 4))
+		}
+	}
+	targets := make([]uint32, first+S)
+	hits := make([]float64, S)
+	for s := range S {
+		row := dense[s*V : s*V+V]
+		best := 0
+		for v, x := range row {
+			if x > row[best] {
+				best = v
+			}
+		}
+		targets[first+s] = uint32(b.Intn(V))
+		if b.Intn(2) == 0 {
+			targets[first+s] = uint32(best)
+		}
+		if targets[first+s] == uint32(best) {
+			hits[s] = 1
+		}
+	}
+	losses, dlogits := reference.CrossEntropy(float64s(dense), targets[first:], V)
+	padded, want := make([]float32, S*stride), make([]float64, S*stride)
+	for i := range padded {
+		s, v := i/stride, i%stride
+		if v >= V {
+			padded[i] = 1e9 // would win every maximum
+			continue
+		}
+		padded[i], want[i] = dense[s*V+v], dlogits[s*V+v]
+	}
+	// exp may be off by 3+2|x| units in the last place, 2.5e-6 relative at |x| = 20, where it weighs nothing; the square of 1e-6 is 1e-12.
+	// An untouched logit is exact.
+	allowance := 1e-10
+	if !gradient {
+		want, allowance = float64s(padded), exact
+	}
+	logits := b.Output("logits", S, stride, padded, want, allowance)
+	// In front of the first row nothing is written.
+	before := make([]float32, first+S)
+	wantLosses, wantHits := make([]float64, first+S), make([]float64, first+S)
+	for i := range first {
+		before[i], wantLosses[i], wantHits[i] = 2, 2, 2
+	}
+	copy(wantLosses[first:], losses)
+	copy(wantHits[first:], hits)
+	ids := b.InputU32("targets", targets)
+	// The sum of exp and its log: a few units of 6e-8 of the loss.
+	l := b.Output("losses", 1, first+S, before, wantLosses, 1e-12)
+	h := b.Output("hits", 1, first+S, before, wantHits, exact)
+	run := kernels.CrossEntropyForward
+	if gradient {
+		run = kernels.CrossEntropyForwardBackward
+	}
+	b.Record(func() { run(b.Rec, logits, V, ids, l, h, first) })
+}
