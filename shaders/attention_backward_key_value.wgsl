@@ -83,7 +83,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // unroll r ROWS {
     // unroll c KEYS {
-    let seen_r0_c0 = t_r0 >= key_c0 && t_r0 < last_c0;
+    let seen_r0_c0 = (t_r0 >= key_c0) & (t_r0 < last_c0);
     let p_r0_c0 = select(0.0, exp(select(-1e30, s_r0_c0 * params.scale - stats_r0.x, seen_r0_c0)), seen_r0_c0);
     let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }

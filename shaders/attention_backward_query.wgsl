@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // unroll r ROWS {
     // unroll c KEYS {
-    let seen_r0_c0 = key + 0u /*c*/ >= first_r0 && key + 0u /*c*/ <= last_r0;
+    let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= last_r0);
     let p_r0_c0 = exp(select(-1e30, s_r0_c0 * params.scale - stats_r0.x, seen_r0_c0));
     let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }

@@ -82,7 +82,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll r ROWS {
     var next_r0 = largest_r0;
     // unroll c KEYS {
-    let seen_r0_c0 = key + 0u /*c*/ >= first_r0 && key + 0u /*c*/ <= last_r0;
+    let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= last_r0);
     s_r0_c0 = select(-1e30, s_r0_c0 * params.scale, seen_r0_c0);
     next_r0 = max(next_r0, s_r0_c0);
     // }

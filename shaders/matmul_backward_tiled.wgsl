@@ -1,10 +1,12 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. Numerics: float32 in the order of n.
+// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. Numerics: float32 sums
+// over 512 rows, and then of those sums: over a vocabulary of 50,000 rows one running sum would lose three bits.
 
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of columns an invocation owns
 const BN: u32 = 16u;
+const PART: u32 = 512u; // rows of w in a partial sum
 const XS: u32 = 9u;    // 8·ROWS4 + 1
 const WS: u32 = 9u;    // 8·COLS4 + 1
 const BF16: u32 = 0u;   // 1: w holds bfloat16
@@ -70,6 +72,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc1_a0_b0 = vec4<f32>();
   var acc2_a0_b0 = vec4<f32>();
   var acc3_a0_b0 = vec4<f32>();
+  var sum0_a0_b0 = vec4<f32>();
+  var sum1_a0_b0 = vec4<f32>();
+  var sum2_a0_b0 = vec4<f32>();
+  var sum3_a0_b0 = vec4<f32>();
   // }
   // }
   for (var n0 = 0u; n0 < params.rows; n0 += BN) {
@@ -111,15 +117,29 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       // }
       // }
     }
+    if ((n0 + BN) % PART == 0u || n0 + BN >= params.rows) {
+      // unroll a ROWS4 {
+      // unroll b COLS4 {
+      sum0_a0_b0 += acc0_a0_b0;
+      sum1_a0_b0 += acc1_a0_b0;
+      sum2_a0_b0 += acc2_a0_b0;
+      sum3_a0_b0 += acc3_a0_b0;
+      acc0_a0_b0 = vec4<f32>();
+      acc1_a0_b0 = vec4<f32>();
+      acc2_a0_b0 = vec4<f32>();
+      acc3_a0_b0 = vec4<f32>();
+      // }
+      // }
+    }
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
   let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
   let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
-  store(t_a0_b0, k_a0_b0, acc0_a0_b0);
-  store(t_a0_b0 + 1u, k_a0_b0, acc1_a0_b0);
-  store(t_a0_b0 + 2u, k_a0_b0, acc2_a0_b0);
-  store(t_a0_b0 + 3u, k_a0_b0, acc3_a0_b0);
+  store(t_a0_b0, k_a0_b0, sum0_a0_b0);
+  store(t_a0_b0 + 1u, k_a0_b0, sum1_a0_b0);
+  store(t_a0_b0 + 2u, k_a0_b0, sum2_a0_b0);
+  store(t_a0_b0 + 3u, k_a0_b0, sum3_a0_b0);
   // }
   // }
 }

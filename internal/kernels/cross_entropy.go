@@ -17,12 +17,12 @@ var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "wwww
 //
 // losses and hits are F32 [1, >= first+S]. A non-finite logit makes the row's loss non-finite.
 func CrossEntropyForwardBackward(rec *gpu.Recorder, logits *gpu.Tensor, vocab int, targets, losses, hits *gpu.Tensor, first int) {
-	crossEntropy(rec, logits, vocab, targets, losses, hits, first, map[string]uint32{"GRADIENT": 1}, 25)
+	crossEntropy(rec, logits, vocab, targets, losses, hits, first, map[string]uint32{"GRADIENT": 1}, 40)
 }
 
 // CrossEntropyForward writes losses and hits as [CrossEntropyForwardBackward] does and leaves logits as they are.
 func CrossEntropyForward(rec *gpu.Recorder, logits *gpu.Tensor, vocab int, targets, losses, hits *gpu.Tensor, first int) {
-	crossEntropy(rec, logits, vocab, targets, losses, hits, first, map[string]uint32{"GRADIENT": 0}, 13)
+	crossEntropy(rec, logits, vocab, targets, losses, hits, first, map[string]uint32{"GRADIENT": 0}, 20)
 }
 
 func crossEntropy(rec *gpu.Recorder, logits *gpu.Tensor, vocab int, targets, losses, hits *gpu.Tensor, first int, constants map[string]uint32, flops int64) {

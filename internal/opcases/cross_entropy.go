@@ -2,7 +2,9 @@ package opcases
 
 import (
 	"fmt"
+	"math"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/reference"
 )
@@ -28,7 +30,33 @@ func crossEntropy() (cases []Case) {
 			}})
 		}
 	}
+	for _, x := range []float64{math.NaN(), math.Inf(1)} {
+		for _, v := range []int{0, 700, 999} {
+			cases = append(cases, Case{Op: "cross_entropy_forward_backward", Shape: fmt.Sprintf("%v at %d", x, v), Run: func(b *Bench) {
+				runNonFiniteCrossEntropy(b, v, float32(x))
+			}})
+		}
+	}
 	return cases
+}
+
+// runNonFiniteCrossEntropy puts one bad logit, not the target's, through loss, statistics and norm: the step must be skipped.
+func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
+	const S, V = 3, 1000
+	values := b.Values(S*V, 3)
+	values[V+at] = bad
+	logits := b.Input("logits", gpu.F32, S, V, values)
+	targets := b.InputU32("targets", []uint32{5, 6, 7})
+	losses, hits, stats := b.Scratch("losses", 1, S), b.Scratch("hits", 1, S), b.Scratch("stats", 1, kernels.StatCount)
+	grads := []*gpu.Tensor{b.Input("grad", gpu.F32, 1, 256, b.Values(256, 1))}
+	partials := b.InputU32("partials", make([]uint32, 2)).View(1, 2)
+	skip := b.stat(stats, "skip", kernels.StatSkip, 1, exact)
+	b.Record(func() {
+		kernels.CrossEntropyForwardBackward(b.Rec, logits, V, targets, losses, hits, 0)
+		kernels.LossSum(b.Rec, stats, losses, hits, S)
+		kernels.GradientNorm(b.Rec, stats, partials, grads, 1, 1)
+		skip()
+	})
 }
 
 func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {

@@ -1,0 +1,42 @@
+# Every target installs what it needs. Go 1.21 or newer fetches the version that go.mod asks for.
+export GOTOOLCHAIN := auto
+
+.PHONY: setup build demo test test-web test-long test-peft lint clean
+
+# A C compiler for cgo, and a driver where WebGPU finds no adapter.
+setup:
+	.ci/install compiler
+	$(MAKE) build
+	bin/qlora-wgpu devices --json | grep -Eq '"backend": *"(vulkan|metal|d3d12)"' || { .ci/install vulkan && bin/qlora-wgpu devices; }
+
+build:
+	.ci/install compiler
+	go build -o bin/qlora-wgpu ./cmd/qlora-wgpu
+
+demo: setup
+	bin/qlora-wgpu demo
+
+test: setup lint
+	go test -timeout 25m ./...
+
+# The kernels and a training step in Chromium, whose shader compiler is the strict one.
+test-web:
+	tools/web_test/run.sh
+
+# Every kernel variant, forced in turn, on the 135M parity case.
+test-long: setup
+	QLORA_TEST_LONG=1 go test -timeout 8h -v ./trainer/...
+
+# The written adapter loaded by Hugging Face PEFT.
+test-peft: setup
+	tools/peft_test/run.sh
+
+# What does not reach the GPU also has to hold on the other systems; all but the command in the browser.
+lint:
+	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
+	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/')
+
+clean:
+	rm -rf bin build out-demo

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+const (
+	opConfig      = "read settings"
+	maxConfigSize = 1 << 20
+)
+
+// configFile is a flag that names a YAML file of settings. Flags on the command line override it, it overrides defaults.
+type configFile string
+
+// BeforeResolve is called by kong between reading the command line and filling in what it does not set.
+func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	path := string(ctx.FlagValue(trace.Flag).(configFile))
+	settings, err := readConfigFile(path, ctx.Selected().Flags)
+	if err != nil {
+		return err
+	}
+	ctx.AddResolver(settings)
+	return nil
+}
+
+// settings are the values of a YAML file, decoded to the types of the flags they belong to.
+type settings map[*kong.Flag]any
+
+func (s settings) Validate(*kong.Application) error { return nil }
+
+func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	return s[flag], nil
+}
+
+// readConfigFile reads one mapping of snake_case names (a flag's own, an alias or a negation) to values. null leaves the
+// default. Errors name line and column.
+func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, usererr.New(opConfig, path, "%w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxConfigSize+1))
+	if err != nil {
+		return nil, usererr.New(opConfig, path, "%w", err)
+	}
+	if len(content) > maxConfigSize {
+		return nil, usererr.New(opConfig, path, "more than %d bytes", maxConfigSize).As(usererr.Format)
+	}
+	document, err := parser.ParseBytes(content, 0)
+	if err != nil {
+		return nil, yamlError(path, nil, err)
+	}
+	if len(document.Docs) > 1 {
+		return nil, usererr.New(opConfig, path, "several documents in one file").As(usererr.Format)
+	}
+	found := settings{}
+	if len(document.Docs) == 0 || document.Docs[0].Body == nil || document.Docs[0].Body.Type() == ast.NullType {
+		return found, nil
+	}
+	mapping, ok := document.Docs[0].Body.(*ast.MappingNode)
+	if !ok {
+		return nil, yamlError(path, document.Docs[0].Body, errors.New("not a mapping of names to values"))
+	}
+	byKey, keys := keysOf(flags)
+	for _, pair := range mapping.Values {
+		key := pair.Key.GetToken().Value
+		target, ok := byKey[key]
+		if !ok {
+			return nil, usererr.New(opConfig, path, "unknown key %q", key).At("%s", position(pair.Key)).Hinted("did you mean %s?", nearest(key, keys))
+		}
+		if _, twice := found[target.flag]; twice {
+			return nil, yamlError(path, pair.Key, errors.New(key+" is set a second time, under another of its names"))
+		}
+		if pair.Value.Type() == ast.NullType {
+			continue
+		}
+		if found[target.flag], err = decode(pair.Value, target); err != nil {
+			return nil, yamlError(path, pair.Value, fmt.Errorf("%s takes %s, this is %s", key, takes[target.flag.Target.Kind()], describe(pair.Value)))
+		}
+	}
+	return found, nil
+}
+
+// key is what a name in the file sets.
+type key struct {
+	flag    *kong.Flag
+	negated bool
+}
+
+// keysOf lists the names of the flags that are settings: those with a yaml tag.
+func keysOf(flags []*kong.Flag) (map[string]key, []string) {
+	byKey := map[string]key{}
+	var keys []string
+	for _, flag := range flags {
+		if !flag.Tag.Has("yaml") {
+			continue
+		}
+		for _, name := range names(flag) {
+			snake := strings.ReplaceAll(name, "-", "_")
+			byKey[snake] = key{flag, name == negation(flag)}
+			keys = append(keys, snake)
+		}
+	}
+	return byKey, keys
+}
+
+// decode reads a node as the type of its flag. Numbers are read from their text as on the command line: the YAML library
+// would cut 16.5 down to a whole number and takes 2e-5 for a text.
+func decode(node ast.Node, target key) (any, error) {
+	if list, ok := node.(*ast.SequenceNode); ok && target.flag.Target.Kind() == reflect.Slice {
+		items := make([]any, len(list.Values))
+		for i, item := range list.Values {
+			var err error
+			if items[i], err = scalar(item); err != nil {
+				return nil, err
+			}
+		}
+		return items, nil
+	}
+	text, err := scalar(node)
+	if err != nil {
+		return nil, err
+	}
+	switch target.flag.Target.Kind() {
+	case reflect.Bool:
+		on, ok := node.(*ast.BoolNode)
+		if !ok {
+			return nil, errNotScalar
+		}
+		return on.Value != target.negated, nil
+	case reflect.Int:
+		return strconv.ParseInt(text, 10, strconv.IntSize)
+	case reflect.Uint64:
+		return strconv.ParseUint(text, 10, 64)
+	case reflect.Float64:
+		return strconv.ParseFloat(text, 64)
+	}
+	return text, nil // a text, or a list as the command line writes it
+}
+
+var errNotScalar = errors.New("another kind of value")
+
+// scalar is the text of a single value.
+func scalar(node ast.Node) (string, error) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, nil
+	case *ast.LiteralNode:
+		return n.Value.Value, nil
+	case *ast.BoolNode, *ast.IntegerNode, *ast.FloatNode:
+		return n.GetToken().Value, nil
+	}
+	return "", errNotScalar
+}
+
+// takes says in words what a setting of a kind can be.
+var takes = map[reflect.Kind]string{
+	reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Uint64: "a whole number from 0",
+	reflect.Float64: "a number", reflect.String: "a text", reflect.Slice: "a name or a list of names",
+}
+
+func describe(node ast.Node) string {
+	switch node.Type() {
+	case ast.MappingType, ast.MappingValueType:
+		return "a mapping"
+	case ast.SequenceType:
+		return "a list"
+	}
+	return node.String()
+}
+
+// yamlError takes the place from the YAML library's error, else from the node.
+func yamlError(path string, node ast.Node, err error) error {
+	var located yaml.Error
+	if errors.As(err, &located) {
+		where := located.GetToken().Position
+		return usererr.New(opConfig, path, "%s", located.GetMessage()).As(usererr.Format).At("line %d, column %d", where.Line, where.Column)
+	}
+	e := usererr.New(opConfig, path, "%w", err).As(usererr.Format)
+	if node != nil {
+		e.Where = position(node)
+	}
+	return e
+}
+
+func position(node ast.Node) string {
+	where := node.GetToken().Position
+	return fmt.Sprintf("line %d, column %d", where.Line, where.Column)
+}

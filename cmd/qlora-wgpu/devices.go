@@ -1,0 +1,37 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+type devicesCommand struct {
+	JSON bool `name:"json" help:"Print a JSON array."`
+}
+
+// Run lists the adapters with what --device accepts.
+func (d *devicesCommand) Run(c *console) error {
+	adapters, err := trainer.Devices()
+	if err != nil {
+		return err
+	}
+	if d.JSON {
+		encoder := json.NewEncoder(c.stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(adapters)
+	}
+	if len(adapters) == 0 {
+		return usererr.New("devices", "", "there is no WebGPU adapter").
+			Hinted("install the driver of your GPU, or a software one: mesa-vulkan-drivers on Debian and Ubuntu")
+	}
+	for _, a := range adapters {
+		fmt.Fprintf(c.stdout, "%d: %s (%s, %s, %s)\n", a.Index, a.Name, a.Type, a.Backend, a.Driver)
+		fmt.Fprintf(c.stdout, "   binding %d MiB, buffer %d MiB, workgroup memory %d KiB\n", a.MaxBindingBytes>>20, a.MaxBufferBytes>>20, a.WorkgroupBytes>>10)
+		fmt.Fprintf(c.stdout, "   features: %s\n", strings.Join(a.Features, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+// setTrainDefaults gives the flags of train the values of trainer.Defaults, so that they are written down once.
+func setTrainDefaults(k *kong.Kong) error {
+	defaults := map[string]string{}
+	values := reflect.ValueOf(trainer.Defaults())
+	for field, value := range values.Fields() {
+		text := fmt.Sprint(value)
+		if list, ok := value.Interface().([]string); ok {
+			text = strings.Join(list, ",")
+		}
+		defaults[field.Tag.Get("name")] = text
+	}
+	for _, command := range k.Model.Children {
+		if command.Name != "train" {
+			continue
+		}
+		for _, flag := range command.Flags {
+			flag.Default, flag.HasDefault = defaults[flag.Name], defaults[flag.Name] != ""
+		}
+	}
+	return nil
+}
+
+// decodeResume lets --resume stand alone for --resume=auto.
+func decodeResume(ctx *kong.DecodeContext, target reflect.Value) error {
+	next := ctx.Scan.Peek()
+	if next.IsEOL() || next.InferredType().IsAny(kong.FlagToken, kong.ShortFlagToken) {
+		target.SetString("auto")
+		return nil
+	}
+	token, err := ctx.Scan.PopValue("auto or a checkpoint's folder")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
+}
+
+// parseError makes a user's error of what the parser says, with the nearest known flag for an unknown one.
+func parseError(err error) error {
+	var mistake *usererr.Error
+	if errors.As(err, &mistake) {
+		return mistake
+	}
+	var parse *kong.ParseError
+	rest, unknown := strings.CutPrefix(err.Error(), "unknown flag ")
+	if !unknown || !errors.As(err, &parse) {
+		return usererr.New("command line", "", "%w", err).Hinted("--help lists the commands and flags")
+	}
+	given, _, _ := strings.Cut(rest, ",")
+	var known []string
+	for _, flag := range parse.Context.Flags() {
+		for _, name := range names(flag) {
+			known = append(known, dashes(name)+name)
+		}
+	}
+	return usererr.New("command line", "", "unknown flag %s", given).Hinted("did you mean %s?", nearest(given, known))
+}
+
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-"
+	}
+	return "--"
+}
+
+// names are all names of a flag in kebab-case: its own, its aliases, its negation.
+func names(flag *kong.Flag) []string {
+	all := append([]string{flag.Name}, flag.Aliases...)
+	if name := negation(flag); name != "" {
+		all = append(all, name)
+	}
+	return all
+}
+
+// negation is the name that sets a boolean flag to false, if it has one. Kong writes "_" for --no-name.
+func negation(flag *kong.Flag) string {
+	switch negatable := flag.Tag.Negatable; negatable {
+	case "_":
+		return "no-" + flag.Name
+	default:
+		return negatable
+	}
+}
+
+// nearest is the known name with the fewest insertions, deletions and substitutions to given.
+func nearest(given string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int {
+		return editDistance(given, a) - editDistance(given, b)
+	})
+}
+
+// editDistance is Levenshtein's, row by row.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substituted := diagonal
+			if a[i] != b[j] {
+				substituted++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substituted, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

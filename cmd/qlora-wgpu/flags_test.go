@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// invoke runs a command line in this process.
+func invoke(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = run(&console{context: t.Context(), args: args, stdin: strings.NewReader(""), stdout: &out, stderr: &err})
+	return status, out.String(), err.String()
+}
+
+// resolve prints the settings of train with --dry-run.
+func resolve(t *testing.T, args ...string) string {
+	t.Helper()
+	status, stdout, stderr := invoke(t, append([]string{"train", "--dry-run", "--model=m.gguf", "--data=d.json"}, args...)...)
+	require.Empty(t, stderr)
+	require.Zero(t, status)
+	return stdout
+}
+
+func writeYAML(t *testing.T, content string) string {
+	path := filepath.Join(t.TempDir(), "run.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+	return path
+}
+
+const defaultSettings = `model: m.gguf
+data: d.json
+output_dir: out
+overwrite: false
+lora_r: 16
+lora_alpha: 16.0
+lora_dropout: 0.0
+lora_target_modules:
+- all-linear
+use_rslora: false
+init_adapter: ""
+block_size: 64
+chat_template: ""
+max_seq_length: 1024
+packing: false
+train_on_inputs: false
+train_on: all
+shuffle: true
+batch_size: 2
+gradient_accumulation_steps: 4
+num_train_epochs: 1.0
+max_steps: 0
+learning_rate: 0.0002
+lr_scheduler_type: linear
+warmup_steps: 0
+warmup_ratio: 0.03
+optim: adamw_32bit
+weight_decay: 0.01
+adam_beta1: 0.9
+adam_beta2: 0.999
+adam_epsilon: 1e-08
+max_grad_norm: 1.0
+val_size: 0.0
+eval_steps: 0
+logging_steps: 1
+save_steps: 50
+save_total_limit: 3
+resume_from_checkpoint: ""
+seed: 42
+gradient_checkpointing: true
+device: ""
+autotune: "on"
+`
+
+func TestDefaultsReachTheCommandLine(t *testing.T) {
+	require.Equal(t, defaultSettings, resolve(t))
+}
+
+func TestDryRunIsAConfigFile(t *testing.T) {
+	changed := resolve(t, "--lora-target-modules=q_proj,v_proj", "--seed=18446744073709551615", "--resume", "--no-shuffle",
+		"--learning-rate=1e-5", "--device=llvm pipe", "--num-epochs=2.5", "--mask-prompt")
+	require.Equal(t, changed, resolve(t, "--config", writeYAML(t, changed)))
+	require.Equal(t, defaultSettings, resolve(t, "--config", writeYAML(t, defaultSettings)))
+	require.Equal(t, defaultSettings, resolve(t, "--config", writeYAML(t, "# nothing\n")))
+	require.Equal(t, defaultSettings, resolve(t, "--config", writeYAML(t, "max_steps: null\nseed:\n")))
+}
+
+func TestEveryNameOfASetting(t *testing.T) {
+	for _, test := range []struct{ flag, yaml, line string }{
+		{"--lora-rank=7", "lora_rank: 7", "lora_r: 7\n"},
+		{"-r7", "r: 7", "lora_r: 7\n"},
+		{"--target-modules=q_proj", "target_modules: q_proj", "- q_proj\n"},
+		{"--lora-target-modules=q_proj,o_proj", "lora_target_modules: [q_proj, o_proj]", "- q_proj\n- o_proj\n"},
+		{"--cutoff-len=99", "cutoff_len: 99", "max_seq_length: 99\n"},
+		{"--sequence-len=99", "sequence_len: 99", "max_seq_length: 99\n"},
+		{"--max-length=99", "max_length: 99", "max_seq_length: 99\n"},
+		{"--micro-batch-size=3", "micro_batch_size: 3", "batch_size: 3\n"},
+		{"--per-device-train-batch-size=3", "per_device_train_batch_size: 3", "batch_size: 3\n"},
+		{"--iters=5", "iters: 5", "max_steps: 5\n"},
+		{"--num-epochs=0.5", "num_epochs: 0.5", "num_train_epochs: 0.5\n"},
+		{"--sample-packing", "sample_packing: true", "packing: true\n"},
+		{"--train-on-inputs", "train_on_inputs: true", "train_on_inputs: true\n"},
+		{"--mask-prompt=false", "mask_prompt: false", "train_on_inputs: true\n"},
+		{"--shuffle=false", "shuffle: false", "shuffle: false\n"},
+		{"--no-shuffle", "no_shuffle: true", "shuffle: false\n"},
+		{"--no-gradient-checkpointing", "gradient_checkpointing: false", "gradient_checkpointing: false\n"},
+		{"--val-set-size=0.1", "val_set_size: 0.1", "val_size: 0.1\n"},
+		{"--adapter-path=elsewhere", "adapter_path: elsewhere", "output_dir: elsewhere\n"},
+		{"--adam-beta1=0.8", "adam_beta1: 0.8", "adam_beta1: 0.8\n"},
+		{"--learning-rate=2e-5", "learning_rate: 2e-5", "learning_rate: 2e-05\n"},
+		{"--lora-alpha=32", "lora_alpha: 32", "lora_alpha: 32.0\n"},
+		{"--resume=out/checkpoint-3", "resume_from_checkpoint: out/checkpoint-3", "resume_from_checkpoint: out/checkpoint-3\n"},
+		{"--device=0", "device: 0", "device: \"0\"\n"},
+		{"--lora-r=8", "lora_r: '8'", "lora_r: 8\n"},
+		{"--chat-template=a b", "chat_template: |-\n  a b", "chat_template: a b\n"},
+		{"--resume-from-checkpoint=auto", "resume: auto", "resume_from_checkpoint: auto\n"},
+	} {
+		require.NotContains(t, defaultSettings, test.line)
+		require.Contains(t, resolve(t, test.flag), test.line)
+		require.Contains(t, resolve(t, "--config", writeYAML(t, test.yaml)), test.line)
+	}
+}
+
+func TestResumeAlone(t *testing.T) {
+	require.Contains(t, resolve(t, "--resume", "--seed=1"), "resume_from_checkpoint: auto\nseed: 1\n")
+	require.Contains(t, resolve(t, "--resume"), "resume_from_checkpoint: auto\n")
+	require.Contains(t, resolve(t, "--resume", "out/checkpoint-7", "--seed=1"), "resume_from_checkpoint: out/checkpoint-7\nseed: 1\n")
+}
+
+func TestFlagsOverrideTheFile(t *testing.T) {
+	file := writeYAML(t, "lora_r: 8\nbatch_size: 3\nshuffle: false\nlora_target_modules: [q_proj, k_proj]\n")
+	got := resolve(t, "--config", file, "--batch-size=5", "--shuffle", "--target-modules=v_proj")
+	require.Contains(t, got, "lora_r: 8\n")
+	require.Contains(t, got, "batch_size: 5\n")
+	require.Contains(t, got, "shuffle: true\n")
+	require.Contains(t, got, "lora_target_modules:\n- v_proj\nuse_rslora")
+}
+
+func TestUnknownFlag(t *testing.T) {
+	for given, want := range map[string]string{
+		"--lora-rnk=8":   "--lora-rank",
+		"--leaning-rate": "--learning-rate",
+		"--zzz":          "--help",
+		"--no-shufle":    "--no-shuffle",
+	} {
+		status, _, stderr := invoke(t, "train", given)
+		require.Equal(t, statusUserError, status)
+		name, _, _ := strings.Cut(given, "=")
+		require.Equal(t, fmt.Sprintf("error: command line: unknown flag %s (did you mean %s?)\n", name, want), stderr)
+	}
+	status, _, stderr := invoke(t, "evil")
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, `unexpected argument evil, did you mean "eval"?`)
+	_, _, stderr = invoke(t, "train", "--lora-r=many")
+	require.Equal(t, "error: command line: --lora-r: expected a valid 64 bit int but got \"many\" (--help lists the commands and flags)\n", stderr)
+}
+
+func TestMistakesInTheFile(t *testing.T) {
+	for _, test := range []struct{ yaml, message string }{
+		{"lora_r: 8\nlora_alhpa: 16\n", `line 2, column 1: unknown key "lora_alhpa" (did you mean lora_alpha?)`},
+		{"config: other.yaml\n", `line 1, column 1: unknown key "config" (did you mean optim?)`},
+		{"lora_r: many\n", `line 1, column 9: bad format: lora_r takes a whole number, this is many`},
+		{"lora_r: 8\nrank: 9\n", `line 2, column 1: unknown key "rank" (did you mean data?)`},
+		{"lora_r: 8\nr: 9\n", `line 2, column 1: bad format: r is set a second time, under another of its names`},
+		{"seed: 1\nseed: 2\n", `line 2, column 1: bad format: mapping key "seed" already defined at [1:1]`},
+		{"lora_alpha: much\n", `line 1, column 13: bad format: lora_alpha takes a number, this is much`},
+		{"packing: 3\n", `line 1, column 10: bad format: packing takes true or false, this is 3`},
+		{"seed: -1\n", `line 1, column 7: bad format: seed takes a whole number from 0, this is -1`},
+		{"lora_r: 16.5\n", `line 1, column 9: bad format: lora_r takes a whole number, this is 16.5`},
+		{"packing: 'true'\n", `line 1, column 10: bad format: packing takes true or false, this is 'true'`},
+		{"lora_r: 99999999999999999999\n", `line 1, column 9: bad format: lora_r takes a whole number, this is 99999999999999999999`},
+		{"seed: 18446744073709551616\n", `line 1, column 7: bad format: seed takes a whole number from 0, this is 18446744073709551616`},
+		{"lora_alpha: .inf\n", `line 1, column 13: bad format: lora_alpha takes a number, this is .inf`},
+		{"data: &a x\nmodel: *a\n", `line 1, column 7: bad format: data takes a text, this is &a x`},
+		{"data: [x]\n", `line 1, column 7: bad format: data takes a text, this is a list`},
+		{"target_modules: [[x]]\n", `line 1, column 17: bad format: target_modules takes a name or a list of names, this is a list`},
+		{"target_modules: {a: 1}\n", `line 1, column 17: bad format: target_modules takes a name or a list of names, this is a mapping`},
+		{"- lora_r\n", `line 1, column 1: bad format: not a mapping of names to values`},
+		{"a: 1\n---\nb: 2\n", "bad format: several documents in one file"},
+		{"lora_r: [1, 2\n", "line 1, column 9: bad format: sequence end token ']' not found"},
+		{strings.Repeat("# a long comment\n", 1<<17), "bad format: more than 1048576 bytes"},
+	} {
+		file := writeYAML(t, test.yaml)
+		status, _, stderr := invoke(t, "train", "--config", file)
+		require.Equal(t, "error: read settings "+file+": "+test.message+"\n", stderr)
+		require.Equal(t, statusUserError, status)
+	}
+	status, _, stderr := invoke(t, "train", "--config", "nowhere.yaml")
+	require.Equal(t, "error: read settings nowhere.yaml: open nowhere.yaml: no such file or directory\n", stderr)
+	require.Equal(t, statusUserError, status)
+	status, _, stderr = invoke(t, "train", "--config", writeYAML(t, "model: m\ndata: d\nlora_r: 0"))
+	require.Equal(t, "error: settings: lora_r is 0, allowed: 1 to 65536\n", stderr)
+	require.Equal(t, statusUserError, status)
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"lora_r", "lora_r", 0}, {"ab", "ba", 2}} {
+		require.Equal(t, test.want, editDistance(test.a, test.b), "%s, %s", test.a, test.b)
+	}
+}

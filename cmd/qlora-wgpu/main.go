@@ -1,0 +1,102 @@
+// Command qlora-wgpu fine-tunes language models with QLoRA on any WebGPU device. It turns flags into calls of package
+// trainer and the trainer's events into lines; it computes nothing itself.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+// Exit statuses.
+const (
+	statusFailure     = 1
+	statusUserError   = 2
+	statusInterrupted = 130
+)
+
+// exitStatus ends the program without a further message: whoever returns it has said what there was to say.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// console is what a command may use of the process it runs in.
+type console struct {
+	context  context.Context // ends with the first Ctrl-C
+	args     []string        // without the program's name
+	stdin    io.Reader
+	stdout   io.Writer
+	stderr   io.Writer
+	terminal bool // somebody watches stderr
+	screen   bool // stdout and stderr are both the terminal
+}
+
+type commands struct {
+	Train    trainCommand    `cmd:"" help:"Fine-tune a model: train a LoRA adapter over 4-bit weights."`
+	Generate generateCommand `cmd:"" help:"Answer a prompt."`
+	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
+	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`
+	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`
+	Check    checkCommand    `cmd:"" help:"Compare every kernel with the CPU on a device."`
+	Demo     demoCommand     `cmd:"" help:"Fine-tune a tiny embedded model, in about a minute and without a download."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C kills
+	terminal := term.IsTerminal(int(os.Stderr.Fd()))
+	os.Exit(run(&console{
+		context: ctx, args: os.Args[1:],
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		terminal: terminal, screen: terminal && term.IsTerminal(int(os.Stdout.Fd())),
+	}))
+}
+
+// run executes the command line of c and returns the exit status.
+func run(c *console) int {
+	parser, err := newParser(c)
+	if err != nil {
+		panic(err) // the flags themselves are declared wrongly
+	}
+	command, err := parser.Parse(c.args)
+	if err != nil {
+		err = parseError(err)
+	} else {
+		err = command.Run(c)
+	}
+	var status exitStatus
+	var mistake *usererr.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &mistake):
+		fmt.Fprintln(c.stderr, "error:", mistake)
+		return statusUserError
+	case c.context.Err() != nil:
+		fmt.Fprintln(c.stderr, "interrupted")
+		return statusInterrupted
+	}
+	fmt.Fprintln(c.stderr, "error:", err)
+	return statusFailure
+}
+
+func newParser(c *console) (*kong.Kong, error) {
+	return kong.New(new(commands),
+		kong.Name("qlora-wgpu"),
+		kong.Description("Fine-tune language models with QLoRA on any GPU, through WebGPU."),
+		kong.Writers(c.stdout, c.stderr),
+		kong.NamedMapper("resume", kong.MapperFunc(decodeResume)),
+		kong.PostBuild(setTrainDefaults),
+	)
+}

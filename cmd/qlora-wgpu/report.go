@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+
+	"qlora-wgpu/trainer"
+)
+
+// reporter prints a run's events: on stdout the lines that people grep, in the form of Hugging Face's Trainer; on stderr
+// warnings, and a progress bar where somebody watches.
+type reporter struct {
+	console      *console
+	loggingSteps int
+	bar          *progressbar.ProgressBar
+	losses       []float64 // since the last line
+}
+
+func newReporter(c *console, loggingSteps int) *reporter {
+	return &reporter{console: c, loggingSteps: loggingSteps}
+}
+
+func (r *reporter) event(e trainer.Event) {
+	switch {
+	case e.Kind == "step" && e.Step != nil:
+		r.step(e.Step)
+	case e.Kind == "eval" && e.Eval != nil:
+		r.print("{'eval_loss': %s, 'eval_ppl': %s, 'step': %d}", number(e.Eval.Loss, 4), number(e.Eval.Perplexity, 4), e.Eval.Step)
+	case e.Kind == "warning":
+		r.hideBar()
+		fmt.Fprintln(r.console.stderr, "warning:", e.Message)
+	default:
+		r.print("%s", e.Message)
+	}
+}
+
+// step prints the mean loss of the steps since the last line, as the Trainer does.
+func (r *reporter) step(s *trainer.StepStats) {
+	r.losses = append(r.losses, s.Loss)
+	if s.Skipped {
+		r.hideBar()
+		fmt.Fprintf(r.console.stderr, "warning: step %d: %s is not finite, the update was skipped\n", s.Step, s.BadTensor)
+	}
+	if s.Step%r.loggingSteps == 0 || s.Step == s.MaxSteps {
+		sum := 0.0
+		for _, loss := range r.losses {
+			sum += loss
+		}
+		r.print("{'loss': %s, 'grad_norm': %s, 'learning_rate': %s, 'epoch': %s}",
+			number(sum/float64(len(r.losses)), 4), number(s.GradNorm, 4), number(s.LearningRate, -1), number(s.Epoch, 2))
+		r.losses = r.losses[:0]
+	}
+	if !r.console.terminal {
+		return
+	}
+	if r.bar == nil {
+		r.bar = progressbar.NewOptions(s.MaxSteps,
+			progressbar.OptionSetWriter(r.console.stderr),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetWidth(20),
+			progressbar.OptionSetPredictTime(true))
+	}
+	r.bar.Describe(fmt.Sprintf("loss %.4f, %.0f tokens/s, %.1f GB", s.Loss, s.TokensPerSecond, float64(s.DeviceBytes)/1e9))
+	_ = r.bar.Set(s.Step) // a terminal that cannot be written to is no reason to stop
+}
+
+func (r *reporter) print(format string, args ...any) {
+	r.hideBar()
+	fmt.Fprintf(r.console.stdout, format+"\n", args...)
+}
+
+func (r *reporter) hideBar() {
+	if r.bar != nil {
+		_ = r.bar.Clear()
+	}
+}
+
+// end leaves the bar's last state on a line of its own.
+func (r *reporter) end() {
+	if r.bar != nil {
+		fmt.Fprintln(r.console.stderr)
+	}
+}
+
+// number writes a float as Python does, rounded to so many decimals (-1: none are dropped).
+func number(x float64, decimals int) string {
+	switch {
+	case math.IsNaN(x):
+		return "nan"
+	case math.IsInf(x, 0):
+		return strings.Replace(strings.ToLower(strconv.FormatFloat(x, 'g', -1, 64)), "+", "", 1)
+	}
+	if decimals >= 0 {
+		scale := math.Pow(10, float64(decimals))
+		x = math.Round(x*scale) / scale
+	}
+	text := strconv.FormatFloat(x, 'g', -1, 64)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return text
+}
+
+// quote makes a path safe to paste into a shell.
+func quote(path string) string {
+	if strings.ContainsAny(path, " '\"\\$&;()<>|*?[]#~`!") {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/trainer"
+)
+
+func TestReportLinesAreTheTrainers(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	r := newReporter(&console{context: t.Context(), stdout: &stdout, stderr: &stderr}, 2)
+	step := func(n int, loss float64) {
+		r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: n, MaxSteps: 5, Loss: loss, GradNorm: 0.6, LearningRate: 2e-6, Epoch: 0.0625 * float64(n)}})
+	}
+	r.event(trainer.Event{Kind: "info", Message: "trainable params: 4,884,480 || all params: 139,399,488 || trainable%: 3.5040"})
+	step(1, 0.5)
+	step(2, 0.25)
+	r.event(trainer.Event{Kind: "eval", Eval: &trainer.EvalStats{Step: 2, Loss: 0.5, Perplexity: 1.6487212707}})
+	step(3, 1)
+	r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: 4, MaxSteps: 5, Loss: math.NaN(), GradNorm: math.Inf(1), Skipped: true, BadTensor: "q_proj.lora_B", Epoch: 1}})
+	r.event(trainer.Event{Kind: "warning", Message: "the disk is slow"})
+	step(5, 3)
+	r.end()
+	require.Equal(t, `trainable params: 4,884,480 || all params: 139,399,488 || trainable%: 3.5040
+{'loss': 0.375, 'grad_norm': 0.6, 'learning_rate': 2e-06, 'epoch': 0.13}
+{'eval_loss': 0.5, 'eval_ppl': 1.6487, 'step': 2}
+{'loss': nan, 'grad_norm': inf, 'learning_rate': 0.0, 'epoch': 1.0}
+{'loss': 3.0, 'grad_norm': 0.6, 'learning_rate': 2e-06, 'epoch': 0.31}
+`, stdout.String())
+	require.Equal(t, "warning: step 4: q_proj.lora_B is not finite, the update was skipped\nwarning: the disk is slow\n", stderr.String())
+}
+
+func TestBarOnATerminal(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	r := newReporter(&console{context: t.Context(), stdout: &stdout, stderr: &stderr, terminal: true}, 1)
+	r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: 3, MaxSteps: 4, Loss: 0.5, TokensPerSecond: 321, DeviceBytes: 5e8}})
+	r.end()
+	require.Contains(t, stderr.String(), "loss 0.5000, 321 tokens/s, 0.5 GB")
+	require.Contains(t, stderr.String(), "(3/4)")
+	require.NotContains(t, stdout.String(), "tokens/s")
+}
+
+func TestNumbersArePythons(t *testing.T) {
+	for text, x := range map[string]float64{
+		"0.0": 0, "1.0": 1, "0.4289": 0.4289, "2e-06": 2e-6, "0.0002": 2e-4, "1e-10": 1e-10, "-3.5": -3.5, "inf": math.Inf(1), "-inf": math.Inf(-1), "nan": math.NaN(),
+	} {
+		require.Equal(t, text, number(x, -1))
+	}
+	require.Equal(t, "0.4289", number(0.42891, 4))
+	require.Equal(t, "0.06", number(0.0625, 2))
+}
+
+func TestQuote(t *testing.T) {
+	require.Equal(t, "out/model.gguf", quote("out/model.gguf"))
+	require.Equal(t, `'my model'`, quote("my model"))
+	require.Equal(t, `'it'\''s'`, quote("it's"))
+}

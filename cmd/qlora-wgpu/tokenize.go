@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json/v2"
+	"errors"
+	"io"
+	"os"
+
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/tokenizer"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+type tokenizeCommand struct {
+	Model string `name:"model" required:"" help:"Model whose tokenizer to use: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+	Chat  bool   `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
+	Input string `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
+}
+
+const (
+	opTokenize      = "tokenize"
+	maxTokenizeLine = 16 << 20
+)
+
+// Run prints a line for each line that it reads.
+func (t *tokenizeCommand) Run(c *console) error {
+	tok, template, err := openTokenizer(t.Model)
+	if err != nil {
+		return err
+	}
+	in, name := c.stdin, "standard input"
+	if t.Input != "" {
+		file, err := os.Open(t.Input)
+		if err != nil {
+			return usererr.New(opTokenize, t.Input, "%w", err)
+		}
+		defer file.Close()
+		in, name = file, t.Input
+	}
+	out := bufio.NewWriter(c.stdout)
+	if t.Chat {
+		err = tokenizeConversations(in, name, out, tok, template)
+	} else {
+		err = tokenizeTexts(in, name, out, tok)
+	}
+	return errors.Join(err, out.Flush())
+}
+
+// tokenizeTexts turns {"text": …} into {"ids": […]}: the text alone, without BOS or EOS.
+func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.Tokenizer) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxTokenizeLine)
+	for n := 1; lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var row struct {
+			Text *string `json:"text"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
+			return usererr.New(opTokenize, name, "%w", err).As(usererr.Format).At("line %d", n)
+		}
+		if row.Text == nil {
+			return usererr.New(opTokenize, name, `there is no "text"`).As(usererr.Format).At("line %d", n).Hinted("--chat reads conversations")
+		}
+		if err := writeLine(out, struct {
+			IDs []int32 `json:"ids"`
+		}{tok.Encode(*row.Text)}); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return usererr.New(opTokenize, name, "%w", err)
+	}
+	return nil
+}
+
+// tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by default.
+func tokenizeConversations(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.Tokenizer, template *chat.Template) error {
+	source, err := dataset.Read(in, name)
+	if err != nil {
+		return err
+	}
+	for _, row := range source.Rows {
+		if row.Messages == nil {
+			return usererr.New(opTokenize, name, "a text, not a conversation").At("%s", row.Where).Hinted("leave --chat away")
+		}
+		encoded, err := template.Encode(tok, row.Messages, chat.TrainOnAssistant)
+		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) {
+			return usererr.New(opTokenize, name, "%w", mistake).At("%s", row.Where)
+		}
+		if err != nil {
+			return err
+		}
+		target := make([]int8, len(encoded.Target))
+		for i, learned := range encoded.Target {
+			if learned {
+				target[i] = 1
+			}
+		}
+		if err := writeLine(out, struct {
+			IDs    []int32 `json:"ids"`
+			Target []int8  `json:"target"`
+		}{encoded.IDs, target}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeLine(out *bufio.Writer, v any) error {
+	if err := json.MarshalWrite(out, v); err != nil {
+		return err
+	}
+	return out.WriteByte('\n')
+}
+
+// openTokenizer reads the tokenizer and the chat template (ChatML where there is none) that a model carries.
+func openTokenizer(path string) (*tokenizer.Tokenizer, *chat.Template, error) {
+	model, err := pretrained.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer model.Close()
+	tok, template, _, err := trainer.OpenTokenizer(model, path, "")
+	return tok, template, err
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/goccy/go-yaml"
+
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+type trainCommand struct {
+	Config trainer.Config `embed:""`
+	File   configFile     `name:"config" help:"YAML file of settings: the same names with underscores. Flags override it." placeholder:"FILE"`
+	DryRun bool           `name:"dry-run" help:"Print the settings as YAML and stop."`
+}
+
+// Run trains in a child process, or is that child.
+func (t *trainCommand) Run(c *console) error {
+	if err := t.Config.Validate(); err != nil {
+		return err
+	}
+	if t.DryRun {
+		text, err := yaml.Marshal(t.Config)
+		if err != nil {
+			return err
+		}
+		_, err = c.stdout.Write(text)
+		return err
+	}
+	if attached := os.Getenv(childVariable); attached != "" {
+		c.context, c.terminal = followParent(c.stdin), attached == childOnTerminal
+		fmt.Fprintf(c.stderr, "Training in process %d.\n", os.Getpid())
+		return asChild(c, t.train(c))
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start the training process: %w", err)
+	}
+	s := supervisor{
+		console: c, executable: executable, args: c.args,
+		outputDir: t.Config.OutputDir, overwrite: t.Config.Overwrite, resume: t.Config.ResumeFromCheckpoint,
+	}
+	return s.run()
+}
+
+// train turns a panic into an error: it is a bug, and starting again would only meet it again.
+func (t *trainCommand) train(c *console) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = fmt.Errorf("internal error: %v\n%s", bug, debug.Stack())
+		}
+	}()
+	r := newReporter(c, t.Config.LoggingSteps)
+	summary, err := trainer.Train(c.context, t.Config, r.event)
+	r.end()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "\nTrained %d steps, last loss %.4f. The adapter is in %s.\n", summary.Steps, summary.Loss, summary.AdapterDir)
+	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n", quote(t.Config.Model), quote(summary.AdapterDir))
+	return nil
+}
+
+// asChild says the error and ends with the status that tells the parent what to do about it.
+func asChild(c *console, err error) error {
+	var mistake *usererr.Error
+	status := statusFailure
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &mistake):
+		err, status = mistake, statusChildUserError
+	case c.context.Err() != nil:
+		err, status = fmt.Errorf("interrupted: %w", err), statusInterrupted
+	case errors.Is(err, trainer.ErrEngineFault):
+		status = statusEngineFault
+	}
+	fmt.Fprintln(c.stderr, "error:", err)
+	return exitStatus(status)
+}

@@ -1,0 +1,140 @@
+package kernels
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"qlora-wgpu/gpu"
+)
+
+// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second.
+const tuneFlops = 1 << 30
+
+// Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks for all), and records the fastest.
+// It stops at the deadline; classes not reached keep their fallback. Choices change speed and the order of sums, never what is computed.
+func Tune(ctx context.Context, dev *gpu.Device, deadline time.Time, report func(line string)) error {
+	for _, key := range dev.Variants.Wanted() {
+		op, class, _ := strings.Cut(key, " ")
+		var t, n, k int
+		if _, err := fmt.Sscanf(class, "T%d N%d K%d", &t, &n, &k); err != nil {
+			continue // an operation whose variants are chosen by rule
+		}
+		if time.Now().After(deadline) {
+			report("autotune: out of time, the remaining shapes use the defaults")
+			return nil
+		}
+		if err := tuneMatmul(ctx, dev, op, class, t, n, k, report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k int, report func(string)) error {
+	if t < 16 || n*k < 1<<14 {
+		return nil // too small to measure, or for it to matter
+	}
+	t = max(1, min(t, tuneFlops/(2*n*k)))
+	bench, release, err := newMatmulBench(dev, op, t, n, k)
+	if err != nil || bench == nil {
+		return err
+	}
+	defer release()
+	best, bestTime := "", time.Duration(0)
+	for _, name := range Variants(op) {
+		if strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") {
+			continue // for a few tokens
+		}
+		dev.Variants.Force(op, name)
+		times, err := measure(ctx, dev, bench)
+		dev.Variants.Force(op, "")
+		if err != nil {
+			return err
+		}
+		if took := slices.Min(times); best == "" || took < bestTime {
+			best, bestTime = name, took
+		}
+	}
+	dev.Variants.Set(op, class, best)
+	report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*n*k)/bestTime.Seconds()/1e9))
+	return nil
+}
+
+// measure runs once for the compiler and then twice.
+func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder)) (times []time.Duration, err error) {
+	for run := range 3 {
+		start := time.Now()
+		rec := dev.Record("autotune")
+		record(rec)
+		if err := rec.Submit(); err != nil {
+			return nil, err
+		}
+		if err := dev.Wait(ctx); err != nil {
+			return nil, err
+		}
+		if run > 0 {
+			times = append(times, time.Since(start))
+		}
+	}
+	return times, nil
+}
+
+// newMatmulBench makes operands of zeros: speed does not depend on the values. It is nil for an operation that is not tuned or a shape that does not fit.
+func newMatmulBench(dev *gpu.Device, op string, t, n, k int) (record func(rec *gpu.Recorder), release func(), err error) {
+	var made []*gpu.Tensor
+	release = func() {
+		for _, x := range made {
+			x.Release()
+		}
+	}
+	tensor := func(dtype gpu.DType, rows, cols int) *gpu.Tensor {
+		if err != nil {
+			return nil
+		}
+		var x *gpu.Tensor
+		if x, err = dev.NewTensor("autotune", dtype, rows, cols); err == nil {
+			made = append(made, x)
+		}
+		return x
+	}
+	if gpu.F32.Size(t*max(n, k)) > dev.Limits.MaxBindingBytes {
+		return nil, release, nil
+	}
+	x, y := tensor(gpu.F32, t, k), tensor(gpu.F32, t, (n+3)/4*4)
+	switch op {
+	case "matmul_nf4_forward", "matmul_nf4_backward":
+		const block = 64
+		blocks := ceilDiv(n*k, block)
+		words := RegionHeader + n*k/8 + ceilDiv(blocks, 4) + blocks/256 + 1024
+		if int64(words)*4 > dev.Limits.MaxBindingBytes {
+			return nil, release, nil // sharded: the smaller shapes decide
+		}
+		region := tensor(gpu.U32, 1, words)
+		if err != nil {
+			return nil, release, err
+		}
+		packed := uint32((RegionHeader + 63) / 64 * 64)
+		codes := packed + uint32(n*k/8)
+		w := &NF4Weight{Name: "autotune", N: n, K: k, BlockSize: block, Shards: []NF4Shard{{
+			Region: region.Single(), Rows: n, Packed: packed, Codes: codes, Nested: codes + uint32(ceilDiv(blocks, 4)), Bias: NoBias,
+		}}}
+		if op == "matmul_nf4_forward" {
+			return func(rec *gpu.Recorder) { MatmulNF4Forward(rec, y, x, w) }, release, nil
+		}
+		return func(rec *gpu.Recorder) { MatmulNF4Backward(rec, x, y, w, false) }, release, nil
+	case "matmul_forward", "matmul_backward":
+		// Of the plain products only the head's is heavy, and its table is bfloat16.
+		w := tensor(gpu.BF16, (n+3)/4*4, k)
+		if err != nil {
+			return nil, release, err
+		}
+		if op == "matmul_forward" {
+			return func(rec *gpu.Recorder) { MatmulForward(rec, y, x, w, 1, false) }, release, nil
+		}
+		return func(rec *gpu.Recorder) { MatmulBackward(rec, x, y, w, 1, false) }, release, nil
+	}
+	return nil, release, err
+}

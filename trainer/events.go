@@ -1,0 +1,46 @@
+package trainer
+
+// Event is something that happened in a run, for whoever shows or logs it. Kind is "info", "plan", "step", "eval", "checkpoint", "warning" or "done".
+type Event struct {
+	Kind    string
+	Message string
+	Step    *StepStats
+	Eval    *EvalStats
+}
+
+// StepStats is one optimizer step, in TRL's names. It is a line of trainer_log.jsonl.
+type StepStats struct {
+	Step              int     `json:"step"`
+	MaxSteps          int     `json:"max_steps"`
+	Epoch             float64 `json:"epoch"`
+	Loss              float64 `json:"loss"` // mean over the step's target tokens
+	GradNorm          float64 `json:"grad_norm"`
+	LearningRate      float64 `json:"learning_rate"`
+	NumTokens         int64   `json:"num_tokens"` // seen since the run began
+	TargetTokens      int64   `json:"target_tokens"`
+	MeanTokenAccuracy float64 `json:"mean_token_accuracy"`
+	TokensPerSecond   float64 `json:"tokens_per_second"`
+	DeviceBytes       int64   `json:"device_bytes"`
+	Skipped           bool    `json:"skipped,omitempty"`    // the update was left out: loss or gradient not finite
+	BadTensor         string  `json:"bad_tensor,omitempty"` // the first gradient that was not finite
+	Seconds           float64 `json:"seconds"`
+}
+
+// EvalStats is one evaluation.
+type EvalStats struct {
+	Step         int     `json:"step"`
+	Loss         float64 `json:"eval_loss"`
+	Perplexity   float64 `json:"eval_ppl"`
+	TargetTokens int64   `json:"eval_target_tokens"`
+	Rows         int     `json:"eval_rows"`
+	Seconds      float64 `json:"eval_seconds"`
+}
+
+// Summary is what a finished run left.
+type Summary struct {
+	Steps      int
+	Loss       float64 // of the last step
+	Eval       *EvalStats
+	AdapterDir string
+	Seconds    float64
+}

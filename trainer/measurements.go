@@ -1,0 +1,107 @@
+package trainer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/opcases"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/shaders"
+)
+
+// measurements is what was found out about a device, cached under its name, driver and the shaders of this build.
+type measurements struct {
+	Device    string          `json:"device"`
+	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
+	Variants  json.RawMessage `json:"variants,omitempty"`
+}
+
+// measurementKey changes with the adapter, its driver, and the shaders: other kernels must be checked and measured again.
+func measurementKey(dev *gpu.Device) string {
+	h := sha256.New()
+	io.WriteString(h, dev.Info.Key())
+	for _, name := range shaders.Names() {
+		io.WriteString(h, name+"\x00"+shaders.Source(name)+"\x00")
+	}
+	return "device-" + hex.EncodeToString(h.Sum(nil))[:24] + ".json"
+}
+
+func loadMeasurements(cache Cache, dev *gpu.Device) measurements {
+	fresh := measurements{Device: dev.Info.Key()}
+	if cache == nil {
+		return fresh
+	}
+	data, err := cache.Load(measurementKey(dev))
+	if err != nil {
+		return fresh
+	}
+	var m measurements
+	if json.Unmarshal(data, &m) != nil || m.Device != fresh.Device {
+		return fresh // damaged, or another device under the same name: measured again
+	}
+	return m
+}
+
+func (m *measurements) apply(dev *gpu.Device) error {
+	if len(m.Variants) == 0 {
+		return nil
+	}
+	return json.Unmarshal(m.Variants, dev.Variants)
+}
+
+// save keeps the measurements; a cache that cannot be written only costs time at the next start.
+func (s *session) saveMeasurements() {
+	if s.cache == nil {
+		return
+	}
+	data, err := json.MarshalIndent(s.measured, "", "  ")
+	if err == nil {
+		err = s.cache.Save(measurementKey(s.dev), data)
+	}
+	if err != nil {
+		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("What was measured on the device could not be cached: %v", err)})
+	}
+}
+
+// selfCheck runs one case of every operation: there are drivers whose kernels return zeros and train garbage.
+func (s *session) selfCheck(ctx context.Context) error {
+	start := time.Now()
+	s.info("Checking the kernels on this device (once)…")
+	byOp := map[string][]opcases.Case{}
+	var order []string
+	for _, c := range opcases.All() {
+		if byOp[c.Op] == nil {
+			order = append(order, c.Op)
+		}
+		byOp[c.Op] = append(byOp[c.Op], c)
+	}
+	for _, op := range order {
+		cases := byOp[op]
+		c := cases[len(cases)/2]
+		if r := opcases.Run(ctx, s.dev, c, ""); !r.OK() {
+			return wrongDevice(s.dev, r)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	s.info("All %d operations compute rightly (%.1f s).", len(order), time.Since(start).Seconds())
+	s.measured.SelfCheck = true
+	s.saveMeasurements()
+	return nil
+}
+
+func wrongDevice(dev *gpu.Device, r opcases.Result) error {
+	reason := r.Detail
+	if r.Err != nil {
+		reason = r.Err.Error()
+	}
+	return usererr.New("check device", "", "%s computes %s (%s %s) wrongly: %s", dev.Info.Name, r.Case.Op, r.Case.Shape, r.Variant, reason).
+		Hinted("update the graphics driver, or choose another adapter with --device; `qlora-wgpu check` shows every kernel")
+}

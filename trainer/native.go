@@ -1,0 +1,349 @@
+//go:build !js
+
+package trainer
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+)
+
+// Train opens the files that the configuration names and runs it.
+func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	in := Inputs{Output: nativeOutput{}, Cache: userCache()}
+	var err error
+	if in.Model, err = pretrained.Open(c.Model); err != nil {
+		return nil, err
+	}
+	defer in.Model.Close()
+	if in.Data, in.Valid, err = dataset.Open(c.Data); err != nil {
+		return nil, err
+	}
+	if in.ChatTemplate, err = readTemplate(c.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if c.InitAdapter != "" {
+		if in.Adapter, err = OpenAdapter(c.InitAdapter); err != nil {
+			return nil, err
+		}
+	}
+	return Run(ctx, c, in, emit)
+}
+
+// OpenAdapter reads a PEFT adapter's folder.
+func OpenAdapter(dir string) (*AdapterFiles, error) {
+	name := filepath.Join(dir, lora.ConfigFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usererr.New("load adapter", name, "%w", err).Hinted("an adapter is a folder with %s and %s", lora.ConfigFile, lora.WeightsFile)
+	}
+	a := &AdapterFiles{Path: dir}
+	if a.Config, err = lora.ReadConfig(data, name); err != nil {
+		return nil, err
+	}
+	name = filepath.Join(dir, lora.WeightsFile)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usererr.New("load adapter", name, "%w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, usererr.New("load adapter", name, "%w", err)
+	}
+	a.Tensors, err = lora.ReadWeights(f, info.Size(), name)
+	return a, err
+}
+
+func readTemplate(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", usererr.New("read chat template", path, "%w", err)
+	}
+	return string(data), nil
+}
+
+// nativeOutput writes a run's files to the file system.
+type nativeOutput struct{ checkpoint.Files }
+
+func (nativeOutput) Append(name string) (checkpoint.Writer, error) {
+	return os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+}
+
+// folderCache keeps measurements under the user's cache folder.
+type folderCache string
+
+func userCache() Cache {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	return folderCache(filepath.Join(dir, "qlora-wgpu"))
+}
+
+func (c folderCache) Load(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(string(c), name))
+}
+
+func (c folderCache) Save(name string, data []byte) error {
+	if err := os.MkdirAll(string(c), 0o777); err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(string(c), name)
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(data)
+	if closed := temporary.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(temporary.Name(), filepath.Join(string(c), name))
+	}
+	if err != nil {
+		os.Remove(temporary.Name())
+	}
+	return err
+}
+
+// EvalOptions are the settings of an evaluation.
+type EvalOptions struct {
+	Model, Adapter, Data string
+	Rows                 string // "900:960"; empty: all
+	BatchSize            int
+	MaxSeqLength         int // 0: the model's limit
+	TrainOnInputs        bool
+	ChatTemplate         string
+	BlockSize            int
+	Device, Autotune     string
+}
+
+// Evaluate gives the mean loss over the target tokens of a data set.
+func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats, error) {
+	data, valid, err := dataset.Open(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	if valid != nil {
+		data = valid
+	}
+	if o.Rows != "" {
+		if data, err = data.Slice(o.Rows); err != nil {
+			return nil, err
+		}
+	}
+	s, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	on := chat.TrainOnAssistant
+	if o.TrainOnInputs {
+		on = chat.TrainOnAll
+	}
+	limit := s.model.Shape().MaxPositions
+	if o.MaxSeqLength > 0 {
+		limit = min(limit, o.MaxSeqLength)
+	}
+	samples, _, err := s.encoder(on, limit).Encode(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, sample := range samples {
+		if err := s.checkIDs(sample.IDs); err != nil {
+			return nil, usererr.New("encode data set", o.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
+		}
+	}
+	e, err := NewEngine(s.dev, s.model, adapter, false, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Release()
+	if err := e.ReserveEvaluation(longest(samples)); err != nil {
+		return nil, err
+	}
+	if err := s.tune(ctx); err != nil {
+		return nil, err
+	}
+	return e.evaluateSamples(ctx, samples)
+}
+
+// used is a session with the files behind it.
+type used struct {
+	*session
+	adapter *lora.Adapter
+}
+
+func (u *used) close() {
+	if u.adapter != nil {
+		u.adapter.Detach()
+	}
+	u.session.release()
+	u.session.source.Close()
+}
+
+// openForUse opens a model, with an adapter where dir names one.
+func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit func(Event)) (*used, *lora.Adapter, error) {
+	var files *AdapterFiles
+	var err error
+	if adapterDir != "" {
+		if files, err = OpenAdapter(adapterDir); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.ChatTemplate, err = readTemplate(o.ChatTemplate); err != nil {
+		return nil, nil, err
+	}
+	source, err := pretrained.Open(o.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openSession(ctx, o, source, userCache(), emit)
+	if err != nil {
+		source.Close()
+		return nil, nil, err
+	}
+	u := &used{session: s}
+	if files != nil {
+		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path); err != nil {
+			u.close()
+			return nil, nil, err
+		}
+		s.info("Adapter: %s", files.Config)
+	}
+	return u, u.adapter, nil
+}
+
+// GenerateOptions are the settings of one answer.
+type GenerateOptions struct {
+	Model, Adapter    string
+	Prompt, System    string
+	Raw               bool // no chat template
+	MaxTokens         int
+	Temperature, TopP float64
+	Seed              uint64
+	ChatTemplate      string
+	BlockSize         int
+	Device, Autotune  string
+}
+
+// Generate answers a prompt; write gets the text piece by piece as it is made.
+func Generate(ctx context.Context, o GenerateOptions, write func(piece string) error, emit func(Event)) error {
+	a, err := OpenAnswerer(ctx, o, emit)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return a.Answer(ctx, o.Prompt, write)
+}
+
+// Answerer answers prompts with one loaded model.
+type Answerer struct {
+	use       *used
+	engine    *Engine
+	generator *Generator
+	options   GenerateOptions
+}
+
+// OpenAnswerer loads the model that the options name; their Prompt is not used.
+func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*Answerer, error) {
+	for _, err := range []error{
+		within("max_tokens", o.MaxTokens, 1, 1<<20), within("temperature", o.Temperature, 0, 100), within("top_p", o.TopP, 0, 1),
+		blockSize("block_size", o.BlockSize),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	use, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answerer{use: use, options: o}
+	if a.engine, err = NewEngine(use.dev, use.model, adapter, false, 0); err != nil {
+		use.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close frees everything.
+func (a *Answerer) Close() {
+	if a.generator != nil {
+		a.generator.Release()
+	}
+	a.engine.Release()
+	a.use.close()
+}
+
+// Answer generates the answer to one prompt.
+func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece string) error) error {
+	o, s := a.options, a.use.session
+	ids, err := a.encode(prompt)
+	if err != nil {
+		return err
+	}
+	if limit := s.model.Shape().MaxPositions; len(ids) >= limit {
+		return usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
+	}
+	room := min(len(ids)+o.MaxTokens, s.model.Shape().MaxPositions)
+	if a.generator == nil || a.generator.cache.K[0].Rows < room {
+		if a.generator != nil {
+			a.generator.Release()
+			a.generator = nil
+		}
+		if a.generator, err = a.engine.NewGenerator((room + 255) / 256 * 256); err != nil {
+			return err
+		}
+	}
+	stream := s.tokenizer.Stream()
+	var failed error
+	err = a.generator.Generate(ctx, ids, Sampling{MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopP: o.TopP, Seed: o.Seed, Stop: s.stopTokens()}, func(id uint32) bool {
+		failed = write(stream.Push(int32(id)))
+		return failed == nil
+	})
+	if err == nil && failed == nil {
+		failed = write(stream.Flush())
+	}
+	return errors.Join(err, failed)
+}
+
+func (a *Answerer) encode(prompt string) ([]uint32, error) {
+	s, text := a.use.session, prompt
+	if !a.options.Raw {
+		var messages []chat.Message
+		if a.options.System != "" {
+			messages = append(messages, chat.Message{Role: "system", Content: a.options.System})
+		}
+		var err error
+		if text, err = s.template.Render(append(messages, chat.Message{Role: "user", Content: prompt}), true); err != nil {
+			return nil, err
+		}
+	}
+	var ids []uint32
+	if bos := s.source.Config.BosTokenID; a.options.Raw && s.source.Tokenizer().AddBos && bos >= 0 {
+		ids = append(ids, uint32(bos))
+	}
+	for _, id := range s.tokenizer.Encode(text) {
+		ids = append(ids, uint32(id))
+	}
+	return ids, s.checkIDs(ids)
+}
+
+// Devices lists the adapters of this machine.
+func Devices() ([]gpu.AdapterInfo, error) { return gpu.Adapters() }

@@ -1,0 +1,178 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+)
+
+// Output is where a run's files go.
+type Output interface {
+	checkpoint.Store
+	// Append opens a file for writing at its end, and makes it where it is not there.
+	Append(name string) (checkpoint.Writer, error)
+}
+
+// Files of a run beside its checkpoints.
+const (
+	logFile  = "trainer_log.jsonl"
+	cardFile = "README.md"
+)
+
+// claimOutput makes sure that the folder holds no other run, or clears it with overwrite. A resumed run finds its own.
+func claimOutput(out Output, dir string, overwrite, resume bool) error {
+	names, err := out.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return usererr.New("prepare output folder", dir, "%w", err)
+	}
+	for _, name := range names {
+		ours := name == logFile || name == cardFile || name == lora.ConfigFile || name == lora.WeightsFile || strings.HasPrefix(name, "checkpoint-")
+		if !ours || resume {
+			continue
+		}
+		if !overwrite {
+			return usererr.New("prepare output folder", dir, "it holds %s of another run", name).Hinted("use --overwrite to replace that run, --resume to go on with it, or another --output-dir")
+		}
+		if err := out.Remove(path.Join(dir, name)); err != nil {
+			return usererr.New("prepare output folder", dir, "%w", err)
+		}
+	}
+	if err := out.MakeDir(dir); err != nil {
+		return usererr.New("prepare output folder", dir, "%w", err)
+	}
+	return nil
+}
+
+// writeFile replaces a file in one step: written beside it, synced, renamed.
+func writeFile(out Output, name string, write func(io.Writer) error) error {
+	temporary := name + ".tmp"
+	f, err := out.Create(temporary)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = out.Rename(temporary, name)
+	}
+	if err == nil {
+		err = out.SyncDir(path.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// saveAdapter writes the PEFT adapter and the model card.
+func (r *run) saveAdapter(ctx context.Context) error {
+	tensors, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrEngineFault, err)
+	}
+	for name, write := range map[string]func(io.Writer) error{
+		lora.ConfigFile:  func(w io.Writer) error { return r.adapter.Config.WriteConfig(w, r.config.Model) },
+		lora.WeightsFile: func(w io.Writer) error { return lora.WriteWeights(w, tensors) },
+		cardFile:         r.writeCard,
+	} {
+		if err := writeFile(r.out, path.Join(r.config.OutputDir, name), write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeCard writes the model card that hubs show.
+func (r *run) writeCard(w io.Writer) error {
+	c := r.config
+	var b strings.Builder
+	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n- qlora\n- lora\n---\n\n# Adapter\n\n", path.Base(c.Model))
+	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), trained with qlora-wgpu.\n\n", r.adapter.Config, path.Base(c.Model), c.BlockSize)
+	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
+	for _, row := range [][2]any{
+		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.data.Format, len(r.samples))},
+		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.stream.Epoch())},
+		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
+		{"max_seq_length", r.maxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
+		{"optimizer", fmt.Sprintf("%s, weight decay %g, gradient norm clipped at %g", c.Optim, c.WeightDecay, c.MaxGradNorm)},
+		{"seed", c.Seed}, {"last training loss", fmt.Sprintf("%.4f", r.state.Loss)},
+	} {
+		fmt.Fprintf(&b, "| %v | %v |\n", row[0], row[1])
+	}
+	if e := r.state.Eval; e != nil {
+		fmt.Fprintf(&b, "| evaluation loss | %.4f (perplexity %.3f, %d rows held back) |\n", e.Loss, e.Perplexity, e.Rows)
+	}
+	fmt.Fprintf(&b, "\nLoad it with PEFT: `PeftModel.from_pretrained(base, folder)`, or `qlora-wgpu generate --model … --adapter folder`.\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// openLog opens trainer_log.jsonl; a resumed run keeps the lines up to its checkpoint's step.
+func (r *run) openLog() (err error) {
+	name := path.Join(r.config.OutputDir, logFile)
+	if r.state.Step > 0 {
+		kept, err := logUpTo(r.out, name, r.state.Step)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(r.out, name, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
+			return err
+		}
+	}
+	if r.log, err = r.out.Append(name); err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	return nil
+}
+
+func logUpTo(out Output, name string, step int) ([]byte, error) {
+	f, err := out.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer f.Close()
+	data := make([]byte, f.Size())
+	if _, err := io.ReadFull(io.NewSectionReader(f, 0, f.Size()), data); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	var kept bytes.Buffer
+	for line := range bytes.Lines(data) {
+		var at struct {
+			Step int `json:"step"`
+		}
+		if bytes.HasSuffix(line, []byte("\n")) && json.Unmarshal(line, &at) == nil && at.Step <= step {
+			kept.Write(line)
+		}
+	}
+	return kept.Bytes(), nil
+}
+
+// logLine appends one JSON object.
+func (r *run) logLine(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", logFile, err)
+	}
+	if _, err := r.log.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write %s: %w", path.Join(r.config.OutputDir, logFile), err)
+	}
+	return nil
+}

@@ -1,0 +1,399 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+)
+
+// Inputs are the opened files of a run.
+type Inputs struct {
+	Model        *pretrained.Model
+	Data, Valid  *dataset.Source // Valid may be nil
+	ChatTemplate string          // Jinja source replacing the model's; empty: the model's
+	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
+	Output       Output
+	Cache        Cache
+}
+
+// AdapterFiles is a PEFT adapter as read from disk.
+type AdapterFiles struct {
+	Config  lora.Config
+	Tensors []lora.Tensor
+	Path    string
+}
+
+// run is a training run in progress.
+type run struct {
+	config       Config
+	session      *session
+	template     string
+	data         *dataset.Source
+	samples, val []dataset.Sample
+	stream       *dataset.Stream
+	maxSeqLength int
+	adapter      *lora.Adapter
+	engine       *Engine
+	schedule     Schedule
+	totalSteps   int
+	out          Output
+	log          checkpoint.Writer
+	state        runState
+	started      time.Time
+	before       float64 // seconds trained before this start
+}
+
+// Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns ctx's error.
+func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := claimOutput(in.Output, c.OutputDir, c.Overwrite, c.ResumeFromCheckpoint != ""); err != nil {
+		return nil, err
+	}
+	s, err := openSession(ctx, sessionOptions{
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize,
+	}, in.Model, in.Cache, emit)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release()
+	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output}
+	if err := r.prepareData(in.Valid); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAdapter(in.Adapter); err != nil {
+		return nil, err
+	}
+	defer r.adapter.Detach()
+	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
+		return nil, err
+	}
+	defer r.engine.Release()
+	if err := r.reserve(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.resume(); err != nil {
+		return nil, err
+	}
+	if err := r.openLog(); err != nil {
+		return nil, err
+	}
+	defer r.log.Close()
+	return r.loop(ctx)
+}
+
+// prepareData makes the samples, holds some back, and lays the schedule over the steps.
+func (r *run) prepareData(valid *dataset.Source) error {
+	c, s := r.config, r.session
+	r.maxSeqLength = min(c.MaxSeqLength, s.model.Shape().MaxPositions)
+	if r.maxSeqLength < c.MaxSeqLength {
+		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
+	}
+	on := chat.TrainOnAssistant
+	switch {
+	case c.TrainOnInputs:
+		on = chat.TrainOnAll
+	case c.TrainOn == "last":
+		on = chat.TrainOnLast
+	}
+	var report dataset.Report
+	var err error
+	if r.samples, report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
+		return err
+	}
+	s.info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, r.data.Format, r.data.Container,
+		report.Rows, report.Samples, report.Tokens, report.TargetTokens, report.Longest)
+	r.reportData(report)
+	switch {
+	case valid != nil:
+		if r.val, _, err = s.encoder(on, r.maxSeqLength).Encode(valid); err != nil {
+			return err
+		}
+	case c.ValSize > 0:
+		if r.samples, r.val, err = dataset.Split(r.samples, c.ValSize, c.Seed); err != nil {
+			return err
+		}
+	}
+	for _, sample := range slices.Concat(r.samples, r.val) {
+		if err := s.checkIDs(sample.IDs); err != nil {
+			return usererr.New("encode data set", c.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
+		}
+	}
+	r.stream = dataset.NewStream(r.samples, dataset.StreamOptions{
+		Seed: c.Seed, Shuffle: c.Shuffle, Packing: c.Packing, BatchSize: c.BatchSize, MaxSeqLength: r.maxSeqLength,
+	})
+	perEpoch := (r.stream.BatchesPerEpoch() + c.GradientAccumulationSteps - 1) / c.GradientAccumulationSteps
+	r.totalSteps = c.MaxSteps
+	if r.totalSteps == 0 {
+		r.totalSteps = max(1, int(math.Ceil(c.NumTrainEpochs*float64(perEpoch))))
+	}
+	r.schedule = NewSchedule(c, r.totalSteps)
+	return nil
+}
+
+// reportData says what did not become a sample as it stood.
+func (r *run) reportData(report dataset.Report) {
+	warn := func(format string, args ...any) {
+		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf(format, args...)})
+	}
+	for _, note := range r.data.Notes {
+		r.session.info("Data: %s", note)
+	}
+	for _, d := range report.Dropped {
+		warn("%d rows left out (%s), the first at %s", d.Rows, d.Reason, d.First)
+	}
+	if report.Truncated > 0 {
+		warn("%d conversations are longer than %d tokens and were cut off; %d of them lost a part of an answer", report.Truncated, r.maxSeqLength, report.AnswersCut)
+	}
+	if report.ToolsUnseen > 0 {
+		warn("%d rows describe tools, which the chat template does not show to the model", report.ToolsUnseen)
+	}
+}
+
+// prepareAdapter attaches a fresh adapter, or the one to continue from.
+func (r *run) prepareAdapter(from *AdapterFiles) (err error) {
+	c, s := r.config, r.session
+	if from != nil {
+		r.adapter, err = s.attach(from.Config, from.Tensors, from.Path)
+	} else {
+		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), lora.Config{
+			Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules,
+		})
+		if err == nil {
+			err = r.adapter.Init(c.Seed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	trainable, all := r.adapter.Parameters(), s.model.Parameters()+r.adapter.Parameters()
+	s.info("Adapter: %s", r.adapter.Config)
+	s.info("trainable params: %s || all params: %s || trainable%%: %.4f", thousands(trainable), thousands(all), 100*float64(trainable)/float64(all))
+	return nil
+}
+
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// reserve takes all memory before step 1, measures the kernels, and prints what will happen.
+func (r *run) reserve(ctx context.Context) error {
+	s, c := r.session, r.config
+	if err := r.engine.ReserveTraining(r.stream.MaxTokens()); err != nil {
+		return err
+	}
+	if len(r.val) > 0 {
+		if err := r.engine.ReserveEvaluation(longest(r.val)); err != nil {
+			return err
+		}
+	}
+	if err := s.tune(ctx); err != nil {
+		return err
+	}
+	state := 16 * r.adapter.Parameters()
+	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f, activations %.1f for up to %d tokens (gradient checkpointing %s)",
+		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(state), mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
+	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
+		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
+		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
+	return nil
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+func longest(samples []dataset.Sample) (n int) {
+	for _, s := range samples {
+		n = max(n, len(s.IDs))
+	}
+	return n
+}
+
+func (r *run) resume() error {
+	c, err := r.findCheckpoint()
+	if err != nil || c == nil {
+		return err
+	}
+	if err := r.restore(c); err != nil {
+		return err
+	}
+	r.before = r.state.Seconds
+	r.session.info("Going on from %s after step %d.", c.Path, r.state.Step)
+	return nil
+}
+
+// window is the micro-batches of one optimizer step; it does not reach into the next epoch.
+func (r *run) window() (window []model.Input, tokens int) {
+	for len(window) < r.config.GradientAccumulationSteps {
+		b := r.stream.Next()
+		window = append(window, batchInput(b))
+		tokens += len(b.IDs)
+		if r.stream.Cursor().Batch == 0 || r.stream.Cursor().Batch == r.stream.BatchesPerEpoch() {
+			break
+		}
+	}
+	return window, tokens
+}
+
+func (r *run) loop(ctx context.Context) (*Summary, error) {
+	r.started = time.Now()
+	for r.state.Step < r.totalSteps {
+		if ctx.Err() != nil {
+			return nil, r.interrupted(ctx)
+		}
+		if err := r.step(ctx); err != nil {
+			return nil, err
+		}
+		if n := r.config.EvalSteps; n > 0 && r.state.Step%n == 0 && r.state.Step < r.totalSteps {
+			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
+				return nil, err
+			}
+		}
+		if n := r.config.SaveSteps; n > 0 && r.state.Step%n == 0 && r.state.Step < r.totalSteps {
+			if err := r.saveCheckpoint(context.WithoutCancel(ctx)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(r.val) > 0 {
+		if err := r.evaluate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	finish := context.WithoutCancel(ctx)
+	if r.config.SaveSteps > 0 {
+		if err := r.saveCheckpoint(finish); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.saveAdapter(finish); err != nil {
+		return nil, err
+	}
+	if err := r.log.Sync(); err != nil {
+		return nil, fmt.Errorf("write %s: %w", logFile, err)
+	}
+	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
+	r.session.emit(Event{Kind: "done", Message: fmt.Sprintf("Trained %d steps in %.0f s.", summary.Steps, summary.Seconds)})
+	return summary, nil
+}
+
+// interrupted saves what is there.
+func (r *run) interrupted(ctx context.Context) error {
+	if r.state.Step > 0 {
+		if err := r.saveCheckpoint(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		r.session.emit(Event{Kind: "info", Message: "Interrupted. Go on with --resume."})
+	}
+	return ctx.Err()
+}
+
+// step runs one optimizer step to its end, also when ctx is cancelled meanwhile: a step is finished or did not happen.
+func (r *run) step(ctx context.Context) error {
+	start := time.Now()
+	c := r.config
+	window, tokens := r.window()
+	rate := r.schedule.LearningRate(r.state.Step)
+	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, optim.Settings{
+		AdamW:       kernels.AdamW{LearningRate: rate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: r.state.Step + 1},
+		MaxGradNorm: c.MaxGradNorm,
+	})
+	if err != nil {
+		return err
+	}
+	r.state.Step++
+	r.state.MicroBatches += uint64(len(window))
+	r.state.Tokens += int64(tokens)
+	if !result.Skipped {
+		r.state.Loss = result.Loss()
+	}
+	r.state.Seconds = r.before + time.Since(r.started).Seconds()
+	took := time.Since(start).Seconds()
+	stats := StepStats{
+		Step: r.state.Step, MaxSteps: r.totalSteps, Epoch: r.stream.Epoch(), Loss: finite(result.Loss()), GradNorm: finite(result.GradNorm), LearningRate: rate,
+		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
+		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
+	}
+	if err := r.logLine(stats); err != nil {
+		return err
+	}
+	r.session.emit(Event{Kind: "step", Step: &stats})
+	if result.Skipped {
+		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the loss or a gradient is not finite%s; the update was skipped.", stats.Step, named(result.BadTensor))})
+	}
+	return nil
+}
+
+func named(tensor string) string {
+	if tensor == "" {
+		return ""
+	}
+	return " (first in " + strings.TrimPrefix(tensor, "base_model.model.") + ")"
+}
+
+// finite replaces what JSON cannot hold; the step is marked as skipped then.
+func finite(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return math.MaxFloat32
+	}
+	return v
+}
+
+func (r *run) evaluate(ctx context.Context) error {
+	stats, err := r.engine.evaluateSamples(ctx, r.val)
+	if err != nil {
+		return err
+	}
+	stats.Step = r.state.Step
+	r.state.Eval = stats
+	if err := r.logLine(stats); err != nil {
+		return err
+	}
+	r.session.emit(Event{Kind: "eval", Eval: stats})
+	return nil
+}
+
+// evaluateSamples is the mean loss over the samples' target tokens, one sequence at a time.
+func (e *Engine) evaluateSamples(ctx context.Context, samples []dataset.Sample) (*EvalStats, error) {
+	start := time.Now()
+	stream := dataset.NewStream(samples, dataset.StreamOptions{BatchSize: 1, MaxSeqLength: longest(samples)})
+	sum, _, targets, err := e.EvaluateBatches(ctx, func(yield func(model.Input) bool) {
+		for range stream.BatchesPerEpoch() {
+			if !yield(batchInput(stream.Next())) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	mean := sum / float64(targets)
+	return &EvalStats{Loss: mean, Perplexity: math.Exp(mean), TargetTokens: int64(targets), Rows: len(samples), Seconds: time.Since(start).Seconds()}, nil
+}
+
+func sortData(data []safetensors.Data) {
+	slices.SortFunc(data, func(a, b safetensors.Data) int { return strings.Compare(a.Name, b.Name) })
+}

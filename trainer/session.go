@@ -1,0 +1,225 @@
+package trainer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/tokenizer"
+	"qlora-wgpu/lora"
+)
+
+// Cache keeps what was measured on a device between runs; a name that is not there gives an error.
+type Cache interface {
+	Load(name string) ([]byte, error)
+	Save(name string, data []byte) error
+}
+
+// session is a device with a model on it, its tokenizer and its chat template.
+type session struct {
+	dev       *gpu.Device
+	source    *pretrained.Model
+	model     model.Model
+	tokenizer *tokenizer.Tokenizer
+	template  *chat.Template
+	cache     Cache
+	measured  measurements
+	autotune  string
+	emit      func(Event)
+}
+
+// sessionOptions are what every command that needs a model gives.
+type sessionOptions struct {
+	Model        string // as the user named it
+	Device       string
+	Autotune     string
+	ChatTemplate string // Jinja source that replaces the model's, or empty
+	BlockSize    int
+}
+
+func (s *session) info(format string, args ...any) {
+	s.emit(Event{Kind: "info", Message: fmt.Sprintf(format, args...)})
+}
+
+// OpenTokenizer builds the tokenizer and the chat template that a model carries. template replaces the model's where it is not empty; without
+// either, ChatML is used and named is false.
+func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokenizer.Tokenizer, chatTemplate *chat.Template, named bool, err error) {
+	t := source.Tokenizer()
+	if t.JSON != nil {
+		tok, err = tokenizer.FromJSON(t.JSON, path)
+	} else {
+		tok, err = tokenizer.FromVocabulary(tokenizer.Vocabulary{Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges}, path)
+	}
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if template == "" {
+		template = t.ChatTemplate
+	}
+	if template == "" {
+		return tok, chat.Default(), false, nil
+	}
+	chatTemplate, err = chat.Parse(template, map[string]string{
+		"bos_token": t.BosToken, "eos_token": t.EosToken, "unk_token": t.UnkToken, "pad_token": t.PadToken,
+	})
+	return tok, chatTemplate, true, err
+}
+
+// submitScale is the supervisor's wish for shorter submissions after the driver killed a run.
+func submitScale() float64 {
+	if scale, err := strconv.ParseFloat(os.Getenv("QLORA_SUBMIT_SCALE"), 64); err == nil && scale > 0 && scale <= 1 {
+		return scale
+	}
+	return 1
+}
+
+// openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
+func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (s *session, err error) {
+	s = &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	var named bool
+	if s.tokenizer, s.template, named, err = OpenTokenizer(source, o.Model, o.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if !named {
+		s.info("The model has no chat template: conversations are written in ChatML.")
+	}
+	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device}); err != nil {
+		return nil, err
+	}
+	if scale := submitScale(); scale < 1 {
+		s.dev.Limits.MaxDispatchCost = int64(float64(s.dev.Limits.MaxDispatchCost) * scale)
+		s.dev.Limits.MaxSubmitCost = int64(float64(s.dev.Limits.MaxSubmitCost) * scale)
+	}
+	s.info("Device: %s", describeDevice(s.dev.Info))
+	s.measured = loadMeasurements(cache, s.dev)
+	if o.Autotune != "force" {
+		if err := s.measured.apply(s.dev); err != nil {
+			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
+		}
+	}
+	if !s.measured.SelfCheck {
+		if err := s.selfCheck(ctx); err != nil {
+			return nil, err
+		}
+	}
+	start := time.Now()
+	if s.model, err = architectures.Load(ctx, s.dev, source, o.BlockSize, nil); err != nil {
+		return nil, err
+	}
+	shape := s.model.Shape()
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (quantized in %.1f s)",
+		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
+	return s, nil
+}
+
+func describeDevice(i gpu.AdapterInfo) string {
+	return fmt.Sprintf("%s (%s, %s, %s)", i.Name, i.Type, i.Backend, i.Driver)
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+func (s *session) release() {
+	if s.model != nil {
+		s.model.Release()
+	}
+	if s.dev != nil {
+		s.dev.Release()
+	}
+}
+
+// stopTokens end an answer: the configured end tokens and what the template writes after an assistant's turn.
+func (s *session) stopTokens() (ids []int) {
+	ids = append(ids, s.source.Config.EosTokenIDs...)
+	encoded, err := s.template.Encode(s.tokenizer, []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}, chat.TrainOnAssistant)
+	if err != nil {
+		return ids
+	}
+	for i := len(encoded.IDs) - 1; i >= 0; i-- {
+		if encoded.Target[i] {
+			if id := encoded.IDs[i]; s.tokenizer.IsSpecial(id) {
+				ids = append(ids, int(id))
+			}
+			break
+		}
+	}
+	return ids
+}
+
+// encoder makes samples of rows.
+func (s *session) encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
+	e := dataset.Encoder{Template: s.template, Tokenizer: s.tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength, BOS: dataset.NoToken, EOS: dataset.NoToken}
+	if c := s.source.Config; len(c.EosTokenIDs) > 0 {
+		e.EOS = int32(c.EosTokenIDs[0])
+	}
+	if t := s.source.Tokenizer(); t.AddBos && s.source.Config.BosTokenID >= 0 {
+		e.BOS = int32(s.source.Config.BosTokenID)
+	}
+	return e
+}
+
+// tune measures the variants that the reserved programs want, unless that was done before on this device.
+func (s *session) tune(ctx context.Context) error {
+	if s.autotune == "off" {
+		return nil
+	}
+	start := time.Now()
+	var lines int
+	err := kernels.Tune(ctx, s.dev, start.Add(tuneTime), func(line string) {
+		lines++
+		s.info("%s", line)
+	})
+	if err != nil {
+		return fmt.Errorf("%w: autotune: %w", ErrEngineFault, err)
+	}
+	if lines > 0 {
+		s.info("Autotune took %.1f s; the choices are cached for this device.", time.Since(start).Seconds())
+		s.measured.Variants, _ = json.Marshal(s.dev.Variants)
+		s.saveMeasurements()
+	}
+	return nil
+}
+
+const tuneTime = 20 * time.Second
+
+// checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
+func (s *session) checkIDs(ids []uint32) error {
+	for _, id := range ids {
+		if int(id) >= s.model.Shape().Vocab {
+			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.model.Shape().Vocab)
+		}
+	}
+	return nil
+}
+
+// batchInput is a dataset's micro-batch as the model takes it.
+func batchInput(b dataset.Batch) model.Input {
+	return model.Input{IDs: b.IDs, Positions: b.Positions, FirstKey: b.FirstKey, Targets: b.Targets}
+}
+
+// attach puts an adapter read from files on the model.
+func (s *session) attach(config lora.Config, tensors []lora.Tensor, where string) (*lora.Adapter, error) {
+	adapter, err := lora.Attach(s.dev, s.model.Linears(), config)
+	if err != nil {
+		return nil, err
+	}
+	if err := adapter.SetTensors(tensors, where); err != nil {
+		adapter.Detach()
+		return nil, err
+	}
+	return adapter, nil
+}
