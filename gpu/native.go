@@ -24,7 +24,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -57,7 +59,7 @@ func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
 	seen := map[string]bool{}
 	for _, a := range instance.EnumerateAdapters(nil) {
 		info := describe(a)
-		if info.Backend == "opengl" || info.Backend == "opengles" || seen[info.Key()] {
+		if strings.HasPrefix(info.Backend, "open-gl") || seen[info.Key()] {
 			a.Release() // OpenGL lacks what the kernels need and shows cards a second time
 			continue
 		}
@@ -71,7 +73,8 @@ func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
 func describe(a *wgpu.Adapter) AdapterInfo {
 	info, limits := a.GetInfo(), a.GetLimits().Limits
 	out := AdapterInfo{
-		Name: info.Name, Vendor: info.VendorName, Driver: info.DriverDescription, Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
+		// The binding fills "description" with the adapter's name, "device" and "vendor" with PCI ids, and tells no driver version.
+		Name: info.DriverDescription, Vendor: info.VendorName + ":" + info.Name, Driver: driverStamp(), Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
 		MaxBindingBytes: int64(limits.MaxStorageBufferBindingSize), MaxBufferBytes: int64(limits.MaxBufferSize),
 		WorkgroupBytes: int(limits.MaxComputeWorkgroupStorageSize),
 	}
@@ -89,6 +92,26 @@ func describe(a *wgpu.Adapter) AdapterInfo {
 		}
 	}
 	return out
+}
+
+// driverStamp changes when a Vulkan driver is installed or updated: WebGPU tells no version, but the manifests of the drivers are files.
+// It is empty where there are none.
+func driverStamp() string {
+	var manifests []string
+	for _, dir := range []string{"/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"} {
+		found, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+		manifests = append(manifests, found...)
+	}
+	if len(manifests) == 0 {
+		return ""
+	}
+	h := fnv.New32a()
+	for _, name := range manifests {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintln(h, name, info.Size(), info.ModTime().Unix())
+		}
+	}
+	return fmt.Sprintf("drivers %08x", h.Sum32())
 }
 
 // NoAdapter is the error of a machine without a WebGPU driver.

@@ -128,7 +128,7 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 }
 
 func describeDevice(i gpu.AdapterInfo) string {
-	return fmt.Sprintf("%s (%s, %s, %s)", i.Name, i.Type, i.Backend, i.Driver)
+	return fmt.Sprintf("%s (%s, %s)", i.Name, i.Type, i.Backend)
 }
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }

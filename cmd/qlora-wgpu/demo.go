@@ -103,17 +103,23 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	return config, err
 }
 
+// answer loads the model once and answers all prompts.
 func (d *demoCommand) answer(c *console, model, adapter string, examples []demo.Example) ([]string, error) {
+	a, err := trainer.OpenAnswerer(c.context, trainer.GenerateOptions{
+		Model: model, Adapter: adapter, MaxTokens: demo.Recipe.MaxNewTokens, TopP: 1,
+		BlockSize: trainer.Defaults().BlockSize, Device: d.Device, Autotune: "on",
+	}, func(trainer.Event) {})
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
 	answers := make([]string, len(examples))
 	for i, example := range examples {
 		var text strings.Builder
-		err := trainer.Generate(c.context, trainer.GenerateOptions{
-			Model: model, Adapter: adapter, Prompt: example.Prompt, MaxTokens: demo.Recipe.MaxNewTokens,
-			TopP: 1, BlockSize: trainer.Defaults().BlockSize, Device: d.Device, Autotune: "on",
-		}, func(piece string) error {
+		err := a.Answer(c.context, example.Prompt, func(piece string) error {
 			text.WriteString(piece)
 			return nil
-		}, func(trainer.Event) {})
+		})
 		if err != nil {
 			return nil, err
 		}

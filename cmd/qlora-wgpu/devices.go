@@ -29,7 +29,7 @@ func (d *devicesCommand) Run(c *console) error {
 			Hinted("install the driver of your GPU, or a software one: mesa-vulkan-drivers on Debian and Ubuntu")
 	}
 	for _, a := range adapters {
-		fmt.Fprintf(c.stdout, "%d: %s (%s, %s, %s)\n", a.Index, a.Name, a.Type, a.Backend, a.Driver)
+		fmt.Fprintf(c.stdout, "%d: %s (%s, %s)\n", a.Index, a.Name, a.Type, a.Backend)
 		fmt.Fprintf(c.stdout, "   binding %d MiB, buffer %d MiB, workgroup memory %d KiB\n", a.MaxBindingBytes>>20, a.MaxBufferBytes>>20, a.WorkgroupBytes>>10)
 		fmt.Fprintf(c.stdout, "   features: %s\n", strings.Join(a.Features, ", "))
 	}
