@@ -54,6 +54,7 @@ type Device struct {
 	params    *Buffer
 	staging   *Buffer // source of uploads recorded between dispatches
 	readback  *Buffer
+	uniform   *Buffer
 	bytes     int64
 	peakBytes int64
 	lost      error

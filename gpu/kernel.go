@@ -16,7 +16,13 @@ const (
 	Read Access = 'r'
 	// Write is `read_write`. Everything that lives in the arena is bound so, inputs too: one dispatch may not bind a buffer both ways.
 	Write Access = 'w'
+	// Uniform binds UniformBytes of a buffer made by Recorder.UniformScratch as a uniform array. On CPU devices every invocation reads the same
+	// address at the price of one load, where a storage load costs one for each.
+	Uniform Access = 'u'
 )
+
+// UniformBytes is the largest uniform binding that every WebGPU device offers.
+const UniformBytes = 64 << 10
 
 // KernelSpec is a WGSL file with its constants. Binding 0 is the uniform Params block, whose first two fields are the
 // linear workgroup range `group_base` and `group_end`; bindings 1 to n follow Bindings.
@@ -103,8 +109,11 @@ func (d *Device) layoutFor(bindings []Access) (*layout, error) {
 	}}
 	for i, a := range bindings {
 		kind := wgpu.BufferBindingTypeStorage
-		if a == Read {
+		switch a {
+		case Read:
 			kind = wgpu.BufferBindingTypeReadOnlyStorage
+		case Uniform:
+			kind = wgpu.BufferBindingTypeUniform
 		}
 		entries = append(entries, wgpu.BindGroupLayoutEntry{
 			Binding: uint32(i + 1), Visibility: wgpu.ShaderStageCompute, Buffer: wgpu.BufferBindingLayout{Type: kind},

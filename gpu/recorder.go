@@ -138,6 +138,24 @@ func (r *Recorder) account(cost int64) {
 	}
 }
 
+// UniformScratch is a buffer of at least size bytes that kernels fill as storage and later ones bind as Uniform. There is one for a device; what is
+// in it holds until the next that asks for it. A dry recording at the largest size makes it before the first step.
+func (r *Recorder) UniformScratch(size int64) *Buffer {
+	d := r.dev
+	if d.uniform != nil && d.uniform.Size >= size {
+		return d.uniform
+	}
+	r.flush() // what is recorded may still use the smaller one
+	d.uniform.Release()
+	b, err := d.newBuffer("uniform scratch", size, wgpu.BufferUsageStorage|wgpu.BufferUsageUniform|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	if err != nil {
+		r.fail("uniform scratch", err)
+		b = &Buffer{Label: "uniform scratch", Size: size, dev: d} // recording goes on, and Submit returns the error
+	}
+	d.uniform = b
+	return b
+}
+
 // Upload copies bytes into a range, in order with the dispatches around it. The size is a multiple of 4.
 func (r *Recorder) Upload(dst Range, data []byte) {
 	if r.err != nil || len(data) == 0 {
@@ -276,7 +294,7 @@ func validate(spec KernelSpec, d *Device, ranges []Range) {
 			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxBindingBytes))
 		}
 		for j, b := range ranges[:i] {
-			if a.Buffer != b.Buffer || spec.Bindings[i] == Read && spec.Bindings[j] == Read {
+			if a.Buffer != b.Buffer || spec.Bindings[i] != Write && spec.Bindings[j] != Write {
 				continue
 			}
 			if spec.Bindings[i] != spec.Bindings[j] {

@@ -63,6 +63,13 @@ func (t *VariantTable) Wanted() []string {
 	return out
 }
 
+// ForgetWanted drops what was noted as wanted.
+func (t *VariantTable) ForgetWanted() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.wanted)
+}
+
 // MarshalJSON writes the choices; UnmarshalJSON replaces them.
 func (t *VariantTable) MarshalJSON() ([]byte, error) {
 	t.mu.Lock()

@@ -120,9 +120,6 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	if c.EvalSteps > 0 && c.ValSize == 0 {
-		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 as long as val_size is 0").Hinted("set val_size to hold rows back for evaluation")
-	}
 	if c.TrainOnInputs && c.TrainOn == "last" {
 		return wrong("train_on_inputs", "true", "false together with train_on last")
 	}

@@ -74,7 +74,6 @@ func TestValidateNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Config) { c.MaxGradNorm = -1 }, "settings: max_grad_norm is -1, allowed: 0 to 1e+09"},
 		{func(c *Config) { c.ValSize = 1.5 }, "settings: val_size is 1.5, allowed: a part from 0 to below 1, or a whole number of rows"},
 		{func(c *Config) { c.ValSize, c.EvalSteps = 0.1, -1 }, "settings: eval_steps is -1, allowed: 0 to 2147483647"},
-		{func(c *Config) { c.EvalSteps = 10 }, "settings: eval_steps is 10, allowed: 0 as long as val_size is 0 (set val_size to hold rows back for evaluation)"},
 		{func(c *Config) { c.LoggingSteps = 0 }, "settings: logging_steps is 0, allowed: 1 to 2147483647"},
 		{func(c *Config) { c.SaveSteps = -1 }, "settings: save_steps is -1, allowed: 0 to 2147483647"},
 		{func(c *Config) { c.SaveTotalLimit = -1 }, "settings: save_total_limit is -1, allowed: 0 to 2147483647"},

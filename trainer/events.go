@@ -1,5 +1,10 @@
 package trainer
 
+import (
+	"encoding/json"
+	"math"
+)
+
 // Event is something that happened in a run, for whoever shows or logs it. Kind is "info", "plan", "step", "eval", "checkpoint", "warning" or "done".
 type Event struct {
 	Kind    string
@@ -43,4 +48,39 @@ type Summary struct {
 	Eval       *EvalStats
 	AdapterDir string
 	Seconds    float64
+}
+
+// MarshalJSON writes null for what is not finite, which JSON cannot hold.
+func (s StepStats) MarshalJSON() ([]byte, error) {
+	type plain StepStats
+	if isFinite(s.Loss) && isFinite(s.GradNorm) {
+		return json.Marshal(plain(s))
+	}
+	return json.Marshal(struct {
+		plain
+		Loss     *float64 `json:"loss"`
+		GradNorm *float64 `json:"grad_norm"`
+	}{plain(s), orNull(s.Loss), orNull(s.GradNorm)})
+}
+
+// MarshalJSON writes null for what is not finite, which JSON cannot hold.
+func (s EvalStats) MarshalJSON() ([]byte, error) {
+	type plain EvalStats
+	if isFinite(s.Loss) && isFinite(s.Perplexity) {
+		return json.Marshal(plain(s))
+	}
+	return json.Marshal(struct {
+		plain
+		Loss       *float64 `json:"eval_loss"`
+		Perplexity *float64 `json:"eval_ppl"`
+	}{plain(s), orNull(s.Loss), orNull(s.Perplexity)})
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func orNull(v float64) *float64 {
+	if isFinite(v) {
+		return &v
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
@@ -22,7 +23,7 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	in := Inputs{Output: nativeOutput{}, Cache: userCache()}
+	in := Inputs{Output: nativeOutput{}, Cache: userCache(), SubmitScale: submitScale()}
 	var err error
 	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
@@ -40,6 +41,14 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		}
 	}
 	return Run(ctx, c, in, emit)
+}
+
+// submitScale is the supervisor's wish for shorter submissions after the driver killed a run; 0: none.
+func submitScale() float64 {
+	if scale, err := strconv.ParseFloat(os.Getenv("QLORA_SUBMIT_SCALE"), 64); err == nil && scale > 0 && scale < 1 {
+		return scale
+	}
+	return 0
 }
 
 // OpenAdapter reads a PEFT adapter's folder.
@@ -125,8 +134,7 @@ func (c folderCache) Save(name string, data []byte) error {
 type EvalOptions struct {
 	Model, Adapter, Data string
 	Rows                 string // "900:960"; empty: all
-	BatchSize            int
-	MaxSeqLength         int // 0: the model's limit
+	MaxSeqLength         int    // 0: the model's limit
 	TrainOnInputs        bool
 	ChatTemplate         string
 	BlockSize            int
@@ -135,6 +143,11 @@ type EvalOptions struct {
 
 // Evaluate gives the mean loss over the target tokens of a data set.
 func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats, error) {
+	for _, err := range []error{blockSize("block_size", o.BlockSize), within("max_seq_length", o.MaxSeqLength, 0, 1<<20)} {
+		if err != nil {
+			return nil, err
+		}
+	}
 	data, valid, err := dataset.Open(o.Data)
 	if err != nil {
 		return nil, err
@@ -180,7 +193,11 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 	if err := s.tune(ctx); err != nil {
 		return nil, err
 	}
-	return e.evaluateSamples(ctx, samples)
+	stats, err := e.evaluateSamples(ctx, samples)
+	if err == nil && !isFinite(stats.Perplexity) {
+		return nil, usererr.New("evaluate", o.Data, "the loss is %v", stats.Loss).Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
+	}
+	return stats, err
 }
 
 // used is a session with the files behind it.
@@ -342,7 +359,10 @@ func (a *Answerer) encode(prompt string) ([]uint32, error) {
 	for _, id := range s.tokenizer.Encode(text) {
 		ids = append(ids, uint32(id))
 	}
-	return ids, s.checkIDs(ids)
+	if err := s.checkIDs(ids); err != nil {
+		return nil, usererr.New("generate", a.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
+	}
+	return ids, nil
 }
 
 // Devices lists the adapters of this machine.

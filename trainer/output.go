@@ -9,6 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
@@ -29,28 +32,103 @@ const (
 	cardFile = "README.md"
 )
 
-// claimOutput makes sure that the folder holds no other run, or clears it with overwrite. A resumed run finds its own.
-func claimOutput(out Output, dir string, overwrite, resume bool) error {
-	names, err := out.List(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return usererr.New("prepare output folder", dir, "%w", err)
+// cardMark stands near the top of every model card.
+const cardMark = "trained with qlora-wgpu."
+
+const opOutput = "prepare output folder"
+
+// checkOutput refuses a folder that holds another run, unless that is to be replaced, and a README.md that is no run's. It changes nothing.
+func checkOutput(out Output, c Config) error {
+	if resumesHere(c) {
+		return nil
 	}
-	for _, name := range names {
-		ours := name == logFile || name == cardFile || name == lora.ConfigFile || name == lora.WeightsFile || strings.HasPrefix(name, "checkpoint-")
-		if !ours || resume {
-			continue
+	names, err := runFiles(out, c.OutputDir)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(names, cardFile) {
+		own, err := isCard(out, path.Join(c.OutputDir, cardFile))
+		if err != nil {
+			return err
 		}
-		if !overwrite {
-			return usererr.New("prepare output folder", dir, "it holds %s of another run", name).Hinted("use --overwrite to replace that run, --resume to go on with it, or another --output-dir")
-		}
-		if err := out.Remove(path.Join(dir, name)); err != nil {
-			return usererr.New("prepare output folder", dir, "%w", err)
+		if !own {
+			return usererr.New(opOutput, c.OutputDir, "its %s is not a run's and would be lost", cardFile).Hinted("choose another --output-dir")
 		}
 	}
-	if err := out.MakeDir(dir); err != nil {
-		return usererr.New("prepare output folder", dir, "%w", err)
+	if c.ResumeFromCheckpoint != "" {
+		names = slices.DeleteFunc(names, isTrace)
+	}
+	if len(names) > 0 && !c.Overwrite {
+		return usererr.New(opOutput, c.OutputDir, "it holds %s of another run", names[0]).Hinted("use --overwrite to replace that run, --resume to go on with it, or another --output-dir")
 	}
 	return nil
+}
+
+// claimOutput makes the folder, and removes the run that is to be replaced.
+func claimOutput(out Output, c Config) error {
+	if c.Overwrite {
+		names, err := runFiles(out, c.OutputDir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := out.Remove(path.Join(c.OutputDir, name)); err != nil {
+				return usererr.New(opOutput, c.OutputDir, "%w", err)
+			}
+		}
+	}
+	if err := out.MakeDir(c.OutputDir); err != nil {
+		return usererr.New(opOutput, c.OutputDir, "%w", err)
+	}
+	return nil
+}
+
+var checkpointName = regexp.MustCompile(`^checkpoint-[0-9]+(\.tmp)?$`)
+
+// runFiles lists what the folder holds of a run.
+func runFiles(out Output, dir string) (found []string, err error) {
+	names, err := out.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, usererr.New(opOutput, dir, "%w", err)
+	}
+	for _, name := range names {
+		switch {
+		case name == logFile, name == cardFile, name == lora.ConfigFile, name == lora.WeightsFile, checkpointName.MatchString(name):
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+// isTrace tells the files that a run which died before its first checkpoint leaves: nothing in them is worth keeping.
+func isTrace(name string) bool { return name == logFile || strings.HasSuffix(name, ".tmp") }
+
+// resumesHere tells whether the run goes on with a checkpoint of its own output folder.
+func resumesHere(c Config) bool {
+	from := c.ResumeFromCheckpoint
+	return from == "auto" || from != "" && absolute(filepath.Dir(filepath.Clean(from))) == absolute(c.OutputDir)
+}
+
+// absolute is the cleaned path alone where there is no working directory.
+func absolute(name string) string {
+	if full, err := filepath.Abs(name); err == nil {
+		return full
+	}
+	return filepath.Clean(name)
+}
+
+// isCard tells a model card written by a run from another README.
+func isCard(out Output, name string) (bool, error) {
+	f, err := out.Open(name)
+	if err != nil {
+		return false, usererr.New(opOutput, name, "%w", err)
+	}
+	defer f.Close()
+	head := make([]byte, min(f.Size(), 4096))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, usererr.New(opOutput, name, "%w", err)
+	}
+	return bytes.Contains(head, []byte(cardMark)), nil
 }
 
 // writeFile replaces a file in one step: written beside it, synced, renamed.
@@ -102,7 +180,7 @@ func (r *run) writeCard(w io.Writer) error {
 	c := r.config
 	var b strings.Builder
 	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n- qlora\n- lora\n---\n\n# Adapter\n\n", path.Base(c.Model))
-	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), trained with qlora-wgpu.\n\n", r.adapter.Config, path.Base(c.Model), c.BlockSize)
+	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), %s\n\n", r.adapter.Config, path.Base(c.Model), c.BlockSize, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
 		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.data.Format, len(r.samples))},
@@ -122,17 +200,15 @@ func (r *run) writeCard(w io.Writer) error {
 	return err
 }
 
-// openLog opens trainer_log.jsonl; a resumed run keeps the lines up to its checkpoint's step.
+// openLog opens trainer_log.jsonl and keeps the lines up to the step that the run goes on after: what a killed try wrote later comes again.
 func (r *run) openLog() (err error) {
 	name := path.Join(r.config.OutputDir, logFile)
-	if r.state.Step > 0 {
-		kept, err := logUpTo(r.out, name, r.state.Step)
-		if err != nil {
-			return err
-		}
-		if err := writeFile(r.out, name, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
-			return err
-		}
+	kept, err := logUpTo(r.out, name, r.state.Step)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(r.out, name, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
+		return err
 	}
 	if r.log, err = r.out.Append(name); err != nil {
 		return fmt.Errorf("open %s: %w", name, err)

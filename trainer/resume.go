@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
+	"strings"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
@@ -22,6 +25,7 @@ type runState struct {
 	MicroBatches uint64          `json:"micro_batches"` // finished ones: the dropout generator's counter. Checkpoints fall between windows, so gradients are zero
 	Cursor       dataset.Cursor  `json:"cursor"`
 	Tokens       int64           `json:"tokens"`
+	Skipped      int             `json:"skipped"` // steps without an update
 	Loss         float64         `json:"loss"`
 	Eval         *EvalStats      `json:"eval,omitempty"`
 	Seconds      float64         `json:"seconds"`
@@ -35,11 +39,7 @@ const optimizerFile = "optimizer.safetensors"
 
 // identity says which run a checkpoint belongs to: the model, the data, and the settings that decide the numbers.
 func (r *run) identity() checkpoint.Identity {
-	c := r.config
-	// Neither where files lie nor how often something is printed or saved changes a number.
-	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint = "", "", "", "", "", "", "", ""
-	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
-	settings, err := json.Marshal(c)
+	settings, err := json.Marshal(numerical(r.config))
 	if err != nil {
 		panic("trainer: settings are not JSON: " + err.Error())
 	}
@@ -47,8 +47,29 @@ func (r *run) identity() checkpoint.Identity {
 	return checkpoint.Identity{"model": r.session.source.ContentHash(), "data": r.data.Hash, "settings": hex.EncodeToString(sum[:])}
 }
 
+// numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
+func numerical(c Config) Config {
+	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint = "", "", "", "", "", "", "", ""
+	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
+	return c
+}
+
+// otherSettings names the settings that a checkpoint's run had otherwise: "learning_rate was 0.0002, is 0.001".
+func otherSettings(saved, now Config) (names []string) {
+	was, is := reflect.ValueOf(numerical(saved)), reflect.ValueOf(numerical(now))
+	for field, value := range was.Fields() {
+		if here := is.FieldByIndex(field.Index); !reflect.DeepEqual(value.Interface(), here.Interface()) {
+			names = append(names, fmt.Sprintf("%s was %v, is %v", field.Tag.Get("yaml"), value, here))
+		}
+	}
+	return names
+}
+
 // saveCheckpoint writes checkpoint-N and removes old ones.
 func (r *run) saveCheckpoint(ctx context.Context) error {
+	if err := r.log.Sync(); err != nil {
+		return fmt.Errorf("write %s: %w", logFile, err)
+	}
 	state := r.state
 	state.Cursor, state.Settings, state.Device = r.stream.Cursor(), r.config, r.session.dev.Info.Key()
 	var err error
@@ -79,6 +100,7 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	if err := checkpoint.Save(r.out, r.config.OutputDir, state.Step, r.identity(), state, files); err != nil {
 		return err
 	}
+	r.savedStep = state.Step
 	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
 	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
 }
@@ -87,33 +109,61 @@ func (r *run) moments() map[string][]*gpu.Tensor {
 	return map[string][]*gpu.Tensor{".m": r.adapter.State.M, ".v": r.adapter.State.V}
 }
 
-// findCheckpoint is the one to go on from, or nil to begin anew.
+// findCheckpoint is the one to go on from, or nil to begin anew; it belongs to this run.
 func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	from := r.config.ResumeFromCheckpoint
 	if from == "" {
 		return nil, nil
 	}
-	if from != "auto" {
-		return checkpoint.Open(r.out, from)
+	var c *checkpoint.Checkpoint
+	var err error
+	if from == "auto" {
+		var notes []string
+		c, notes, err = checkpoint.Latest(r.out, r.config.OutputDir)
+		for _, note := range notes {
+			r.session.emit(Event{Kind: "warning", Message: note})
+		}
+	} else {
+		c, err = checkpoint.Open(r.out, from)
 	}
-	c, notes, err := checkpoint.Latest(r.out, r.config.OutputDir)
-	for _, note := range notes {
-		r.session.emit(Event{Kind: "warning", Message: note})
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && c == nil {
-		r.session.info("There is no checkpoint in %s: the run begins at step 1.", r.config.OutputDir)
+	if c == nil {
+		return nil, r.beginAnew()
 	}
-	return c, err
+	var saved runState
+	if err := c.State(&saved); err != nil {
+		return nil, err
+	}
+	if names := otherSettings(saved.Settings, r.config); len(names) > 0 {
+		return nil, usererr.New("resume", c.Path, "the checkpoint belongs to a run with other settings: %s", strings.Join(names, "; ")).
+			Hinted("resume with the same settings, or start a new run in another output_dir")
+	}
+	return c, c.Check(r.identity())
+}
+
+// beginAnew is for --resume without a checkpoint. What a finished run or a damaged checkpoint holds is not written over.
+func (r *run) beginAnew() error {
+	dir := r.config.OutputDir
+	names, err := runFiles(r.out, dir)
+	if err != nil {
+		return err
+	}
+	if names = slices.DeleteFunc(names, isTrace); len(names) > 0 {
+		return usererr.New("resume", dir, "it has no valid checkpoint, but holds %s", strings.Join(names, ", ")).
+			Hinted("use --overwrite to begin anew, or another --output-dir")
+	}
+	r.session.info("There is no checkpoint in %s: the run begins at step 1.", dir)
+	return nil
 }
 
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
-	if err := c.Check(r.identity()); err != nil {
-		return err
-	}
 	if err := c.State(&r.state); err != nil {
 		return err
 	}
+	r.savedStep, r.before = r.state.Step, r.state.Seconds
 	if r.state.Device == r.session.dev.Info.Key() {
 		if err := json.Unmarshal(r.state.Variants, r.session.dev.Variants); err != nil {
 			return usererr.New("resume", c.Path, "%w", err).As(usererr.Format)
@@ -136,7 +186,11 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if err := r.adapter.SetTensors(tensors, c.Path); err != nil {
 		return err
 	}
-	return r.restoreMoments(c)
+	if err := r.restoreMoments(c); err != nil {
+		return err
+	}
+	r.session.info("Going on from %s after step %d.", c.Path, r.state.Step)
+	return nil
 }
 
 func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {

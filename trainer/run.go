@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Inputs struct {
 	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
 	Output       Output
 	Cache        Cache
+	SubmitScale  float64 // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -53,6 +55,8 @@ type run struct {
 	out          Output
 	log          checkpoint.Writer
 	state        runState
+	savedStep    int // of the last checkpoint, read or written
+	skipped      int // steps in a row without an update
 	started      time.Time
 	before       float64 // seconds trained before this start
 }
@@ -62,17 +66,21 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if err := claimOutput(in.Output, c.OutputDir, c.Overwrite, c.ResumeFromCheckpoint != ""); err != nil {
+	if err := checkOutput(in.Output, c); err != nil {
 		return nil, err
 	}
 	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize,
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale,
 	}, in.Model, in.Cache, emit)
 	if err != nil {
 		return nil, err
 	}
 	defer s.release()
 	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output}
+	from, err := r.findCheckpoint()
+	if err != nil {
+		return nil, err
+	}
 	if err := r.prepareData(in.Valid); err != nil {
 		return nil, err
 	}
@@ -87,7 +95,12 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	if err := r.reserve(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.resume(); err != nil {
+	if from != nil {
+		if err := r.restore(from); err != nil {
+			return nil, err
+		}
+	}
+	if err := claimOutput(in.Output, c); err != nil {
 		return nil, err
 	}
 	if err := r.openLog(); err != nil {
@@ -100,6 +113,9 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 // prepareData makes the samples, holds some back, and lays the schedule over the steps.
 func (r *run) prepareData(valid *dataset.Source) error {
 	c, s := r.config, r.session
+	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
+		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
+	}
 	r.maxSeqLength = min(c.MaxSeqLength, s.model.Shape().MaxPositions)
 	if r.maxSeqLength < c.MaxSeqLength {
 		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
@@ -140,7 +156,11 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	perEpoch := (r.stream.BatchesPerEpoch() + c.GradientAccumulationSteps - 1) / c.GradientAccumulationSteps
 	r.totalSteps = c.MaxSteps
 	if r.totalSteps == 0 {
-		r.totalSteps = max(1, int(math.Ceil(c.NumTrainEpochs*float64(perEpoch))))
+		steps := math.Ceil(c.NumTrainEpochs * float64(perEpoch))
+		if steps > math.MaxInt32 {
+			return wrong("num_train_epochs", fmt.Sprint(c.NumTrainEpochs), fmt.Sprintf("at most %d steps, an epoch of this data has %d", math.MaxInt32, perEpoch))
+		}
+		r.totalSteps = max(1, int(steps))
 	}
 	r.schedule = NewSchedule(c, r.totalSteps)
 	return nil
@@ -232,19 +252,6 @@ func longest(samples []dataset.Sample) (n int) {
 	return n
 }
 
-func (r *run) resume() error {
-	c, err := r.findCheckpoint()
-	if err != nil || c == nil {
-		return err
-	}
-	if err := r.restore(c); err != nil {
-		return err
-	}
-	r.before = r.state.Seconds
-	r.session.info("Going on from %s after step %d.", c.Path, r.state.Step)
-	return nil
-}
-
 // window is the micro-batches of one optimizer step; it does not reach into the next epoch.
 func (r *run) window() (window []model.Input, tokens int) {
 	for len(window) < r.config.GradientAccumulationSteps {
@@ -258,34 +265,30 @@ func (r *run) window() (window []model.Input, tokens int) {
 	return window, tokens
 }
 
+// loop runs what is left of the run. What is due after a step (an evaluation, a checkpoint) follows from the state alone, so a run that was
+// killed or cancelled in between does it after going on.
 func (r *run) loop(ctx context.Context) (*Summary, error) {
 	r.started = time.Now()
-	for r.state.Step < r.totalSteps {
-		if ctx.Err() != nil {
-			return nil, r.interrupted(ctx)
-		}
-		if err := r.step(ctx); err != nil {
-			return nil, err
-		}
-		if n := r.config.EvalSteps; n > 0 && r.state.Step%n == 0 && r.state.Step < r.totalSteps {
+	finish := context.WithoutCancel(ctx)
+	for {
+		if r.evaluationDue() {
 			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		}
-		if n := r.config.SaveSteps; n > 0 && r.state.Step%n == 0 && r.state.Step < r.totalSteps {
-			if err := r.saveCheckpoint(context.WithoutCancel(ctx)); err != nil {
+		done := r.state.Step >= r.totalSteps && !r.evaluationDue()
+		if ctx.Err() != nil && !done {
+			return nil, r.interrupted(ctx)
+		}
+		if n := r.config.SaveSteps; n > 0 && (r.state.Step%n == 0 || done) && r.state.Step != r.savedStep {
+			if err := r.saveCheckpoint(finish); err != nil {
 				return nil, err
 			}
 		}
-	}
-	if len(r.val) > 0 {
-		if err := r.evaluate(ctx); err != nil {
-			return nil, err
+		if done {
+			break
 		}
-	}
-	finish := context.WithoutCancel(ctx)
-	if r.config.SaveSteps > 0 {
-		if err := r.saveCheckpoint(finish); err != nil {
+		if err := r.step(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -296,17 +299,30 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 		return nil, fmt.Errorf("write %s: %w", logFile, err)
 	}
 	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
-	r.session.emit(Event{Kind: "done", Message: fmt.Sprintf("Trained %d steps in %.0f s.", summary.Steps, summary.Seconds)})
+	message := fmt.Sprintf("Trained %d steps in %.0f s.", summary.Steps, summary.Seconds)
+	if r.state.Skipped > 0 {
+		message += fmt.Sprintf(" %d of them made no update.", r.state.Skipped)
+	}
+	r.session.emit(Event{Kind: "done", Message: message})
 	return summary, nil
+}
+
+// evaluationDue tells whether the state wants an evaluation that it has not had.
+func (r *run) evaluationDue() bool {
+	step, n := r.state.Step, r.config.EvalSteps
+	at := step >= r.totalSteps || n > 0 && step > 0 && step%n == 0
+	return at && len(r.val) > 0 && (r.state.Eval == nil || r.state.Eval.Step != step)
 }
 
 // interrupted saves what is there.
 func (r *run) interrupted(ctx context.Context) error {
-	if r.state.Step > 0 {
+	if r.state.Step != r.savedStep {
 		if err := r.saveCheckpoint(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
-		r.session.emit(Event{Kind: "info", Message: "Interrupted. Go on with --resume."})
+	}
+	if r.state.Step > 0 {
+		r.session.info("Interrupted. Go on with --resume.")
 	}
 	return ctx.Err()
 }
@@ -328,12 +344,12 @@ func (r *run) step(ctx context.Context) error {
 	r.state.MicroBatches += uint64(len(window))
 	r.state.Tokens += int64(tokens)
 	if !result.Skipped {
-		r.state.Loss = result.Loss()
+		r.state.Loss, r.skipped = result.Loss(), 0
 	}
 	r.state.Seconds = r.before + time.Since(r.started).Seconds()
 	took := time.Since(start).Seconds()
 	stats := StepStats{
-		Step: r.state.Step, MaxSteps: r.totalSteps, Epoch: r.stream.Epoch(), Loss: finite(result.Loss()), GradNorm: finite(result.GradNorm), LearningRate: rate,
+		Step: r.state.Step, MaxSteps: r.totalSteps, Epoch: r.stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
 		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
 		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}
@@ -342,24 +358,27 @@ func (r *run) step(ctx context.Context) error {
 	}
 	r.session.emit(Event{Kind: "step", Step: &stats})
 	if result.Skipped {
-		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the loss or a gradient is not finite%s; the update was skipped.", stats.Step, named(result.BadTensor))})
+		return r.skip(stats)
 	}
 	return nil
 }
 
-func named(tensor string) string {
-	if tensor == "" {
-		return ""
-	}
-	return " (first in " + strings.TrimPrefix(tensor, "base_model.model.") + ")"
-}
+// maxSkipped is how many steps in a row may make no update. The parameters stay as they are meanwhile, so it is unlikely to end by itself.
+const maxSkipped = 10
 
-// finite replaces what JSON cannot hold; the step is marked as skipped then.
-func finite(v float64) float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return math.MaxFloat32
+func (r *run) skip(stats StepStats) error {
+	r.state.Skipped++
+	r.skipped++
+	where := ""
+	if stats.BadTensor != "" {
+		where = " (first in " + strings.TrimPrefix(stats.BadTensor, "base_model.model.") + ")"
 	}
-	return v
+	r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the loss or a gradient is not finite%s; the update was skipped.", stats.Step, where)})
+	if r.skipped < maxSkipped {
+		return nil
+	}
+	return usererr.New("train", "", "the loss or a gradient was not finite in %d steps in a row, the last is step %d%s", maxSkipped, stats.Step, where).
+		Hinted("lower learning_rate; `qlora-wgpu check` tests the device")
 }
 
 func (r *run) evaluate(ctx context.Context) error {
@@ -369,6 +388,9 @@ func (r *run) evaluate(ctx context.Context) error {
 	}
 	stats.Step = r.state.Step
 	r.state.Eval = stats
+	if !isFinite(stats.Loss) {
+		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the evaluation loss is not finite.", stats.Step)})
+	}
 	if err := r.logLine(stats); err != nil {
 		return err
 	}

@@ -3,9 +3,8 @@ package trainer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"qlora-wgpu/gpu"
@@ -16,6 +15,7 @@ import (
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/tokenizer"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -45,6 +45,7 @@ type sessionOptions struct {
 	Autotune     string
 	ChatTemplate string // Jinja source that replaces the model's, or empty
 	BlockSize    int
+	SubmitScale  float64 // factor on the length of submissions to the device; 0: none
 }
 
 func (s *session) info(format string, args ...any) {
@@ -75,17 +76,9 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// submitScale is the supervisor's wish for shorter submissions after the driver killed a run.
-func submitScale() float64 {
-	if scale, err := strconv.ParseFloat(os.Getenv("QLORA_SUBMIT_SCALE"), 64); err == nil && scale > 0 && scale <= 1 {
-		return scale
-	}
-	return 1
-}
-
 // openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
-func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (s *session, err error) {
-	s = &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
+func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
+	s := &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -101,7 +94,7 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device}); err != nil {
 		return nil, err
 	}
-	if scale := submitScale(); scale < 1 {
+	if scale := o.SubmitScale; scale > 0 {
 		s.dev.Limits.MaxDispatchCost = int64(float64(s.dev.Limits.MaxDispatchCost) * scale)
 		s.dev.Limits.MaxSubmitCost = int64(float64(s.dev.Limits.MaxSubmitCost) * scale)
 	}
@@ -119,6 +112,9 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	}
 	start := time.Now()
 	if s.model, err = architectures.Load(ctx, s.dev, source, o.BlockSize, nil); err != nil {
+		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
+			mistake.Path = o.Model
+		}
 		return nil, err
 	}
 	shape := s.model.Shape()

@@ -12,7 +12,6 @@ type evalCommand struct {
 	Adapter       string `name:"adapter" help:"PEFT adapter over it." placeholder:"DIR"`
 	Data          string `name:"data" required:"" help:"Data set: a JSON, JSON Lines, CSV or text file." placeholder:"PATH"`
 	Rows          string `name:"rows" help:"Only these rows of it, the end excluded: 900:960, :100, -60:." placeholder:"FROM:TO"`
-	BatchSize     int    `name:"batch-size" default:"1" help:"Sequences at a time."`
 	MaxSeqLength  int    `name:"max-seq-length" help:"Truncate to so many tokens; 0: at the model's own limit only." default:"0"`
 	TrainOnInputs bool   `name:"train-on-inputs" help:"Count the prompts too, not the answers alone."`
 	ChatTemplate  string `name:"chat-template" help:"Jinja file used instead of the model's own chat template." placeholder:"FILE"`
@@ -26,7 +25,7 @@ type evalCommand struct {
 func (e *evalCommand) Run(c *console) error {
 	stats, err := trainer.Evaluate(c.context, trainer.EvalOptions{
 		Model: e.Model, Adapter: e.Adapter, Data: e.Data, Rows: e.Rows,
-		BatchSize: e.BatchSize, MaxSeqLength: e.MaxSeqLength, TrainOnInputs: e.TrainOnInputs,
+		MaxSeqLength: e.MaxSeqLength, TrainOnInputs: e.TrainOnInputs,
 		ChatTemplate: e.ChatTemplate, BlockSize: e.BlockSize, Device: e.Device, Autotune: e.Autotune,
 	}, c.logEvent)
 	if err != nil {

@@ -41,10 +41,6 @@ func (r *reporter) event(e trainer.Event) {
 // step prints the mean loss of the steps since the last line, as the Trainer does.
 func (r *reporter) step(s *trainer.StepStats) {
 	r.losses = append(r.losses, s.Loss)
-	if s.Skipped {
-		r.hideBar()
-		fmt.Fprintf(r.console.stderr, "warning: step %d: %s is not finite, the update was skipped\n", s.Step, s.BadTensor)
-	}
 	if s.Step%r.loggingSteps == 0 || s.Step == s.MaxSteps {
 		sum := 0.0
 		for _, loss := range r.losses {

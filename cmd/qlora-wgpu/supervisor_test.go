@@ -15,14 +15,22 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/demo/demotest"
 )
 
 // parentVariable makes the test binary a supervisor in a process of its own.
 const parentVariable = "QLORA_TEST_PARENT"
 
-// TestMain lets the supervisor start this binary as its child: a fake of the training that dies as told.
+// programVariable makes the test binary the program itself.
+const programVariable = "QLORA_TEST_PROGRAM"
+
+// TestMain lets the supervisor start this binary as its child: the program where programVariable is set, else a fake of the training that
+// dies as told.
 func TestMain(m *testing.M) {
 	switch {
+	case os.Getenv(programVariable) != "":
+		main()
 	case os.Getenv(childVariable) != "":
 		os.Exit(fakeTraining(os.Args[1], os.Args[2]))
 	case os.Getenv(parentVariable) != "":
@@ -31,6 +39,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(s.run())
 		os.Exit(0)
 	}
+	demotest.OwnCache()
 	os.Exit(m.Run())
 }
 

@@ -37,6 +37,8 @@ var (
 
 var matmulForwardVariants = []variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
+	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
+	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
 }
@@ -56,17 +58,46 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		fallback = registersName(1, 1)
 	case onCPU(rec) && w.Rows <= 64:
 		fallback = registersName(16, 1)
+	case onCPU(rec) && x.Cols >= 64:
+		fallback = "uniform_32x2"
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	if v.shader == matmulForwardUniform {
+		matmulForwardChunks(rec, y, x, w, spec, v.outputs, alpha, accumulate)
+		return
+	}
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		rec.Dispatch(spec, rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), matmulForwardParams{
 			Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(x.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
 			RowTiles: uint32(rowTiles), Accumulate: flag(accumulate), Alpha: alpha,
 		}, x.Single(), s.Range, y.Single())
+	}
+}
+
+type matmulForwardUniformParams struct {
+	Tokens, Rows, Cols4, YStride, YFirst, FirstToken, FirstCol4, EndCol4, Accumulate uint32
+	Alpha                                                                            float32
+}
+
+var matmulForwardUniform = define("matmul_forward_uniform", "uww", matmulForwardUniformParams{})
+
+// matmulForwardChunks is the forward product with x in uniform arrays.
+func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
+	p := packChunks(rec, x)
+	for _, s := range w.Shards {
+		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
+			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
+			for t := 0; t < x.Rows; t += uniformTokens {
+				rec.Dispatch(spec, ceilDiv(s.Rows, outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
+					Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
+					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || chunk > 0), Alpha: alpha,
+				}, p.window(chunk, t), s.Range, y.Single())
+			}
+		}
 	}
 }
 
@@ -82,6 +113,8 @@ var (
 
 var matmulBackwardVariants = []variant{
 	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4),
+	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
+	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
 }
@@ -102,17 +135,48 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		fallback = registersName(4, 1)
 	case onCPU(rec) && w.Cols <= 64:
 		fallback = registersName(16, 1)
+	case onCPU(rec) && w.Rows >= 64:
+		fallback = "uniform_32x2"
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	if v.shader == matmulBackwardUniform {
+		matmulBackwardChunks(rec, dx, dy, w, spec, v.outputs, alpha, accumulate)
+		return
+	}
 	colTiles := ceilDiv(w.Cols, v.outputs)
 	for i, s := range w.Shards {
 		rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.Cols), matmulBackwardParams{
 			Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(s.Row / 4),
 			ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0), Alpha: alpha,
 		}, dy.Single(), s.Range, dx.Single())
+	}
+}
+
+type matmulBackwardUniformParams struct {
+	Tokens, Rows, Cols4, FirstRow, EndRow, WindowFirst, FirstToken, Accumulate uint32
+	Alpha                                                                      float32
+}
+
+var matmulBackwardUniform = define("matmul_backward_uniform", "uww", matmulBackwardUniformParams{})
+
+// matmulBackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of w.
+func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
+	p := packChunks(rec, dy)
+	for _, s := range w.Shards {
+		for first := s.Row; first < s.Row+s.Rows; {
+			chunk := first / uniformColumns
+			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
+			for t := 0; t < dx.Rows; t += uniformTokens {
+				rec.Dispatch(spec, ceilDiv(w.Cols, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
+					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
+					WindowFirst: uint32(first - chunk*uniformColumns), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
+				}, p.window(chunk, t), s.Range, dx.Single())
+			}
+			first = end
+		}
 	}
 }
 

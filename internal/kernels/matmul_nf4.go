@@ -62,6 +62,8 @@ var (
 
 var matmulNF4ForwardVariants = []variant{
 	nf4Registers(1, 1), nf4Registers(4, 2), nf4Registers(16, 4), nf4Registers(32, 4),
+	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
+	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
 }
@@ -82,9 +84,13 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = "uniform_32x2"
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
+	if v.shader == matmulNF4ForwardUniform {
+		matmulNF4ForwardChunks(rec, y, x, w, v)
+		return
+	}
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		rec.Dispatch(v.shader.spec(v.constants), rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.K),
@@ -93,6 +99,33 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
 				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
 			}, s.Region, x.Single(), y.Single())
+	}
+}
+
+type matmulNF4ForwardUniformParams struct {
+	Tokens, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
+	Offset                                                            float32
+	FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4     uint32
+}
+
+var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruw", matmulNF4ForwardUniformParams{})
+
+// matmulNF4ForwardChunks is the forward product with x in uniform arrays.
+func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v variant) {
+	p := packChunks(rec, x)
+	span := w.span()
+	for _, s := range w.Shards {
+		for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
+			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
+			for t := 0; t < x.Rows; t += uniformTokens {
+				rec.Dispatch(v.shader.spec(v.constants), ceilDiv(s.Rows, v.outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first),
+					matmulNF4ForwardUniformParams{
+						Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
+						Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
+						BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Span4: uint32(span / 4),
+					}, s.Region, p.window(chunk, t), y.Single())
+			}
+		}
 	}
 }
 
@@ -109,6 +142,8 @@ var (
 
 var matmulNF4BackwardVariants = []variant{
 	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
+	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
+	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4BackwardTiled, tiles(2, 2), 64, 64},
 }
@@ -127,12 +162,16 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = "uniform_32x2"
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
-	if v.shader == matmulNF4BackwardRegisters && w.span() < int(8*constants["TILE_W"]) {
+	if v.shader != matmulNF4BackwardTiled && w.span() < int(8*constants["TILE_W"]) {
 		constants, outputs = with(constants, "TILE_W", 1), 64
+	}
+	if v.shader == matmulNF4BackwardUniform {
+		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
+		return
 	}
 	for i, s := range w.Shards {
 		colTiles := ceilDiv(w.K, outputs)
@@ -142,6 +181,33 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
 				BlockShift: blockShift(w.BlockSize), ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0),
 			}, s.Region, dy.Single(), dx.Single())
+	}
+}
+
+type matmulNF4BackwardUniformParams struct {
+	Tokens, Rows, Words, FirstRow, EndRow, WindowFirst, Packed, Codes, Nested uint32
+	Offset                                                                    float32
+	FirstBlock, BlockShift, FirstToken, Accumulate                            uint32
+}
+
+var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruw", matmulNF4BackwardUniformParams{})
+
+// matmulNF4BackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of W.
+func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
+	p := packChunks(rec, dy)
+	for _, s := range w.Shards {
+		for first := s.Row; first < s.Row+s.Rows; {
+			chunk := first / uniformColumns
+			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
+			for t := 0; t < dx.Rows; t += uniformTokens {
+				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
+					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
+					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset,
+					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),
+				}, s.Region, p.window(chunk, t), dx.Single())
+			}
+			first = end
+		}
 	}
 }
 

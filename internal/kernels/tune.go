@@ -11,7 +11,12 @@ import (
 )
 
 // tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second.
-const tuneFlops = 1 << 30
+func tuneFlops(dev *gpu.Device) int {
+	if dev.Info.Type == "cpu" {
+		return 1 << 27
+	}
+	return 1 << 32
+}
 
 // Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks for all), and records the fastest.
 // It stops at the deadline; classes not reached keep their fallback. Choices change speed and the order of sums, never what is computed.
@@ -37,7 +42,8 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	if t < 16 || n*k < 1<<14 {
 		return nil // too small to measure, or for it to matter
 	}
-	t = max(1, min(t, tuneFlops/(2*n*k)))
+	// A part of a tall matrix decides for the whole; the tokens stay what they are.
+	n = max(64, min(n, tuneFlops(dev)/(2*t*k)/64*64))
 	bench, release, err := newMatmulBench(dev, op, t, n, k)
 	if err != nil || bench == nil {
 		return err
@@ -49,7 +55,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 			continue // for a few tokens
 		}
 		dev.Variants.Force(op, name)
-		times, err := measure(ctx, dev, bench)
+		times, err := measure(ctx, dev, bench, 3*bestTime)
 		dev.Variants.Force(op, "")
 		if err != nil {
 			return err
@@ -63,9 +69,12 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	return nil
 }
 
-// measure runs once for the compiler and then twice.
-func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder)) (times []time.Duration, err error) {
+// measure runs once for the compiler and then twice, or once where that takes longer than hopeless (0: no limit).
+func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
 	for run := range 3 {
+		if run == 2 && hopeless > 0 && times[0] > hopeless {
+			break
+		}
 		start := time.Now()
 		rec := dev.Record("autotune")
 		record(rec)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
@@ -184,8 +185,15 @@ func (c Case) window(step int) (window []model.Input) {
 	return window
 }
 
-// Run runs the case on a device, at most maxSteps of its steps (0: all; then the adapter is compared at the end too).
-func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.Model, maxSteps int, log func(string)) (*Result, error) {
+// Options of a run.
+type Options struct {
+	MaxSteps int           // of the case's steps; 0: all, and then the adapter is compared at the end too
+	Tune     time.Duration // to measure variants before the steps; 0: those that the device's table has, or the rules
+	Log      func(string)
+}
+
+// Run runs the case on a device.
+func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.Model, o Options) (*Result, error) {
 	c, err := Read(files)
 	if err != nil {
 		return nil, err
@@ -225,20 +233,20 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 		return nil, err
 	}
 	defer engine.Release()
-	r := &runner{ctx: ctx, c: c, files: files, engine: engine, adapter: adapter, log: log}
-	return r.run(initial, maxSteps)
+	r := &runner{ctx: ctx, c: c, files: files, engine: engine, adapter: adapter, Options: o}
+	return r.run(initial)
 }
 
 type runner struct {
+	Options
 	ctx     context.Context
 	c       Case
 	files   Files
 	engine  *trainer.Engine
 	adapter *lora.Adapter
-	log     func(string)
 }
 
-func (r *runner) run(initial []lora.Tensor, maxSteps int) (*Result, error) {
+func (r *runner) run(initial []lora.Tensor) (*Result, error) {
 	longest := 0
 	for step := range r.c.Steps {
 		for _, in := range r.c.window(step) {
@@ -248,19 +256,24 @@ func (r *runner) run(initial []lora.Tensor, maxSteps int) (*Result, error) {
 	if err := r.engine.ReserveTraining(longest); err != nil {
 		return nil, err
 	}
+	if r.Tune > 0 {
+		if err := kernels.Tune(r.ctx, r.engine.Device, time.Now().Add(r.Tune), r.Log); err != nil {
+			return nil, err
+		}
+	}
 	result := &Result{}
 	for _, check := range []func() (Use, error){r.logits, r.gradients} {
 		use, err := check()
 		if err != nil {
 			return nil, err
 		}
-		r.log(use.String())
+		r.Log(use.String())
 		result.Uses = append(result.Uses, use)
 	}
 	loss, norm := Use{Name: "loss", Allowance: lossAllowance}, Use{Name: "gradient norm", Allowance: gradNormAllowance}
 	steps := len(r.c.Steps)
-	if maxSteps > 0 {
-		steps = min(steps, maxSteps)
+	if r.MaxSteps > 0 {
+		steps = min(steps, r.MaxSteps)
 	}
 	micro := uint64(0)
 	for step := range steps {
@@ -280,8 +293,8 @@ func (r *runner) run(initial []lora.Tensor, maxSteps int) (*Result, error) {
 		norm.note(math.Abs(got.GradNorm/r.c.GradNorm[step]-1), where)
 	}
 	result.Uses = append(result.Uses, loss, norm)
-	r.log(loss.String())
-	r.log(norm.String())
+	r.Log(loss.String())
+	r.Log(norm.String())
 	trained, err := r.adapter.Tensors(r.ctx, r.adapter.State.Param)
 	if err != nil {
 		return nil, err
@@ -296,7 +309,7 @@ func (r *runner) run(initial []lora.Tensor, maxSteps int) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.log(use.String())
+		r.Log(use.String())
 		result.Uses = append(result.Uses, use)
 	}
 	return result, nil

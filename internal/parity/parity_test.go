@@ -2,13 +2,17 @@ package parity
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/opcases"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/testfiles"
 )
@@ -44,34 +48,154 @@ func (d folder) model(t *testing.T) *pretrained.Model {
 	return m
 }
 
-func open(t testing.TB, limits gpu.Limits) *gpu.Device {
+// cases are the folders below dir that have a case.json.
+func cases(t *testing.T, dir string) (folders []folder) {
+	found, err := filepath.Glob(filepath.Join(dir, "*", "case.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
+	for _, path := range found {
+		folders = append(folders, folder(filepath.Dir(path)))
+	}
+	return folders
+}
+
+// tiny is the case that the repository holds.
+const tiny = folder("testdata/tiny")
+
+func open(t *testing.T, limits gpu.Limits) *gpu.Device {
 	d, err := gpu.Open(context.Background(), gpu.Options{Adapter: os.Getenv("QLORA_DEVICE"), Limits: limits})
 	require.NoError(t, err)
 	t.Cleanup(d.Release)
 	return d
 }
 
-func run(t *testing.T, d folder, limits gpu.Limits) *Result {
-	result, err := Run(context.Background(), open(t, limits), d, d.model(t), 0, func(line string) { t.Log(line) })
+func run(t *testing.T, dev *gpu.Device, d folder, o Options) *Result {
+	o.Log = func(line string) { t.Log(line) }
+	result, err := Run(context.Background(), dev, d, d.model(t), o)
 	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(result.Uses), 4)
 	for _, use := range result.Uses {
 		require.LessOrEqual(t, use.Used(), 1.0, use.String())
 	}
 	return result
 }
 
-// TestCases runs every folder of the reference that has a case.json.
+// TestCases runs the cases of testdata and of the reference, with the variants that measuring chooses.
 func TestCases(t *testing.T) {
-	cases, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "parity"), "*", "case.json"))
+	check := func(t *testing.T, d folder) {
+		c, err := Read(d)
+		require.NoError(t, err)
+		require.NoError(t, c.CheckQuantized(d.model(t)))
+		run(t, open(t, gpu.Limits{}), d, Options{Tune: 20 * time.Second})
+	}
+	here := map[string]folder{}
+	for _, d := range cases(t, "testdata") {
+		name := filepath.Base(string(d))
+		here[name] = d
+		t.Run(name, func(t *testing.T) { check(t, d) })
+	}
+	t.Run("reference", func(t *testing.T) {
+		for _, d := range cases(t, testfiles.Reference(t, "parity")) {
+			name := filepath.Base(string(d))
+			t.Run(name, func(t *testing.T) {
+				if copied, ok := here[name]; ok {
+					require.Equal(t, read(t, d), read(t, copied), "the copy in testdata is of another case")
+					return
+				}
+				check(t, d)
+			})
+		}
+	})
+}
+
+func read(t *testing.T, d folder) string {
+	data, err := os.ReadFile(filepath.Join(string(d), "case.json"))
 	require.NoError(t, err)
-	require.NotEmpty(t, cases)
-	for _, path := range cases {
-		d := folder(filepath.Dir(path))
-		t.Run(filepath.Base(string(d)), func(t *testing.T) {
-			c, err := Read(d)
-			require.NoError(t, err)
-			require.NoError(t, c.CheckQuantized(d.model(t)))
-			run(t, d, gpu.Limits{})
+	return string(data)
+}
+
+// rounds name a variant for every operation so that each variant runs in one of them: round i takes every operation's i-th, from the start again
+// where it has fewer.
+func rounds(t *testing.T) (rounds []map[string]string) {
+	variants := map[string][]string{}
+	most := 0
+	for _, c := range opcases.All() {
+		if c.Tune != "" {
+			variants[c.Tune] = kernels.Variants(c.Tune)
+			most = max(most, len(variants[c.Tune]))
+		}
+	}
+	require.Greater(t, most, 1)
+	for i := range most {
+		round := map[string]string{}
+		for op, names := range variants {
+			round[op] = names[i%len(names)]
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds
+}
+
+func runRound(t *testing.T, round map[string]string, limits gpu.Limits, d folder, o Options) *Result {
+	dev := open(t, limits)
+	for op, variant := range round {
+		dev.Variants.Force(op, variant)
+	}
+	return run(t, dev, d, o)
+}
+
+// stress makes everything as small as it can be: weights in many shards, dispatches cut into a few workgroups and folded over three dimensions,
+// each in a submission of its own.
+var stress = gpu.Limits{MaxBindingBytes: 64 << 10, MaxWorkgroupsPerDimension: 7, MaxDispatchesPerSubmit: 1, MaxDispatchCost: 100_000}
+
+// TestVariants runs the tiny case with every variant, under usual limits and under stress, and asks for the same losses and the same adapter. The
+// variants are forced: chosen by the number of tokens, they would differ between chunks of logits of different length.
+func TestVariants(t *testing.T) {
+	requireStress(t)
+	for i, round := range rounds(t) {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Log(round)
+			o := Options{MaxSteps: 5}
+			if round["matmul_nf4_forward"] == "registers_16x4" { // what the rules choose on a CPU device
+				o.MaxSteps = 0
+			}
+			usual := runRound(t, round, gpu.Limits{}, tiny, o)
+			require.Equal(t, usual, runRound(t, round, stress, tiny, o))
+			if o.MaxSteps == 0 {
+				require.Equal(t, usual, runRound(t, round, gpu.Limits{}, tiny, o), "a second run")
+			}
 		})
+	}
+}
+
+// requireStress shows on a dry device that the limits do cut the tiny model's head.
+func requireStress(t *testing.T) {
+	head, ok := tiny.model(t).Lookup("lm_head.weight")
+	require.True(t, ok)
+	dev := gpu.NewDry(gpu.Options{Limits: stress})
+	tensor := func(dtype gpu.DType, rows, cols int) *gpu.Tensor {
+		x, err := dev.NewTensor("", dtype, rows, cols)
+		require.NoError(t, err)
+		return x
+	}
+	w := tensor(gpu.BF16, head.Rows, head.Cols)
+	require.Greater(t, len(w.Shards), 1)
+	rec := dev.DryRecord("head")
+	kernels.MatmulForward(rec, tensor(gpu.F32, 32, head.Rows), tensor(gpu.F32, 32, head.Cols), w, 1, false)
+	require.Greater(t, rec.Dispatches, len(w.Shards))
+}
+
+// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full.
+func TestEveryCaseWithEveryVariant(t *testing.T) {
+	if os.Getenv("QLORA_TEST_LONG") != "1" {
+		t.Skip("QLORA_TEST_LONG=1 runs every variant in every case")
+	}
+	for _, d := range cases(t, testfiles.Reference(t, "parity")) {
+		for i, round := range rounds(t) {
+			t.Run(fmt.Sprintf("%s/%d", filepath.Base(string(d)), i), func(t *testing.T) {
+				t.Log(round)
+				runRound(t, round, gpu.Limits{}, d, Options{})
+			})
+		}
 	}
 }

@@ -9,7 +9,10 @@ import { extname, join, normalize } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const totalLimit = 15 * 60e3, idleLimit = 3 * 60e3; // ms
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
+const types = {
+  '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json', '.txt': 'text/plain',
+  '.safetensors': 'application/octet-stream',
+};
 
 const [folder, filter = ''] = process.argv.slice(2);
 if (!folder) {
@@ -45,6 +48,7 @@ async function follow(page) {
         return ok;
       }
       if (!ok) console.log(`FAIL ${kind} ${name}: ${detail}`);
+      else if (kind === 'parity') console.log(`${name}: ${detail}`);
       if (kind === 'fatal') return false;
       slow.push({ name, seconds });
     }
@@ -60,7 +64,7 @@ const server = createServer(answer);
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 // launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and SIGTERM too.
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  executablePath: process.env.CHROMIUM,
   args: [
     '--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
     '--disable-gpu-watchdog', // making a pipeline of a large kernel can take longer than it allows

@@ -1,25 +1,26 @@
 #!/bin/sh
 # Checks the WebGPU half in a real browser: builds web/check into build/web-check and runs it in headless Chromium on its software adapter.
 #   tools/web_test/run.sh [NAME]    only checks whose name contains NAME
-# Needs Go, Node and Chromium; as root on Debian it installs Chromium itself. CHROMIUM names another executable.
+# Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another executable.
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/web-check
+export GOTOOLCHAIN=auto
 
-if [ ! -x "${CHROMIUM:=/usr/bin/chromium}" ]; then
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "web_test: there is no $CHROMIUM; install Debian's package chromium or set CHROMIUM to a Chromium executable" >&2
-    exit 2
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+: "${CHROMIUM:=$(command -v chromium || true)}"
+if [ -z "$CHROMIUM" ]; then
+  .ci/install chromium
+  CHROMIUM=$(command -v chromium)
 fi
 export CHROMIUM
-
+command -v npm >/dev/null || .ci/install node
 [ -d tools/web_test/node_modules ] || npm ci --prefix tools/web_test --no-audit --no-fund
 
 rm -rf "$out"
 mkdir -p "$out"
 cp web/check/index.html web/check/page.js web/check/worker.js "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out"
+cp -R internal/parity/testdata/tiny "$out/parity"
+names=$(cd "$out/parity" && find . -type f | cut -c3-)
+echo "$names" >"$out/parity/names.txt"
 GOOS=js GOARCH=wasm go build -o "$out/check.wasm" ./web/check
 node tools/web_test/run.mjs "$out" "${1-}"

@@ -1,7 +1,7 @@
 //go:build js
 
-// Command check runs in a dedicated worker of web/check's page: it compiles every shader in the browser and runs every operation's cases
-// there. Each result is one JSON message to the page; the last one is the summary.
+// Command check runs in a dedicated worker of web/check's page: it compiles every shader in the browser, runs every operation's cases
+// and a training step there. Each result is one JSON message to the page; the last one is the summary.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"qlora-wgpu/internal/opcases"
 )
 
-// message is what the page receives: one "shader" or "case" each, then one "summary".
+// message is what the page receives: one "shader", "parity" or "case" each, then one "summary".
 type message struct {
 	Kind    string  `json:"kind"`
 	Name    string  `json:"name"`
@@ -102,6 +102,7 @@ func main() {
 			dev.Release()
 		})
 	}
+	c.step(ctx, work)
 	c.shaders(work)
 	c.cases(ctx, work)
 	close(work)

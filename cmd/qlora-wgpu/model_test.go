@@ -1,0 +1,135 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/testfiles"
+)
+
+// evaluation is the line that eval --json prints; no other field is allowed.
+type evaluation struct {
+	Loss         float64 `json:"loss"`
+	Perplexity   float64 `json:"perplexity"`
+	TargetTokens int     `json:"target_tokens"`
+}
+
+func evaluate(t *testing.T, args ...string) evaluation {
+	t.Helper()
+	status, stdout, stderr := invoke(t, append([]string{"eval", "--json"}, args...)...)
+	require.Zero(t, status, stderr)
+	require.Equal(t, 1, strings.Count(stdout, "\n"))
+	require.Regexp(t, `^\{"loss":[\d.e-]+,"perplexity":[\d.e+-]+,"target_tokens":\d+\}\n$`, stdout)
+	var e evaluation
+	require.NoError(t, json.Unmarshal([]byte(stdout), &e))
+	require.InEpsilon(t, math.Exp(e.Loss), e.Perplexity, 1e-9)
+	return e
+}
+
+func TestEvalPrintsOneLine(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 6)
+	answers := evaluate(t, "--model", model, "--data", data, "--autotune=off")
+	all := evaluate(t, "--model", model, "--data", data, "--autotune=off", "--train-on-inputs")
+	require.Greater(t, all.TargetTokens, answers.TargetTokens)
+	require.NotEqual(t, answers.Loss, all.Loss)
+	status, stdout, _ := invoke(t, "eval", "--model", model, "--data", data, "--autotune=off", "--rows=:2")
+	require.Zero(t, status)
+	require.Regexp(t, `^loss \d+\.\d{6}, perplexity \d+\.\d{4} over \d+ target tokens of 2 rows\n$`, stdout)
+}
+
+func TestGenerateStreamsToStdout(t *testing.T) {
+	args := []string{"generate", "--model", demotest.Model(t, 1, nil), "--prompt=What color is the cup?", "--max-tokens=8", "--autotune=off"}
+	status, first, stderr := invoke(t, args...)
+	require.Zero(t, status, stderr)
+	require.Contains(t, stderr, "Device: ")
+	require.NotContains(t, first, "Device: ")
+	require.Greater(t, len(first), 1)
+	_, second, _ := invoke(t, args...)
+	require.Equal(t, first, second)
+	_, raw, _ := invoke(t, append(args, "--raw")...)
+	require.NotEqual(t, first, raw)
+	_, drawn, _ := invoke(t, append(args, "--temperature=2", "--seed=5")...)
+	_, again, _ := invoke(t, append(args, "--temperature=2", "--seed=5")...)
+	require.Equal(t, drawn, again)
+	require.NotEqual(t, first, drawn)
+}
+
+func TestDevices(t *testing.T) {
+	status, stdout, stderr := invoke(t, "devices", "--json")
+	require.Zero(t, status, stderr)
+	var list []gpu.AdapterInfo
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(&list))
+	require.NotEmpty(t, list)
+	_, text, _ := invoke(t, "devices")
+	for i, a := range list {
+		require.Equal(t, i, a.Index)
+		require.NotEmpty(t, a.Name)
+		require.NotEmpty(t, a.Backend)
+		require.GreaterOrEqual(t, a.MaxBindingBytes, int64(128<<20))
+		require.Contains(t, text, a.Name)
+	}
+	status, _, stderr = invoke(t, "generate", "--model", demotest.Model(t, 1, nil), "--prompt=x", "--device=no such card")
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, "no such card")
+	require.Contains(t, stderr, list[0].Name, "the choice there is")
+}
+
+func TestTokenizeWithTheEmbeddedModel(t *testing.T) {
+	model := demotest.Model(t, 1, nil)
+	input := writeFile(t, "texts.jsonl", `{"text": "The cup is pink."}`+"\n"+`{"text": ""}`+"\n")
+	status, stdout, stderr := invoke(t, "tokenize", "--model", model, input)
+	require.Zero(t, status, stderr)
+	require.Regexp(t, `^\{"ids":\[\d+(,\d+)*\]\}\n\{"ids":\[\]\}\n$`, stdout)
+	status, stdout, stderr = invoke(t, "tokenize", "--model", model, "--chat", writeFile(t, "rows.jsonl", goodRow))
+	require.Zero(t, status, stderr)
+	var row struct{ IDs, Target []int }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &row))
+	require.Len(t, row.Target, len(row.IDs))
+	require.Regexp(t, `"target":\[0(,0)*(,1)+\]`, stdout, "the answer and its end, nothing before")
+}
+
+// The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a real model.
+func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {
+	var want struct {
+		Rows         [2]int
+		Loss         float64
+		TargetTokens int `json:"target_tokens"`
+	}
+	text, err := os.ReadFile(testfiles.Reference(t, "parity", "smollm2", "eval.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &want))
+	require.Equal(t, [2]int{0, 32}, want.Rows)
+	got := evaluate(t, "--model", testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), "--data", testfiles.Data(t, "alpaca_en_demo.json"), "--rows=0:32")
+	require.Equal(t, want.TargetTokens, got.TargetTokens)
+	difference := math.Abs(got.Loss-want.Loss) / want.Loss
+	t.Logf("loss %.9f, PyTorch's %.9f: relative difference %.2g of an allowed 5e-5", got.Loss, want.Loss, difference)
+	require.Less(t, difference, 5e-5)
+}
+
+// Thirty steps on Alpaca lower the perplexity on rows that were not trained on.
+func TestTrainingSmolLM2LowersThePerplexity(t *testing.T) {
+	if os.Getenv("QLORA_TEST_LONG") == "" {
+		t.Skip("QLORA_TEST_LONG is not set")
+	}
+	t.Setenv(programVariable, "1")
+	model, data, out := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
+	before := evaluate(t, "--model", model, "--data", data, "--rows=900:960")
+	status, _, stderr := invoke(t, "train", "--model", model, "--data", data, "--output-dir", out, "--max-steps=30")
+	require.Zero(t, status, stderr)
+	after := evaluate(t, "--model", model, "--adapter", out, "--data", data, "--rows=900:960")
+	require.Equal(t, before.TargetTokens, after.TargetTokens)
+	t.Logf("perplexity %.4f, after 30 steps %.4f", before.Perplexity, after.Perplexity)
+	require.Less(t, after.Perplexity, 0.98*before.Perplexity)
+}

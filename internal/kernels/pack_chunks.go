@@ -1,0 +1,43 @@
+package kernels
+
+import "qlora-wgpu/gpu"
+
+// The uniform variants of the NF4 products read activations through uniform arrays: windows of uniformTokens tokens × uniformColumns columns, which is the
+// 64 KiB that every device binds.
+const (
+	uniformTokens  = 32
+	uniformColumns = 512
+)
+
+type packChunksParams struct{ Tokens, Padded, Cols4, Count4 uint32 }
+
+var packChunksForward = define("pack_chunks_forward", "ww", packChunksParams{})
+
+// packed is an activation in chunks of uniformColumns columns.
+type packed struct {
+	buffer *gpu.Buffer
+	padded int // tokens, a multiple of uniformTokens
+}
+
+// packChunks cuts x [T, C] into windows in the device's uniform scratch; they hold until the next call.
+func packChunks(rec *gpu.Recorder, x *gpu.Tensor) packed {
+	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
+	chunks := ceilDiv(x.Cols, uniformColumns)
+	buffer := rec.UniformScratch(gpu.F32.Size(chunks * padded * uniformColumns))
+	count4 := chunks * padded * uniformColumns / 4
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
+		Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), Count4: uint32(count4),
+	}, x.Single(), buffer.All())
+	return packed{buffer, padded}
+}
+
+// PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
+func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
+	p := packChunks(rec, x)
+	return gpu.Range{Buffer: p.buffer, Size: gpu.F32.Size(ceilDiv(x.Cols, uniformColumns) * p.padded * uniformColumns)}
+}
+
+// window is uniformTokens tokens of one chunk.
+func (p packed) window(chunk, firstToken int) gpu.Range {
+	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.UniformBytes}
+}

@@ -1,0 +1,162 @@
+package kernels
+
+import (
+	"go/constant"
+	"go/token"
+	"go/types"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	testify "github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/shaders"
+)
+
+func TestEveryShaderIsDefined(t *testing.T) {
+	testify.Equal(t, shaders.Names(), slices.Sorted(maps.Keys(ops)))
+	testify.Len(t, Specs(), len(ops))
+}
+
+var (
+	comments      = regexp.MustCompile(`//.*`)
+	paramsStruct  = regexp.MustCompile(`struct Params \{([^}]*)\}`)
+	binding       = regexp.MustCompile(`@group\(0\) @binding\((\d+)\) var<([^>]*)> \w+:`)
+	workgroupVar  = regexp.MustCompile(`var<workgroup> \w+: array<([^,]*), ([^>]*)>;`)
+	workgroupSize = regexp.MustCompile(`@workgroup_size\(([^)]*)\)`)
+	constU32      = regexp.MustCompile(`(?m)^const (\w+): u32 = (\w+);`)
+)
+
+func code(name string) string { return comments.ReplaceAllString(shaders.Source(name), "") }
+
+// TestParams compares each shader's Params with its mirror in Go, field by field.
+func TestParams(t *testing.T) {
+	for name, o := range ops {
+		structs := paramsStruct.FindAllStringSubmatch(code(name), -1)
+		testify.Len(t, structs, 1, name)
+		var fields []string
+		for _, field := range strings.Split(structs[0][1], ",") {
+			if field = strings.TrimSpace(field); field != "" {
+				fields = append(fields, field)
+			}
+		}
+		testify.Equal(t, []string{"group_base: u32", "group_end: u32"}, fields[:2], name)
+		var want []string
+		mirror := reflect.TypeOf(o.params)
+		for i := range mirror.NumField() {
+			kind := map[reflect.Kind]string{reflect.Uint32: "u32", reflect.Int32: "i32", reflect.Float32: "f32"}[mirror.Field(i).Type.Kind()]
+			want = append(want, mirror.Field(i).Name+": "+kind)
+		}
+		var got []string
+		for _, field := range fields[2:] {
+			got = append(got, camelCase(field))
+		}
+		testify.Equal(t, want, got, name)
+	}
+}
+
+// camelCase is "HeadDim4: u32" for "head_dim4: u32".
+func camelCase(field string) (out string) {
+	name, kind, _ := strings.Cut(field, ":")
+	for _, word := range strings.Split(name, "_") {
+		out += strings.ToUpper(word[:1]) + word[1:]
+	}
+	return out + ":" + kind
+}
+
+// TestBindings compares number, order and access of each shader's bindings with the definition.
+func TestBindings(t *testing.T) {
+	for name, o := range ops {
+		source := code(name)
+		found := binding.FindAllStringSubmatch(source, -1)
+		testify.Len(t, found, strings.Count(source, "@binding"), name)
+		access := ""
+		for i, b := range found {
+			testify.Equal(t, strconv.Itoa(i), b[1], name)
+			access += map[string]string{"uniform": "u", "storage, read": "r", "storage, read_write": "w"}[b[2]]
+		}
+		testify.Equal(t, "u"+o.bindings, access, name)
+		testify.LessOrEqual(t, len(o.bindings), 8, "%s: WebGPU promises 8 storage bindings", name)
+	}
+}
+
+// guard finds the workgroup's number within a grid that is cut and folded, and ends those behind its end.
+const guard = `
+  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+  if (group >= params.group_end) { return; }
+`
+
+func TestGuard(t *testing.T) {
+	for name := range ops {
+		_, body, ok := strings.Cut(shaders.Source(name), "@compute")
+		testify.True(t, ok, name)
+		_, body, ok = strings.Cut(body, ") {")
+		testify.True(t, ok, name)
+		testify.True(t, strings.HasPrefix(body, guard), "%s does not start with the guard", name)
+	}
+}
+
+// TestWorkgroupLimits holds every shader, with every variant's constants, to what WebGPU promises on all devices.
+func TestWorkgroupLimits(t *testing.T) {
+	constants := map[string][]map[string]uint32{}
+	for name := range ops {
+		constants[name] = append(constants[name], nil)
+	}
+	for _, variants := range [][]variant{matmulNF4ForwardVariants, matmulNF4BackwardVariants, matmulForwardVariants, matmulBackwardVariants, matmulGradientVariants} {
+		for _, v := range variants {
+			constants[v.shader.name] = append(constants[v.shader.name], v.constants)
+		}
+	}
+	for _, tile := range attentionForwardTiles {
+		constants["attention_forward"] = append(constants["attention_forward"], tile.ownRows())
+	}
+	for _, tile := range attentionBackwardTiles {
+		constants["attention_backward_query"] = append(constants["attention_backward_query"], tile.ownRows())
+		constants["attention_backward_key_value"] = append(constants["attention_backward_key_value"], tile.ownKeys())
+	}
+	for name, all := range constants {
+		for _, c := range all {
+			label := ops[name].spec(c).Label()
+			source := comments.ReplaceAllString(gpu.Specialize(name, shaders.Source(name), c), "")
+			values := map[string]string{}
+			for _, m := range constU32.FindAllStringSubmatch(source, -1) {
+				values[m[1]] = m[2]
+			}
+			sizes := workgroupSize.FindAllStringSubmatch(source, -1)
+			testify.Len(t, sizes, 1, label)
+			invocations := 1
+			for _, size := range strings.Split(sizes[0][1], ",") {
+				invocations *= evaluate(t, size, values)
+			}
+			testify.Positive(t, invocations, label)
+			testify.LessOrEqual(t, invocations, 256, label)
+
+			arrays := workgroupVar.FindAllStringSubmatch(source, -1)
+			testify.Len(t, arrays, strings.Count(source, "var<workgroup>"), label)
+			bytes := 0
+			for _, a := range arrays {
+				element := map[string]int{"f32": 4, "u32": 4, "vec2<f32>": 8, "vec2<u32>": 8, "vec4<f32>": 16, "vec4<u32>": 16}[a[1]]
+				testify.Positive(t, element, "%s: %s", label, a[0])
+				bytes += element * evaluate(t, a[2], values)
+			}
+			testify.LessOrEqual(t, bytes, 16<<10, label)
+		}
+	}
+}
+
+var number = regexp.MustCompile(`\b(0x[0-9a-f]+|\d+)u\b`)
+
+// evaluate gives the value of a constant expression over a shader's constants.
+func evaluate(t *testing.T, expression string, values map[string]string) int {
+	text := regexp.MustCompile(`[A-Z]\w*`).ReplaceAllStringFunc(expression, func(name string) string { return values[name] })
+	result, err := types.Eval(token.NewFileSet(), nil, token.NoPos, number.ReplaceAllString(text, "$1"))
+	testify.NoError(t, err, expression)
+	n, exact := constant.Int64Val(result.Value)
+	testify.True(t, exact, expression)
+	return int(n)
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Trains with qlora-wgpu and loads the written adapter with Hugging Face PEFT; README.md says what is compared.
+#   tools/peft_test/run.sh [options of check.py]
+# PEFT_PYTHON names a Python that has requirements.txt; without it build/peft-venv is made (some 7 GB).
+set -eu
+cd "$(dirname "$0")/../.."
+
+GOTOOLCHAIN=auto go build -o bin/qlora-wgpu ./cmd/qlora-wgpu
+
+if [ -z "${PEFT_PYTHON:-}" ]; then
+  venv=build/peft-venv
+  if ! cmp -s tools/peft_test/requirements.txt "$venv/requirements.txt"; then
+    python3 -m venv "$venv" || { echo "peft_test: Python 3.10 or newer with venv is needed (Debian: apt install python3-venv)" >&2; exit 2; }
+    "$venv/bin/pip" install --quiet --requirement tools/peft_test/requirements.txt
+    cp tools/peft_test/requirements.txt "$venv/"
+  fi
+  PEFT_PYTHON=$venv/bin/python
+fi
+exec "$PEFT_PYTHON" tools/peft_test/check.py "$@"

@@ -1,0 +1,334 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+)
+
+func TestMain(m *testing.M) {
+	demotest.OwnCache()
+	os.Exit(m.Run())
+}
+
+// small is a run of a few seconds over the embedded model's first layer.
+func small(t *testing.T, model, data string) Config {
+	c := Defaults()
+	c.Model, c.Data, c.OutputDir = model, data, filepath.Join(t.TempDir(), "out")
+	c.LoraR, c.LoraAlpha, c.LearningRate, c.Autotune = 4, 8, 3e-3, "off"
+	c.BatchSize, c.GradientAccumulationSteps, c.MaxSteps, c.SaveSteps = 2, 2, 4, 0
+	return c
+}
+
+// result is what a run left and said.
+type result struct {
+	summary *Summary
+	steps   []StepStats
+	evals   []EvalStats
+	said    string
+	adapter []byte
+}
+
+// train runs to the end.
+func train(t *testing.T, c Config) result {
+	t.Helper()
+	r, err := tryTrain(t, t.Context(), c, nil)
+	require.NoError(t, err, r.said)
+	require.FileExists(t, filepath.Join(c.OutputDir, "README.md"))
+	r.adapter, err = os.ReadFile(filepath.Join(c.OutputDir, lora.WeightsFile))
+	require.NoError(t, err)
+	return r
+}
+
+func tryTrain(t *testing.T, ctx context.Context, c Config, watch func(Event)) (r result, err error) {
+	t.Helper()
+	r.summary, err = Train(ctx, c, func(e Event) {
+		switch {
+		case e.Step != nil:
+			r.steps = append(r.steps, *e.Step)
+		case e.Eval != nil:
+			r.evals = append(r.evals, *e.Eval)
+		default:
+			r.said += e.Kind + ": " + e.Message + "\n"
+		}
+		if watch != nil {
+			watch(e)
+		}
+	})
+	return r, err
+}
+
+func losses(r result) (out []float64) {
+	for _, s := range r.steps {
+		out = append(out, s.Loss)
+	}
+	return out
+}
+
+func TestOneSeedGivesTheSameBytes(t *testing.T) {
+	model, data := demotest.Model(t, 2, nil), demotest.Rows(t, 12)
+	seen := map[string]string{}
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+	}{
+		{"plain", func(*Config) {}},
+		{"another seed", func(c *Config) { c.Seed = 43 }},
+		{"dropout and packing", func(c *Config) { c.LoraDropout, c.Packing, c.MaxSeqLength = 0.1, true, 96 }},
+		{"packing", func(c *Config) { c.Packing, c.MaxSeqLength = true, 96 }},
+	} {
+		first, second := small(t, model, data), small(t, model, data)
+		test.change(&first)
+		test.change(&second)
+		a, b := train(t, first), train(t, second)
+		require.Equal(t, losses(a), losses(b), test.name)
+		require.True(t, bytes.Equal(a.adapter, b.adapter), "%s: the adapters differ", test.name)
+		for other, adapter := range seen {
+			require.NotEqual(t, adapter, string(a.adapter), "%s changes nothing against %s", test.name, other)
+		}
+		seen[test.name] = string(a.adapter)
+	}
+}
+
+// Recomputing activations saves memory and changes no bit.
+func TestGradientCheckpointingChangesNothing(t *testing.T) {
+	model, data := demotest.Model(t, 2, nil), demotest.Rows(t, 8)
+	on, off := small(t, model, data), small(t, model, data)
+	on.LoraDropout, off.LoraDropout = 0.2, 0.2
+	off.GradientCheckpointing = false
+	a, b := train(t, on), train(t, off)
+	require.True(t, bytes.Equal(a.adapter, b.adapter))
+	require.Less(t, a.steps[0].DeviceBytes, b.steps[0].DeviceBytes)
+}
+
+// An epoch of 5 micro-batches has windows of 2, 2 and 1; every row is seen once in it.
+func TestWindowsEndWithTheEpoch(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 9)
+	c := small(t, model, data)
+	c.MaxSteps, c.NumTrainEpochs = 0, 1.5
+	r := train(t, c)
+	require.Len(t, r.steps, 5, "⌈1.5 epochs · 3 steps⌉")
+	var epochs []float64
+	for _, s := range r.steps {
+		epochs = append(epochs, s.Epoch)
+		require.Equal(t, 5, s.MaxSteps)
+	}
+	require.InDeltaSlice(t, []float64{0.4, 0.8, 1, 1.4, 1.8}, epochs, 1e-12)
+	tokens, targets := r.steps[2].NumTokens, r.steps[0].TargetTokens+r.steps[1].TargetTokens+r.steps[2].TargetTokens
+	require.Contains(t, r.said, fmt.Sprintf("9 rows, 9 samples, %d tokens, %d of them targets", tokens, targets))
+}
+
+// A cancelled run goes on as if nothing had been, wherever it is cancelled: at the end of an epoch, before an evaluation that is due, before the
+// last one.
+func TestCancelledRunsGoOn(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 13)
+	settings := func() Config {
+		c := small(t, model, data)
+		c.ValSize, c.EvalSteps, c.MaxSteps, c.LoraDropout = 4, 2, 8, 0.1 // 9 rows to train on: 3 steps an epoch
+		return c
+	}
+	whole := settings()
+	want := train(t, whole)
+	require.Len(t, want.evals, 4)
+	require.Less(t, want.evals[3].Loss, want.evals[0].Loss, "it learns")
+	c := settings()
+	for _, at := range []int{3, 4, 8} {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := tryTrain(t, ctx, c, func(e Event) {
+			if e.Step != nil && e.Step.Step == at {
+				cancel()
+			}
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.FileExists(t, filepath.Join(c.OutputDir, fmt.Sprintf("checkpoint-%d", at), "manifest.json"))
+		require.NoFileExists(t, filepath.Join(c.OutputDir, lora.WeightsFile))
+		c.ResumeFromCheckpoint = "auto"
+	}
+	got := train(t, c)
+	require.Empty(t, got.steps, "only the evaluation was left")
+	require.Equal(t, logged(t, whole), logged(t, c))
+	require.True(t, bytes.Equal(want.adapter, got.adapter))
+	require.Equal(t, want.summary.Eval.Loss, got.summary.Eval.Loss)
+}
+
+// logged is trainer_log.jsonl without what depends on the clock.
+func logged(t *testing.T, c Config) (lines []map[string]any) {
+	text, err := os.ReadFile(filepath.Join(c.OutputDir, logFile))
+	require.NoError(t, err)
+	for line := range bytes.Lines(text) {
+		var entry map[string]any
+		require.NoError(t, json.Unmarshal(line, &entry), string(line))
+		for _, key := range []string{"seconds", "tokens_per_second", "device_bytes", "eval_seconds"} {
+			delete(entry, key)
+		}
+		lines = append(lines, entry)
+	}
+	return lines
+}
+
+// Submissions cut shorter, as the supervisor asks after a crash, compute the same.
+func TestShorterSubmissionsChangeNothing(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 8)
+	a := train(t, small(t, model, data))
+	t.Setenv("QLORA_SUBMIT_SCALE", "0.001")
+	b := train(t, small(t, model, data))
+	require.True(t, bytes.Equal(a.adapter, b.adapter))
+}
+
+// broken writes an adapter that makes every loss infinite or NaN.
+func broken(t *testing.T) string {
+	dir := t.TempDir()
+	var config, weights bytes.Buffer
+	require.NoError(t, lora.Config{Rank: 1, Alpha: 1, Targets: []string{"v_proj"}}.WriteConfig(&config, ""))
+	name := "base_model.model.model.layers.0.self_attn.v_proj."
+	a := lora.Tensor{Name: name + "lora_A.weight", Rows: 1, Cols: 128, Values: make([]float32, 128)}
+	b := lora.Tensor{Name: name + "lora_B.weight", Rows: 64, Cols: 1, Values: make([]float32, 64)}
+	for i := range a.Values {
+		a.Values[i] = 1e30 * float32(i%7-3)
+	}
+	for i := range b.Values {
+		b.Values[i] = 1e30
+	}
+	require.NoError(t, lora.WriteWeights(&weights, []lora.Tensor{a, b}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.ConfigFile), config.Bytes(), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.WeightsFile), weights.Bytes(), 0o666))
+	return dir
+}
+
+func TestUpdatesThatAreNotFiniteAreSkipped(t *testing.T) {
+	c := small(t, demotest.Model(t, 1, nil), demotest.Rows(t, 8))
+	c.InitAdapter, c.MaxSteps, c.SaveSteps, c.ValSize, c.EvalSteps = broken(t), 30, 4, 2, 5
+	r, err := tryTrain(t, t.Context(), c, nil)
+	require.True(t, usererr.Is(err, usererr.Invalid))
+	require.ErrorContains(t, err, "train: the loss or a gradient was not finite in 10 steps in a row, the last is step 10")
+	require.ErrorContains(t, err, "(lower learning_rate; `qlora-wgpu check` tests the device)")
+	require.Len(t, r.steps, 10)
+	require.Contains(t, r.said, "warning: Step 3: the loss or a gradient is not finite (first in model.layers.0.self_attn.v_proj.lora_A.weight); the update was skipped.\n")
+	require.Contains(t, r.said, "warning: Step 5: the evaluation loss is not finite.\n")
+	lines := logged(t, c)
+	require.Len(t, lines, 11)
+	require.Nil(t, lines[0]["loss"], "JSON has no NaN")
+	require.Equal(t, true, lines[0]["skipped"])
+	require.Contains(t, lines[5], "eval_loss")
+	require.Nil(t, lines[5]["eval_loss"])
+
+	// The parameters are those of before, and the moments are zero.
+	before, err := os.ReadFile(filepath.Join(c.InitAdapter, lora.WeightsFile))
+	require.NoError(t, err)
+	after, err := os.ReadFile(filepath.Join(c.OutputDir, "checkpoint-8", lora.WeightsFile))
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	moments, err := os.ReadFile(filepath.Join(c.OutputDir, "checkpoint-8", optimizerFile))
+	require.NoError(t, err)
+	file, err := safetensors.Read(bytes.NewReader(moments), int64(len(moments)), optimizerFile)
+	require.NoError(t, err)
+	require.Empty(t, strings.Trim(string(moments[file.DataStart():]), "\x00"))
+
+	_, err = Evaluate(t.Context(), EvalOptions{Model: c.Model, Adapter: c.InitAdapter, Data: c.Data, BlockSize: 64, Autotune: "off"}, func(Event) {})
+	require.ErrorContains(t, err, "evaluate "+c.Data+": the loss is ")
+	err = Generate(t.Context(), GenerateOptions{Model: c.Model, Adapter: c.InitAdapter, Prompt: "Hello", MaxTokens: 3, TopP: 1, BlockSize: 64, Autotune: "off"},
+		func(string) error { return errors.New("nothing can be said") }, func(Event) {})
+	require.ErrorIs(t, err, ErrEngineFault)
+}
+
+// The second half of a run at a constant rate, begun from the first half's adapter: its first loss is the one of the whole run there.
+func TestInitAdapterContinues(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
+	c := small(t, model, data)
+	c.LRSchedulerType, c.Shuffle, c.MaxSteps = Constant, false, 4
+	c.LoraR, c.LoraTargetModules, c.UseRSLora = 5, []string{"v_proj", "down_proj"}, true
+	whole := train(t, c)
+	first := c
+	first.OutputDir, first.MaxSteps = filepath.Join(t.TempDir(), "out"), 2
+	train(t, first)
+	second := small(t, model, data)
+	second.LRSchedulerType, second.Shuffle, second.MaxSteps = Constant, false, 1
+	second.InitAdapter, second.LoraR = first.OutputDir, 16
+	r := train(t, second)
+	require.Equal(t, whole.steps[2].Loss, r.steps[0].Loss)
+	require.Contains(t, r.said, "Adapter: LoRA r=5 alpha=8 scaling=3.578 dropout=0 on down_proj, v_proj\n", "shape and scale are the adapter's")
+}
+
+func TestAdapterFilesArePEFTs(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
+	c := small(t, model, data)
+	c.LoraR, c.LoraDropout, c.LoraTargetModules, c.UseRSLora = 5, 0.05, []string{"q_proj", "k_proj", "down_proj"}, true
+	train(t, c)
+	text, err := os.ReadFile(filepath.Join(c.OutputDir, lora.ConfigFile))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "`+model+`", "revision": null, "inference_mode": true,
+		"r": 5, "lora_alpha": 8, "lora_dropout": 0.05, "use_rslora": true, "use_dora": false, "bias": "none", "fan_in_fan_out": false,
+		"target_modules": ["q_proj", "k_proj", "down_proj"], "init_lora_weights": true, "modules_to_save": null,
+		"layers_to_transform": null, "layers_pattern": null, "rank_pattern": {}, "alpha_pattern": {}}`, string(text))
+	adapter, err := OpenAdapter(c.OutputDir)
+	require.NoError(t, err)
+	shapes := map[string][2]int{}
+	for _, x := range adapter.Tensors {
+		shapes[strings.TrimPrefix(x.Name, "base_model.model.model.layers.0.")] = [2]int{x.Rows, x.Cols}
+		require.NotZero(t, x.Values[0], "%s is trained", x.Name)
+	}
+	require.Equal(t, map[string][2]int{
+		"self_attn.q_proj.lora_A.weight": {5, 128}, "self_attn.q_proj.lora_B.weight": {128, 5},
+		"self_attn.k_proj.lora_A.weight": {5, 128}, "self_attn.k_proj.lora_B.weight": {64, 5},
+		"mlp.down_proj.lora_A.weight": {5, 384}, "mlp.down_proj.lora_B.weight": {128, 5},
+	}, shapes)
+	card, err := os.ReadFile(filepath.Join(c.OutputDir, "README.md"))
+	require.NoError(t, err)
+	require.Regexp(t, `(?s)^---\nlibrary_name: peft\nbase_model: model\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
+}
+
+// rsLoRA with alpha 8 scales by 8/√4, as plain LoRA with alpha 16 does by 16/4.
+func TestRSLoRAIsAScale(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
+	a, b, other := small(t, model, data), small(t, model, data), small(t, model, data)
+	a.UseRSLora = true
+	b.LoraAlpha = 16
+	rs, plain := train(t, a), train(t, b)
+	require.True(t, bytes.Equal(rs.adapter, plain.adapter))
+	require.NotEqual(t, rs.adapter, train(t, other).adapter)
+}
+
+// valid.jsonl beside train.jsonl is what is evaluated, and `eval` with the finished adapter finds the same loss.
+func TestEvaluationDuringAndAfterTraining(t *testing.T) {
+	model, folder := demotest.Model(t, 1, nil), t.TempDir()
+	lines := bytes.SplitAfter(demo.Train(), []byte("\n"))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "train.jsonl"), bytes.Join(lines[:8], nil), 0o666))
+	valid := filepath.Join(folder, "valid.jsonl")
+	require.NoError(t, os.WriteFile(valid, bytes.Join(lines[8:14], nil), 0o666))
+	c := small(t, model, folder)
+	c.EvalSteps, c.MaxSteps, c.LRSchedulerType, c.WarmupSteps = 2, 5, Cosine, 2
+	r := train(t, c)
+	require.Len(t, r.evals, 3)
+	for i, e := range r.evals {
+		require.Equal(t, []int{2, 4, 5}[i], e.Step)
+		require.Equal(t, 6, e.Rows)
+		require.InEpsilon(t, e.Perplexity, math.Exp(e.Loss), 1e-12)
+	}
+	require.Less(t, r.evals[2].Loss, r.evals[0].Loss)
+	for i, want := range []float64{0, 1.5e-3, 3e-3, 2.25e-3, 0.75e-3} {
+		require.InDelta(t, want, r.steps[i].LearningRate, 1e-12)
+	}
+	stats, err := Evaluate(t.Context(), EvalOptions{Model: model, Adapter: c.OutputDir, Data: valid, BlockSize: 64, Autotune: "off"}, func(Event) {})
+	require.NoError(t, err)
+	require.InEpsilon(t, r.summary.Eval.Loss, stats.Loss, 1e-6)
+	require.Equal(t, r.summary.Eval.TargetTokens, stats.TargetTokens)
+	part, err := Evaluate(t.Context(), EvalOptions{Model: model, Adapter: c.OutputDir, Data: valid, Rows: "2:4", BlockSize: 64, Autotune: "off"}, func(Event) {})
+	require.NoError(t, err)
+	require.Equal(t, 2, part.Rows)
+	require.NotEqual(t, stats.Loss, part.Loss)
+}
