@@ -98,7 +98,7 @@ func ParseQuantState(data []byte, path string) (QuantState, error) {
 		NestedOffset    float64 `json:"nested_offset"`
 	}
 	fail := func(kind usererr.Kind, format string, args ...any) (QuantState, error) {
-		return QuantState{}, usererr.New("read quant state", path, format, args...).As(kind)
+		return QuantState{}, usererr.New("read quant state", path, format, args...).Of(kind)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()

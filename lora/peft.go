@@ -62,10 +62,10 @@ func (c Config) WriteConfig(w io.Writer, baseModel string) error {
 func ReadConfig(data []byte, path string) (Config, error) {
 	var in peftConfig
 	if err := json.Unmarshal(data, &in); err != nil {
-		return Config{}, usererr.New("read adapter config", path, "%w", err).As(usererr.Format)
+		return Config{}, usererr.New("read adapter config", path, "%w", err).Of(usererr.Format)
 	}
 	fail := func(format string, args ...any) (Config, error) {
-		return Config{}, usererr.New("read adapter config", path, format, args...).As(usererr.Unsupported)
+		return Config{}, usererr.New("read adapter config", path, format, args...).Of(usererr.Unsupported)
 	}
 	switch {
 	case !strings.EqualFold(in.PeftType, "LORA"):
@@ -95,7 +95,7 @@ func ReadConfig(data []byte, path string) (Config, error) {
 		}
 		slices.Sort(c.Targets)
 	}
-	invalid := usererr.New("read adapter config", path, "r %d, lora_alpha %g, target_modules %v", in.Rank, in.Alpha, in.Targets).As(usererr.Format)
+	invalid := usererr.New("read adapter config", path, "r %d, lora_alpha %g, target_modules %v", in.Rank, in.Alpha, in.Targets).Of(usererr.Format)
 	if c.Rank < 1 || c.Rank > 65536 || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || len(c.Targets) == 0 || !(c.Dropout >= 0 && c.Dropout < 1) {
 		return Config{}, invalid
 	}
@@ -124,7 +124,7 @@ func ReadWeights(r io.ReaderAt, size int64, path string) (out []Tensor, err erro
 	}
 	for _, t := range f.Tensors() {
 		if len(t.Shape) != 2 || !strings.Contains(t.Name, ".lora_") {
-			return nil, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).As(usererr.Unsupported).Hinted("only LoRA matrices can be loaded")
+			return nil, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).Of(usererr.Unsupported).Hinted("only LoRA matrices can be loaded")
 		}
 		values := make([]float32, t.Elements())
 		if err := f.ReadFloat32(t, values, 0); err != nil {

@@ -166,7 +166,7 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
 	if r.state.Device == r.session.dev.Info.Key() {
 		if err := json.Unmarshal(r.state.Variants, r.session.dev.Variants); err != nil {
-			return usererr.New("resume", c.Path, "%w", err).As(usererr.Format)
+			return usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
 		}
 	} else {
 		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)})
@@ -207,7 +207,7 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 		for suffix, list := range r.moments() {
 			t, ok := file.Lookup(e.Name + suffix)
 			if !ok || t.Elements() != e.Rows*e.Cols {
-				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, e.Rows, e.Cols).As(usererr.Format)
+				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, e.Rows, e.Cols).Of(usererr.Format)
 			}
 			values := make([]float32, t.Elements())
 			if err := file.ReadFloat32(t, values, 0); err != nil {

@@ -58,14 +58,14 @@ func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
 		return nil, usererr.New(opConfig, path, "%w", err)
 	}
 	if len(content) > maxConfigSize {
-		return nil, usererr.New(opConfig, path, "more than %d bytes", maxConfigSize).As(usererr.Format)
+		return nil, usererr.New(opConfig, path, "more than %d bytes", maxConfigSize).Of(usererr.Format)
 	}
 	document, err := parser.ParseBytes(content, 0)
 	if err != nil {
 		return nil, yamlError(path, nil, err)
 	}
 	if len(document.Docs) > 1 {
-		return nil, usererr.New(opConfig, path, "several documents in one file").As(usererr.Format)
+		return nil, usererr.New(opConfig, path, "several documents in one file").Of(usererr.Format)
 	}
 	found := settings{}
 	if len(document.Docs) == 0 || document.Docs[0].Body == nil || document.Docs[0].Body.Type() == ast.NullType {
@@ -188,9 +188,9 @@ func yamlError(path string, node ast.Node, err error) error {
 	var located yaml.Error
 	if errors.As(err, &located) {
 		where := located.GetToken().Position
-		return usererr.New(opConfig, path, "%s", located.GetMessage()).As(usererr.Format).At("line %d, column %d", where.Line, where.Column)
+		return usererr.New(opConfig, path, "%s", located.GetMessage()).Of(usererr.Format).At("line %d, column %d", where.Line, where.Column)
 	}
-	e := usererr.New(opConfig, path, "%w", err).As(usererr.Format)
+	e := usererr.New(opConfig, path, "%w", err).Of(usererr.Format)
 	if node != nil {
 		e.Where = position(node)
 	}

@@ -63,10 +63,10 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 			Text *string `json:"text"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
-			return usererr.New(opTokenize, name, "%w", err).As(usererr.Format).At("line %d", n)
+			return usererr.New(opTokenize, name, "%w", err).Of(usererr.Format).At("line %d", n)
 		}
 		if row.Text == nil {
-			return usererr.New(opTokenize, name, `there is no "text"`).As(usererr.Format).At("line %d", n).Hinted("--chat reads conversations")
+			return usererr.New(opTokenize, name, `there is no "text"`).Of(usererr.Format).At("line %d", n).Hinted("--chat reads conversations")
 		}
 		if err := writeLine(out, struct {
 			IDs []int32 `json:"ids"`

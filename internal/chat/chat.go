@@ -63,7 +63,7 @@ func Parse(source string, tokens map[string]string) (*Template, error) {
 func (t *Template) With(name string, value jsontext.Value) (*Template, error) {
 	v, err := jinja.FromJSON(value)
 	if err != nil {
-		return nil, usererr.New("apply chat template", "", "%w", err).As(usererr.Format).At("variable %s", name)
+		return nil, usererr.New("apply chat template", "", "%w", err).Of(usererr.Format).At("variable %s", name)
 	}
 	out := *t
 	out.variables = maps.Clone(t.variables)
@@ -82,7 +82,7 @@ func (t *Template) render(messages []Message, addGenerationPrompt bool) (jinja.O
 	for i, m := range messages {
 		v, err := m.value()
 		if err != nil {
-			return jinja.Output{}, usererr.New("apply chat template", "", "tool_calls: %w", err).As(usererr.Format).At("message %d", i)
+			return jinja.Output{}, usererr.New("apply chat template", "", "tool_calls: %w", err).Of(usererr.Format).At("message %d", i)
 		}
 		list[i] = v
 	}
@@ -125,9 +125,9 @@ func templateError(err error) error {
 	out := usererr.New("apply chat template", "", "%s", e.Text).At("template line %d", e.Line)
 	switch e.Reason {
 	case jinja.Syntax:
-		out.As(usererr.Format)
+		out.Of(usererr.Format)
 	case jinja.Unsupported, jinja.Limit:
-		out.As(usererr.Unsupported).Hinted("choose another chat_template")
+		out.Of(usererr.Unsupported).Hinted("choose another chat_template")
 	case jinja.Raised:
 		out.Hinted("the model's template does not take this conversation")
 	}

@@ -127,7 +127,7 @@ func (c *conversation) turn(i int) (span, error) {
 	end += start
 	if same := commonPrefix(turn.Text, c.whole.Text); same < end {
 		return span{}, usererr.New("apply chat template", "", "the template writes assistant turn %d differently once other turns follow", i).
-			As(usererr.Unsupported).At("template line %d", c.whole.Line(same)).
+			Of(usererr.Unsupported).At("template line %d", c.whole.Line(same)).
 			Hinted("train on the last turn only, or choose another chat_template")
 	}
 	return span{start, end, closed}, nil
@@ -156,7 +156,7 @@ func (c *conversation) answerStart(i int, turn jinja.Output) (int, error) {
 		return 0, promptErr
 	}
 	return 0, usererr.New("apply chat template", "", "assistant turn %d does not begin with the text that asks for it", i).
-		As(usererr.Unsupported).At("template line %d", turn.Line(commonPrefix(prompt.Text, turn.Text))).Hinted("choose another chat_template")
+		Of(usererr.Unsupported).At("template line %d", turn.Line(commonPrefix(prompt.Text, turn.Text))).Hinted("choose another chat_template")
 }
 
 // lastSpecial is the end of the last special token of text.

@@ -70,7 +70,7 @@ func (b *builder) fail(where string, err error) error {
 			hint = "JSON Lines has one whole object on each line; objects that span lines belong into one array: [{…}, {…}]"
 		}
 	}
-	e := usererr.New(readOp, b.source.Path, "%w", err).As(usererr.Format).At("%s", where)
+	e := usererr.New(readOp, b.source.Path, "%w", err).Of(usererr.Format).At("%s", where)
 	if hint != "" {
 		e = e.Hinted("%s", hint)
 	}
@@ -102,7 +102,7 @@ func (b *builder) add(row fields, where string) error {
 	found := detect(row)
 	if b.format == nil {
 		if found == nil {
-			return usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).As(usererr.Format).At("%s", where).
+			return usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).Of(usererr.Format).At("%s", where).
 				Hinted("known are messages, conversations, instruction + output, prompt + completion, and text")
 		}
 		b.format, b.first, b.source.Format = found, where, found.name

@@ -52,7 +52,7 @@ func Read(r io.Reader, path string) (*Source, error) {
 		case '{', 0:
 			err = b.readLines(in)
 		default:
-			err = usererr.New(readOp, path, "neither JSON Lines nor a JSON array: it begins with %q", firstCharacter(in)).As(usererr.Format).At("line 1").
+			err = usererr.New(readOp, path, "neither JSON Lines nor a JSON array: it begins with %q", firstCharacter(in)).Of(usererr.Format).At("line 1").
 				Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
 		}
 	}
@@ -63,7 +63,7 @@ func Read(r io.Reader, path string) (*Source, error) {
 		return nil, err
 	}
 	if len(b.source.Rows) == 0 {
-		return nil, usererr.New(readOp, path, "no rows: the file is empty").As(usererr.Format)
+		return nil, usererr.New(readOp, path, "no rows: the file is empty").Of(usererr.Format)
 	}
 	b.source.Notes = append(b.source.Notes, b.notes()...)
 	b.source.Hash = hex.EncodeToString(hash.Sum(nil))
@@ -81,11 +81,11 @@ func checkStart(in *bufio.Reader, path string) error {
 		_, err := in.Discard(3)
 		return err
 	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return usererr.New(readOp, path, "the text is UTF-16").As(usererr.Unsupported).Hinted("save the file as UTF-8")
+		return usererr.New(readOp, path, "the text is UTF-16").Of(usererr.Unsupported).Hinted("save the file as UTF-8")
 	case bytes.HasPrefix(start, []byte("PAR1")):
-		return usererr.New(readOp, path, "a Parquet file").As(usererr.Unsupported).Hinted("convert it to JSON Lines")
+		return usererr.New(readOp, path, "a Parquet file").Of(usererr.Unsupported).Hinted("convert it to JSON Lines")
 	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start, []byte("PK\x03\x04")), bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")):
-		return usererr.New(readOp, path, "a compressed file").As(usererr.Unsupported).Hinted("unpack it first")
+		return usererr.New(readOp, path, "a compressed file").Of(usererr.Unsupported).Hinted("unpack it first")
 	}
 	return nil
 }
@@ -107,11 +107,11 @@ func (b *builder) readText(in io.Reader) error {
 		return err
 	}
 	if len(data) > maxTextBytes {
-		return usererr.New(readOp, path, "a text file longer than %d MiB", maxTextBytes>>20).As(usererr.Unsupported).
+		return usererr.New(readOp, path, "a text file longer than %d MiB", maxTextBytes>>20).Of(usererr.Unsupported).
 			Hinted(`split it into the rows of a JSON Lines file: {"text": "…"}`)
 	}
 	if at := invalidUTF8(data); at >= 0 {
-		return usererr.New(readOp, path, "invalid UTF-8").As(usererr.Format).At("line %d", 1+bytes.Count(data[:at], []byte("\n")))
+		return usererr.New(readOp, path, "invalid UTF-8").Of(usererr.Format).At("line %d", 1+bytes.Count(data[:at], []byte("\n")))
 	}
 	if bytes.Contains(data, []byte("\r\n")) {
 		data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))

@@ -88,9 +88,9 @@ func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 		return nil, err
 	}
 	if version != 2 && version != 3 {
-		e := bad(path, 4, "version %d", version).As(usererr.Unsupported)
+		e := bad(path, 4, "version %d", version).Of(usererr.Unsupported)
 		if v := bits.ReverseBytes32(version); v == 2 || v == 3 {
-			return nil, bad(path, 4, "the file is big endian").As(usererr.Unsupported)
+			return nil, bad(path, 4, "the file is big endian").Of(usererr.Unsupported)
 		}
 		return nil, e.Hinted("versions 2 and 3 are read, convert the model again with a current llama.cpp")
 	}
@@ -174,7 +174,7 @@ func (f *File) readTensor(h *headerReader, begin, alignment uint64) (next uint64
 	t.Type = Type(id)
 	layout, ok := layouts[t.Type]
 	if !ok {
-		return 0, bad(f.path, at, "tensor %q has type %v", name, t.Type).As(usererr.Unsupported).
+		return 0, bad(f.path, at, "tensor %q has type %v", name, t.Type).Of(usererr.Unsupported).
 			Hinted("convert the model to F16, BF16, Q8_0 or one of Q2_K to Q6_K")
 	}
 	if first%uint64(layout.elements) != 0 {
@@ -272,5 +272,5 @@ func (f *File) ReadFloat32(t Tensor, dst []float32, firstRow, rows int) error {
 }
 
 func bad(path string, offset int64, format string, args ...any) *usererr.Error {
-	return usererr.New(op, path, format, args...).As(usererr.Format).At("offset %d", offset)
+	return usererr.New(op, path, format, args...).Of(usererr.Format).At("offset %d", offset)
 }

@@ -21,8 +21,9 @@ var partOf = map[string]string{"dequantize_nf4": "matmul_nf4"}
 
 // withoutReference are operations whose definition is no file of internal/reference, and why.
 var withoutReference = map[string]string{
-	"fill":     "a constant",
-	"loss_sum": "a sum, which the case writes down",
+	"fill":        "a constant",
+	"loss_sum":    "a sum, which the case writes down",
+	"pack_chunks": "a copy",
 }
 
 // TestPartners asks of every shader the wrapper, the cases and the reference of its operation, by the name of the file, and a case.

@@ -51,7 +51,7 @@ const (
 // validate checks what holds for every model of the family; the path is the file's that the error names.
 func (c *Config) validate(path string) error {
 	invalid := func(format string, args ...any) error {
-		return usererr.New(op, path, "%w", fmt.Errorf(format, args...)).As(usererr.Format)
+		return usererr.New(op, path, "%w", fmt.Errorf(format, args...)).Of(usererr.Format)
 	}
 	for _, d := range []struct {
 		key          string
@@ -104,14 +104,14 @@ func (s *RopeScaling) validate(path string) error {
 		if !positive(s.LowFreqFactor) || !positive(s.HighFreqFactor) || s.HighFreqFactor <= s.LowFreqFactor ||
 			s.OriginalMaxPositionEmbeddings < 1 || s.OriginalMaxPositionEmbeddings > maxPositions {
 			return usererr.New(op, path, "rope scaling llama3 has low_freq_factor %v, high_freq_factor %v, original_max_position_embeddings %d",
-				s.LowFreqFactor, s.HighFreqFactor, s.OriginalMaxPositionEmbeddings).As(usererr.Format)
+				s.LowFreqFactor, s.HighFreqFactor, s.OriginalMaxPositionEmbeddings).Of(usererr.Format)
 		}
 	default:
-		return usererr.New(op, path, "rope scaling of type %q", s.Type).As(usererr.Unsupported).
+		return usererr.New(op, path, "rope scaling of type %q", s.Type).Of(usererr.Unsupported).
 			Hinted("default, linear and llama3 are known")
 	}
 	if !positive(s.Factor) {
-		return usererr.New(op, path, "rope scaling has factor %v, it must be positive", s.Factor).As(usererr.Format)
+		return usererr.New(op, path, "rope scaling has factor %v, it must be positive", s.Factor).Of(usererr.Format)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ const maxDepth = 64
 func decodeJSON(data []byte, path string, into any) error {
 	fail := func(offset int64, err error) error {
 		line := 1 + bytes.Count(data[:min(int(offset), len(data))], []byte("\n"))
-		return usererr.New(op, path, "%w", err).As(usererr.Format).At("line %d", line)
+		return usererr.New(op, path, "%w", err).Of(usererr.Format).At("line %d", line)
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(data))
 	for {
@@ -124,7 +124,7 @@ func parseConfig(data []byte, path string) (Config, error) {
 		return Config{}, err
 	}
 	unsupported := func(format string, args ...any) *usererr.Error {
-		return usererr.New(op, path, "%w", fmt.Errorf(format, args...)).As(usererr.Unsupported)
+		return usererr.New(op, path, "%w", fmt.Errorf(format, args...)).Of(usererr.Unsupported)
 	}
 	if j.QuantizationConfig != nil {
 		return Config{}, unsupported("the weights are quantized already (quantization_config, method %q)", j.QuantizationConfig.Method).
@@ -143,7 +143,7 @@ func parseConfig(data []byte, path string) (Config, error) {
 	} else if j.NumAttentionHeads > 0 {
 		if j.HiddenSize%j.NumAttentionHeads != 0 {
 			return Config{}, usererr.New(op, path, "hidden_size %d is no multiple of num_attention_heads %d, and there is no head_dim",
-				j.HiddenSize, j.NumAttentionHeads).As(usererr.Format)
+				j.HiddenSize, j.NumAttentionHeads).Of(usererr.Format)
 		}
 		c.HeadDim = j.HiddenSize / j.NumAttentionHeads
 	}
@@ -162,7 +162,7 @@ func parseConfig(data []byte, path string) (Config, error) {
 			err = json.Unmarshal(object, &r)
 		}
 		if err != nil {
-			return Config{}, usererr.New(op, path, "rope_scaling or rope_parameters: %w", err).As(usererr.Format)
+			return Config{}, usererr.New(op, path, "rope_scaling or rope_parameters: %w", err).Of(usererr.Format)
 		}
 		if or(r.PartialRotaryFactor, 1) != 1 {
 			return Config{}, unsupported("partial_rotary_factor %v", *r.PartialRotaryFactor)

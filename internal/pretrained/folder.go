@@ -85,7 +85,7 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
 		i, ok := m.index[name]
 		if want := in(weightMap[name]); !ok || m.weights[i].file != want {
-			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).As(usererr.Format)
+			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).Of(usererr.Format)
 		}
 	}
 	return m, m.hashTensors(h)
@@ -125,12 +125,12 @@ func shardNames(folder Folder, path string, in func(string) string) ([]string, m
 		return nil, nil, err
 	}
 	if len(j.WeightMap) == 0 {
-		return nil, nil, usererr.New(op, in(index), "weight_map is empty").As(usererr.Format)
+		return nil, nil, usererr.New(op, in(index), "weight_map is empty").Of(usererr.Format)
 	}
 	shards := slices.Compact(slices.Sorted(maps.Values(j.WeightMap)))
 	for _, shard := range shards {
 		if !baseName(shard) {
-			return nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).As(usererr.Format)
+			return nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).Of(usererr.Format)
 		}
 	}
 	return shards, j.WeightMap, nil
@@ -174,7 +174,7 @@ func readText(folder Folder, name, path string) ([]byte, error) {
 	}
 	defer f.Close()
 	if f.Size() > maxText {
-		return nil, usererr.New(op, path, "the file has %d bytes, the limit is %d", f.Size(), maxText).As(usererr.Format)
+		return nil, usererr.New(op, path, "the file has %d bytes, the limit is %d", f.Size(), maxText).Of(usererr.Format)
 	}
 	data := make([]byte, f.Size())
 	if n, err := f.ReadAt(data, 0); n < len(data) {

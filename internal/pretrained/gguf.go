@@ -40,7 +40,7 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	for _, t := range f.Tensors() {
 		if t.Name == ropeFactors {
 			if t.Rows() != 1 || t.Cols() > maxDimension {
-				return nil, usererr.New(op, path, "tensor %s has shape %v", t.Name, t.Shape).As(usererr.Format)
+				return nil, usererr.New(op, path, "tensor %s has shape %v", t.Name, t.Shape).Of(usererr.Format)
 			}
 			m.Config.RopeFactors = make([]float32, t.Cols())
 			if err := f.ReadFloat32(t, m.Config.RopeFactors, 0, 1); err != nil {
@@ -109,7 +109,7 @@ func (g *ggufReader) required(key string) int {
 }
 
 func (g *ggufReader) unsupported(format string, args ...any) *usererr.Error {
-	return usererr.New(op, g.path, "%w", fmt.Errorf(format, args...)).As(usererr.Unsupported)
+	return usererr.New(op, g.path, "%w", fmt.Errorf(format, args...)).Of(usererr.Unsupported)
 }
 
 // config fills the configuration from metadata and from which tensors exist. What llama.cpp has defaults for has the same here.
@@ -195,7 +195,7 @@ func (g *ggufReader) weight(t gguf.Tensor, c *Config) (weight, error) {
 		features = w.Cols
 	}
 	if heads < 1 || features%(2*heads) != 0 {
-		return weight{}, usererr.New(op, g.path, "tensor %s has %d outputs for %d heads", t.Name, features, heads).As(usererr.Format)
+		return weight{}, usererr.New(op, g.path, "tensor %s has %d outputs for %d heads", t.Name, features, heads).Of(usererr.Format)
 	}
 	stored := storedRow(features / heads)
 	if part[3] == "bias" {
@@ -268,6 +268,6 @@ func (g *ggufReader) tokenizer(c *Config) TokenizerSource {
 
 func (g *ggufReader) fail(format string, args ...any) {
 	if g.err == nil {
-		g.err = usererr.New(op, g.path, "%w", fmt.Errorf(format, args...)).As(usererr.Format)
+		g.err = usererr.New(op, g.path, "%w", fmt.Errorf(format, args...)).Of(usererr.Format)
 	}
 }

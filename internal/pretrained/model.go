@@ -68,12 +68,12 @@ func (m *Model) Lookup(name string) (Tensor, bool) {
 func (m *Model) Expect(name string, rows, cols int) error {
 	i, ok := m.index[name]
 	if !ok {
-		return usererr.New(op, m.path, "tensor %s is missing, shape [%d, %d] was wanted", name, rows, cols).As(usererr.Format).
+		return usererr.New(op, m.path, "tensor %s is missing, shape [%d, %d] was wanted", name, rows, cols).Of(usererr.Format).
 			Hinted("the weights are incomplete or do not belong to this configuration")
 	}
 	if w := m.weights[i]; w.Rows != rows || w.Cols != cols {
 		return usererr.New(op, w.file, "tensor %s has shape [%d, %d], the configuration asks for [%d, %d]", name, w.Rows, w.Cols, rows, cols).
-			As(usererr.Format).Hinted("the weights do not belong to this configuration")
+			Of(usererr.Format).Hinted("the weights do not belong to this configuration")
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (m *Model) Expect(name string, rows, cols int) error {
 func (m *Model) ReadRows(name string, firstRow, rows int, dst []float32) error {
 	i, ok := m.index[name]
 	if !ok {
-		return usererr.New(op, m.path, "tensor %s is missing", name).As(usererr.Format)
+		return usererr.New(op, m.path, "tensor %s is missing", name).Of(usererr.Format)
 	}
 	w := m.weights[i]
 	if firstRow < 0 || rows < 0 || firstRow > w.Rows || rows > w.Rows-firstRow || len(dst) != rows*w.Cols {
@@ -114,7 +114,7 @@ func (m *Model) Close() error {
 // add appends a weight; a name that is there already is an error.
 func (m *Model) add(w weight) error {
 	if i, twice := m.index[w.Name]; twice {
-		return usererr.New(op, w.file, "tensor %s is in %s too", w.Name, m.weights[i].file).As(usererr.Format)
+		return usererr.New(op, w.file, "tensor %s is in %s too", w.Name, m.weights[i].file).Of(usererr.Format)
 	}
 	m.index[w.Name] = len(m.weights)
 	m.weights = append(m.weights, w)

@@ -33,7 +33,7 @@ func Open(path string) (*Model, error) {
 	var magic [len(gguf.Magic)]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != gguf.Magic {
 		f.Close()
-		return nil, usererr.New(op, path, "the file is no GGUF").As(usererr.Format).
+		return nil, usererr.New(op, path, "the file is no GGUF").Of(usererr.Format).
 			Hinted("give a GGUF file or the folder that holds config.json and the safetensors files")
 	}
 	m, err := OpenGGUF(f, f.Size(), path)

@@ -133,7 +133,7 @@ func (h headerReader) dtype(e *entry) error {
 	case err != nil:
 		return err
 	case packed[e.DType]:
-		return h.bad("tensor %q has the packed element type %s", e.Name, s).As(usererr.Unsupported)
+		return h.bad("tensor %q has the packed element type %s", e.Name, s).Of(usererr.Unsupported)
 	case e.DType.Size() == 0:
 		return h.bad("tensor %q has the unknown element type %q", e.Name, s)
 	}

@@ -188,7 +188,7 @@ func (f *File) ReadBytes(t Tensor, dst []byte, at int64) error {
 func (f *File) ReadFloat32(t Tensor, dst []float32, first int) error {
 	convert := toFloat32[t.DType]
 	if convert == nil {
-		return bad(f.path, t.Offset, "tensor %q has element type %s", t.Name, t.DType).As(usererr.Unsupported).
+		return bad(f.path, t.Offset, "tensor %q has element type %s", t.Name, t.DType).Of(usererr.Unsupported).
 			Hinted("weights must be F64, F32, F16 or BF16")
 	}
 	if first < 0 || first > t.Elements() || len(dst) > t.Elements()-first {
@@ -219,5 +219,5 @@ func readFull(r io.ReaderAt, dst []byte, at int64) error {
 }
 
 func bad(path string, offset int64, format string, args ...any) *usererr.Error {
-	return usererr.New(op, path, format, args...).As(usererr.Format).At("offset %d", offset)
+	return usererr.New(op, path, format, args...).Of(usererr.Format).At("offset %d", offset)
 }

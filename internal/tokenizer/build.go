@@ -28,11 +28,11 @@ type definition struct {
 }
 
 func fail(path, format string, args ...any) *usererr.Error {
-	return usererr.New("read tokenizer", path, format, args...).As(usererr.Format)
+	return usererr.New("read tokenizer", path, format, args...).Of(usererr.Format)
 }
 
 func unsupported(path, format string, args ...any) *usererr.Error {
-	return usererr.New("read tokenizer", path, format, args...).As(usererr.Unsupported)
+	return usererr.New("read tokenizer", path, format, args...).Of(usererr.Unsupported)
 }
 
 func (d *definition) build() (*Tokenizer, error) {

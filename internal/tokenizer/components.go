@@ -155,7 +155,7 @@ func (d *definition) split(c component, where string) (preTokenizer, error) {
 	case c.Pattern.String != nil:
 		return cut(regexp.MustCompile(regexp.QuoteMeta(*c.Pattern.String)), removeMatches, removeGaps), nil
 	case c.Pattern.Regex == nil:
-		return nil, usererr.New("read tokenizer", d.path, "Split has no pattern").As(usererr.Format).At("%s", where)
+		return nil, usererr.New("read tokenizer", d.path, "Split has no pattern").Of(usererr.Format).At("%s", where)
 	}
 	pattern := *c.Pattern.Regex
 	if next, ok := scanners[pattern]; ok && !removeMatches {

@@ -68,8 +68,8 @@ func (e *Error) At(format string, args ...any) *Error {
 	return e
 }
 
-// As sets the kind.
-func (e *Error) As(kind Kind) *Error {
+// Of sets the kind.
+func (e *Error) Of(kind Kind) *Error {
 	e.Kind = kind
 	return e
 }

@@ -29,5 +29,5 @@ func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockS
 		}
 	}
 	known := strings.Join(slices.Sorted(maps.Keys(loaders)), ", ")
-	return nil, usererr.New("load model", "", "architecture %s", strings.Join(source.Config.Architectures, ", ")).As(usererr.Unsupported).Hinted("known are: %s", known)
+	return nil, usererr.New("load model", "", "architecture %s", strings.Join(source.Config.Architectures, ", ")).Of(usererr.Unsupported).Hinted("known are: %s", known)
 }

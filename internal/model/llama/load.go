@@ -29,7 +29,7 @@ func layerPrefix(index int) string { return fmt.Sprintf("model.layers.%d.", inde
 // check refuses what this architecture's kernels cannot hold.
 func (c config) check() error {
 	fail := func(format string, args ...any) error {
-		return usererr.New("load model", "", format, args...).As(usererr.Unsupported)
+		return usererr.New("load model", "", format, args...).Of(usererr.Unsupported)
 	}
 	switch {
 	case c.HiddenAct != "silu":
@@ -138,7 +138,7 @@ func quantize(source *pretrained.Model, layout *paging.Layout, parts [][]byte, l
 		return err
 	}
 	if i := nf4.FirstNonFinite(values); i >= 0 {
-		return usererr.New("quantize "+name, "", "element [%d,%d] is %v", i/l.In, i%l.In, values[i]).As(usererr.Format).Hinted("the model file is damaged or was diverging when it was saved")
+		return usererr.New("quantize "+name, "", "element [%d,%d] is %v", i/l.In, i%l.In, values[i]).Of(usererr.Format).Hinted("the model file is damaged or was diverging when it was saved")
 	}
 	packed, absmax := make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
 	nf4.QuantizeParallel(values, blockSize, packed, absmax)
