@@ -1,12 +1,14 @@
 package trainer
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/opcases"
 )
 
@@ -22,4 +24,12 @@ func TestRowsOfTheCheck(t *testing.T) {
 	row = &checkRow{op: "rope_forward"}
 	row.add(opcases.Result{Case: opcases.Case{Shape: "T4"}, Err: errors.New("out of memory")}, 0)
 	require.Contains(t, row.String(), "WRONG in 1 cases, first T4: out of memory")
+}
+
+// Ctrl-C while the kernels are checked says nothing about the device.
+func TestCancelledSelfCheck(t *testing.T) {
+	s := opened(t, generation(demotest.Model(t, 1, nil))).use.session
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, context.Canceled, s.selfCheck(ctx))
 }

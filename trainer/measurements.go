@@ -84,11 +84,12 @@ func (s *session) selfCheck(ctx context.Context) error {
 	for _, op := range order {
 		cases := byOp[op]
 		c := cases[len(cases)/2]
-		if r := opcases.Run(ctx, s.dev, c, ""); !r.OK() {
-			return wrongDevice(s.dev, r)
-		}
+		r := opcases.Run(ctx, s.dev, c, "")
 		if err := ctx.Err(); err != nil {
-			return err
+			return err // and no word against the device
+		}
+		if !r.OK() {
+			return wrongDevice(s.dev, r)
 		}
 	}
 	s.info("All %d operations compute rightly (%.1f s).", len(order), time.Since(start).Seconds())

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +22,7 @@ import (
 func Model(t testing.TB, layers int, change func(config map[string]any)) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
-	require.NoError(t, os.CopyFS(dir, model()))
+	require.NoError(t, os.CopyFS(dir, demo.ModelFiles()))
 
 	name := filepath.Join(dir, "config.json")
 	var config map[string]any
@@ -66,13 +65,6 @@ func Rows(t testing.TB, n int) string {
 	name := filepath.Join(t.TempDir(), "train.jsonl")
 	require.NoError(t, os.WriteFile(name, bytes.Join(lines[:n], nil), 0o666))
 	return name
-}
-
-func model() fs.FS {
-	if dir := os.Getenv("QLORA_DEMO_MODEL_DIR"); dir != "" {
-		return os.DirFS(dir)
-	}
-	return demo.ModelFiles()
 }
 
 // firstLayers drops the tensors of the other layers.
