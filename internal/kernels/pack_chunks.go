@@ -9,7 +9,7 @@ const (
 	uniformColumns = 512
 )
 
-type packChunksParams struct{ Tokens, Padded, Cols4, Count4 uint32 }
+type packChunksParams struct{ Tokens, Padded, Cols4, First4, Count4 uint32 }
 
 var packChunksForward = define("pack_chunks_forward", "ww", packChunksParams{})
 
@@ -24,10 +24,15 @@ func packChunks(rec *gpu.Recorder, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
 	buffer := rec.UniformScratch(gpu.F32.Size(chunks * padded * uniformColumns))
-	count4 := chunks * padded * uniformColumns / 4
-	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
-		Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), Count4: uint32(count4),
-	}, x.Single(), buffer.All())
+	windows := chunks * padded / uniformTokens
+	step := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes)
+	for first := 0; first < windows; first += step {
+		n := min(step, windows-first)
+		count4 := n * gpu.UniformBytes / 16
+		rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
+			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first * gpu.UniformBytes / 16), Count4: uint32(count4),
+		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(first) * gpu.UniformBytes, Size: int64(n) * gpu.UniformBytes})
+	}
 	return packed{buffer, padded}
 }
 

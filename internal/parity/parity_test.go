@@ -156,7 +156,7 @@ func TestVariants(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Log(round)
 			o := Options{MaxSteps: 5}
-			if round["matmul_nf4_forward"] == "registers_16x4" { // what the rules choose on a CPU device
+			if round["matmul_nf4_forward"] == "uniform_32x2" { // what the rules choose on a CPU device
 				o.MaxSteps = 0
 			}
 			usual := runRound(t, round, gpu.Limits{}, tiny, o)
