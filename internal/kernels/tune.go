@@ -39,8 +39,8 @@ func Tune(ctx context.Context, dev *gpu.Device, deadline time.Time, report func(
 }
 
 func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k int, report func(string)) error {
-	if t < 16 || n*k < 1<<14 {
-		return nil // too small to measure, or for it to matter
+	if t < 16 || min(n, k) < 64 {
+		return nil // LoRA's products and single tokens: too small to measure, or for it to matter
 	}
 	// A part of a tall matrix decides for the whole; the tokens stay what they are.
 	n = max(64, min(n, tuneFlops(dev)/(2*t*k)/64*64))
