@@ -63,8 +63,7 @@ func ModelFiles() fs.FS {
 // Train is the data set to fine-tune on: JSON Lines of messages, one user and one assistant turn each.
 func Train() []byte { return read("train.jsonl") }
 
-// Heldout are prompts to try before and after, none of which is in Train; a first quick look takes the first few, whose
-// kinds of question are mixed.
+// Heldout are prompts to try before and after, none of which is in Train; kinds of question are mixed from the first on.
 func Heldout() []Example { return parse("heldout.jsonl", read("heldout.jsonl")) }
 
 func read(name string) []byte {

@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ func TestWeightsHaveTheShapesOfTheConfig(t *testing.T) {
 			"mlp.up_proj":              {c.IntermediateSize, c.HiddenSize},
 			"mlp.down_proj":            {c.HiddenSize, c.IntermediateSize},
 		} {
-			shapes["model.layers."+string(rune('0'+layer))+"."+name+".weight"] = shape
+			shapes[fmt.Sprintf("model.layers.%d.%s.weight", layer, name)] = shape
 		}
 	}
 	data, err := fs.ReadFile(ModelFiles(), "model.safetensors")
@@ -162,7 +163,7 @@ func TestTokenizerCoversEveryByteAndFitsTheModel(t *testing.T) {
 	require.Contains(t, chat.Template, "<|assistant|>")
 }
 
-// nameless are the words that training and held-out rows share: the questions' frame, colors and numbers.
+// words are the lower-case words of all prompts.
 func words(rows []Example) map[string]bool {
 	seen := map[string]bool{}
 	for _, row := range rows {
@@ -173,6 +174,7 @@ func words(rows []Example) map[string]bool {
 	return seen
 }
 
+// sharedWords may stand in training and held-out prompts: the frame of facts and questions, colors and numbers.
 const sharedWords = `the is are there in at on by near under behind a has have what who where how many color does
 red blue green yellow pink white black brown purple gray silver golden
 two three four five six seven eight nine ten eleven twelve twenty`
