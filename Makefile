@@ -25,7 +25,7 @@ test-web:
 
 # Every kernel variant, forced in turn, on the 135M parity case.
 test-long: setup
-	QLORA_TEST_LONG=1 go test -timeout 8h -v ./trainer/...
+	QLORA_TEST_LONG=1 go test -timeout 8h -v -run "Long|EveryCase" ./internal/parity ./trainer ./cmd/qlora-wgpu
 
 # The written adapter loaded by Hugging Face PEFT.
 test-peft: setup

@@ -56,7 +56,10 @@ func (d *Device) ShardRows(dtype DType, cols int) int {
 	if n == 0 {
 		panic(fmt.Sprintf("gpu: a row of %d elements exceeds the largest binding of %d bytes", cols, d.Limits.MaxBindingBytes))
 	}
-	if n > 64 {
+	const step = 256 // of the partial sums over rows: where shards are cut at multiples of it, sums do not depend on the cutting
+	if n > step {
+		n = n / step * step
+	} else if n > 64 {
 		n = n / 64 * 64
 	}
 	return n

@@ -1,7 +1,8 @@
-// partials[first + g] = (sum of (scale * grad)² over elements [4096 g, 4096 (g+1)), lowest block of 256 elements with a NaN or an infinity)
+// partials[first_block + b] = (sum of (scale * grad)² over block b of 256 elements, first_block + b where it holds a NaN or an infinity, else NONE)
 //
-// A workgroup owns 4096 elements, an invocation 4 vec4 of them, 256 vec4 apart; a tree adds the 256 sums. Non-finite elements add nothing and are
-// found by their exponent bits, since a compiler may assume them absent. Blocks count from first_block; NONE where there is none.
+// A workgroup owns 16 blocks, 16 invocations a block and each 4 vec4 of it, 16 vec4 apart; a tree adds the 16 sums. A sum a block, wherever it lies:
+// the norm does not depend on how flat state is cut into buffers. Non-finite elements add nothing and are found by their exponent bits, since a
+// compiler may assume them absent.
 // 4 bytes and 4 flops per element.
 
 const NONE: u32 = 0xffffffffu;
@@ -11,7 +12,6 @@ struct Params {
   group_base: u32,
   group_end: u32,
   count4: u32, // elements / 4
-  first: u32,
   first_block: u32,
   scale: f32,
 }
@@ -28,27 +28,30 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
+  let block = group * 16u + lane / 16u;
   var sum = 0.0;
   var bad = NONE;
   for (var k = 0u; k < 4u; k++) {
-    let i = group * 1024u + k * 256u + lane;
+    let i = block * 64u + k * 16u + lane % 16u;
     if (i < params.count4) {
       let g = grad[i];
       let odd = (bitcast<vec4<u32>>(g) & vec4<u32>(EXPONENT)) == vec4<u32>(EXPONENT);
       let x = select(g * params.scale, vec4<f32>(0.0), odd);
       sum += dot(x, x);
-      if (any(odd)) { bad = min(bad, params.first_block + i / 64u); }
+      if (any(odd)) { bad = params.first_block + block; }
     }
   }
   sums[lane] = sum;
   blocks[lane] = bad;
   workgroupBarrier();
-  for (var half = 128u; half > 0u; half /= 2u) {
-    if (lane < half) {
+  for (var half = 8u; half > 0u; half /= 2u) {
+    if (lane % 16u < half) {
       sums[lane] += sums[lane + half];
       blocks[lane] = min(blocks[lane], blocks[lane + half]);
     }
     workgroupBarrier();
   }
-  if (lane == 0u) { partials[params.first + group] = vec2<u32>(bitcast<u32>(sums[0]), blocks[0]); }
+  if (lane % 16u == 0u && block * 64u < params.count4) {
+    partials[params.first_block + block] = vec2<u32>(bitcast<u32>(sums[lane]), blocks[lane]);
+  }
 }

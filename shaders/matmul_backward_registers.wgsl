@@ -1,14 +1,15 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
 // A workgroup owns TILE_T tokens × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart; no barrier.
-// Numerics: float32 sums over 512 rows, and then of those sums: over a vocabulary of 50,000 rows one running sum would lose three bits.
+// Numerics: float32 sums over 256 rows, added to a sum that starts from dx when accumulating: over a vocabulary of 50,000 rows one running sum would
+// lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
 // 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
 
 const TILE_T: u32 = 1u;
 const TILE_K: u32 = 1u; // vec4 of columns
 const QUAD: u32 = 4u;   // rows of w for one vec4 of dy
 const BF16: u32 = 0u;   // 1: w holds bfloat16
-const PART: u32 = 512u; // rows of w in a partial sum
+const PART: u32 = 256u; // rows of w in a partial sum
 
 struct Params {
   group_base: u32,
@@ -55,6 +56,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var sum_r0_c0 = vec4<f32>();
   // }
   // }
+  // Tokens beyond the last are computed from the last one's dy: they load and store its values once more.
+  // unroll r TILE_T {
+  let at_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.cols4;
+  // }
+  if (params.accumulate == 1u) {
+    // unroll r TILE_T {
+    // unroll c TILE_K {
+    sum_r0_c0 = dx[at_r0 + k_c0];
+    // }
+    // }
+  }
   for (var part = 0u; part < params.rows; part += PART) {
     // unroll r TILE_T {
     // unroll c TILE_K {
@@ -77,24 +89,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // unroll r TILE_T {
     // unroll c TILE_K {
-    sum_r0_c0 += acc_r0_c0;
+    sum_r0_c0 += params.alpha * acc_r0_c0;
     // }
     // }
   }
-  // Tokens beyond the last were computed from the last one's dy: they load and store its values once more.
-  // unroll r TILE_T {
-  let at_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.cols4;
-  // }
   // unroll c TILE_K {
   if (k0 + 8u * 0u /*c*/ < params.cols4) {
-    // unroll r TILE_T {
-    sum_r0_c0 *= params.alpha;
-    // }
-    if (params.accumulate == 1u) {
-      // unroll r TILE_T {
-      sum_r0_c0 += dx[at_r0 + k_c0];
-      // }
-    }
     // unroll r TILE_T {
     dx[at_r0 + k_c0] = sum_r0_c0;
     // }

@@ -1,12 +1,13 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
 // The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. Numerics: float32 sums
-// over 512 rows, and then of those sums: over a vocabulary of 50,000 rows one running sum would lose three bits.
+// over 256 rows, added to a sum that starts from dx when accumulating: over a vocabulary of 50,000 rows one running sum would lose three bits, and
+// cutting w at multiples of 256 rows gives the same bytes.
 
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of columns an invocation owns
 const BN: u32 = 16u;
-const PART: u32 = 512u; // rows of w in a partial sum
+const PART: u32 = 256u; // rows of w in a partial sum
 const XS: u32 = 9u;    // 8·ROWS4 + 1
 const WS: u32 = 9u;    // 8·COLS4 + 1
 const BF16: u32 = 0u;   // 1: w holds bfloat16
@@ -46,15 +47,16 @@ fn tokens4(t: u32, n4: u32) -> vec4<f32> {
   return dy[t * params.dy_stride4 + params.dy_first4 + n4];
 }
 
+// dx where it is added to, for a token and four columns that exist.
+fn start(t: u32, k4: u32) -> vec4<f32> {
+  if (params.accumulate == 0u || t >= params.tokens || k4 >= params.cols4) { return vec4<f32>(); }
+  return dx[t * params.cols4 + k4];
+}
+
 // Writes four columns of a token where they exist.
 fn store(t: u32, k4: u32, v: vec4<f32>) {
   if (t >= params.tokens || k4 >= params.cols4) { return; }
-  let at = t * params.cols4 + k4;
-  if (params.accumulate == 1u) {
-    dx[at] += params.alpha * v;
-  } else {
-    dx[at] = params.alpha * v;
-  }
+  dx[t * params.cols4 + k4] = v;
 }
 
 @compute @workgroup_size(64)
@@ -68,14 +70,16 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let ty = lane / 8u;
   // unroll a ROWS4 {
   // unroll b COLS4 {
+  let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
+  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
   var acc0_a0_b0 = vec4<f32>();
   var acc1_a0_b0 = vec4<f32>();
   var acc2_a0_b0 = vec4<f32>();
   var acc3_a0_b0 = vec4<f32>();
-  var sum0_a0_b0 = vec4<f32>();
-  var sum1_a0_b0 = vec4<f32>();
-  var sum2_a0_b0 = vec4<f32>();
-  var sum3_a0_b0 = vec4<f32>();
+  var sum0_a0_b0 = start(t_a0_b0, k_a0_b0);
+  var sum1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
+  var sum2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
+  var sum3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
   for (var n0 = 0u; n0 < params.rows; n0 += BN) {
@@ -120,10 +124,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     if ((n0 + BN) % PART == 0u || n0 + BN >= params.rows) {
       // unroll a ROWS4 {
       // unroll b COLS4 {
-      sum0_a0_b0 += acc0_a0_b0;
-      sum1_a0_b0 += acc1_a0_b0;
-      sum2_a0_b0 += acc2_a0_b0;
-      sum3_a0_b0 += acc3_a0_b0;
+      sum0_a0_b0 += params.alpha * acc0_a0_b0;
+      sum1_a0_b0 += params.alpha * acc1_a0_b0;
+      sum2_a0_b0 += params.alpha * acc2_a0_b0;
+      sum3_a0_b0 += params.alpha * acc3_a0_b0;
       acc0_a0_b0 = vec4<f32>();
       acc1_a0_b0 = vec4<f32>();
       acc2_a0_b0 = vec4<f32>();
@@ -134,8 +138,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
-  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
   store(t_a0_b0, k_a0_b0, sum0_a0_b0);
   store(t_a0_b0 + 1u, k_a0_b0, sum1_a0_b0);
   store(t_a0_b0 + 2u, k_a0_b0, sum2_a0_b0);

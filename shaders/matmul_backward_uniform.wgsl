@@ -2,12 +2,13 @@
 //
 // The variant for CPU devices whose storage loads are slow: dy comes from a uniform array, a dispatch takes at most 512 rows of w and 32 tokens
 // (see matmul_nf4_backward_uniform). A workgroup owns these × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart.
-// Numerics: float32 sums over the rows of a chunk, and then of those sums (see matmul_backward_registers).
+// Numerics: as in matmul_backward_registers, so that cutting w or dy at multiples of 256 rows gives the same bytes.
 // 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
 
 const TILE_T: u32 = 1u;
 const TILE_K: u32 = 1u; // vec4 of columns
 const QUAD: u32 = 4u;   // rows of w for one vec4 of dy
+const PART: u32 = 256u; // rows of w in a partial sum
 const BF16: u32 = 0u;   // 1: w holds bfloat16
 
 struct Params {
@@ -50,36 +51,48 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // }
   // unroll r TILE_T {
   // unroll c TILE_K {
-  var acc_r0_c0 = vec4<f32>();
+  var sum_r0_c0 = vec4<f32>();
   // }
   // }
-  for (var n = params.first_row; n < params.end_row; n += QUAD) {
-    let column = (params.window_first + n - params.first_row) / QUAD;
+  if (params.accumulate == 1u) {
     // unroll r TILE_T {
-    let v_r0 = dy[128u * 0u /*r*/ + column];
-    // }
-    // unroll j QUAD {
     // unroll c TILE_K {
-    let w_j0_c0 = weights((n + 0u /*j*/) * params.cols4 + k_c0);
-    // unroll r TILE_T {
-    acc_r0_c0 += v_r0[0u /*j*/] * w_j0_c0;
+    sum_r0_c0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.cols4 + k_c0];
     // }
+    // }
+  }
+  for (var part = params.first_row; part < params.end_row; part += PART) {
+    // unroll r TILE_T {
+    // unroll c TILE_K {
+    var acc_r0_c0 = vec4<f32>();
+    // }
+    // }
+    let end = min(part + PART, params.end_row);
+    for (var n = part; n < end; n += QUAD) {
+      let column = (params.window_first + n - params.first_row) / QUAD;
+      // unroll r TILE_T {
+      let v_r0 = dy[128u * 0u /*r*/ + column];
+      // }
+      // unroll j QUAD {
+      // unroll c TILE_K {
+      let w_j0_c0 = weights((n + 0u /*j*/) * params.cols4 + k_c0);
+      // unroll r TILE_T {
+      acc_r0_c0 += v_r0[0u /*j*/] * w_j0_c0;
+      // }
+      // }
+      // }
+    }
+    // unroll r TILE_T {
+    // unroll c TILE_K {
+    sum_r0_c0 += params.alpha * acc_r0_c0;
     // }
     // }
   }
   // unroll c TILE_K {
   if (k0 + 8u * 0u /*c*/ < params.cols4) {
     // unroll r TILE_T {
-    acc_r0_c0 *= params.alpha;
-    // }
-    if (params.accumulate == 1u) {
-      // unroll r TILE_T {
-      acc_r0_c0 += dx[min(params.first_token + 0u /*r*/, last_t) * params.cols4 + k_c0];
-      // }
-    }
-    // unroll r TILE_T {
     if (params.first_token + 0u /*r*/ < params.tokens) {
-      dx[(params.first_token + 0u /*r*/) * params.cols4 + k_c0] = acc_r0_c0;
+      dx[(params.first_token + 0u /*r*/) * params.cols4 + k_c0] = sum_r0_c0;
     }
     // }
   }

@@ -2,7 +2,7 @@
 //
 // A workgroup owns TILE_T tokens × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words of a
 // row share one absmax. No barrier and no shared memory (see matmul_nf4_forward_registers).
-// Numerics: float32, in the order of n. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
+// Numerics: float32, in the order of n, from dx on when accumulating: cutting W by rows gives the same bytes. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
 
 const TILE_T: u32 = 1u;
 const TILE_W: u32 = 1u; // words of 8 columns; 8·TILE_W columns lie in one block
@@ -80,6 +80,20 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var hi_r0_w0 = vec4<f32>();
   // }
   // }
+  // Tokens beyond the last are computed from the last one's dy: they load and store its values once more.
+  // unroll r TILE_T {
+  let at_r0 = (min(t0 + 0u /*r*/, last_t) * params.words + word0) * 2u;
+  // }
+  if (params.accumulate == 1u) {
+    // unroll w TILE_W {
+    if (word0 + 0u /*w*/ < params.words) {
+      // unroll r TILE_T {
+      lo_r0_w0 = dx[at_r0 + 2u * 0u /*w*/];
+      hi_r0_w0 = dx[at_r0 + 2u * 0u /*w*/ + 1u];
+      // }
+    }
+    // }
+  }
   for (var n = 0u; n < params.rows; n += QUAD) {
     // unroll r TILE_T {
     let v_r0 = dy[dy_r0 + n / QUAD];
@@ -98,18 +112,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // Tokens beyond the last were computed from the last one's dy: they load and store its values once more.
-  // unroll r TILE_T {
-  let at_r0 = (min(t0 + 0u /*r*/, last_t) * params.words + word0) * 2u;
-  // }
   // unroll w TILE_W {
   if (word0 + 0u /*w*/ < params.words) {
-    if (params.accumulate == 1u) {
-      // unroll r TILE_T {
-      lo_r0_w0 += dx[at_r0 + 2u * 0u /*w*/];
-      hi_r0_w0 += dx[at_r0 + 2u * 0u /*w*/ + 1u];
-      // }
-    }
     // unroll r TILE_T {
     dx[at_r0 + 2u * 0u /*w*/] = lo_r0_w0;
     dx[at_r0 + 2u * 0u /*w*/ + 1u] = hi_r0_w0;

@@ -2,7 +2,7 @@
 //
 // The variant for GPUs. A workgroup of 8×8 invocations owns 32·ROWS4 tokens × 32·COLS4 columns and walks the rows of W in steps of 16: dy is transposed
 // into workgroup memory in 4×4 blocks, W is decoded word by word (a word is 8 neighbouring columns, so it needs no transposing).
-// Numerics: float32 sums in the order of n. 9 KiB of workgroup memory at the largest tile.
+// Numerics: float32 sums in the order of n, from dx on when accumulating. 9 KiB of workgroup memory at the largest tile.
 
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of columns an invocation owns
@@ -53,15 +53,16 @@ fn tokens4(t: u32, n4: u32) -> vec4<f32> {
   return dy[t * params.dy_stride4 + params.dy_first4 + n4];
 }
 
+// dx where it is added to, for a token and four columns that exist.
+fn start(t: u32, k4: u32) -> vec4<f32> {
+  if (params.accumulate == 0u || t >= params.tokens || k4 >= params.words * 2u) { return vec4<f32>(); }
+  return dx[t * params.words * 2u + k4];
+}
+
 // Writes four columns of a token where they exist.
 fn store(t: u32, k4: u32, v: vec4<f32>) {
   if (t >= params.tokens || k4 >= params.words * 2u) { return; }
-  let at = t * params.words * 2u + k4;
-  if (params.accumulate == 1u) {
-    dx[at] += v;
-  } else {
-    dx[at] = v;
-  }
+  dx[t * params.words * 2u + k4] = v;
 }
 
 @compute @workgroup_size(64)
@@ -76,10 +77,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   if (lane < 16u) { codebook[lane] = bitcast<f32>(region[256u + lane]); }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  var acc0_a0_b0 = vec4<f32>();
-  var acc1_a0_b0 = vec4<f32>();
-  var acc2_a0_b0 = vec4<f32>();
-  var acc3_a0_b0 = vec4<f32>();
+  let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
+  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
+  var acc0_a0_b0 = start(t_a0_b0, k_a0_b0);
+  var acc1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
+  var acc2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
+  var acc3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
   for (var n0 = 0u; n0 < params.rows; n0 += BN) {
@@ -132,8 +135,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
-  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
   store(t_a0_b0, k_a0_b0, acc0_a0_b0);
   store(t_a0_b0 + 1u, k_a0_b0, acc1_a0_b0);
   store(t_a0_b0 + 2u, k_a0_b0, acc2_a0_b0);

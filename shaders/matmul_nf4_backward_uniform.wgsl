@@ -3,7 +3,7 @@
 // The variant for CPU devices whose storage loads are slow: dy comes from a uniform array (see matmul_nf4_forward_uniform). One dispatch takes at most 512 rows of W
 // and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
 // of a row share one absmax.
-// Numerics: float32, in the order of n within a chunk, then of the chunks. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
+// Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
 
 const TILE_T: u32 = 1u;
 const TILE_W: u32 = 1u; // words of 8 columns; 8·TILE_W columns lie in one block
@@ -78,6 +78,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var hi_r0_w0 = vec4<f32>();
   // }
   // }
+  if (params.accumulate == 1u) {
+    // unroll w TILE_W {
+    let from_w0 = 2u * word_w0;
+    // unroll r TILE_T {
+    lo_r0_w0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0];
+    hi_r0_w0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0 + 1u];
+    // }
+    // }
+  }
   for (var n = params.first_row; n < params.end_row; n += QUAD) {
     let column = (params.window_first + n - params.first_row) / QUAD;
     // unroll r TILE_T {
@@ -100,12 +109,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // unroll w TILE_W {
   if (word0 + 0u /*w*/ < params.words) {
     let at_w0 = 2u * (word0 + 0u /*w*/);
-    if (params.accumulate == 1u) {
-      // unroll r TILE_T {
-      lo_r0_w0 += dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + at_w0];
-      hi_r0_w0 += dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + at_w0 + 1u];
-      // }
-    }
     // unroll r TILE_T {
     if (params.first_token + 0u /*r*/ < params.tokens) {
       dx[(params.first_token + 0u /*r*/) * params.words * 2u + at_w0] = lo_r0_w0;

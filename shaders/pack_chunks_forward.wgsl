@@ -9,8 +9,8 @@ struct Params {
   tokens: u32,
   padded: u32, // tokens rounded up to 32
   cols4: u32,  // columns / 4
-  first4: u32, // vec4 of packed before this dispatch's window
-  count4: u32, // vec4 of this dispatch
+  first4: u32, // where the bound piece of packed begins
+  count4: u32, // its size, of chunks · padded · 128
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -22,12 +22,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let at = group * 64u + lane;
-  if (at >= params.count4) { return; }
-  let i = params.first4 + at;
+  let local = group * 64u + lane;
+  if (local >= params.count4) { return; }
+  let i = params.first4 + local;
   let t = (i / 128u) % params.padded;
   let col = (i / 128u / params.padded) * 128u + i % 128u;
   var v = vec4<f32>();
   if (t < params.tokens && col < params.cols4) { v = x[t * params.cols4 + col]; }
-  packed[at] = v;
+  packed[local] = v;
 }

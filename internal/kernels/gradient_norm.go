@@ -3,8 +3,8 @@ package kernels
 import "qlora-wgpu/gpu"
 
 type gradientNormPartialParams struct {
-	Count4, First, FirstBlock uint32
-	Scale                     float32
+	Count4, FirstBlock uint32
+	Scale              float32
 }
 
 type gradientNormFinalParams struct {
@@ -26,7 +26,7 @@ const (
 // GradientNormPartials is the number of rows that GradientNorm needs of its scratch tensor.
 func GradientNormPartials(grads []*gpu.Tensor) (n int) {
 	for _, g := range grads {
-		n += ceilDiv(g.Cols, gradientNormGroup)
+		n += g.Cols / gradientBlock
 	}
 	return n
 }
@@ -44,13 +44,13 @@ func GradientNorm(rec *gpu.Recorder, stats, partials *gpu.Tensor, grads []*gpu.T
 	requireStats("gradient_norm", stats)
 	total := GradientNormPartials(grads)
 	require(partials.DType == gpu.U32 && partials.Cols == 2 && partials.Rows >= total, "gradient_norm", "partials are %d×%d, want %d×2", partials.Rows, partials.Cols, total)
-	first, block := 0, 0
+	block := 0
 	for _, g := range grads {
 		requireFlat("gradient_norm", g)
 		groups := ceilDiv(g.Cols, gradientNormGroup)
-		rec.Dispatch(gradientNormPartial.spec(nil), groups, int64(4*g.Cols), gradientNormPartialParams{uint32(g.Cols / 4), uint32(first), uint32(block), scale},
+		rec.Dispatch(gradientNormPartial.spec(nil), groups, int64(4*g.Cols), gradientNormPartialParams{uint32(g.Cols / 4), uint32(block), scale},
 			g.Single(), partials.Single())
-		first, block = first+groups, block+g.Cols/gradientBlock
+		block += g.Cols / gradientBlock
 	}
 	rec.Dispatch(gradientNormFinal.spec(nil), 1, int64(2*total), gradientNormFinalParams{uint32(total), scale, maxNorm}, partials.Single(), stats.Single())
 }

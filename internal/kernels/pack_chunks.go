@@ -24,14 +24,13 @@ func packChunks(rec *gpu.Recorder, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
 	buffer := rec.UniformScratch(gpu.F32.Size(chunks * padded * uniformColumns))
-	windows := chunks * padded / uniformTokens
-	step := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes)
-	for first := 0; first < windows; first += step {
-		n := min(step, windows-first)
-		count4 := n * gpu.UniformBytes / 16
-		rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
-			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first * gpu.UniformBytes / 16), Count4: uint32(count4),
-		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(first) * gpu.UniformBytes, Size: int64(n) * gpu.UniformBytes})
+	count4 := chunks * padded * uniformColumns / 4
+	piece := max(1, int(rec.Device().Limits.MaxBindingBytes/gpu.UniformBytes)) * gpu.UniformBytes / 16 // whole windows that can be bound at once
+	for first := 0; first < count4; first += piece {
+		n := min(piece, count4-first)
+		rec.Dispatch(packChunksForward.spec(nil), ceilDiv(n, 64), int64(4*n), packChunksParams{
+			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first), Count4: uint32(n),
+		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(16 * first), Size: int64(16 * n)})
 	}
 	return packed{buffer, padded}
 }

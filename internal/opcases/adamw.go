@@ -79,7 +79,8 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 	}
 	g[at] = bad
 	stats := b.Input("stats", gpu.F32, 1, kernels.StatCount, make([]float32, kernels.StatCount))
-	partials, err := b.Dev.NewTensor("partials", gpu.U32, 2, 2)
+	grad := b.Output("grad", 1, n, g, make([]float64, n), exact)
+	partials, err := b.Dev.NewTensor("partials", gpu.U32, kernels.GradientNormPartials([]*gpu.Tensor{grad}), 2)
 	if err != nil {
 		panic(err)
 	}
@@ -87,7 +88,6 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 	p := b.Output("param", 1, n, param, float64s(param), exact)
 	m := b.Output("m", 1, n, first, float64s(first), exact)
 	v := b.Output("v", 1, n, second, float64s(second), exact)
-	grad := b.Output("grad", 1, n, g, make([]float64, n), exact)
 	b.Record(func() {
 		kernels.GradientNorm(b.Rec, stats, partials, []*gpu.Tensor{grad}, 1, 1)
 		kernels.AdamWStep(b.Rec, p, grad, m, v, stats, kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
