@@ -23,9 +23,9 @@ test: setup lint
 test-web:
 	tools/web_test/run.sh
 
-# Every kernel variant, forced in turn, on the 135M parity case.
+# Hours: every kernel variant, forced in turn, on the 135M parity case, and 30 steps of training on it. Wants the model and data in ../shared.
 test-long: setup
-	QLORA_TEST_LONG=1 go test -timeout 8h -v -run "Long|EveryCase" ./internal/parity ./trainer ./cmd/qlora-wgpu
+	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2' ./internal/parity ./cmd/qlora-wgpu
 
 # The written adapter loaded by Hugging Face PEFT.
 test-peft: setup
