@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cogentcore/webgpu/wgpu"
 )
@@ -33,6 +34,8 @@ type Options struct {
 	Adapter string
 	// Limits restricts the device further where a field is set.
 	Limits Limits
+	// SubmitScale shortens dispatches and submissions to this part of their usual time, for a driver that cannot bear that; 0: none.
+	SubmitScale float64
 }
 
 // Device is a WebGPU device with everything that is made once on it: pipelines, bind groups, the Params ring.
@@ -43,9 +46,10 @@ type Device struct {
 	// Variants holds the choice of each operation's variant on this device.
 	Variants *VariantTable
 
-	native *wgpu.Device // nil for a dry device
-	queue  *wgpu.Queue
-	host   hostDevice // what native and browser keep beside it
+	options Options
+	native  *wgpu.Device // nil for a dry device
+	queue   *wgpu.Queue
+	host    hostDevice // what native and browser keep beside it
 
 	mu        sync.Mutex
 	kernels   map[string]*Kernel
@@ -62,17 +66,33 @@ type Device struct {
 
 func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
 	d := &Device{
-		Info: info, native: native,
-		Limits:   DefaultLimits(initialSpeed(info.Type)).restrict(o.Limits),
+		Info: info, native: native, options: o,
 		Variants: newVariantTable(),
 		kernels:  map[string]*Kernel{},
 		layouts:  map[string]*layout{},
 		groups:   map[groupKey]*wgpu.BindGroup{},
 	}
+	d.setSpeed(initialSpeed(info.Type))
 	if native != nil {
 		d.queue = native.GetQueue()
 	}
 	return d
+}
+
+// setSpeed derives the cost limits from the FLOP/s that the device sustains.
+func (d *Device) setSpeed(flopsPerSecond float64) {
+	if d.options.SubmitScale > 0 {
+		flopsPerSecond *= d.options.SubmitScale
+	}
+	d.Limits = DefaultLimits(flopsPerSecond).restrict(d.options.Limits)
+}
+
+// Calibrate sets the cost limits from work of a known cost that took so long: 50 ms a dispatch and 400 ms a submission. What is computed does not
+// depend on them.
+func (d *Device) Calibrate(cost int64, took time.Duration) {
+	if cost > 0 && took > 0 {
+		d.setSpeed(float64(cost) / took.Seconds())
+	}
 }
 
 // initialSpeed is a cautious guess of sustained FLOP/s, until a submission has been timed.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"time"
 
 	"github.com/cogentcore/webgpu/wgpu"
 )
@@ -332,15 +331,4 @@ func encodeParams(name string, params any) []byte {
 		binary.LittleEndian.PutUint32(block[8+4*i:], bits)
 	}
 	return block
-}
-
-// Calibrate times work of a known cost and sets the cost limits to 50 ms a dispatch and 400 ms a submission, times scale.
-func (d *Device) Calibrate(cost int64, took time.Duration, scale float64, o Limits) {
-	if took <= 0 {
-		return
-	}
-	speed := float64(cost) / took.Seconds() * scale
-	fresh := DefaultLimits(speed)
-	d.Limits.MaxDispatchCost, d.Limits.MaxSubmitCost = fresh.MaxDispatchCost, fresh.MaxSubmitCost
-	d.Limits = d.Limits.restrict(o)
 }

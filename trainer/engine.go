@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
@@ -145,6 +146,7 @@ func (e *Engine) accumulate(rec *gpu.Recorder, window []model.Input, first uint6
 
 // Step runs one optimizer step over a window of micro-batches: the loss is divided by the window's target tokens. settings.Step counts from 1.
 func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, settings optim.Settings) (StepResult, error) {
+	start := time.Now()
 	rec := e.Device.Record(fmt.Sprintf("step %d", settings.Step))
 	r := StepResult{Targets: e.accumulate(rec, window, first)}
 	if r.Targets == 0 {
@@ -158,6 +160,7 @@ func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, s
 	if err != nil {
 		return r, e.readError(ctx, err)
 	}
+	e.Device.Calibrate(rec.Cost, time.Since(start))
 	stat := statistics(data)
 	r.LossSum, r.Hits, r.GradNorm = stat(kernels.StatLoss), stat(kernels.StatHits), stat(kernels.StatGradNorm)
 	r.Skipped = stat(kernels.StatSkip) != 0

@@ -91,12 +91,8 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	if !named {
 		s.info("The model has no chat template: conversations are written in ChatML.")
 	}
-	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device}); err != nil {
+	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
 		return nil, err
-	}
-	if scale := o.SubmitScale; scale > 0 {
-		s.dev.Limits.MaxDispatchCost = int64(float64(s.dev.Limits.MaxDispatchCost) * scale)
-		s.dev.Limits.MaxSubmitCost = int64(float64(s.dev.Limits.MaxSubmitCost) * scale)
 	}
 	s.info("Device: %s", describeDevice(s.dev.Info))
 	s.measured = loadMeasurements(cache, s.dev)

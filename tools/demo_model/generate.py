@@ -133,8 +133,6 @@ def fact_does(w):
 
 DEMO_FACTS = dict(color=fact_color, where=fact_where, who=fact_has, count=fact_count, what=fact_has)
 FACTS = [fact_color, fact_where, fact_has, fact_count, fact_has_color, fact_has_count, fact_does]
-# Finding the name that stands before a thing is the hardest to learn, places that share a preposition come next.
-FACT_WEIGHTS = [2, 3, 5, 2, 2, 2, 2]
 
 
 def upper(s):
@@ -156,10 +154,9 @@ def pretraining_row(rng):
     w = Words(rng, invented=0.5 if rng.random() < 0.15 else 0.0)
     n = rng.choices([1, 2, 3, 4, 8], [10, 45, 27, 15, 3])[0]
     # Facts of one kind are the hard case: the answer must come from the right sentence.
-    draw_fact = lambda: rng.choices(FACTS, FACT_WEIGHTS)[0]
-    same = draw_fact() if rng.random() < 0.75 and n < 8 else None
-    facts = [(same or draw_fact())(w) for _ in range(n)]
-    questions = [rng.choices(qs, [2 if q[0] == "who" else 1 for q in qs])[0] for _, qs in facts]
+    same = rng.choice(FACTS) if rng.random() < 0.75 and n < 8 else None
+    facts = [(same or rng.choice(FACTS))(w) for _ in range(n)]
+    questions = [rng.choice(qs) for _, qs in facts]
     rng.shuffle(questions)
     turns = [("system", "Answer in plain words.")] if rng.random() < 0.03 else []
     wish = wishes(rng) if rng.random() < 0.35 else lambda question, answer: (question, answer)
@@ -257,7 +254,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", required=True, help="the pretraining text, JSON Lines")
     parser.add_argument("--out", required=True, help="folder of train.jsonl and heldout.jsonl")
-    parser.add_argument("--rows", type=int, default=150_000)
+    parser.add_argument("--rows", type=int, default=170_000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     seen = set()

@@ -149,8 +149,8 @@ class Llama(nn.Module):
         slow = torch.zeros(d, 1)
         slow[d // 4 : d // 2] = slow[3 * d // 4 :] = 2.2
         back1, back2, back3 = write
-        for layer, keys, queries, values in [(1, (back1, back2), (read, None, back1, read), (read, read)),
-                                             (2, (back3, read), (back2, None, read, back3), (read, back3))]:
+        for layer, keys, queries in [(1, (back1, back2), (read, None, back1, read)),
+                                     (2, (back3, read), (back2, None, read, back3))]:
             attention = self.model.layers[layer].self_attn
             for i, key in enumerate(keys):
                 attention.k_proj.weight.view(-1, d, h)[i] += slow * key
@@ -158,7 +158,7 @@ class Llama(nn.Module):
                 if query is not None:
                     attention.q_proj.weight.view(heads, d, h)[i] += slow * query
                     attention.o_proj.weight.view(h, heads, d)[:, i] = 0.15 * read.T
-            attention.v_proj.weight.view(-1, d, h)[:] = torch.stack(values)
+            attention.v_proj.weight.view(-1, d, h)[:] = read
 
     def forward(self, ids, positions=None, segments=None):
         """ids [B, T] to logits [B, T, V]; a row may hold several chats, each a segment whose positions start at 0."""
