@@ -254,7 +254,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", required=True, help="the pretraining text, JSON Lines")
     parser.add_argument("--out", required=True, help="folder of train.jsonl and heldout.jsonl")
-    parser.add_argument("--rows", type=int, default=170_000)
+    parser.add_argument("--rows", type=int, default=120_000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     seen = set()
