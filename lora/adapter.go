@@ -57,6 +57,9 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config) (*Adapter, error) {
 		if narrow := min(l.In, l.Out); c.Rank > narrow {
 			return nil, usererr.New("attach adapter", "", "lora_r is %d, %s is %d×%d", c.Rank, l.Name, l.Out, l.In).Hinted("a rank of at most %d", narrow)
 		}
+		if size := gpu.F32.Size(padded(c.Rank) * max(l.In, l.Out)); size > dev.Limits.MaxBindingBytes {
+			return nil, usererr.New("attach adapter", "", "lora_r is %d, a matrix of %s would take %d MiB where the device binds %d", c.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
+		}
 		a.linear = append(a.linear, l)
 		entries = append(entries,
 			optim.Entry{Name: keyA(l), Rows: padded(c.Rank), Cols: l.In},
