@@ -13,7 +13,8 @@ import (
 	"qlora-wgpu/nf4"
 )
 
-// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer ("self_attn.q_proj", "input_layernorm").
+// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer ("self_attn.q_proj", "input_layernorm"). What it
+// returns holds for the kernel recorded next: the slot may be another's after the next call.
 type Weights interface {
 	Linear(name string) *kernels.NF4Weight
 	Vector(name string) kernels.Vector
@@ -200,38 +201,27 @@ func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 	putFloats(parts[v.part], v.offset, values)
 }
 
-// Region is a layer's frozen tensors on the device, all resident.
+// partsOf lists the parts that hold a tensor, each once.
+func (l *Layout) partsOf(name string) (parts []int) {
+	if lin := l.linears[name]; lin != nil {
+		for _, s := range lin.shards {
+			if n := len(parts); n == 0 || parts[n-1] != s.part {
+				parts = append(parts, s.part)
+			}
+		}
+		return parts
+	}
+	v, ok := l.vectors[name]
+	if !ok {
+		panic("paging: region has no tensor " + name)
+	}
+	return []int{v.part}
+}
+
+// Region is a layer's frozen tensors on the device, as far as they are there.
 type Region struct {
 	Layout *Layout
 	Parts  []gpu.Range
-}
-
-// Upload makes the device buffers of a region and fills them.
-func Upload(dev *gpu.Device, label string, layout *Layout, parts [][]byte) (*Region, error) {
-	r := &Region{Layout: layout}
-	for i, part := range parts {
-		b, err := dev.NewBuffer(fmt.Sprintf("%s part %d", label, i), int64(len(part)))
-		if err != nil {
-			r.Release()
-			return nil, err
-		}
-		r.Parts = append(r.Parts, b.All())
-		const piece = 4 << 20
-		for at := 0; at < len(part); at += piece {
-			if err := b.Write(int64(at), part[at:min(at+piece, len(part))]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return r, nil
-}
-
-// Release frees the device buffers.
-func (r *Region) Release() {
-	for _, p := range r.Parts {
-		p.Buffer.Release()
-	}
-	r.Parts = nil
 }
 
 // Linear is a weight of the region.

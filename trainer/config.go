@@ -43,7 +43,7 @@ type Config struct {
 	LRSchedulerType string  `yaml:"lr_scheduler_type" name:"lr-scheduler-type" help:"constant, constant_with_warmup, linear or cosine."`
 	WarmupSteps     int     `yaml:"warmup_steps" name:"warmup-steps" help:"Steps of linear warm-up; 0: taken from warmup-ratio."`
 	WarmupRatio     float64 `yaml:"warmup_ratio" name:"warmup-ratio" help:"Warm-up as a part of all steps."`
-	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit."`
+	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or paged_adamw_32bit, whose state lies on the host."`
 	WeightDecay     float64 `yaml:"weight_decay" name:"weight-decay" help:"Decoupled weight decay."`
 	AdamBeta1       float64 `yaml:"adam_beta1" name:"adam-beta1" help:"Decay of AdamW's first moment."`
 	AdamBeta2       float64 `yaml:"adam_beta2" name:"adam-beta2" help:"Decay of AdamW's second moment."`
@@ -60,6 +60,7 @@ type Config struct {
 
 	Seed                  uint64 `yaml:"seed" name:"seed" help:"Seed of shuffling, dropout and the adapter's first values."`
 	GradientCheckpointing bool   `yaml:"gradient_checkpointing" name:"gradient-checkpointing" negatable:"" help:"Recompute activations in the backward pass to save memory."`
+	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
 }
@@ -103,7 +104,7 @@ func (c Config) Validate() error {
 		oneOf("lr_scheduler_type", c.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
 		within("warmup_steps", c.WarmupSteps, 0, maxInt),
 		within("warmup_ratio", c.WarmupRatio, 0, 1),
-		oneOf("optim", c.Optim, "adamw_32bit"),
+		oneOf("optim", c.Optim, "adamw_32bit", "paged_adamw_32bit"),
 		within("weight_decay", c.WeightDecay, 0, 10),
 		within("adam_beta1", c.AdamBeta1, 0, 0.9999999),
 		within("adam_beta2", c.AdamBeta2, 0, 0.9999999),
@@ -119,6 +120,9 @@ func (c Config) Validate() error {
 		if err != nil {
 			return err
 		}
+	}
+	if _, err := ParseBudget(c.VRAMBudget); err != nil {
+		return err
 	}
 	if c.TrainOnInputs && c.TrainOn == "last" {
 		return wrong("train_on_inputs", "true", "false together with train_on last")

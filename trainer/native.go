@@ -182,7 +182,7 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 			return nil, usererr.New("encode data set", o.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
 		}
 	}
-	e, err := NewEngine(s.dev, s.model, adapter, false, 0)
+	e, err := NewEngine(s.dev, s.model, adapter, nil, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -235,9 +235,14 @@ func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit f
 		source.Close()
 		return nil, nil, err
 	}
+	if err := s.load(ctx, nil); err != nil {
+		s.release()
+		source.Close()
+		return nil, nil, err
+	}
 	u := &used{session: s}
 	if files != nil {
-		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path); err != nil {
+		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path, false); err != nil {
 			u.close()
 			return nil, nil, err
 		}
@@ -292,7 +297,7 @@ func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*An
 		return nil, err
 	}
 	a := &Answerer{use: use, options: o}
-	if a.engine, err = NewEngine(use.dev, use.model, adapter, false, 0); err != nil {
+	if a.engine, err = NewEngine(use.dev, use.model, adapter, nil, 0); err != nil {
 		use.close()
 		return nil, err
 	}

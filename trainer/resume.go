@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -50,6 +50,7 @@ func (r *run) identity() checkpoint.Identity {
 // numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
 	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint = "", "", "", "", "", "", "", ""
+	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, "paged_") // paging changes no bit
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }
@@ -82,8 +83,8 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	}
 	var moments []safetensors.Data
 	for _, e := range r.adapter.State.Entries {
-		for suffix, list := range r.moments() {
-			values, err := r.adapter.State.Read(ctx, list, e.Name)
+		for kind, suffix := range optim.Moments {
+			values, err := r.adapter.State.ReadMoment(ctx, kind, e)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
@@ -103,10 +104,6 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	r.savedStep = state.Step
 	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
 	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
-}
-
-func (r *run) moments() map[string][]*gpu.Tensor {
-	return map[string][]*gpu.Tensor{".m": r.adapter.State.M, ".v": r.adapter.State.V}
 }
 
 // findCheckpoint is the one to go on from, or nil to begin anew; it belongs to this run.
@@ -204,7 +201,7 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 		return err
 	}
 	for _, e := range r.adapter.State.Entries {
-		for suffix, list := range r.moments() {
+		for kind, suffix := range optim.Moments {
 			t, ok := file.Lookup(e.Name + suffix)
 			if !ok || t.Elements() != e.Rows*e.Cols {
 				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, e.Rows, e.Cols).Of(usererr.Format)
@@ -213,7 +210,7 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 			if err := file.ReadFloat32(t, values, 0); err != nil {
 				return err
 			}
-			if err := r.adapter.State.View(list, e.Name).WriteFloat32(values); err != nil {
+			if err := r.adapter.State.WriteMoment(kind, e, values); err != nil {
 				return err
 			}
 		}

@@ -52,9 +52,15 @@ func train(t *testing.T, c Config) result {
 	r, err := tryTrain(t, t.Context(), c, nil)
 	require.NoError(t, err, r.said)
 	require.FileExists(t, filepath.Join(c.OutputDir, "README.md"))
-	r.adapter, err = os.ReadFile(filepath.Join(c.OutputDir, lora.WeightsFile))
-	require.NoError(t, err)
+	r.adapter = adapterOf(t, c)
 	return r
+}
+
+func adapterOf(t *testing.T, c Config) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.OutputDir, lora.WeightsFile))
+	require.NoError(t, err)
+	return data
 }
 
 func tryTrain(t *testing.T, ctx context.Context, c Config, watch func(Event)) (r result, err error) {

@@ -17,6 +17,7 @@ import (
 	"qlora-wgpu/internal/tokenizer"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
 )
 
 // Cache keeps what was measured on a device between runs; a name that is not there gives an error.
@@ -34,7 +35,7 @@ type session struct {
 	template  *chat.Template
 	cache     Cache
 	measured  measurements
-	autotune  string
+	options   sessionOptions
 	emit      func(Event)
 }
 
@@ -76,9 +77,9 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
+// openSession opens the device and checks its kernels once; load then loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
-	s := &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
+	s := &session{source: source, cache: cache, options: o, emit: emit}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -102,21 +103,24 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	if !s.measured.SelfCheck {
-		if err := s.selfCheck(ctx); err != nil {
-			return nil, err
-		}
+		return s, s.selfCheck(ctx)
 	}
-	start := time.Now()
-	if s.model, err = architectures.Load(ctx, s.dev, source, o.BlockSize, nil); err != nil {
+	return s, nil
+}
+
+// load quantizes the model, to where the plan puts it; nil: all of it on the device.
+func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
+	start, o := time.Now(), s.options
+	if s.model, err = architectures.Load(ctx, s.dev, s.source, o.BlockSize, plan, nil); err != nil {
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
 			mistake.Path = o.Model
 		}
-		return nil, err
+		return err
 	}
 	shape := s.model.Shape()
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (quantized in %.1f s)",
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (quantized in %.1f s)",
 		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
-	return s, nil
+	return nil
 }
 
 func describeDevice(i gpu.AdapterInfo) string {
@@ -164,9 +168,9 @@ func (s *session) encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	return e
 }
 
-// tune measures the variants that the reserved programs want, unless that was done before on this device.
+// tune measures the variants that the recorded programs want, unless that was done before on this device.
 func (s *session) tune(ctx context.Context) error {
-	if s.autotune == "off" {
+	if s.options.Autotune == "off" {
 		return nil
 	}
 	start := time.Now()
@@ -191,8 +195,8 @@ const tuneTime = 20 * time.Second
 // checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
 func (s *session) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if int(id) >= s.model.Shape().Vocab {
-			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.model.Shape().Vocab)
+		if int(id) >= s.source.Config.VocabSize {
+			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.source.Config.VocabSize)
 		}
 	}
 	return nil
@@ -204,8 +208,8 @@ func batchInput(b dataset.Batch) model.Input {
 }
 
 // attach puts an adapter read from files on the model.
-func (s *session) attach(config lora.Config, tensors []lora.Tensor, where string) (*lora.Adapter, error) {
-	adapter, err := lora.Attach(s.dev, s.model.Linears(), config)
+func (s *session) attach(config lora.Config, tensors []lora.Tensor, where string, paged bool) (*lora.Adapter, error) {
+	adapter, err := lora.Attach(s.dev, s.model.Linears(), config, paged)
 	if err != nil {
 		return nil, err
 	}

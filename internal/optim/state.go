@@ -24,14 +24,15 @@ type Entry struct {
 // aligned to BlockElements and none across two buffers. Norm, clip, update, checkpoints and pages work on ranges of it and know no tensor.
 type State struct {
 	Entries           []Entry
-	Param, Grad, M, V []*gpu.Tensor // [1, n] each
+	Param, Grad, M, V []*gpu.Tensor // [1, n] each; without M and V where they are paged
 	Stats, partials   *gpu.Tensor
+	paged             [kinds][][]byte // M and V on the host, by flat buffer
 	index             map[string]int
 	Step              int // finished updates
 }
 
-// NewState lays the tensors (name, rows, cols) out and makes the zeroed buffers.
-func NewState(dev *gpu.Device, tensors []Entry) (*State, error) {
+// NewState lays the tensors (name, rows, cols) out and makes the zeroed buffers; the moments' on the host, if they are to be paged.
+func NewState(dev *gpu.Device, tensors []Entry, paged bool) (*State, error) {
 	s := &State{index: map[string]int{}}
 	limit := int(dev.Limits.MaxBindingBytes / 4 / BlockElements * BlockElements)
 	var sizes []int
@@ -48,11 +49,19 @@ func NewState(dev *gpu.Device, tensors []Entry) (*State, error) {
 		s.index[e.Name] = len(s.Entries)
 		s.Entries = append(s.Entries, e)
 	}
+	type kind struct {
+		name string
+		list *[]*gpu.Tensor
+	}
+	onDevice := []kind{{"adapter", &s.Param}, {"gradient", &s.Grad}}
+	if !paged {
+		onDevice = append(onDevice, kind{"first moment", &s.M}, kind{"second moment", &s.V})
+	}
 	for i, n := range sizes {
-		for _, kind := range []struct {
-			name string
-			list *[]*gpu.Tensor
-		}{{"adapter", &s.Param}, {"gradient", &s.Grad}, {"first moment", &s.M}, {"second moment", &s.V}} {
+		if paged && !dev.Dry() {
+			s.paged[0], s.paged[1] = append(s.paged[0], make([]byte, 4*n)), append(s.paged[1], make([]byte, 4*n))
+		}
+		for _, kind := range onDevice {
 			t, err := dev.NewTensor(fmt.Sprintf("%s %d", kind.name, i), gpu.F32, 1, n)
 			if err != nil {
 				s.Release()
@@ -119,9 +128,13 @@ type Settings struct {
 }
 
 // Update records norm, clipping and AdamW over the accumulated gradients, which are sums over targets tokens. Gradients are zero afterwards.
-// Step numbers count from 1.
-func (s *State) Update(rec *gpu.Recorder, targets int, o Settings) {
+// Step numbers count from 1. pager is nil where the moments lie on the device.
+func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager) {
 	kernels.GradientNorm(rec, s.Stats, s.partials, s.Grad, 1/float32(max(targets, 1)), float32(o.MaxGradNorm))
+	if pager != nil {
+		s.updatePaged(rec, o, pager)
+		return
+	}
 	for i := range s.Param {
 		kernels.AdamWStep(rec, s.Param[i], s.Grad[i], s.M[i], s.V[i], s.Stats, o.AdamW)
 	}

@@ -51,11 +51,63 @@ func (c config) bias(l *lora.Linear) bool {
 	return c.MLPBias
 }
 
-// Load quantizes the model's linears to NF4 with double quantization in blocks of blockSize and puts them, with embedding, head (bfloat16) and
-// norms (float32), on the device. Host memory holds one layer at a time. progress is called after each layer.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, progress func(done, total int)) (model.Model, error) {
-	m := &Model{config: config{source.Config}, dev: dev}
+// New makes a model of the configuration's shape, with room for its weights where the plan puts them (nil: all on the device): NF4 with double quantization in
+// blocks of blockSize for the linears, bfloat16 for embedding and head, float32 for norms.
+func New(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (*Model, error) {
+	m := &Model{config: config{shape}, dev: dev}
 	if err := m.config.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.store, err = paging.NewStore(dev, plan); err != nil {
+		return nil, err
+	}
+	if plan == nil {
+		plan = &paging.Plan{StreamedLayers: make([]bool, shape.NumHiddenLayers)}
+	}
+	if err := m.place(blockSize, plan); err != nil {
+		m.Release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// place makes the pages.
+func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
+	c := m.config
+	for i := range c.NumHiddenLayers {
+		l := newLayer(c, i)
+		layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+		for _, lin := range l.linears() {
+			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, c.bias(lin))
+		}
+		layout.AddVector(l.inputNorm.Weight, c.HiddenSize)
+		layout.AddVector(l.postAttentionNorm.Weight, c.HiddenSize)
+		if l.weights, err = m.store.AddRegion(fmt.Sprintf("layer %d", i), i, layout, plan.StreamedLayers[i]); err != nil {
+			return err
+		}
+		m.layers = append(m.layers, l)
+	}
+	m.head = model.Head{Norm: model.Norm{Weight: "model.norm", Eps: float32(c.RMSNormEps)}, Vocab: c.VocabSize}
+	if m.head.Table, err = m.store.AddHead(c.VocabSize, c.HiddenSize, plan.TablePageBytes, plan.StreamedHead); err != nil {
+		return err
+	}
+	m.embed = m.head.Table
+	if !c.TieWordEmbeddings {
+		if m.embed, err = m.store.AddEmbedding(c.VocabSize, c.HiddenSize, plan.HostEmbedding); err != nil {
+			return err
+		}
+	}
+	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+	layout.AddVector(m.head.Norm.Weight, c.HiddenSize)
+	m.norm, err = m.store.AddRegion("final norm", paging.Other, layout, false)
+	return err
+}
+
+// Load quantizes a model into its places. Host memory holds, beside what the plan leaves there, one layer at a time. progress is called after each layer.
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, plan *paging.Plan, progress func(done, total int)) (model.Model, error) {
+	m, err := New(source.Config, dev, blockSize, plan)
+	if err != nil {
 		return nil, err
 	}
 	if err := m.load(ctx, source, blockSize, progress); err != nil {
@@ -67,17 +119,11 @@ func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockS
 
 func (m *Model) load(ctx context.Context, source *pretrained.Model, blockSize int, progress func(done, total int)) error {
 	c := m.config
-	for i := range c.NumHiddenLayers {
+	for i, l := range m.layers {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		l := newLayer(c, i)
-		layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
-		for _, lin := range l.linears() {
-			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, c.bias(lin))
-		}
-		layout.AddVector(l.inputNorm.Weight, c.HiddenSize)
-		layout.AddVector(l.postAttentionNorm.Weight, c.HiddenSize)
+		layout := l.weights.Layout()
 		parts := layout.NewParts()
 		for _, lin := range l.linears() {
 			if err := quantize(source, layout, parts, lin, blockSize, c.bias(lin)); err != nil {
@@ -89,11 +135,9 @@ func (m *Model) load(ctx context.Context, source *pretrained.Model, blockSize in
 				return err
 			}
 		}
-		region, err := paging.Upload(m.dev, fmt.Sprintf("layer %d", i), layout, parts)
-		if err != nil {
+		if err := l.weights.Put(parts); err != nil {
 			return err
 		}
-		m.layers, m.regions = append(m.layers, l), append(m.regions, region)
 		if progress != nil {
 			progress(i+1, c.NumHiddenLayers)
 		}
@@ -102,28 +146,26 @@ func (m *Model) load(ctx context.Context, source *pretrained.Model, blockSize in
 }
 
 // loadEnds loads what is not in a layer: embedding, final norm, head.
-func (m *Model) loadEnds(source *pretrained.Model) (err error) {
+func (m *Model) loadEnds(source *pretrained.Model) error {
 	c := m.config
-	m.head = model.Head{Norm: model.Norm{Weight: "model.norm", Eps: float32(c.RMSNormEps)}, Vocab: c.VocabSize}
-	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
-	layout.AddVector(m.head.Norm.Weight, c.HiddenSize)
+	layout := m.norm.Layout()
 	parts := layout.NewParts()
 	if err := vector(source, layout, parts, m.head.Norm.Weight, "model.norm", c.HiddenSize); err != nil {
 		return err
 	}
-	region, err := paging.Upload(m.dev, "final norm", layout, parts)
-	if err != nil {
+	if err := m.norm.Put(parts); err != nil {
 		return err
 	}
-	m.regions = append(m.regions, region)
-	if m.embed, err = table(m.dev, source, "model.embed_tokens.weight", c.VocabSize, c.HiddenSize); err != nil {
+	fill := func(t *paging.Table, name string) error {
+		if err := source.Expect(name, c.VocabSize, c.HiddenSize); err != nil {
+			return err
+		}
+		return t.Fill(c.VocabSize, func(first, n int, values []float32) error { return source.ReadRows(name, first, n, values) })
+	}
+	if err := fill(m.embed, "model.embed_tokens.weight"); err != nil || c.TieWordEmbeddings {
 		return err
 	}
-	m.head.Table = m.embed
-	if !c.TieWordEmbeddings {
-		m.head.Table, err = table(m.dev, source, "lm_head.weight", c.VocabSize, c.HiddenSize)
-	}
-	return err
+	return fill(m.head.Table, "lm_head.weight")
 }
 
 // quantize puts one linear into its place in the parts.
@@ -169,42 +211,8 @@ func vector(source *pretrained.Model, layout *paging.Layout, parts [][]byte, nam
 	return nil
 }
 
-// table loads an embedding as bfloat16, its rows padded with zeros to a multiple of 4.
-func table(dev *gpu.Device, source *pretrained.Model, name string, rows, cols int) (*gpu.Tensor, error) {
-	if err := source.Expect(name, rows, cols); err != nil {
-		return nil, err
-	}
-	t, err := dev.NewTensor(name, gpu.BF16, (rows+3)/4*4, cols)
-	if err != nil {
-		return nil, err
-	}
-	const piece = 1024 // rows read at a time
-	values := make([]float32, min(piece, rows)*cols)
-	for _, s := range t.Shards {
-		for at := 0; at < s.Rows && s.Row+at < rows; at += piece {
-			n := min(piece, s.Rows-at, rows-s.Row-at)
-			if err := source.ReadRows(name, s.Row+at, n, values[:n*cols]); err != nil {
-				return nil, err
-			}
-			if err := s.Range.Buffer.Write(s.Range.Offset+gpu.BF16.Size(at*cols), gpu.BFloat16Bytes(values[:n*cols])); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return t, nil
-}
-
 // FrozenBytes implements model.Model.
-func (m *Model) FrozenBytes() (total int64) {
-	for _, r := range m.regions {
-		total += r.Layout.Bytes()
-	}
-	total += m.embed.Bytes()
-	if m.head.Table != m.embed {
-		total += m.head.Table.Bytes()
-	}
-	return total
-}
+func (m *Model) FrozenBytes() int64 { return m.store.FrozenBytes() }
 
 // Parameters implements model.Model.
 func (m *Model) Parameters() (n int64) {
