@@ -60,8 +60,10 @@ type sizes struct {
 	staging, ring int64
 }
 
+// The sizes that are tried: larger staging buffers hide more of the filling, beyond the first nothing.
 var (
-	generous = sizes{slots: 2, staging: 64 << 20, ring: gpu.MaxRingBytes} // larger staging buffers hide no more of the filling
+	generous = sizes{slots: 2, staging: 64 << 20, ring: gpu.MaxRingBytes}
+	modest   = sizes{slots: 2, staging: 8 << 20, ring: gpu.MaxRingBytes}
 	tight    = sizes{slots: 1, staging: 64 << 10, ring: gpu.MinRingBytes}
 )
 
@@ -72,8 +74,12 @@ func NewPlan(r *Recording, budget int64, start Decisions) (*Plan, error) {
 	resident, least := r.plan(generous, start, nil), r.plan(tight, start, steps)
 	fits := resident
 	if budget > 0 && resident.Peak > budget {
-		if fits = r.fit(generous, budget, start, steps); fits == nil {
-			fits = r.fit(tight, budget, start, steps)
+		fits = nil
+		for _, s := range []sizes{generous, modest, tight} {
+			// Smaller sizes wait more; they have to spare a quarter of the traffic.
+			if p := r.fit(s, budget, start, steps); p != nil && (fits == nil || p.Traffic < fits.Traffic/4*3) {
+				fits = p
+			}
 		}
 		if fits == nil {
 			return nil, &TooSmall{budget, least.Peak}
@@ -133,20 +139,22 @@ func (r *Recording) steps(start Decisions) (all []step) {
 	}
 	var layers, head, headUses int64
 	for i, page := range r.Pages {
-		uses := int64(len(r.Schedule.positions[i]))
-		switch {
-		case page.Layer >= 0:
+		if page.Layer >= 0 {
 			layers += page.Bytes
-		case r.Tied:
-			head, headUses = head+page.Bytes, max(headUses, uses)
-		default:
-			add(page.Bytes, micro*uses*page.Bytes, func(d *Decisions) { d.StreamedHead++ })
+		} else {
+			head, headUses = head+page.Bytes, max(headUses, int64(len(r.Schedule.positions[i])))
 		}
 	}
 	if n := int64(r.layers()); n > 0 {
 		for range n {
 			add(layers/n, 2*micro*layers/n, func(d *Decisions) { d.Layers++ })
 		}
+	}
+	if !r.Tied {
+		for i := len(r.Pages) - 1; i >= 0 && r.Pages[i].Layer < 0; i-- {
+			add(r.Pages[i].Bytes, micro*headUses*r.Pages[i].Bytes, func(d *Decisions) { d.StreamedHead++ })
+		}
+		head = 0
 	}
 	// Where the head's table is the embedding too, the host gathers rows, so it needs all of the table.
 	add(head, micro*(headUses*head+r.Gather), func(d *Decisions) { d.StreamedHead, d.HostEmbedding = r.headPages(), true })
