@@ -14,10 +14,13 @@ import (
 // is the flag (kebab-case), `yaml` the key of the YAML file (snake_case), `aliases` the names that other fine-tuning
 // tools use for the same thing, `help` what the user reads.
 type Config struct {
-	Model     string `yaml:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Data      string `yaml:"data" name:"data" aliases:"dataset" help:"Training data: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
-	OutputDir string `yaml:"output_dir" name:"output-dir" aliases:"adapter-path" help:"Folder of the adapter, the log and the checkpoints."`
-	Overwrite bool   `yaml:"overwrite" name:"overwrite" help:"Replace the run that output-dir holds."`
+	Model         string `yaml:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+	Arch          string `yaml:"arch" name:"arch" help:"Instead of a model and data: the shape of a common model (llama-3.1-8b) with --random-weights, over random tokens, to try memory and speed." placeholder:"NAME"`
+	RandomWeights bool   `yaml:"random_weights" name:"random-weights" help:"With arch: fill the shape with random weights. Nothing is written."`
+	Layers        int    `yaml:"layers" name:"layers" help:"With arch: only so many layers; 0: all."`
+	Data          string `yaml:"data" name:"data" aliases:"dataset" help:"Training data: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	OutputDir     string `yaml:"output_dir" name:"output-dir" aliases:"adapter-path" help:"Folder of the adapter, the log and the checkpoints."`
+	Overwrite     bool   `yaml:"overwrite" name:"overwrite" help:"Replace the run that output-dir holds."`
 
 	LoraR             int      `yaml:"lora_r" name:"lora-r" aliases:"r,lora-rank" help:"Rank of the LoRA matrices."`
 	LoraAlpha         float64  `yaml:"lora_alpha" name:"lora-alpha" help:"LoRA scale: alpha / r, with rsLoRA alpha / sqrt(r)."`
@@ -86,8 +89,7 @@ func Defaults() Config {
 func (c Config) Validate() error {
 	maxInt := math.MaxInt32
 	for _, err := range []error{
-		filled("model", c.Model, "the path of a GGUF file or of a Hugging Face folder"),
-		filled("data", c.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl"),
+		c.validateSource(),
 		filled("output_dir", c.OutputDir, "the path of a folder"),
 		within("lora_r", c.LoraR, 1, 65536),
 		positive("lora_alpha", c.LoraAlpha),
@@ -131,6 +133,31 @@ func (c Config) Validate() error {
 		return wrong("overwrite", "true", "false together with resume_from_checkpoint").Hinted("a run is either resumed or replaced")
 	}
 	return nil
+}
+
+// validateSource wants a model and data, or a shape with random weights and neither.
+func (c Config) validateSource() error {
+	if c.Arch == "" {
+		switch {
+		case c.RandomWeights:
+			return wrong("random_weights", "true", "only with arch")
+		case c.Layers != 0:
+			return wrong("layers", strconv.Itoa(c.Layers), "only with arch")
+		}
+		if err := filled("model", c.Model, "the path of a GGUF file or of a Hugging Face folder"); err != nil {
+			return err
+		}
+		return filled("data", c.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl")
+	}
+	switch {
+	case !c.RandomWeights:
+		return wrong("arch", strconv.Quote(c.Arch), "only with random_weights").Hinted("to train a real model, give model and data")
+	case c.Model != "" || c.Data != "":
+		return wrong("arch", strconv.Quote(c.Arch), "either arch, or model and data")
+	case c.MaxSteps == 0:
+		return wrong("max_steps", "0", "at least 1 with arch")
+	}
+	return within("layers", c.Layers, 0, 1000)
 }
 
 func wrong(key, value, allowed string) *usererr.Error {

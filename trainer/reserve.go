@@ -45,7 +45,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		}
 		s.dev.ReleaseScratch()
 		s.dev.ResetPeak()
-		err = r.takeMemory(ctx, in.Adapter)
+		err = r.takeMemory(ctx, in.Adapter, d.tokens, d.evalTokens)
 		var full *gpu.OutOfMemory
 		if err == nil || !errors.As(err, &full) {
 			break
@@ -67,7 +67,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 }
 
 // takeMemory makes every buffer of the run.
-func (r *run) takeMemory(ctx context.Context, from *AdapterFiles) error {
+func (r *run) takeMemory(ctx context.Context, from *AdapterFiles, tokens, evalTokens int) error {
 	s := r.session
 	if err := s.dev.SetRings(r.plan.RingBytes); err != nil {
 		return err
@@ -82,15 +82,15 @@ func (r *run) takeMemory(ctx context.Context, from *AdapterFiles) error {
 	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, r.plan, r.config.Seed); err != nil {
 		return err
 	}
-	if err := r.engine.planTraining(r.stream.MaxTokens()); err != nil {
+	if err := r.engine.planTraining(tokens); err != nil {
 		return err
 	}
-	if len(r.val) > 0 {
-		if err := r.engine.planEvaluation(longest(r.val)); err != nil {
+	if evalTokens > 0 {
+		if err := r.engine.planEvaluation(evalTokens); err != nil {
 			return err
 		}
 	}
-	return r.engine.reserve(r.stream.MaxTokens())
+	return r.engine.reserve(tokens)
 }
 
 // release frees what takeMemory made, as far as it came.

@@ -35,6 +35,9 @@ func writeYAML(t *testing.T, content string) string {
 }
 
 const defaultSettings = `model: m.gguf
+arch: ""
+random_weights: false
+layers: 0
 data: d.json
 output_dir: out
 overwrite: false
