@@ -304,8 +304,8 @@ func validate(spec KernelSpec, d *Device, ranges []Range) {
 		if a.Buffer == nil || a.Offset < 0 || a.Size <= 0 || a.Offset%alignment != 0 || a.Size%4 != 0 || a.Offset+a.Size > a.Buffer.Size {
 			panic(fmt.Sprintf("gpu: %s: binding %d is bytes %d+%d of %v", spec.Name, i+1, a.Offset, a.Size, a.Buffer))
 		}
-		if a.Size > d.Limits.MaxBindingBytes {
-			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxBindingBytes))
+		if a.Size > d.Limits.MaxTensorBytes() {
+			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxTensorBytes()))
 		}
 		for j, b := range ranges[:i] {
 			if a.Buffer != b.Buffer || spec.Bindings[i] != Write && spec.Bindings[j] != Write {
