@@ -2,6 +2,8 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -29,8 +31,9 @@ type SyntheticOptions struct {
 
 // SyntheticResult is what the steps took.
 type SyntheticResult struct {
-	Plan  *paging.Plan
-	Steps []StepStats
+	Plan    *paging.Plan
+	Steps   []StepStats
+	Adapter string // SHA-256 over the trained adapter
 }
 
 // Median is the median of a step's seconds; the first step, which compiles, does not count where there are others.
@@ -70,6 +73,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
 		return nil, err
 	}
+	if err := s.tune(ctx); err != nil {
+		return nil, err
+	}
 	result := &SyntheticResult{Plan: r.plan}
 	rng := rand.New(rand.NewPCG(c.Seed, 2))
 	for step := range o.Steps {
@@ -96,6 +102,15 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 		result.Steps = append(result.Steps, stats)
 		emit(Event{Kind: "step", Step: &stats})
 	}
+	trained, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
+	if err != nil {
+		return nil, r.engine.readError(ctx, err)
+	}
+	sum := sha256.New()
+	for _, t := range trained {
+		sum.Write(gpu.Float32Bytes(t.Values))
+	}
+	result.Adapter = hex.EncodeToString(sum.Sum(nil))
 	return result, nil
 }
 

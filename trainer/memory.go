@@ -38,7 +38,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, StateBlock: optim.BlockBytes}
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, StateTensors: optim.BlockBytes[:], TensorLimit: twin.Limits.MaxTensorBytes()}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, err

@@ -119,5 +119,5 @@ func (s *State) Bytes() (adapter, moments int64) {
 	return adapter, moments
 }
 
-// BlockBytes is the optimizer state of BlockElements parameters.
-const BlockBytes = kinds * 4 * BlockElements
+// BlockBytes is what each moment of BlockElements parameters takes.
+var BlockBytes = [kinds]int64{4 * BlockElements, 4 * BlockElements}
