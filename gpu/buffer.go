@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cogentcore/webgpu/wgpu"
@@ -26,6 +27,11 @@ func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
 	return d.newBuffer(label, size, wgpu.BufferUsageStorage|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
 }
 
+var errLimit = errors.New("the limit is reached")
+
+// LimitMemory makes the allocator refuse what would take more than so many bytes together; 0: no limit.
+func (d *Device) LimitMemory(bytes int64) { d.memoryLimit = bytes }
+
 // OutOfMemory says that a buffer did not fit on the device.
 type OutOfMemory struct {
 	Label       string
@@ -40,6 +46,9 @@ func (e *OutOfMemory) Error() string {
 func (d *Device) newBuffer(label string, size int64, usage wgpu.BufferUsage) (*Buffer, error) {
 	size = alignUp(max(size, 4), alignment)
 	b := &Buffer{Label: label, Size: size, dev: d}
+	if d.memoryLimit > 0 && d.bytes+size > d.memoryLimit {
+		return nil, &OutOfMemory{Label: label, Want: size, InUse: d.bytes, Reason: errLimit}
+	}
 	if d.native != nil {
 		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(size), Usage: usage})
 		if err != nil {

@@ -51,18 +51,19 @@ type Device struct {
 	queue   *wgpu.Queue
 	host    hostDevice // what native and browser keep beside it
 
-	mu        sync.Mutex
-	kernels   map[string]*Kernel
-	layouts   map[string]*layout
-	groups    map[groupKey]*wgpu.BindGroup
-	params    *Buffer
-	staging   *Buffer // source of uploads recorded between dispatches
-	readback  *Buffer
-	uniform   *Buffer
-	ringBytes int64
-	bytes     int64
-	peakBytes int64
-	lost      error
+	mu          sync.Mutex
+	kernels     map[string]*Kernel
+	layouts     map[string]*layout
+	groups      map[groupKey]*wgpu.BindGroup
+	params      *Buffer
+	staging     *Buffer // source of uploads recorded between dispatches
+	readback    *Buffer
+	uniform     *Buffer
+	ringBytes   int64
+	bytes       int64
+	peakBytes   int64
+	memoryLimit int64
+	lost        error
 }
 
 func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
@@ -104,4 +105,72 @@ func TestEveryCombination(t *testing.T) {
 			require.Greater(t, got.Steps[1].PageIns, max(got.Plan.Slots, 2*paging.StateSlots), "%+v", d)
 		}
 	}
+}
+
+// A run that was cancelled goes on with another budget and ends with the same bytes.
+func TestBudgetsMayChangeOnResume(t *testing.T) {
+	model, data := demotest.Model(t, 2, nil), demotest.Rows(t, 12)
+	settings := func() Config {
+		c := small(t, model, data)
+		c.ValSize, c.EvalSteps = 4, 2
+		return c
+	}
+	whole := settings()
+	want := train(t, whole)
+	c := settings()
+	ctx, cancel := context.WithCancel(t.Context())
+	var plan *paging.Plan
+	_, err := tryTrain(t, ctx, c, func(e Event) {
+		if e.Plan != nil {
+			plan = e.Plan
+		}
+		if e.Step != nil && e.Step.Step == 2 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	c.ResumeFromCheckpoint, c.VRAMBudget = "auto", fmt.Sprintf("%dB", plan.Minimum)
+	got := train(t, c)
+	require.Positive(t, got.steps[0].PageIns)
+	require.Equal(t, logged(t, whole), logged(t, c))
+	require.True(t, bytes.Equal(want.adapter, got.adapter))
+}
+
+// A device that refuses memory is planned for again; one that has too little is told what would be enough.
+func TestOutOfMemoryPlansAgain(t *testing.T) {
+	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
+	c := small(t, folder, data)
+	var resident *paging.Plan
+	want, err := tryTrain(t, t.Context(), c, func(e Event) {
+		if e.Plan != nil {
+			resident = e.Plan
+		}
+	})
+	require.NoError(t, err)
+	run := func(total int64) (said string, plan *paging.Plan, steps []float64, err error) {
+		c := small(t, folder, data)
+		in := Inputs{Output: nativeOutput{}, Cache: userCache(), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
+		in.Model, err = pretrained.Open(c.Model)
+		require.NoError(t, err)
+		defer in.Model.Close()
+		in.Data, _, err = dataset.Open(c.Data)
+		require.NoError(t, err)
+		_, err = Run(t.Context(), c, in, func(e Event) {
+			said += e.Message + "\n"
+			if e.Plan != nil {
+				plan = e.Plan
+			}
+			if e.Step != nil {
+				steps = append(steps, e.Step.Loss)
+			}
+		})
+		return said, plan, steps, err
+	}
+	said, plan, steps, err := run(resident.Peak - 1000)
+	require.NoError(t, err)
+	require.Contains(t, said, "Planning again for")
+	require.Less(t, plan.Peak, resident.Peak-1000)
+	require.Equal(t, losses(want), steps)
+	_, _, _, err = run(resident.Minimum - 1000)
+	require.ErrorContains(t, err, fmt.Sprintf("%d bytes", resident.Minimum))
 }

@@ -45,14 +45,17 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		}
 		s.dev.ReleaseScratch()
 		s.dev.ResetPeak()
+		if budget > 0 && r.config.VRAMBudget != "" {
+			s.dev.LimitMemory(budget) // it is a promise
+		}
 		err = r.takeMemory(ctx, in.Adapter, d.tokens, d.evalTokens)
 		var full *gpu.OutOfMemory
 		if err == nil || !errors.As(err, &full) {
 			break
 		}
 		r.release()
-		// The device has less than was thought: what it held when it refused is what it has.
-		budget = min(full.InUse, r.plan.Peak-1) / 100 * 95
+		// The device has less than was thought, but at least what it held when it refused.
+		budget = max(full.InUse, r.plan.Peak/2) / 100 * 95
 		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
 	}
 	if err != nil {
@@ -124,6 +127,7 @@ func (r *run) budget(in Inputs) (int64, error) {
 	if budget == 0 {
 		budget = available / 2 // such a device has no memory of its own
 	}
+	r.session.dev.LimitMemory(total) // beyond it the system kills
 	return budget, nil
 }
 
