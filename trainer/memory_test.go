@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -173,4 +175,40 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	require.Equal(t, losses(want), steps)
 	_, _, _, err = run(resident.Minimum - 1000)
 	require.ErrorContains(t, err, fmt.Sprintf("%d bytes", resident.Minimum))
+}
+
+// On software Vulkan the device's memory is the process's: what the system counts agrees with what the allocator does.
+func TestResidentMemoryIsWhatIsCounted(t *testing.T) {
+	resident := func() int64 {
+		debug.FreeOSMemory()
+		var size, pages int64
+		data, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Skip("this system has no /proc")
+		}
+		_, err = fmt.Sscan(string(data), &size, &pages)
+		require.NoError(t, err)
+		return pages * int64(os.Getpagesize())
+	}
+	dev, err := gpu.Open(context.Background(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	if dev.Info.Type != "cpu" {
+		t.Skip("the device has memory of its own")
+	}
+	source, err := RandomModel("smollm2-135m", 2)
+	require.NoError(t, err)
+	c := Defaults()
+	c.Autotune, c.LoraR = "off", 192
+	before, grown := resident(), int64(0)
+	r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: "two layers", Tokens: 32, MicroBatches: 1, Steps: 1, Config: c}, func(e Event) {
+		if e.Step != nil {
+			grown = resident() - before
+		}
+	})
+	require.NoError(t, err)
+	require.Greater(t, r.Plan.Peak, int64(100<<20), "large enough to tell")
+	t.Logf("counted %s, the process grew by %s", paging.Size(r.Plan.Peak), paging.Size(grown))
+	require.InDelta(t, r.Plan.Peak, grown, 200<<20)
+	require.Greater(t, grown, r.Plan.Peak/2)
 }
