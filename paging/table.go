@@ -76,7 +76,7 @@ func (t *Table) Fill(vocab int, read func(first, n int, values []float32) error)
 			bytes, offset := gpu.BFloat16Bytes(values[:n*t.Cols]), gpu.BF16.Size((at-first)*t.Cols)
 			if p.resident == nil {
 				copy(p.host[offset:], bytes)
-			} else if err := p.resident.Write(offset, bytes); err != nil {
+			} else if err := t.store.write(p.resident, offset, bytes); err != nil {
 				return err
 			}
 		}

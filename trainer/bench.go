@@ -63,7 +63,7 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err
 	}
-	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan); err != nil {
+	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, shared(dev)); err != nil {
 		return nil, err
 	}
 	emit(Event{Kind: "plan", Message: describePlan(r.plan), Plan: r.plan})

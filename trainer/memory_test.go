@@ -175,6 +175,9 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	require.Equal(t, losses(want), steps)
 	_, _, _, err = run(resident.Minimum - 1000)
 	require.ErrorContains(t, err, fmt.Sprintf("%d bytes", resident.Minimum))
+	in := Inputs{HostMemory: func() (int64, int64) { return 0, resident.Peak - 1 }}
+	require.ErrorContains(t, enoughHost(in, resident, true), "of host memory")
+	require.NoError(t, enoughHost(in, resident, false))
 }
 
 // On software Vulkan the device's memory is the process's: what the system counts agrees with what the allocator does.
