@@ -11,8 +11,9 @@ type Buffer struct {
 	Label string
 	Size  int64
 
-	dev    *Device
-	native *wgpu.Buffer // nil on a dry device
+	dev      *Device
+	native   *wgpu.Buffer // nil on a dry device
+	capacity int64        // what was allocated, at least Size
 }
 
 // Range is a part of a buffer, in bytes.
@@ -21,9 +22,17 @@ type Range struct {
 	Offset, Size int64
 }
 
-// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes. Running out of device memory is an *OutOfMemory.
+// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes; it takes UniformBytes at least, so that parts of it can be
+// bound as Uniform. Running out of device memory is an *OutOfMemory.
 func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
-	return d.newBuffer(label, size, wgpu.BufferUsageStorage|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	return d.newBuffer(label, size, max(size, UniformBytes), wgpu.BufferUsageStorage|wgpu.BufferUsageUniform|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+}
+
+// UniformWindow is a range of UniformBytes to bind as Uniform that holds the buffer's bytes from at on, and how many bytes it begins before at: at most 255, but where
+// the buffer ends.
+func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
+	start := max(0, min(at, b.capacity-UniformBytes)) / alignment * alignment
+	return Range{b, start, UniformBytes}, at - start
 }
 
 // OutOfMemory says that a buffer did not fit on the device.
@@ -37,17 +46,17 @@ func (e *OutOfMemory) Error() string {
 	return fmt.Sprintf("device memory: %s needs %.1f MiB while %.1f MiB are in use: %v", e.Label, float64(e.Want)/(1<<20), float64(e.InUse)/(1<<20), e.Reason)
 }
 
-func (d *Device) newBuffer(label string, size int64, usage wgpu.BufferUsage) (*Buffer, error) {
-	size = alignUp(max(size, 4), alignment)
-	b := &Buffer{Label: label, Size: size, dev: d}
+func (d *Device) newBuffer(label string, size, capacity int64, usage wgpu.BufferUsage) (*Buffer, error) {
+	size, capacity = alignUp(max(size, 4), alignment), alignUp(max(capacity, 4), alignment)
+	b := &Buffer{Label: label, Size: size, dev: d, capacity: capacity}
 	if d.native != nil {
-		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(size), Usage: usage})
+		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(capacity), Usage: usage})
 		if err != nil {
-			return nil, &OutOfMemory{Label: label, Want: size, InUse: d.bytes, Reason: err}
+			return nil, &OutOfMemory{Label: label, Want: capacity, InUse: d.bytes, Reason: err}
 		}
 		b.native = native
 	}
-	d.bytes += size
+	d.bytes += capacity
 	d.peakBytes = max(d.peakBytes, d.bytes)
 	return b, nil
 }
@@ -58,8 +67,8 @@ func (b *Buffer) Release() {
 		return
 	}
 	d := b.dev
-	d.bytes -= b.Size
-	b.Size = 0
+	d.bytes -= b.capacity
+	b.Size, b.capacity = 0, 0
 	if b.native == nil {
 		return
 	}

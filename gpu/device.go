@@ -58,9 +58,10 @@ type Device struct {
 	params    *Buffer
 	staging   *Buffer // source of uploads recorded between dispatches
 	readback  *Buffer
-	uniform   *Buffer
+	uniform   [scratches]*Buffer
 	bytes     int64
 	peakBytes int64
+	profile   *profile // while dispatches are timed
 	lost      error
 }
 

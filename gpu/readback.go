@@ -24,7 +24,7 @@ func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 	if d.readback == nil || d.readback.Size < total {
 		d.readback.Release()
 		size := max(total, 1<<16)
-		b, err := d.newBuffer("read-back", size, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
+		b, err := d.newBuffer("read-back", size, size, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
 		if err != nil {
 			d.readback = nil
 			return nil, err

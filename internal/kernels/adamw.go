@@ -11,7 +11,7 @@ type adamWParams struct {
 	Decay, OneMinusBeta1, OneMinusBeta2, StepSize, Root, Epsilon float32
 }
 
-var adamWStep = define("adamw_step", "wwwww", adamWParams{})
+var adamWStep = define("adamw_step", "iwwww", adamWParams{})
 
 // AdamW holds the settings of one update; Step counts from 1.
 type AdamW struct {

@@ -53,10 +53,10 @@ type attentionBackwardKeyValueParams struct {
 }
 
 var (
-	attentionForward          = define("attention_forward", "wwwwww", attentionForwardParams{})
-	attentionBackwardDelta    = define("attention_backward_delta", "wwww", attentionBackwardDeltaParams{})
-	attentionBackwardQuery    = define("attention_backward_query", "wwwwwww", attentionBackwardQueryParams{})
-	attentionBackwardKeyValue = define("attention_backward_key_value", "wwwwwwww", attentionBackwardKeyValueParams{})
+	attentionForward          = define("attention_forward", "iiiiww", attentionForwardParams{})
+	attentionBackwardDelta    = define("attention_backward_delta", "iiiw", attentionBackwardDeltaParams{})
+	attentionBackwardQuery    = define("attention_backward_query", "iiiiiiw", attentionBackwardQueryParams{})
+	attentionBackwardKeyValue = define("attention_backward_key_value", "iiiiiiww", attentionBackwardKeyValueParams{})
 )
 
 // attentionTile is how many rows (queries of the heads of one group) an invocation owns, how many keys it takes at a time, and how
