@@ -48,12 +48,12 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	defer source.Close()
-	s, err := openSession(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, BlockSize: o.BlockSize}, source, userCache(), emit)
+	s, err := openSession(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, BlockSize: o.BlockSize}, source, measurementCache(""), emit)
 	if err != nil {
 		return nil, err
 	}
 	defer s.release()
-	adapter, err := lora.Attach(s.dev, s.model.Linears(), lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: []string{"all-linear"}})
+	adapter, err := lora.Attach(s.dev, s.model.Linears(), lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: []string{"all-linear"}}, optim.Options{})
 	if err != nil {
 		return nil, err
 	}

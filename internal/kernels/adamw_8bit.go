@@ -5,7 +5,7 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-var adamW8bitStep = define("adamw_8bit_step", "wwwwww", adamWParams{})
+var adamW8bitStep = define("adamw_8bit_step", "iiwwww", adamWParams{})
 
 // MomentWords are the 4-byte words in which a block of 256 elements keeps one moment in 8 bits: 64 of four codes, then the block's absmax.
 const MomentWords = gradientBlock/4 + 1

@@ -82,7 +82,7 @@ func TestBindings(t *testing.T) {
 		}
 		testify.Equal(t, "u"+strings.ReplaceAll(o.bindings, "i", "w"), access, name)
 		for i, b := range found[1:] {
-			stored := regexp.MustCompile(`(?m)^\s*` + b[3] + `\[.*\](\.\w+)? [-+*/]?= `).MatchString(source)
+			stored := regexp.MustCompile(`(?m)(^|[{;])\s*` + b[3] + `\[.*\](\.\w+)? [-+*/]?= `).MatchString(source)
 			testify.Equal(t, o.bindings[i] == 'w', stored, "%s: what is bound as an input is not stored to, what is bound as an output is: %s", name, b[3])
 		}
 	}
