@@ -4,7 +4,6 @@ package trainer
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -246,19 +245,6 @@ func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit f
 	return u, u.adapter, nil
 }
 
-// GenerateOptions are the settings of one answer.
-type GenerateOptions struct {
-	Model, Adapter    string
-	Prompt, System    string
-	Raw               bool // no chat template
-	MaxTokens         int
-	Temperature, TopP float64
-	Seed              uint64
-	ChatTemplate      string
-	BlockSize         int
-	Device, Autotune  string
-}
-
 // Generate answers a prompt; write gets the text piece by piece as it is made.
 func Generate(ctx context.Context, o GenerateOptions, write func(piece string) error, emit func(Event)) error {
 	a, err := OpenAnswerer(ctx, o, emit)
@@ -269,100 +255,31 @@ func Generate(ctx context.Context, o GenerateOptions, write func(piece string) e
 	return a.Answer(ctx, o.Prompt, write)
 }
 
-// Answerer answers prompts with one loaded model.
-type Answerer struct {
-	use       *used
-	engine    *Engine
-	generator *Generator
-	options   GenerateOptions
-}
-
-// OpenAnswerer loads the model that the options name; their Prompt is not used.
+// OpenAnswerer opens the files that the options name, and loads the model; their Prompt is not used.
 func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*Answerer, error) {
-	for _, err := range []error{
-		within("max_tokens", o.MaxTokens, 1, 1<<20), within("temperature", o.Temperature, 0, 100), within("top_p", o.TopP, 0, 1),
-		blockSize("block_size", o.BlockSize),
-	} {
-		if err != nil {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	in := Inputs{Cache: userCache()}
+	var err error
+	if o.Adapter != "" {
+		if in.Adapter, err = OpenAdapter(o.Adapter); err != nil {
 			return nil, err
 		}
 	}
-	use, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	if in.ChatTemplate, err = readTemplate(o.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if in.Model, err = pretrained.Open(o.Model); err != nil {
+		return nil, err
+	}
+	a, err := NewAnswerer(ctx, o, in, emit)
 	if err != nil {
+		in.Model.Close()
 		return nil, err
 	}
-	a := &Answerer{use: use, options: o}
-	if a.engine, err = NewEngine(use.dev, use.model, adapter, false, 0); err != nil {
-		use.close()
-		return nil, err
-	}
+	a.owned = in.Model
 	return a, nil
-}
-
-// Close frees everything.
-func (a *Answerer) Close() {
-	if a.generator != nil {
-		a.generator.Release()
-	}
-	a.engine.Release()
-	a.use.close()
-}
-
-// Answer generates the answer to one prompt.
-func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece string) error) error {
-	o, s := a.options, a.use.session
-	ids, err := a.encode(prompt)
-	if err != nil {
-		return err
-	}
-	if limit := s.model.Shape().MaxPositions; len(ids) >= limit {
-		return usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
-	}
-	room := min(len(ids)+o.MaxTokens, s.model.Shape().MaxPositions)
-	if a.generator == nil || a.generator.cache.K[0].Rows < room {
-		if a.generator != nil {
-			a.generator.Release()
-			a.generator = nil
-		}
-		if a.generator, err = a.engine.NewGenerator((room + 255) / 256 * 256); err != nil {
-			return err
-		}
-	}
-	stream := s.tokenizer.Stream()
-	var failed error
-	err = a.generator.Generate(ctx, ids, Sampling{MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopP: o.TopP, Seed: o.Seed, Stop: s.stopTokens()}, func(id uint32) bool {
-		failed = write(stream.Push(int32(id)))
-		return failed == nil
-	})
-	if err == nil && failed == nil {
-		failed = write(stream.Flush())
-	}
-	return errors.Join(err, failed)
-}
-
-func (a *Answerer) encode(prompt string) ([]uint32, error) {
-	s, text := a.use.session, prompt
-	if !a.options.Raw {
-		var messages []chat.Message
-		if a.options.System != "" {
-			messages = append(messages, chat.Message{Role: "system", Content: a.options.System})
-		}
-		var err error
-		if text, err = s.template.Render(append(messages, chat.Message{Role: "user", Content: prompt}), true); err != nil {
-			return nil, err
-		}
-	}
-	var ids []uint32
-	if bos := s.source.Config.BosTokenID; a.options.Raw && s.source.Tokenizer().AddBos && bos >= 0 {
-		ids = append(ids, uint32(bos))
-	}
-	for _, id := range s.tokenizer.Encode(text) {
-		ids = append(ids, uint32(id))
-	}
-	if err := s.checkIDs(ids); err != nil {
-		return nil, usererr.New("generate", a.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
-	}
-	return ids, nil
 }
 
 // Devices lists the adapters of this machine.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
@@ -30,6 +31,16 @@ type Inputs struct {
 	Output       Output
 	Cache        Cache
 	SubmitScale  float64 // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Prompts      Prompts
+	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
+}
+
+// Prompts are answered by the base model before the first step, then every so many steps and after the last one, each time with the likeliest tokens.
+// What is trained does not depend on them.
+type Prompts struct {
+	Texts     []string
+	Every     int // steps; 0: after the last one only
+	MaxTokens int // of an answer
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -46,6 +57,7 @@ type run struct {
 	template     string
 	data         *dataset.Source
 	samples, val []dataset.Sample
+	report       dataset.Report
 	stream       *dataset.Stream
 	maxSeqLength int
 	adapter      *lora.Adapter
@@ -57,6 +69,9 @@ type run struct {
 	state        runState
 	savedStep    int // of the last checkpoint, read or written
 	skipped      int // steps in a row without an update
+	prompts      Prompts
+	generator    *Generator // of the prompts' answers; nil without prompts
+	answered     int        // step of the last answers
 	started      time.Time
 	before       float64 // seconds trained before this start
 }
@@ -70,13 +85,13 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale,
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale, Opened: in.Opened,
 	}, in.Model, in.Cache, emit)
 	if err != nil {
 		return nil, err
 	}
 	defer s.release()
-	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output}
+	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output, prompts: in.Prompts}
 	from, err := r.findCheckpoint()
 	if err != nil {
 		return nil, err
@@ -92,7 +107,15 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	defer r.engine.Release()
+	if err := r.prepareAnswers(); err != nil {
+		return nil, err
+	}
+	defer r.releaseAnswers()
 	if err := r.reserve(ctx); err != nil {
+		return nil, err
+	}
+	base, err := r.baseAnswers(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if from != nil {
@@ -107,6 +130,14 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	defer r.log.Close()
+	if r.state.Step == 0 {
+		for _, answer := range base {
+			if err := r.logLine(answer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.answered = r.state.Step
 	return r.loop(ctx)
 }
 
@@ -116,7 +147,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
-	r.maxSeqLength = min(c.MaxSeqLength, s.model.Shape().MaxPositions)
+	r.maxSeqLength = min(c.MaxSeqLength, s.source.Config.MaxPositionEmbeddings)
 	if r.maxSeqLength < c.MaxSeqLength {
 		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
 	}
@@ -127,14 +158,13 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	case c.TrainOn == "last":
 		on = chat.TrainOnLast
 	}
-	var report dataset.Report
 	var err error
-	if r.samples, report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
+	if r.samples, r.report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
 		return err
 	}
 	s.info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, r.data.Format, r.data.Container,
-		report.Rows, report.Samples, report.Tokens, report.TargetTokens, report.Longest)
-	r.reportData(report)
+		r.report.Rows, r.report.Samples, r.report.Tokens, r.report.TargetTokens, r.report.Longest)
+	r.reportData()
 	switch {
 	case valid != nil:
 		if r.val, _, err = s.encoder(on, r.maxSeqLength).Encode(valid); err != nil {
@@ -167,7 +197,8 @@ func (r *run) prepareData(valid *dataset.Source) error {
 }
 
 // reportData says what did not become a sample as it stood.
-func (r *run) reportData(report dataset.Report) {
+func (r *run) reportData() {
+	report := r.report
 	warn := func(format string, args ...any) {
 		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf(format, args...)})
 	}
@@ -230,7 +261,8 @@ func (r *run) reserve(ctx context.Context) error {
 		return err
 	}
 	state := 16 * r.adapter.Parameters()
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f, activations %.1f for up to %d tokens (gradient checkpointing %s)",
+	plan := &PlanStats{Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: state, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens()}
+	s.emit(Event{Kind: "plan", Plan: plan, Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f, activations %.1f for up to %d tokens (gradient checkpointing %s)",
 		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(state), mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
@@ -273,6 +305,11 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 	for {
 		if r.evaluationDue() {
 			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
+				return nil, err
+			}
+		}
+		if r.answersDue() && ctx.Err() == nil {
+			if err := r.answer(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		}

@@ -1,0 +1,69 @@
+package trainer
+
+import (
+	"slices"
+
+	"qlora-wgpu/internal/dataset"
+)
+
+// Preview is what a run would learn from, found out without a device.
+type Preview struct {
+	Format    string           `json:"format"`
+	Container string           `json:"container"`
+	Steps     int              `json:"steps"`
+	MaxTokens int              `json:"max_tokens"` // of a micro-batch
+	Report    dataset.Report   `json:"report"`
+	Warnings  []string         `json:"warnings"`
+	Batch     [][]PreviewToken `json:"batch"` // sequences of the run's first micro-batch
+}
+
+// PreviewToken is a token's text and whether the model learns to predict it. A character that several tokens share is the last one's text.
+type PreviewToken struct {
+	Text   string `json:"text"`
+	Target bool   `json:"target"`
+}
+
+// PreviewData encodes the data as Run would with this configuration. Of the inputs it uses Model, Data, Valid and ChatTemplate.
+func PreviewData(c Config, in Inputs) (*Preview, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
+	s := &session{name: c.Model, source: in.Model, emit: func(e Event) {
+		if e.Kind == "warning" {
+			p.Warnings = append(p.Warnings, e.Message)
+		}
+	}}
+	var named bool
+	var err error
+	if s.tokenizer, s.template, named, err = OpenTokenizer(in.Model, c.Model, in.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if !named {
+		p.Warnings = append(p.Warnings, "The model has no chat template: conversations are written in ChatML.")
+	}
+	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data}
+	if err := r.prepareData(in.Valid); err != nil {
+		return nil, err
+	}
+	p.Steps, p.MaxTokens, p.Report = r.totalSteps, r.stream.MaxTokens(), r.report
+	p.Warnings = append(p.Warnings, in.Data.Notes...)
+	batch := r.stream.Next()
+	starts := slices.Compact(slices.Clone(batch.FirstKey))
+	for i, first := range starts {
+		end := uint32(len(batch.IDs))
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		var sequence []PreviewToken
+		text := s.tokenizer.Stream()
+		for at := first; at < end; at++ {
+			// A target stands at the token before it, from which it is predicted.
+			target := at > first && batch.Targets[at-1] >= 0
+			sequence = append(sequence, PreviewToken{text.Push(int32(batch.IDs[at])), target})
+		}
+		sequence[len(sequence)-1].Text += text.Flush()
+		p.Batch = append(p.Batch, sequence)
+	}
+	return p, nil
+}
