@@ -177,12 +177,6 @@ func (r *run) prepareAnswers() (err error) {
 	return err
 }
 
-func (r *run) releaseAnswers() {
-	if r.generator != nil {
-		r.generator.Release()
-	}
-}
-
 // answersDue tells whether the prompts are to be answered after this step.
 func (r *run) answersDue() bool {
 	step, n := r.state.Step, r.prompts.Every

@@ -67,8 +67,9 @@ type run struct {
 	out          Output
 	log          checkpoint.Writer
 	state        runState
-	savedStep    int // of the last checkpoint, read or written
-	skipped      int // steps in a row without an update
+	from         *checkpoint.Checkpoint // to go on from; nil: begin anew
+	savedStep    int                    // of the last checkpoint, read or written
+	skipped      int                    // steps in a row without an update
 	prompts      Prompts
 	generator    *Generator // of the prompts' answers; nil without prompts
 	answered     int        // step of the last answers
@@ -78,48 +79,17 @@ type run struct {
 
 // Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns ctx's error.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if err := checkOutput(in.Output, c); err != nil {
-		return nil, err
-	}
-	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale, Opened: in.Opened,
-	}, in.Model, in.Cache, emit)
+	r, err := prepare(ctx, c, in, emit)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release()
-	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output, prompts: in.Prompts}
-	from, err := r.findCheckpoint()
-	if err != nil {
-		return nil, err
-	}
-	if err := r.prepareData(in.Valid); err != nil {
-		return nil, err
-	}
-	if err := r.prepareAdapter(in.Adapter); err != nil {
-		return nil, err
-	}
-	defer r.adapter.Detach()
-	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
-		return nil, err
-	}
-	defer r.engine.Release()
-	if err := r.prepareAnswers(); err != nil {
-		return nil, err
-	}
-	defer r.releaseAnswers()
-	if err := r.reserve(ctx); err != nil {
-		return nil, err
-	}
+	defer r.release()
 	base, err := r.baseAnswers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if from != nil {
-		if err := r.restore(from); err != nil {
+	if r.from != nil {
+		if err := r.restore(r.from); err != nil {
 			return nil, err
 		}
 	}
@@ -139,6 +109,98 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	}
 	r.answered = r.state.Step
 	return r.loop(ctx)
+}
+
+// Prepare does what Run does before its first step, and leaves what was compiled and measured on the way on in.Opened and in.Cache, so that Run soon gets
+// to that step. No file of the output changes.
+func Prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
+	r, err := prepare(ctx, c, in, emit)
+	if err == nil {
+		r.release()
+	}
+	return err
+}
+
+// prepare loads all that a run needs, reserves its memory and compiles its kernels.
+func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkOutput(in.Output, c); err != nil {
+		return nil, err
+	}
+	r := &run{config: c, template: in.ChatTemplate, data: in.Data, out: in.Output, prompts: in.Prompts}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
+	if r.session, err = openSession(ctx, sessionOptions{
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale, Opened: in.Opened,
+	}, in.Model, in.Cache, emit); err != nil {
+		return nil, err
+	}
+	if r.from, err = r.findCheckpoint(); err != nil {
+		return nil, err
+	}
+	if err := r.prepareData(in.Valid); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAdapter(in.Adapter); err != nil {
+		return nil, err
+	}
+	if r.engine, err = NewEngine(r.session.dev, r.session.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAnswers(); err != nil {
+		return nil, err
+	}
+	if err := r.reserve(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.compile()
+}
+
+// release frees what prepare has made.
+func (r *run) release() {
+	if r.generator != nil {
+		r.generator.Release()
+	}
+	if r.engine != nil {
+		r.engine.Release()
+	}
+	if r.adapter != nil {
+		r.adapter.Detach()
+	}
+	if r.session != nil {
+		r.session.release()
+	}
+}
+
+// compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is first needed.
+func (r *run) compile() error {
+	start := r.stream.Cursor()
+	window, _ := r.window()
+	if err := r.stream.Seek(start); err != nil {
+		return err
+	}
+	rec := r.session.dev.DryRecord("first step")
+	if targets := r.engine.accumulate(rec, window, 0); targets > 0 {
+		r.adapter.State.Update(rec, targets, r.optimizer())
+	}
+	if r.generator != nil {
+		for _, prompt := range r.prompts.Texts {
+			ids, err := r.session.promptIDs(prompt, "", false)
+			if err != nil {
+				return err
+			}
+			r.generator.dry(rec, ids)
+		}
+	}
+	if err := r.session.dev.Compile(rec); err != nil {
+		return fmt.Errorf("%w: %w", ErrEngineFault, err)
+	}
+	return nil
 }
 
 // prepareData makes the samples, holds some back, and lays the schedule over the steps.
@@ -364,16 +426,24 @@ func (r *run) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// optimizer is the settings of the next update.
+func (r *run) optimizer() optim.Settings {
+	c := r.config
+	return optim.Settings{
+		AdamW: kernels.AdamW{
+			LearningRate: r.schedule.LearningRate(r.state.Step), Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon,
+			WeightDecay: c.WeightDecay, Step: r.state.Step + 1,
+		},
+		MaxGradNorm: c.MaxGradNorm,
+	}
+}
+
 // step runs one optimizer step to its end, also when ctx is cancelled meanwhile: a step is finished or did not happen.
 func (r *run) step(ctx context.Context) error {
 	start := time.Now()
-	c := r.config
 	window, tokens := r.window()
 	rate := r.schedule.LearningRate(r.state.Step)
-	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, optim.Settings{
-		AdamW:       kernels.AdamW{LearningRate: rate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: r.state.Step + 1},
-		MaxGradNorm: c.MaxGradNorm,
-	})
+	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, r.optimizer())
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ func (e *engine) ask(ctx context.Context, r request) (any, error) {
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
+	e.gpu.Lock()
+	defer e.gpu.Unlock()
 	ctx, e.stop = context.WithCancel(ctx)
 	defer func() { e.stop = nil }()
 	if e.dev == nil || e.dev.Lost() != nil {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
@@ -29,6 +30,7 @@ type engine struct {
 	asked *answerers
 	inputs
 	stop context.CancelFunc // ends the running operation; nil when none runs
+	gpu  sync.Mutex         // held by what computes on the device
 }
 
 // inputs names what a run was started with, so that a page that is opened later can go on with it.

@@ -53,7 +53,7 @@ var operations = map[string]func(*engine, context.Context, request) (any, error)
 
 // atOnce are operations that do not wait for a running one.
 var atOnce = map[string]func(*engine, context.Context, request) (any, error){
-	"pause": (*engine).pause, "inspect": (*engine).inspect,
+	"pause": (*engine).pause, "inspect": (*engine).inspect, "prepare": (*engine).prepare,
 }
 
 func main() {

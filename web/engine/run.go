@@ -96,9 +96,8 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	if e.store == nil {
-		return nil, fmt.Errorf("the browser's private file system is not open")
-	}
+	e.gpu.Lock()
+	defer e.gpu.Unlock()
 	if c.Overwrite = true; args.Resume {
 		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
 	}
@@ -108,10 +107,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	ctx, e.stop = context.WithCancel(ctx)
 	defer func() { e.stop = nil }()
 	e.forgetAnswerers()
-	in := trainer.Inputs{
-		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
-		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens},
-	}
+	in := e.runInputs(args)
 	scale, failures := 1.0, 0
 	for {
 		dev, err := e.device(ctx, scale)
@@ -135,6 +131,37 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 		scale /= 2
 		post(event{Event: "lost", Message: err.Error()})
 	}
+}
+
+func (e *engine) runInputs(args trainArgs) trainer.Inputs {
+	return trainer.Inputs{
+		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
+		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens},
+	}
+}
+
+// prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails again, and is told, at the start.
+func (e *engine) prepare(ctx context.Context, r request) (any, error) {
+	c, err := e.settings(r.args)
+	if err != nil {
+		return nil, err
+	}
+	var args trainArgs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	e.gpu.Lock()
+	defer e.gpu.Unlock()
+	c.Overwrite = true // nothing is written
+	in := e.runInputs(args)
+	if in.Opened, err = e.device(ctx, 1); err != nil {
+		return nil, err
+	}
+	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
+		if ev.Kind == "load" {
+			browser.Yield()
+		}
+	})
 }
 
 // attempt is one run. What panics on a device that is gone is that device's error.

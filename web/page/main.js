@@ -114,6 +114,11 @@ function later() {
   timer = setTimeout(refresh, 350);
 }
 
+// request is what the engine needs for a run.
+function request(config, resume) {
+  return { Settings: config, Resume: resume, Prompts: answers.prompts(), Every: Math.max(1, Math.round(config.MaxSteps / 5)), MaxTokens: greeting.answer_tokens };
+}
+
 // train starts a run, or goes on with the saved one.
 async function train() {
   const resume = phase === 'paused';
@@ -132,11 +137,8 @@ async function train() {
   setPhase('running');
   say('Preparing the graphics device…');
   $('left').textContent = '';
-  const prompts = answers.prompts();
   try {
-    await engine.ask('train', {
-      Settings: config, Resume: resume, Prompts: prompts, Every: Math.max(1, Math.round(config.MaxSteps / 5)), MaxTokens: greeting.answer_tokens,
-    });
+    await engine.ask('train', request(config, resume));
     say(`Done: ${count(config.MaxSteps)} steps. Ask it something, or take the adapter with you.`);
     $('left').textContent = '';
     saved = null;
@@ -320,6 +322,7 @@ async function start() {
     say(saved.demo ? `A run stopped after step ${saved.step} of ${saved.settings.MaxSteps}. You can go on with it.` : `A run of ${saved.model} stopped after step ${saved.step} of ${saved.settings.MaxSteps}. Choose the same model again to go on with it.`);
   }
   setPhase(before === 'loading' ? 'ready' : before);
+  if (preview) engine.ask('prepare', request(settings.get(), false)).catch(() => {}); // what fails now fails again, and is told, at the start
 }
 
 start();
