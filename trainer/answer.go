@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -36,7 +37,7 @@ func (o GenerateOptions) validate() error {
 	return nil
 }
 
-// Answerer answers prompts with one loaded model.
+// Answerer answers prompts and measures losses with one loaded model.
 type Answerer struct {
 	session   *session
 	adapter   *lora.Adapter // nil: the base model
@@ -110,6 +111,39 @@ func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece s
 		}
 	}
 	return s.answer(ctx, a.generator, ids, Sampling{MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopP: o.TopP, Seed: o.Seed, Stop: s.stopTokens()}, write)
+}
+
+// Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's. maxSeqLength 0 means the model's limit.
+func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLength int, all bool) (*EvalStats, error) {
+	s := a.session
+	on := chat.TrainOnAssistant
+	if all {
+		on = chat.TrainOnAll
+	}
+	limit := s.model.Shape().MaxPositions
+	if maxSeqLength > 0 {
+		limit = min(limit, maxSeqLength)
+	}
+	samples, _, err := s.encoder(on, limit).Encode(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, sample := range samples {
+		if err := s.checkIDs(sample.IDs); err != nil {
+			return nil, usererr.New("encode data set", data.Path, "%w", err).Hinted("tokenizer and weights belong to different models")
+		}
+	}
+	if err := a.engine.ReserveEvaluation(longest(samples)); err != nil {
+		return nil, err
+	}
+	if err := s.tune(ctx); err != nil {
+		return nil, err
+	}
+	stats, err := a.engine.evaluateSamples(ctx, samples)
+	if err == nil && !isFinite(stats.Perplexity) {
+		return nil, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
+	}
+	return stats, err
 }
 
 // promptIDs are the tokens of a prompt: as a user's turn in the chat template, after a system turn where there is one, or raw as it stands.

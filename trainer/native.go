@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/pretrained"
@@ -159,90 +158,14 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 			return nil, err
 		}
 	}
-	s, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	a, err := OpenAnswerer(ctx, GenerateOptions{
+		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune,
+	}, emit)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	on := chat.TrainOnAssistant
-	if o.TrainOnInputs {
-		on = chat.TrainOnAll
-	}
-	limit := s.model.Shape().MaxPositions
-	if o.MaxSeqLength > 0 {
-		limit = min(limit, o.MaxSeqLength)
-	}
-	samples, _, err := s.encoder(on, limit).Encode(data)
-	if err != nil {
-		return nil, err
-	}
-	for _, sample := range samples {
-		if err := s.checkIDs(sample.IDs); err != nil {
-			return nil, usererr.New("encode data set", o.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
-		}
-	}
-	e, err := NewEngine(s.dev, s.model, adapter, false, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Release()
-	if err := e.ReserveEvaluation(longest(samples)); err != nil {
-		return nil, err
-	}
-	if err := s.tune(ctx); err != nil {
-		return nil, err
-	}
-	stats, err := e.evaluateSamples(ctx, samples)
-	if err == nil && !isFinite(stats.Perplexity) {
-		return nil, usererr.New("evaluate", o.Data, "the loss is %v", stats.Loss).Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
-	}
-	return stats, err
-}
-
-// used is a session with the files behind it.
-type used struct {
-	*session
-	adapter *lora.Adapter
-}
-
-func (u *used) close() {
-	if u.adapter != nil {
-		u.adapter.Detach()
-	}
-	u.session.release()
-	u.session.source.Close()
-}
-
-// openForUse opens a model, with an adapter where dir names one.
-func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit func(Event)) (*used, *lora.Adapter, error) {
-	var files *AdapterFiles
-	var err error
-	if adapterDir != "" {
-		if files, err = OpenAdapter(adapterDir); err != nil {
-			return nil, nil, err
-		}
-	}
-	if o.ChatTemplate, err = readTemplate(o.ChatTemplate); err != nil {
-		return nil, nil, err
-	}
-	source, err := pretrained.Open(o.Model)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := openSession(ctx, o, source, userCache(), emit)
-	if err != nil {
-		source.Close()
-		return nil, nil, err
-	}
-	u := &used{session: s}
-	if files != nil {
-		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path); err != nil {
-			u.close()
-			return nil, nil, err
-		}
-		s.info("Adapter: %s", files.Config)
-	}
-	return u, u.adapter, nil
+	defer a.Close()
+	return a.Evaluate(ctx, data, o.MaxSeqLength, o.TrainOnInputs)
 }
 
 // Generate answers a prompt; write gets the text piece by piece as it is made.

@@ -12,7 +12,10 @@ import (
 )
 
 // answerers hold the model twice, with the adapter and without, for questions after a run.
-type answerers struct{ base, tuned *trainer.Answerer }
+type answerers struct {
+	base, tuned *trainer.Answerer
+	maxTokens   int // of an answer
+}
 
 func (e *engine) forgetAnswerers() {
 	if e.asked == nil {
@@ -26,18 +29,43 @@ func (e *engine) forgetAnswerers() {
 	e.asked = nil
 }
 
+// both is what the base model and the newest adapter say.
+type both[T any] struct {
+	Base  T `json:"base"`
+	Tuned T `json:"tuned"`
+}
+
+// askArgs are the arguments of ask and measure, beside the settings.
+type askArgs struct {
+	Prompt    string
+	MaxTokens int
+}
+
 // ask answers one prompt by the base model and by the newest adapter.
 func (e *engine) ask(ctx context.Context, r request) (any, error) {
-	var args struct {
-		Prompt    string
-		MaxTokens int
-	}
+	return compare(e, ctx, r, func(ctx context.Context, a *trainer.Answerer, args askArgs) (string, error) {
+		var text strings.Builder
+		err := a.Answer(ctx, args.Prompt, func(piece string) error { text.WriteString(piece); return nil })
+		return strings.TrimSpace(text.String()), err
+	})
+}
+
+// measure gives the loss over all examples without the adapter and with it.
+func (e *engine) measure(ctx context.Context, r request) (any, error) {
+	return compare(e, ctx, r, func(ctx context.Context, a *trainer.Answerer, _ askArgs) (*trainer.EvalStats, error) {
+		return a.Evaluate(ctx, e.data, 0, false)
+	})
+}
+
+// compare has the base model and the tuned one do the same.
+func compare[T any](e *engine, ctx context.Context, r request, do func(context.Context, *trainer.Answerer, askArgs) (T, error)) (out both[T], err error) {
 	c, err := e.settings(r.args)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
+	args := askArgs{MaxTokens: 1}
 	if err := r.decode(&args); err != nil {
-		return nil, err
+		return out, err
 	}
 	e.gpu.Lock()
 	defer e.gpu.Unlock()
@@ -46,27 +74,19 @@ func (e *engine) ask(ctx context.Context, r request) (any, error) {
 	if e.dev == nil || e.dev.Lost() != nil {
 		e.releaseDevice()
 	}
+	if e.asked != nil && e.asked.maxTokens != args.MaxTokens {
+		e.forgetAnswerers()
+	}
 	if e.asked == nil {
 		if err := e.openAnswerers(ctx, c, args.MaxTokens); err != nil {
 			e.forgetAnswerers()
-			return nil, err
+			return out, err
 		}
 	}
-	var out struct {
-		Base  string `json:"base"`
-		Tuned string `json:"tuned"`
+	if out.Base, err = do(ctx, e.asked.base, args); err == nil {
+		out.Tuned, err = do(ctx, e.asked.tuned, args)
 	}
-	for _, a := range []struct {
-		by   *trainer.Answerer
-		text *string
-	}{{e.asked.base, &out.Base}, {e.asked.tuned, &out.Tuned}} {
-		var text strings.Builder
-		if err := a.by.Answer(ctx, args.Prompt, func(piece string) error { text.WriteString(piece); return nil }); err != nil {
-			return nil, err
-		}
-		*a.text = strings.TrimSpace(text.String())
-	}
-	return out, nil
+	return out, err
 }
 
 func (e *engine) openAnswerers(ctx context.Context, c trainer.Config, maxTokens int) error {
@@ -95,7 +115,7 @@ func (e *engine) openAnswerers(ctx context.Context, c trainer.Config, maxTokens 
 	}
 	o := trainer.GenerateOptions{Model: c.Model, MaxTokens: maxTokens, TopP: 1, BlockSize: c.BlockSize, Autotune: "off"}
 	in := trainer.Inputs{Model: e.model, Cache: cache{e.store}, Opened: dev}
-	e.asked = &answerers{}
+	e.asked = &answerers{maxTokens: maxTokens}
 	quiet := func(trainer.Event) {}
 	if e.asked.base, err = trainer.NewAnswerer(ctx, o, in, quiet); err != nil {
 		return err

@@ -47,7 +47,7 @@ func (r request) decode(v any) error {
 // operations that wait for each other, in the order of the page's requests.
 var operations = map[string]func(*engine, context.Context, request) (any, error){
 	"hello": (*engine).hello, "model": (*engine).openModel, "data": (*engine).openData, "preview": (*engine).preview,
-	"train": (*engine).train, "ask": (*engine).ask, "forget": (*engine).forget,
+	"train": (*engine).train, "ask": (*engine).ask, "measure": (*engine).measure, "forget": (*engine).forget,
 	"adapter": (*engine).adapterFile, "checkpoint": (*engine).checkpointFile, "restore": (*engine).restore,
 }
 

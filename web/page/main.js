@@ -278,11 +278,28 @@ function wire() {
   $('ask').addEventListener('submit', async (event) => {
     event.preventDefault();
     const prompt = $('ask-text').value.trim();
-    if (!prompt) return;
-    $('ask-answer').textContent = 'Thinking…';
-    const found = await guard('run-error', () => engine.ask('ask', { Settings: settings.get(), Prompt: prompt, MaxTokens: greeting.answer_tokens }));
-    $('ask-answer').replaceChildren(...(found ? [make('dl', {}, make('dt', { text: 'Before' }), make('dd', { text: found.base }), make('dt', { text: 'Now' }), make('dd', { text: found.tuned }))] : []));
+    const found = prompt && await compare('ask', $('ask-answer'), { Prompt: prompt });
+    if (found) $('ask-answer').append(make('dl', {}, make('dt', { text: 'Before' }), make('dd', { text: found.base || '(nothing)' }), make('dt', { text: 'Now' }), make('dd', { text: found.tuned || '(nothing)' })));
   });
+  $('measure').addEventListener('click', async () => {
+    const found = await compare('measure', $('measured'));
+    if (found) {
+      const { base, tuned } = found;
+      $('measured').dataset.loss = tuned.eval_loss;
+      $('measured').textContent = `${digits(base.eval_loss)} before, ${digits(tuned.eval_loss)} now, over ${count(tuned.eval_rows)} examples.`;
+    }
+  });
+}
+
+// compare asks for what needs the base model and the adapter.
+async function compare(op, place, more = {}) {
+  const buttons = [...$('ask').querySelectorAll('button')];
+  for (const button of buttons) button.disabled = true;
+  place.textContent = 'One moment…';
+  const found = await guard('run-error', () => engine.ask(op, { Settings: settings.get(), MaxTokens: greeting.answer_tokens, ...more }));
+  place.textContent = '';
+  for (const button of buttons) button.disabled = false;
+  return found;
 }
 
 async function start() {

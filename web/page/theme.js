@@ -1,7 +1,7 @@
 // The colours: as the system has them, or as chosen here. The choice stays in this browser.
 const root = document.documentElement;
 const system = matchMedia('(prefers-color-scheme: dark)');
-const choices = { auto: ['Auto', 'as the system has them'], light: ['Light', 'light'], dark: ['Dark', 'dark'] };
+const choices = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 const listeners = [];
 let choice = 'auto';
 
@@ -15,8 +15,8 @@ function stored(value) {
 function apply() {
   root.dataset.theme = choice === 'auto' ? (system.matches ? 'dark' : 'light') : choice;
   const button = document.getElementById('theme');
-  button.textContent = choices[choice][0];
-  button.setAttribute('aria-label', `Colours: ${choices[choice][1]}`);
+  button.textContent = choices[choice];
+  button.setAttribute('aria-label', `Colours: ${choices[choice]}`);
   for (const changed of listeners) changed();
 }
 
