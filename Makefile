@@ -25,9 +25,13 @@ demo: setup
 test: setup lint
 	go test -timeout 25m ./...
 
-# The kernels and a training step in Chromium, whose shader compiler is the strict one.
+# Kernels and a training step in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
+
+# Minutes: a model of 135 M parameters in the page. Wants its GGUF and data in ../shared.
+test-web-long:
+	tools/web_test/run.sh long
 
 # Hours: every kernel variant, forced in turn, on the 135M parity case, and 30 steps of training on it. Wants the model and data in ../shared.
 test-long: setup
