@@ -2,8 +2,10 @@ package trainer
 
 import (
 	"slices"
+	"strings"
 
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/pretrained"
 )
 
 // Preview is what a run would learn from, found out without a device.
@@ -11,7 +13,7 @@ type Preview struct {
 	Format    string           `json:"format"`
 	Container string           `json:"container"`
 	Steps     int              `json:"steps"`
-	MaxTokens int              `json:"max_tokens"` // of a micro-batch
+	Memory    PlanStats        `json:"memory"` // an estimate of the plan: what a dry recording would tell exactly once the model is loaded
 	Report    dataset.Report   `json:"report"`
 	Warnings  []string         `json:"warnings"`
 	Batch     [][]PreviewToken `json:"batch"` // sequences of the run's first micro-batch
@@ -46,7 +48,8 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 	if err := r.prepareData(in.Valid); err != nil {
 		return nil, err
 	}
-	p.Steps, p.MaxTokens, p.Report = r.totalSteps, r.stream.MaxTokens(), r.report
+	p.Steps, p.Report = r.totalSteps, r.report
+	p.Memory = estimate(c, in.Model, r.totalSteps, r.stream.MaxTokens())
 	p.Warnings = append(p.Warnings, in.Data.Notes...)
 	batch := r.stream.Next()
 	starts := slices.Compact(slices.Clone(batch.FirstKey))
@@ -66,4 +69,33 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 		p.Batch = append(p.Batch, sequence)
 	}
 	return p, nil
+}
+
+// estimate is about what the run will take on the device, from the shapes alone.
+func estimate(c Config, source *pretrained.Model, steps, tokens int) PlanStats {
+	m := source.Config
+	p := PlanStats{Steps: steps, MaxTokens: tokens}
+	for _, t := range source.Tensors() {
+		n := int64(t.Rows) * int64(t.Cols)
+		switch {
+		case t.Rows == 1:
+			p.Frozen += 4 * n
+		case strings.Contains(t.Name, ".layers."):
+			p.Frozen += n/2 + n/int64(c.BlockSize)
+			p.State += 4 * 4 * int64(c.LoraR) * int64(t.Rows+t.Cols) // parameter, gradient and two moments
+		default:
+			p.Frozen += 2 * n
+		}
+	}
+	hidden, wide := int64(m.HiddenSize), int64(m.IntermediateSize)
+	heads := int64(m.NumAttentionHeads+2*m.NumKeyValueHeads) * int64(m.HeadDim)
+	layer := 4*hidden + 3*heads/2 + 3*wide // floats a token that a layer holds from its forward to its backward
+	kept := layer * int64(m.NumHiddenLayers)
+	if c.GradientCheckpointing {
+		kept = hidden*int64(m.NumHiddenLayers) + layer
+	}
+	const chunk = 128 // supervised tokens that pass through the head at once
+	p.Activations = 4*int64(tokens)*kept + 4*int64(min(chunk, tokens))*int64(m.VocabSize)
+	p.Device = p.Frozen + p.State + p.Activations
+	return p
 }

@@ -99,13 +99,25 @@ async function refresh() {
     if (mine !== wanted || running()) return;
     preview = found ?? null;
     $('data-warnings').replaceChildren(...(found?.warnings ?? []).map((text) => make('li', { text })));
+    showError('memory-error', found && tooMuch(found.memory));
     if (found) {
+      $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(found.memory.device));
       showMask(found.batch);
       explain.share(config);
       if (phase === 'ready' || phase === 'loading') say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ${count(found.report.target_tokens)} tokens to learn.`);
     } else if (phase === 'ready') say('The examples cannot be used yet; see beside them why.');
   } else if (!config) say('A setting is missing or out of range.');
   setPhase(phase === 'loading' ? 'ready' : phase);
+}
+
+// tooMuch tells before anything is loaded that a run will hardly fit. Browsers tell the computer's memory in powers of two, and some not at all.
+function tooMuch({ device, frozen, activations }) {
+  const has = (navigator.deviceMemory ?? Infinity) * 2 ** 30;
+  if (device < 0.6 * has) return null;
+  return {
+    message: `This run needs about ${bytes(device)} of memory (${bytes(frozen)} for the frozen weights, ${bytes(activations)} for activations); this computer says it has ${bytes(has)} in all. The tab may be closed by the browser.`,
+    hint: activations > frozen ? 'choose a shorter sequence length or a smaller batch, or recompute activations' : 'choose a smaller model',
+  };
 }
 
 let timer = 0;
