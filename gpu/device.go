@@ -118,3 +118,6 @@ func (d *Device) Dry() bool { return d.native == nil }
 // Bytes is what the buffers made on this device hold now; PeakBytes the most they ever held.
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
+
+// Lost is why nothing runs on the device any more, or nil.
+func (d *Device) Lost() error { return d.lost }

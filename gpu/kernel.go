@@ -2,10 +2,13 @@ package gpu
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/cogentcore/webgpu/wgpu"
+	"golang.org/x/sync/errgroup"
 )
 
 // Access is how a kernel binds a range.
@@ -119,6 +122,21 @@ func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	d.kernels[label] = k
 	return k, nil
 }
+
+// Compile makes the kernels that a dry recording dispatched, several at a time: a driver may take a tenth of a second and more for each.
+func (d *Device) Compile(dry *Recorder) error {
+	var group errgroup.Group
+	group.SetLimit(compilers)
+	for _, label := range slices.Sorted(maps.Keys(dry.kernels)) {
+		group.Go(func() error {
+			_, err := d.Kernel(dry.kernels[label])
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+const compilers = 8
 
 func (d *Device) layoutFor(bindings []Access) (*layout, error) {
 	access := string(bindingsKey(bindings))

@@ -29,6 +29,7 @@ type Recorder struct {
 		dispatches int
 		cost       int64
 	}
+	kernels map[string]KernelSpec // of a dry recording, by label
 }
 
 const (
@@ -101,6 +102,10 @@ func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any,
 
 func (r *Recorder) kernel(spec KernelSpec) (*Kernel, error) {
 	if r.dry {
+		if r.kernels == nil {
+			r.kernels = map[string]KernelSpec{}
+		}
+		r.kernels[spec.Label()] = spec
 		return nil, nil
 	}
 	return r.dev.Kernel(spec)

@@ -163,6 +163,42 @@ func (r *run) beginAnew() error {
 	return nil
 }
 
+// Saved describes a checkpoint.
+type Saved struct {
+	Path     string
+	Step     int
+	Settings Config // of the run that saved it
+}
+
+// LastSaved is the newest valid checkpoint in a run's folder, nil where there is none.
+func LastSaved(out Output, dir string) (*Saved, error) {
+	c, _, err := checkpoint.Latest(out, dir)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	return describeCheckpoint(c)
+}
+
+// OpenSaved verifies the checkpoint in the folder name.
+func OpenSaved(out Output, name string) (*Saved, error) {
+	c, err := checkpoint.Open(out, name)
+	if err != nil {
+		return nil, err
+	}
+	return describeCheckpoint(c)
+}
+
+func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
+	var state runState
+	if err := c.State(&state); err != nil {
+		return nil, err
+	}
+	if err := state.Settings.Validate(); err != nil {
+		return nil, usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
+	}
+	return &Saved{Path: c.Path, Step: state.Step, Settings: state.Settings}, nil
+}
+
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if err := c.State(&r.state); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
@@ -32,6 +33,16 @@ type Inputs struct {
 	Cache        Cache
 	Quantized    paging.Cache // of quantized models; nil: none
 	SubmitScale  float64      // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Prompts      Prompts
+	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
+}
+
+// Prompts are answered by the base model before the first step, then every so many steps and after the last one, each time with the likeliest tokens.
+// What is trained does not depend on them.
+type Prompts struct {
+	Texts     []string
+	Every     int // steps; 0: after the last one only
+	MaxTokens int // of an answer
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -48,6 +59,7 @@ type run struct {
 	template     string
 	data         *dataset.Source
 	samples, val []dataset.Sample
+	report       dataset.Report
 	stream       *dataset.Stream
 	maxSeqLength int
 	adapter      *lora.Adapter
@@ -57,48 +69,29 @@ type run struct {
 	out          Output
 	log          checkpoint.Writer
 	state        runState
-	savedStep    int // of the last checkpoint, read or written
-	skipped      int // steps in a row without an update
+	from         *checkpoint.Checkpoint // to go on from; nil: begin anew
+	savedStep    int                    // of the last checkpoint, read or written
+	skipped      int                    // steps in a row without an update
+	prompts      Prompts
+	generator    *Generator // of the prompts' answers; nil without prompts
+	answered     int        // step of the last answers
 	started      time.Time
 	before       float64 // seconds trained before this start
 }
 
 // Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns ctx's error.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if err := checkOutput(in.Output, c); err != nil {
-		return nil, err
-	}
-	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, Quantized: in.Quantized, SubmitScale: in.SubmitScale,
-	}, in.Model, in.Cache, emit)
+	r, err := prepare(ctx, c, in, emit)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release()
-	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output}
-	from, err := r.findCheckpoint()
+	defer r.release()
+	base, err := r.baseAnswers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.prepareData(in.Valid); err != nil {
-		return nil, err
-	}
-	if err := r.prepareAdapter(in.Adapter); err != nil {
-		return nil, err
-	}
-	defer r.adapter.Detach()
-	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
-		return nil, err
-	}
-	defer r.engine.Release()
-	if err := r.reserve(ctx); err != nil {
-		return nil, err
-	}
-	if from != nil {
-		if err := r.restore(from); err != nil {
+	if r.from != nil {
+		if err := r.restore(r.from); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +102,107 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	defer r.log.Close()
+	if r.state.Step == 0 {
+		for _, answer := range base {
+			if err := r.logLine(answer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.answered = r.state.Step
 	return r.loop(ctx)
+}
+
+// Prepare does what Run does before its first step, and leaves what was compiled and measured on the way on in.Opened and in.Cache, so that Run soon gets
+// to that step. No file of the output changes.
+func Prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
+	r, err := prepare(ctx, c, in, emit)
+	if err == nil {
+		r.release()
+	}
+	return err
+}
+
+// prepare loads all that a run needs, reserves its memory and compiles its kernels.
+func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkOutput(in.Output, c); err != nil {
+		return nil, err
+	}
+	r := &run{config: c, template: in.ChatTemplate, data: in.Data, out: in.Output, prompts: in.Prompts}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
+	if r.session, err = openSession(ctx, sessionOptions{
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, Quantized: in.Quantized, SubmitScale: in.SubmitScale, Opened: in.Opened,
+	}, in.Model, in.Cache, emit); err != nil {
+		return nil, err
+	}
+	if r.from, err = r.findCheckpoint(); err != nil {
+		return nil, err
+	}
+	if err := r.prepareData(in.Valid); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAdapter(in.Adapter); err != nil {
+		return nil, err
+	}
+	if r.engine, err = NewEngine(r.session.dev, r.session.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAnswers(); err != nil {
+		return nil, err
+	}
+	if err := r.reserve(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.compile()
+}
+
+// release frees what prepare has made.
+func (r *run) release() {
+	if r.generator != nil {
+		r.generator.Release()
+	}
+	if r.engine != nil {
+		r.engine.Release()
+	}
+	if r.adapter != nil {
+		r.adapter.Detach()
+	}
+	if r.session != nil {
+		r.session.release()
+	}
+}
+
+// compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is first needed.
+func (r *run) compile() error {
+	start := r.stream.Cursor()
+	window, _ := r.window()
+	if err := r.stream.Seek(start); err != nil {
+		return err
+	}
+	rec := r.session.dev.DryRecord("first step")
+	if targets := r.engine.accumulate(rec, window, 0); targets > 0 {
+		r.adapter.State.Update(rec, targets, r.optimizer())
+	}
+	if r.generator != nil {
+		for _, prompt := range r.prompts.Texts {
+			ids, err := r.session.promptIDs(prompt, "", false)
+			if err != nil {
+				return err
+			}
+			r.generator.dry(rec, ids)
+		}
+	}
+	if err := r.session.dev.Compile(rec); err != nil {
+		return fmt.Errorf("%w: %w", ErrEngineFault, err)
+	}
+	return nil
 }
 
 // prepareData makes the samples, holds some back, and lays the schedule over the steps.
@@ -118,7 +211,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
-	r.maxSeqLength = min(c.MaxSeqLength, s.model.Shape().MaxPositions)
+	r.maxSeqLength = min(c.MaxSeqLength, s.source.Config.MaxPositionEmbeddings)
 	if r.maxSeqLength < c.MaxSeqLength {
 		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
 	}
@@ -129,14 +222,13 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	case c.TrainOn == "last":
 		on = chat.TrainOnLast
 	}
-	var report dataset.Report
 	var err error
-	if r.samples, report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
+	if r.samples, r.report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
 		return err
 	}
 	s.info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, r.data.Format, r.data.Container,
-		report.Rows, report.Samples, report.Tokens, report.TargetTokens, report.Longest)
-	r.reportData(report)
+		r.report.Rows, r.report.Samples, r.report.Tokens, r.report.TargetTokens, r.report.Longest)
+	r.reportData()
 	switch {
 	case valid != nil:
 		if r.val, _, err = s.encoder(on, r.maxSeqLength).Encode(valid); err != nil {
@@ -169,7 +261,8 @@ func (r *run) prepareData(valid *dataset.Source) error {
 }
 
 // reportData says what did not become a sample as it stood.
-func (r *run) reportData(report dataset.Report) {
+func (r *run) reportData() {
+	report := r.report
 	warn := func(format string, args ...any) {
 		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf(format, args...)})
 	}
@@ -231,8 +324,10 @@ func (r *run) reserve(ctx context.Context) error {
 	if err := s.tune(ctx); err != nil {
 		return err
 	}
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f (%s), activations %.1f for up to %d tokens (gradient checkpointing %s)",
-		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(r.adapter.State.Bytes()), c.Optim, mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
+	state := r.adapter.State.Bytes()
+	plan := &PlanStats{Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: state, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens()}
+	s.emit(Event{Kind: "plan", Plan: plan, Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f (%s), activations %.1f for up to %d tokens (gradient checkpointing %s)",
+		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(state), c.Optim, mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
 		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
@@ -274,6 +369,11 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 	for {
 		if r.evaluationDue() {
 			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
+				return nil, err
+			}
+		}
+		if r.answersDue() && ctx.Err() == nil {
+			if err := r.answer(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		}
@@ -328,16 +428,24 @@ func (r *run) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// optimizer is the settings of the next update.
+func (r *run) optimizer() optim.Settings {
+	c := r.config
+	return optim.Settings{
+		AdamW: kernels.AdamW{
+			LearningRate: r.schedule.LearningRate(r.state.Step), Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon,
+			WeightDecay: c.WeightDecay, Step: r.state.Step + 1,
+		},
+		MaxGradNorm: c.MaxGradNorm,
+	}
+}
+
 // step runs one optimizer step to its end, also when ctx is cancelled meanwhile: a step is finished or did not happen.
 func (r *run) step(ctx context.Context) error {
 	start := time.Now()
-	c := r.config
 	window, tokens := r.window()
 	rate := r.schedule.LearningRate(r.state.Step)
-	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, optim.Settings{
-		AdamW:       kernels.AdamW{LearningRate: rate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: r.state.Step + 1},
-		MaxGradNorm: c.MaxGradNorm,
-	})
+	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, r.optimizer())
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,9 @@ type Cache interface {
 
 // session is a device with a model on it, its tokenizer and its chat template.
 type session struct {
+	name      string // of the model, as the user named it
 	dev       *gpu.Device
+	borrowed  bool // the device is the caller's
 	source    *pretrained.Model
 	model     model.Model
 	tokenizer *tokenizer.Tokenizer
@@ -49,6 +51,7 @@ type sessionOptions struct {
 	BlockSize    int
 	Quantized    paging.Cache // of quantized models; nil: none
 	SubmitScale  float64      // factor on the length of submissions to the device; 0: none
+	Opened       *gpu.Device  // used instead of opening Device, and left open; nil: none
 }
 
 func (s *session) info(format string, args ...any) {
@@ -81,7 +84,7 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 
 // openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
-	s := &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
+	s := &session{name: o.Model, source: source, cache: cache, autotune: o.Autotune, emit: emit, dev: o.Opened, borrowed: o.Opened != nil}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -94,8 +97,10 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	if !named {
 		s.info("The model has no chat template: conversations are written in ChatML.")
 	}
-	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
-		return nil, err
+	if s.dev == nil {
+		if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
+			return nil, err
+		}
 	}
 	s.info("Device: %s", describeDevice(s.dev.Info))
 	s.measured = loadMeasurements(cache, s.dev)
@@ -110,7 +115,8 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	start := time.Now()
-	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize, Cache: o.Quantized}); err != nil {
+	progress := func(done, total int) { emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize, Cache: o.Quantized, Progress: progress}); err != nil {
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
 			mistake.Path = o.Model
 		}
@@ -135,7 +141,7 @@ func (s *session) release() {
 	if s.model != nil {
 		s.model.Release()
 	}
-	if s.dev != nil {
+	if s.dev != nil && !s.borrowed {
 		s.dev.Release()
 	}
 }
@@ -197,8 +203,8 @@ const tuneTime = 20 * time.Second
 // checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
 func (s *session) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if int(id) >= s.model.Shape().Vocab {
-			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.model.Shape().Vocab)
+		if vocab := s.source.Config.VocabSize; int(id) >= vocab {
+			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, vocab)
 		}
 	}
 	return nil

@@ -95,7 +95,7 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 	rows := q.Rows * a.Heads / a.KVHeads
 	fallback := attentionForwardTiles[0]
 	switch {
-	case onCPU(rec) && rows > 512:
+	case onCPU(rec) && rows > 512 && !inBrowser(rec):
 		fallback = attentionForwardTiles[2]
 	case onCPU(rec) && rows > 16:
 		fallback = attentionForwardTiles[1]
@@ -127,7 +127,7 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 
 	fallback := attentionBackwardTiles[0]
 	switch {
-	case onCPU(rec) && T > 256:
+	case onCPU(rec) && T > 256 && !inBrowser(rec):
 		fallback = attentionBackwardTiles[2]
 	case onCPU(rec):
 		fallback = attentionBackwardTiles[1]

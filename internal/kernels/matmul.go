@@ -60,7 +60,7 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	case onCPU(rec) && w.Rows <= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
@@ -145,7 +145,7 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	case onCPU(rec) && w.Cols <= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}

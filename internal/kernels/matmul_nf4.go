@@ -84,7 +84,7 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
 	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
@@ -193,7 +193,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec):
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
