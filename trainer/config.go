@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -43,7 +44,7 @@ type Config struct {
 	LRSchedulerType string  `yaml:"lr_scheduler_type" name:"lr-scheduler-type" help:"constant, constant_with_warmup, linear or cosine."`
 	WarmupSteps     int     `yaml:"warmup_steps" name:"warmup-steps" help:"Steps of linear warm-up; 0: taken from warmup-ratio."`
 	WarmupRatio     float64 `yaml:"warmup_ratio" name:"warmup-ratio" help:"Warm-up as a part of all steps."`
-	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit."`
+	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or adamw_8bit, whose moments take a quarter of the memory."`
 	WeightDecay     float64 `yaml:"weight_decay" name:"weight-decay" help:"Decoupled weight decay."`
 	AdamBeta1       float64 `yaml:"adam_beta1" name:"adam-beta1" help:"Decay of AdamW's first moment."`
 	AdamBeta2       float64 `yaml:"adam_beta2" name:"adam-beta2" help:"Decay of AdamW's second moment."`
@@ -73,11 +74,20 @@ func Defaults() Config {
 		MaxSeqLength: 1024, TrainOn: "all", Shuffle: true,
 		BatchSize: 2, GradientAccumulationSteps: 4, NumTrainEpochs: 1,
 		LearningRate: 2e-4, LRSchedulerType: Linear, WarmupRatio: 0.03,
-		Optim: "adamw_32bit", WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
+		Optim: adamW32bit, WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
 		LoggingSteps: 1, SaveSteps: 50, SaveTotalLimit: 3,
 		Seed: 42, GradientCheckpointing: true, Autotune: "on",
 	}
 }
+
+// The optimizers.
+const (
+	adamW32bit = "adamw_32bit"
+	adamW8bit  = "adamw_8bit"
+)
+
+// moments tells how the optimizer keeps them.
+func (c Config) moments() optim.Options { return optim.Options{EightBit: c.Optim == adamW8bit} }
 
 // Validate reports the first setting that no run could use; the error names the key, its value and what is allowed.
 // What depends on the model or the data (a rank above a layer's width, a sequence above the model's limit) is found
@@ -103,7 +113,7 @@ func (c Config) Validate() error {
 		oneOf("lr_scheduler_type", c.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
 		within("warmup_steps", c.WarmupSteps, 0, maxInt),
 		within("warmup_ratio", c.WarmupRatio, 0, 1),
-		oneOf("optim", c.Optim, "adamw_32bit"),
+		oneOf("optim", c.Optim, adamW32bit, adamW8bit),
 		within("weight_decay", c.WeightDecay, 0, 10),
 		within("adam_beta1", c.AdamBeta1, 0, 0.9999999),
 		within("adam_beta2", c.AdamBeta2, 0, 0.9999999),

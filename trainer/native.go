@@ -13,6 +13,7 @@ import (
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -237,7 +238,7 @@ func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit f
 	}
 	u := &used{session: s}
 	if files != nil {
-		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path); err != nil {
+		if u.adapter, err = s.attach(files.Config, optim.Options{}, files.Tensors, files.Path); err != nil {
 			u.close()
 			return nil, nil, err
 		}

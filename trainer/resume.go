@@ -34,7 +34,7 @@ type runState struct {
 	Device       string          `json:"device"`
 }
 
-// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", padded as they lie in flat state.
+// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8 bits as records of codes and absmax.
 const optimizerFile = "optimizer.safetensors"
 
 // identity says which run a checkpoint belongs to: the model, the data, and the settings that decide the numbers.
@@ -81,13 +81,16 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	var moments []safetensors.Data
+	momentBytes := int64(0)
 	for _, e := range r.adapter.State.Entries {
 		for suffix, list := range r.moments() {
-			values, err := r.adapter.State.Read(ctx, list, e.Name)
+			t := r.adapter.State.View(list, e.Name)
+			data, err := t.Device().Read(ctx, t.Single())
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
-			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: safetensors.F32, Shape: []int{e.Rows, e.Cols}, Bytes: safetensors.Float32Bytes(values)})
+			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data})
+			momentBytes += t.Bytes()
 		}
 	}
 	sortData(moments)
@@ -95,7 +98,7 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	files := []checkpoint.File{
 		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.adapter.Config.WriteConfig(w, r.config.Model) }},
 		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, adapter) }},
-		{Name: optimizerFile, Size: 2 * size, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
+		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
 	}
 	if err := checkpoint.Save(r.out, r.config.OutputDir, state.Step, r.identity(), state, files); err != nil {
 		return err
@@ -104,6 +107,8 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
 	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
 }
+
+var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.U32: safetensors.U32}
 
 func (r *run) moments() map[string][]*gpu.Tensor {
 	return map[string][]*gpu.Tensor{".m": r.adapter.State.M, ".v": r.adapter.State.V}
@@ -205,15 +210,17 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 	}
 	for _, e := range r.adapter.State.Entries {
 		for suffix, list := range r.moments() {
+			to := r.adapter.State.View(list, e.Name)
 			t, ok := file.Lookup(e.Name + suffix)
-			if !ok || t.Elements() != e.Rows*e.Cols {
-				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, e.Rows, e.Cols).Of(usererr.Format)
+			if !ok || t.DType != momentTypes[to.DType] || !slices.Equal(t.Shape, []int{to.Rows, to.Cols}) {
+				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, to.Rows, to.Cols).Of(usererr.Format)
 			}
-			values := make([]float32, t.Elements())
-			if err := file.ReadFloat32(t, values, 0); err != nil {
+			data := make([]byte, t.Size)
+			if err := file.ReadBytes(t, data, 0); err != nil {
 				return err
 			}
-			if err := r.adapter.State.View(list, e.Name).WriteFloat32(values); err != nil {
+			at := to.Single()
+			if err := at.Buffer.Write(at.Offset, data); err != nil {
 				return err
 			}
 		}

@@ -189,11 +189,11 @@ func (r *run) reportData(report dataset.Report) {
 func (r *run) prepareAdapter(from *AdapterFiles) (err error) {
 	c, s := r.config, r.session
 	if from != nil {
-		r.adapter, err = s.attach(from.Config, from.Tensors, from.Path)
+		r.adapter, err = s.attach(from.Config, c.moments(), from.Tensors, from.Path)
 	} else {
 		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), lora.Config{
 			Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules,
-		})
+		}, c.moments())
 		if err == nil {
 			err = r.adapter.Init(c.Seed)
 		}
@@ -229,9 +229,8 @@ func (r *run) reserve(ctx context.Context) error {
 	if err := s.tune(ctx); err != nil {
 		return err
 	}
-	state := 16 * r.adapter.Parameters()
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f, activations %.1f for up to %d tokens (gradient checkpointing %s)",
-		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(state), mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
+	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f (%s), activations %.1f for up to %d tokens (gradient checkpointing %s)",
+		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(r.adapter.State.Bytes()), c.Optim, mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
 		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})

@@ -13,6 +13,7 @@ import (
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/tokenizer"
 	"qlora-wgpu/internal/usererr"
@@ -204,8 +205,8 @@ func batchInput(b dataset.Batch) model.Input {
 }
 
 // attach puts an adapter read from files on the model.
-func (s *session) attach(config lora.Config, tensors []lora.Tensor, where string) (*lora.Adapter, error) {
-	adapter, err := lora.Attach(s.dev, s.model.Linears(), config)
+func (s *session) attach(config lora.Config, state optim.Options, tensors []lora.Tensor, where string) (*lora.Adapter, error) {
+	adapter, err := lora.Attach(s.dev, s.model.Linears(), config, state)
 	if err != nil {
 		return nil, err
 	}

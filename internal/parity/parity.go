@@ -211,7 +211,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	adapter, err := lora.Attach(dev, m.Linears(), config)
+	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{})
 	if err != nil {
 		return nil, err
 	}
