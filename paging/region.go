@@ -40,7 +40,8 @@ type shard struct {
 	part, row, rows             int
 	packed, codes, nested, bias uint32
 	firstBlock                  uint32
-	offset                      float32 // known once the tensor is quantized
+	mean                        uint32  // where the offset of the double quantization lies, behind the nested absmax
+	offset                      float32 // read from there
 }
 
 type vector struct {
@@ -58,8 +59,8 @@ func NewLayout(limit int64) *Layout {
 	return &Layout{limit: limit / 256 * 256, linears: map[string]*linear{}, vectors: map[string]vector{}}
 }
 
-// rowStep is the rows between possible cuts: whole blocks, and whole vec4 of outputs.
-func rowStep(k, blockSize int) int {
+// RowStep is the rows between possible cuts: whole blocks, and whole vec4 of outputs.
+func RowStep(k, blockSize int) int {
 	step := 4
 	for step*k%blockSize != 0 {
 		step *= 2
@@ -70,7 +71,7 @@ func rowStep(k, blockSize int) int {
 // bytesOf is what rows of a linear take, each piece aligned.
 func bytesOf(rows, k, blockSize int, bias bool) int64 {
 	blocks := nf4.Blocks(rows*k, blockSize)
-	words := alignWord(rows*k/8) + alignWord((blocks+3)/4) + alignWord(doublequant.Nested(blocks)+1)
+	words := alignWord(rows*k/8) + alignWord((blocks+3)/4) + alignWord(doublequant.Nested(blocks)+2)
 	if bias {
 		words += alignWord(rows)
 	}
@@ -82,7 +83,7 @@ func alignWord(n int) int { return (n + alignWords - 1) / alignWords * alignWord
 // AddLinear places a weight [n, k] of NF4 blocks, and its bias [n].
 func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
 	lin := &linear{n: n, k: k, blockSize: blockSize}
-	step := rowStep(k, blockSize)
+	step := RowStep(k, blockSize)
 	for row := 0; row < n; {
 		rows := n - row
 		room := l.room()
@@ -109,7 +110,9 @@ func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
 		s := shard{part: len(l.Parts) - 1, row: row, rows: rows, firstBlock: uint32(firstBlock), bias: kernels.NoBias}
 		s.packed = l.take(rows * k / 8)
 		s.codes = l.take((blocks + 3) / 4)
-		s.nested = l.take(doublequant.Nested(firstBlock + blocks))
+		nested := doublequant.Nested(firstBlock + blocks)
+		s.nested = l.take(nested + 1)
+		s.mean = s.nested + uint32(nested)
 		if bias {
 			s.bias = l.take(rows)
 		}
@@ -187,6 +190,7 @@ func (l *Layout) PutLinear(parts [][]byte, name string, packed []byte, absmax do
 		if s.bias != kernels.NoBias {
 			putFloats(part, s.bias, bias[s.row:s.row+s.rows])
 		}
+		putFloats(part, s.mean, []float32{absmax.Offset})
 		s.offset = absmax.Offset
 	}
 }
@@ -200,30 +204,52 @@ func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 	putFloats(parts[v.part], v.offset, values)
 }
 
+// readOffsets takes the offsets of the linears in a part from its bytes.
+func (l *Layout) readOffsets(part int, data []byte) {
+	for _, lin := range l.linears {
+		for i := range lin.shards {
+			if s := &lin.shards[i]; s.part == part {
+				s.offset = math.Float32frombits(binary.LittleEndian.Uint32(data[s.mean*wordBytes:]))
+			}
+		}
+	}
+}
+
 // Region is a layer's frozen tensors on the device, all resident.
 type Region struct {
 	Layout *Layout
 	Parts  []gpu.Range
 }
 
-// Upload makes the device buffers of a region and fills them.
-func Upload(dev *gpu.Device, label string, layout *Layout, parts [][]byte) (*Region, error) {
+// NewRegion makes the device buffers of a region; Put fills them.
+func NewRegion(dev *gpu.Device, label string, layout *Layout) (*Region, error) {
 	r := &Region{Layout: layout}
-	for i, part := range parts {
-		b, err := dev.NewBuffer(fmt.Sprintf("%s part %d", label, i), int64(len(part)))
+	for i, size := range layout.Parts {
+		b, err := dev.NewBuffer(fmt.Sprintf("%s part %d", label, i), size)
 		if err != nil {
 			r.Release()
 			return nil, err
 		}
 		r.Parts = append(r.Parts, b.All())
-		const piece = 4 << 20
-		for at := 0; at < len(part); at += piece {
-			if err := b.Write(int64(at), part[at:min(at+piece, len(part))]); err != nil {
-				return nil, err
-			}
-		}
 	}
 	return r, nil
+}
+
+// Put fills a part.
+func (r *Region) Put(part int, data []byte) error {
+	r.Layout.readOffsets(part, data)
+	return Write(r.Parts[part], data)
+}
+
+// Write fills a range of the device, in pieces: what is on its way takes memory of its own.
+func Write(to gpu.Range, data []byte) error {
+	const piece = 4 << 20
+	for at := 0; at < len(data); at += piece {
+		if err := to.Buffer.Write(to.Offset+int64(at), data[at:min(at+piece, len(data))]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Release frees the device buffers.

@@ -108,7 +108,7 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	start := time.Now()
-	if s.model, err = architectures.Load(ctx, s.dev, source, o.BlockSize, nil); err != nil {
+	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize}); err != nil {
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
 			mistake.Path = o.Model
 		}

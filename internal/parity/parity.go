@@ -198,7 +198,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := architectures.Load(ctx, dev, source, blockSize, nil)
+	m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize})
 	if err != nil {
 		return nil, err
 	}

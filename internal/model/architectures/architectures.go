@@ -15,17 +15,17 @@ import (
 )
 
 // Loader loads a model of one architecture.
-type Loader func(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, progress func(done, total int)) (model.Model, error)
+type Loader func(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error)
 
 var loaders = map[string]Loader{
 	"LlamaForCausalLM": llama.Load,
 }
 
 // Load picks the architecture and loads the model.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, progress func(done, total int)) (model.Model, error) {
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
 	for _, name := range source.Config.Architectures {
 		if load := loaders[name]; load != nil {
-			return load(ctx, dev, source, blockSize, progress)
+			return load(ctx, dev, source, o)
 		}
 	}
 	known := strings.Join(slices.Sorted(maps.Keys(loaders)), ", ")

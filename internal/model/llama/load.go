@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
-	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
 
@@ -51,147 +49,97 @@ func (c config) bias(l *lora.Linear) bool {
 	return c.MLPBias
 }
 
-// Load quantizes the model's linears to NF4 with double quantization in blocks of blockSize and puts them, with embedding, head (bfloat16) and
-// norms (float32), on the device. Host memory holds one layer at a time. progress is called after each layer.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, progress func(done, total int)) (model.Model, error) {
+// Load puts the model on the device: linears in NF4 with double quantization, embedding and head in bfloat16, norms in float32; from the cache, or
+// made from the model file. Host memory holds a few sections at a time.
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
 	m := &Model{config: config{source.Config}, dev: dev}
-	if err := m.config.check(); err != nil {
-		return nil, err
+	err := m.config.check()
+	if err == nil {
+		err = m.load(ctx, source, o)
 	}
-	if err := m.load(ctx, source, blockSize, progress); err != nil {
+	if err != nil {
 		m.Release()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(ctx context.Context, source *pretrained.Model, blockSize int, progress func(done, total int)) error {
+func (m *Model) load(ctx context.Context, source *pretrained.Model, o model.LoadOptions) error {
 	c := m.config
+	q := quantizer{source, o.BlockSize}
+	var sections []paging.Section
 	for i := range c.NumHiddenLayers {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		l := newLayer(c, i)
 		layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+		var linears []linear
 		for _, lin := range l.linears() {
-			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, c.bias(lin))
+			layout.AddLinear(lin.Weight, lin.Out, lin.In, o.BlockSize, c.bias(lin))
+			linears = append(linears, linear{lin, c.bias(lin)})
 		}
-		layout.AddVector(l.inputNorm.Weight, c.HiddenSize)
-		layout.AddVector(l.postAttentionNorm.Weight, c.HiddenSize)
-		parts := layout.NewParts()
-		for _, lin := range l.linears() {
-			if err := quantize(source, layout, parts, lin, blockSize, c.bias(lin)); err != nil {
-				return err
-			}
+		norms := []vector{{l.inputNorm.Weight, layerPrefix(i) + l.inputNorm.Weight, c.HiddenSize}, {l.postAttentionNorm.Weight, layerPrefix(i) + l.postAttentionNorm.Weight, c.HiddenSize}}
+		for _, norm := range norms {
+			layout.AddVector(norm.weight, norm.n)
 		}
-		for _, norm := range []model.Norm{l.inputNorm, l.postAttentionNorm} {
-			if err := vector(source, layout, parts, norm.Weight, layerPrefix(i)+norm.Weight, c.HiddenSize); err != nil {
-				return err
-			}
-		}
-		region, err := paging.Upload(m.dev, fmt.Sprintf("layer %d", i), layout, parts)
+		section, err := m.region(fmt.Sprintf("layer %d", i), layout, func(parts [][]byte) error { return q.fill(layout, parts, linears, norms) })
 		if err != nil {
 			return err
 		}
-		m.layers, m.regions = append(m.layers, l), append(m.regions, region)
-		if progress != nil {
-			progress(i+1, c.NumHiddenLayers)
-		}
+		m.layers, sections = append(m.layers, l), append(sections, section)
 	}
-	return m.loadEnds(source)
+	ends, err := m.ends(q)
+	if err != nil {
+		return err
+	}
+	return paging.Load(ctx, append(sections, ends...), o.Cache, fmt.Sprintf("NF4 blocks of %d", o.BlockSize), o.Progress)
 }
 
-// loadEnds loads what is not in a layer: embedding, final norm, head.
-func (m *Model) loadEnds(source *pretrained.Model) (err error) {
+// region makes a region's memory on the device and the section that fills it.
+func (m *Model) region(label string, layout *paging.Layout, fill func(parts [][]byte) error) (paging.Section, error) {
+	region, err := paging.NewRegion(m.dev, label, layout)
+	if err != nil {
+		return paging.Section{}, err
+	}
+	m.regions = append(m.regions, region)
+	return paging.Section{
+		Parts: layout.Parts,
+		Make: func(emit func(data []byte) error) error {
+			parts := layout.NewParts()
+			if err := fill(parts); err != nil {
+				return err
+			}
+			for _, part := range parts {
+				if err := emit(part); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Place: func(part int, _ int64, data []byte) error { return region.Put(part, data) },
+	}, nil
+}
+
+// ends are the sections of what is not in a layer: final norm, embedding, head.
+func (m *Model) ends(q quantizer) (sections []paging.Section, err error) {
 	c := m.config
 	m.head = model.Head{Norm: model.Norm{Weight: "model.norm", Eps: float32(c.RMSNormEps)}, Vocab: c.VocabSize}
 	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
 	layout.AddVector(m.head.Norm.Weight, c.HiddenSize)
-	parts := layout.NewParts()
-	if err := vector(source, layout, parts, m.head.Norm.Weight, "model.norm", c.HiddenSize); err != nil {
-		return err
-	}
-	region, err := paging.Upload(m.dev, "final norm", layout, parts)
+	norm := []vector{{m.head.Norm.Weight, "model.norm", c.HiddenSize}}
+	section, err := m.region("final norm", layout, func(parts [][]byte) error { return q.fill(layout, parts, nil, norm) })
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.regions = append(m.regions, region)
-	if m.embed, err = table(m.dev, source, "model.embed_tokens.weight", c.VocabSize, c.HiddenSize); err != nil {
-		return err
+	if m.embed, err = m.dev.NewTensor("model.embed_tokens.weight", gpu.BF16, (c.VocabSize+3)/4*4, c.HiddenSize); err != nil {
+		return nil, err
 	}
-	m.head.Table = m.embed
+	m.head.Table, sections = m.embed, []paging.Section{section, q.table(m.embed, c.VocabSize)}
 	if !c.TieWordEmbeddings {
-		m.head.Table, err = table(m.dev, source, "lm_head.weight", c.VocabSize, c.HiddenSize)
-	}
-	return err
-}
-
-// quantize puts one linear into its place in the parts.
-func quantize(source *pretrained.Model, layout *paging.Layout, parts [][]byte, l *lora.Linear, blockSize int, hasBias bool) error {
-	name := l.Name + ".weight"
-	if err := source.Expect(name, l.Out, l.In); err != nil {
-		return err
-	}
-	n := l.Out * l.In
-	values := make([]float32, n)
-	if err := source.ReadRows(name, 0, l.Out, values); err != nil {
-		return err
-	}
-	if i := nf4.FirstNonFinite(values); i >= 0 {
-		return usererr.New("quantize "+name, "", "element [%d,%d] is %v", i/l.In, i%l.In, values[i]).Of(usererr.Format).Hinted("the model file is damaged or was diverging when it was saved")
-	}
-	packed, absmax := make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
-	nf4.QuantizeParallel(values, blockSize, packed, absmax)
-	var bias []float32
-	if hasBias {
-		bias = make([]float32, l.Out)
-		if err := source.Expect(l.Name+".bias", 1, l.Out); err != nil {
-			return err
+		if m.head.Table, err = m.dev.NewTensor("lm_head.weight", gpu.BF16, (c.VocabSize+3)/4*4, c.HiddenSize); err != nil {
+			return nil, err
 		}
-		if err := source.ReadRows(l.Name+".bias", 0, 1, bias); err != nil {
-			return err
-		}
+		sections = append(sections, q.table(m.head.Table, c.VocabSize))
 	}
-	layout.PutLinear(parts, l.Weight, packed, doublequant.Quantize(absmax), bias)
-	return nil
-}
-
-func vector(source *pretrained.Model, layout *paging.Layout, parts [][]byte, name, tensor string, n int) error {
-	tensor += ".weight"
-	if err := source.Expect(tensor, 1, n); err != nil {
-		return err
-	}
-	values := make([]float32, n)
-	if err := source.ReadRows(tensor, 0, 1, values); err != nil {
-		return err
-	}
-	layout.PutVector(parts, name, values)
-	return nil
-}
-
-// table loads an embedding as bfloat16, its rows padded with zeros to a multiple of 4.
-func table(dev *gpu.Device, source *pretrained.Model, name string, rows, cols int) (*gpu.Tensor, error) {
-	if err := source.Expect(name, rows, cols); err != nil {
-		return nil, err
-	}
-	t, err := dev.NewTensor(name, gpu.BF16, (rows+3)/4*4, cols)
-	if err != nil {
-		return nil, err
-	}
-	const piece = 1024 // rows read at a time
-	values := make([]float32, min(piece, rows)*cols)
-	for _, s := range t.Shards {
-		for at := 0; at < s.Rows && s.Row+at < rows; at += piece {
-			n := min(piece, s.Rows-at, rows-s.Row-at)
-			if err := source.ReadRows(name, s.Row+at, n, values[:n*cols]); err != nil {
-				return nil, err
-			}
-			if err := s.Range.Buffer.Write(s.Range.Offset+gpu.BF16.Size(at*cols), gpu.BFloat16Bytes(values[:n*cols])); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return t, nil
+	return sections, nil
 }
 
 // FrozenBytes implements model.Model.
