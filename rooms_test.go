@@ -40,6 +40,7 @@ var rooms = [][]string{
 	{"internal/chat"},
 	{"internal/chat/jinja"},
 	{"internal/tokenizer"},
+	{"internal/nf4cache"},
 	{"internal/checkpoint", "internal/pretrained"},
 	{"internal/safetensors", "internal/gguf"},
 	{"doublequant"},

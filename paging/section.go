@@ -18,18 +18,14 @@ type Section struct {
 
 // Cache keeps the parts of quantized models between runs. What goes wrong with it costs time and no run, so it has no errors: it says itself what it meets.
 type Cache interface {
-	// Find gives the bytes of every part, if it holds parts of these settings and sizes, else nil. They may lie in a mapped file, and are valid until the
-	// cache is closed.
+	// Find gives the bytes of every part, if it holds parts of these settings and sizes, else nil. They may lie in a mapped file, and are valid until
+	// Release.
 	Find(ctx context.Context, settings string, sizes []int64) [][]byte
-	// Create starts to keep parts; nil where it cannot.
-	Create(ctx context.Context, settings string, sizes []int64) CacheWriter
-}
-
-// CacheWriter takes the bytes of all parts in order.
-type CacheWriter interface {
-	Write(data []byte)
-	// Close makes what was written a part of the cache if it is complete, and else drops it.
-	Close(complete bool)
+	// Create starts to keep parts: write takes the bytes of all of them in order, and finish makes them a part of the cache if they are complete, and else
+	// drops them. Both are nil where it cannot.
+	Create(settings string, sizes []int64) (write func(data []byte), finish func(complete bool))
+	// Release ends the validity of what Find gave.
+	Release()
 }
 
 // Load puts all sections in place: from the cache (nil: there is none), or made from the model file and then kept. The next sections are made while one is being
@@ -50,13 +46,14 @@ func Load(ctx context.Context, sections []Section, cache Cache, settings string,
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var keep CacheWriter
+	var keep func(data []byte)
+	var finish func(complete bool)
 	if cache != nil {
-		keep = cache.Create(ctx, settings, sizes)
+		keep, finish = cache.Create(settings, sizes)
 	}
 	err := makeAll(ctx, sections, keep, progress)
-	if keep != nil {
-		keep.Close(err == nil)
+	if finish != nil {
+		finish(err == nil)
 	}
 	return err
 }
@@ -79,7 +76,7 @@ func placeAll(ctx context.Context, sections []Section, parts [][]byte, progress 
 }
 
 // makeAll makes sections in one goroutine and places them in this one: the device is no other's.
-func makeAll(ctx context.Context, sections []Section, keep CacheWriter, progress func(done, total int)) error {
+func makeAll(ctx context.Context, sections []Section, keep func(data []byte), progress func(done, total int)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	pieces := make(chan []byte)
 	group.Go(func() error {
@@ -111,7 +108,7 @@ func makeAll(ctx context.Context, sections []Section, keep CacheWriter, progress
 						return err
 					}
 					if keep != nil {
-						keep.Write(data)
+						keep(data)
 					}
 					at += int64(len(data))
 				}

@@ -62,6 +62,7 @@ type Config struct {
 	Seed                  uint64 `yaml:"seed" name:"seed" help:"Seed of shuffling, dropout and the adapter's first values."`
 	GradientCheckpointing bool   `yaml:"gradient_checkpointing" name:"gradient-checkpointing" negatable:"" help:"Recompute activations in the backward pass to save memory."`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
 }
 

@@ -13,6 +13,7 @@ import (
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/nf4cache"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
@@ -24,12 +25,17 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	in := Inputs{Output: nativeOutput{}, Cache: userCache(), SubmitScale: submitScale()}
+	in := Inputs{Output: nativeOutput{}, Cache: measurementCache(c.CacheDir), SubmitScale: submitScale()}
 	var err error
 	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
 	}
 	defer in.Model.Close()
+	if dir := cacheFolder(c.CacheDir); dir != "" {
+		quantized := quantizedCache(ctx, dir, in.Model, emit)
+		defer quantized.Close()
+		in.Quantized = quantized
+	}
 	if in.Data, in.Valid, err = dataset.Open(c.Data); err != nil {
 		return nil, err
 	}
@@ -98,12 +104,31 @@ func (nativeOutput) Append(name string) (checkpoint.Writer, error) {
 // folderCache keeps measurements under the user's cache folder.
 type folderCache string
 
-func userCache() Cache {
+// cacheFolder is the one that the user named, or one under the user's cache folder; empty where the system has none.
+func cacheFolder(named string) string {
+	if named != "" {
+		return named
+	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return nil
+		return ""
 	}
-	return folderCache(filepath.Join(dir, "qlora-wgpu"))
+	return filepath.Join(dir, "qlora-wgpu")
+}
+
+func measurementCache(named string) Cache {
+	if dir := cacheFolder(named); dir != "" {
+		return folderCache(dir)
+	}
+	return nil
+}
+
+// quantizedCache keeps quantized models below the cache folder.
+func quantizedCache(ctx context.Context, dir string, source *pretrained.Model, emit func(Event)) *nf4cache.Cache {
+	say := func(kind string) func(string) {
+		return func(message string) { emit(Event{Kind: kind, Message: message}) }
+	}
+	return nf4cache.New(ctx, filepath.Join(dir, "nf4"), source, say("warning"), say("info"))
 }
 
 func (c folderCache) Load(name string) ([]byte, error) {
@@ -140,6 +165,7 @@ type EvalOptions struct {
 	ChatTemplate         string
 	BlockSize            int
 	Device, Autotune     string
+	CacheDir             string // empty: under the user's cache folder
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set.
@@ -161,7 +187,7 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 			return nil, err
 		}
 	}
-	s, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	s, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, o.CacheDir, emit)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +242,7 @@ func (u *used) close() {
 }
 
 // openForUse opens a model, with an adapter where dir names one.
-func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit func(Event)) (*used, *lora.Adapter, error) {
+func openForUse(ctx context.Context, o sessionOptions, adapterDir, cacheDir string, emit func(Event)) (*used, *lora.Adapter, error) {
 	var files *AdapterFiles
 	var err error
 	if adapterDir != "" {
@@ -231,7 +257,12 @@ func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit f
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := openSession(ctx, o, source, userCache(), emit)
+	if dir := cacheFolder(cacheDir); dir != "" {
+		quantized := quantizedCache(ctx, dir, source, emit)
+		defer quantized.Close()
+		o.Quantized = quantized
+	}
+	s, err := openSession(ctx, o, source, measurementCache(cacheDir), emit)
 	if err != nil {
 		source.Close()
 		return nil, nil, err
@@ -258,6 +289,7 @@ type GenerateOptions struct {
 	ChatTemplate      string
 	BlockSize         int
 	Device, Autotune  string
+	CacheDir          string // empty: under the user's cache folder
 }
 
 // Generate answers a prompt; write gets the text piece by piece as it is made.
@@ -288,7 +320,7 @@ func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*An
 			return nil, err
 		}
 	}
-	use, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	use, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, o.CacheDir, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (r *run) identity() checkpoint.Identity {
 
 // numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
-	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint = "", "", "", "", "", "", "", ""
+	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }

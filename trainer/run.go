@@ -19,6 +19,7 @@ import (
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
 )
 
 // Inputs are the opened files of a run.
@@ -29,7 +30,8 @@ type Inputs struct {
 	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
 	Output       Output
 	Cache        Cache
-	SubmitScale  float64 // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Quantized    paging.Cache // of quantized models; nil: none
+	SubmitScale  float64      // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -70,7 +72,7 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale,
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, Quantized: in.Quantized, SubmitScale: in.SubmitScale,
 	}, in.Model, in.Cache, emit)
 	if err != nil {
 		return nil, err

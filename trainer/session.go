@@ -18,6 +18,7 @@ import (
 	"qlora-wgpu/internal/tokenizer"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
 )
 
 // Cache keeps what was measured on a device between runs; a name that is not there gives an error.
@@ -46,7 +47,8 @@ type sessionOptions struct {
 	Autotune     string
 	ChatTemplate string // Jinja source that replaces the model's, or empty
 	BlockSize    int
-	SubmitScale  float64 // factor on the length of submissions to the device; 0: none
+	Quantized    paging.Cache // of quantized models; nil: none
+	SubmitScale  float64      // factor on the length of submissions to the device; 0: none
 }
 
 func (s *session) info(format string, args ...any) {
@@ -108,14 +110,17 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	start := time.Now()
-	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize}); err != nil {
+	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize, Cache: o.Quantized}); err != nil {
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
 			mistake.Path = o.Model
 		}
 		return nil, err
 	}
+	if o.Quantized != nil {
+		o.Quantized.Release() // all of it is on the device
+	}
 	shape := s.model.Shape()
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (quantized in %.1f s)",
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (loaded in %.1f s)",
 		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
 	return s, nil
 }

@@ -75,6 +75,7 @@ resume_from_checkpoint: ""
 seed: 42
 gradient_checkpointing: true
 device: ""
+cache_dir: ""
 autotune: "on"
 `
 
