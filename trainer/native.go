@@ -230,15 +230,22 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 // used is a session with the files behind it.
 type used struct {
 	*session
-	adapter *lora.Adapter
+	adapter   *lora.Adapter
+	source    *pretrained.Model
+	quantized *nf4cache.Cache // nil where there is none
 }
 
 func (u *used) close() {
 	if u.adapter != nil {
 		u.adapter.Detach()
 	}
-	u.session.release()
-	u.session.source.Close()
+	if u.session != nil {
+		u.session.release()
+	}
+	if u.quantized != nil {
+		u.quantized.Close()
+	}
+	u.source.Close()
 }
 
 // openForUse opens a model, with an adapter where dir names one.
@@ -257,17 +264,16 @@ func openForUse(ctx context.Context, o sessionOptions, adapterDir, cacheDir stri
 	if err != nil {
 		return nil, nil, err
 	}
+	u := &used{source: source}
 	if dir := cacheFolder(cacheDir); dir != "" {
-		quantized := quantizedCache(ctx, dir, source, emit)
-		defer quantized.Close()
-		o.Quantized = quantized
+		u.quantized = quantizedCache(ctx, dir, source, emit)
+		o.Quantized = u.quantized
 	}
-	s, err := openSession(ctx, o, source, measurementCache(cacheDir), emit)
-	if err != nil {
-		source.Close()
+	if u.session, err = openSession(ctx, o, source, measurementCache(cacheDir), emit); err != nil {
+		u.close()
 		return nil, nil, err
 	}
-	u := &used{session: s}
+	s := u.session
 	if files != nil {
 		if u.adapter, err = s.attach(files.Config, optim.Options{}, files.Tensors, files.Path); err != nil {
 			u.close()

@@ -22,7 +22,7 @@ func TestQuantizedModelFromTheCache(t *testing.T) {
 		return train(t, c)
 	}
 	first, second := run(), run()
-	require.Contains(t, first.said, "was cached for the next start")
+	require.Contains(t, first.said, "info: The quantized model is cached for the next start in "+dir)
 	require.Contains(t, second.said, "info: The quantized model comes from the cache: "+dir)
 	names, err := filepath.Glob(filepath.Join(dir, "nf4", "*.nf4"))
 	require.NoError(t, err)

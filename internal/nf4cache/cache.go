@@ -28,11 +28,13 @@ type Cache struct {
 	info   func(message string)
 	cancel context.CancelFunc
 	digest func() (string, error) // of the model's content, taken once
-	hashes sync.WaitGroup         // running ones: they read the model
+	work   sync.WaitGroup         // in the background: it reads the model and finishes a file
+	failed error                  // of that work
 	found  *mapping
 }
 
-// New is the cache of the model's quantized forms in dir, which need not exist. warn and info get what a user should know. Close it before the model.
+// New is the cache of the model's quantized forms in dir, which need not exist. warn and info get what a user should know, in the goroutine of the caller. Close it
+// before the model.
 func New(ctx context.Context, dir string, source *pretrained.Model, warn, info func(message string)) *Cache {
 	c := &Cache{dir: dir, source: source, warn: warn, info: info}
 	ctx, c.cancel = context.WithCancel(ctx)
@@ -107,11 +109,15 @@ func (c *Cache) Release() {
 	}
 }
 
-// Close ends the cache's use of the model.
+// Close waits until a file that was written is complete, which a disk may take seconds for, and ends the cache's use of the model.
 func (c *Cache) Close() {
+	c.work.Wait()
 	c.cancel()
-	c.hashes.Wait()
 	c.Release()
+	if c.failed != nil && !errors.Is(c.failed, context.Canceled) {
+		c.warn(fmt.Sprintf("The quantized model is not cached: %v", c.failed))
+	}
+	c.failed = nil
 }
 
 // abandoned is when a temporary file is no running process's any more: a writer goes on writing.
@@ -147,6 +153,7 @@ func (c *Cache) Create(settings string, sizes []int64) (write func(data []byte),
 	if _, err := f.Seek(headerSize(len(sizes)), io.SeekStart); err != nil {
 		w.err = err
 	}
-	c.hashes.Go(func() { _, _ = c.digest() }) // Close asks for it
+	c.work.Go(func() { _, _ = c.digest() }) // publish asks for it
+	c.info("The quantized model is cached for the next start in " + c.dir)
 	return w.write, w.finish
 }

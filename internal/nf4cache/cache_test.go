@@ -82,7 +82,7 @@ func cached(t *testing.T, dir string) (names []string) {
 func TestSecondStartMakesNothing(t *testing.T) {
 	dir, model := filepath.Join(t.TempDir(), "a", "b"), demotest.Model(t, 1, nil)
 	first := load(t, t.Context(), dir, model, "x")
-	require.Contains(t, first.said, "was cached for the next start")
+	require.Contains(t, first.said, "is cached for the next start in "+dir)
 	require.True(t, first.made)
 	require.Greater(t, len(strings.Join(first.parts, "")), 300_000)
 	second := load(t, t.Context(), dir, model, "x")
@@ -218,12 +218,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	source, err := pretrained.Open(model)
 	require.NoError(t, err)
 	defer source.Close()
-	c := New(t.Context(), dir, source, func(m string) { t.Error(m) }, func(m string) { t.Error(m) })
-	defer c.Close()
+	c := New(t.Context(), dir, source, func(m string) { t.Error(m) }, func(string) {})
 	write, finish := c.Create("x", []int64{8, 4})
 	require.NoFileExists(t, left)
 	write(make([]byte, 8))
 	finish(false)
+	c.Close()
 	require.Empty(t, cached(t, dir))
 }
 

@@ -181,35 +181,43 @@ func (w *writer) write(data []byte) {
 
 func (w *writer) finish(complete bool) {
 	if !complete {
-		w.cache.cancel() // nobody waits for the digest
+		w.cache.cancel() // nobody wants the digest
+		w.err = context.Canceled
 	}
+	w.cache.work.Go(func() {
+		if w.err == nil {
+			w.err = w.publish()
+		}
+		if w.err != nil {
+			_ = w.file.Close()
+			_ = os.Remove(w.file.Name()) // a later start tries again
+			w.cache.failed = w.err
+		}
+	})
+}
+
+// publish makes the temporary file a part of the cache.
+func (w *writer) publish() error {
 	digest, err := w.cache.digest()
-	if w.err == nil {
-		w.err = err
+	if err != nil {
+		return err
 	}
-	if complete && w.err == nil && !slices.Equal(w.model, w.cache.identities()) {
-		w.err = errors.New("the model file was changed meanwhile")
+	if !slices.Equal(w.model, w.cache.identities()) {
+		return errors.New("the model file was changed meanwhile")
+	}
+	if _, err := w.file.WriteAt(encodeHeader(w.cache.key(digest, w.settings, w.sizes), w.sizes, w.sums), 0); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	if err := w.file.Close(); err != nil {
+		return err
 	}
 	name := w.cache.path(digest, w.settings, w.sizes)
-	if complete && w.err == nil {
-		_, w.err = w.file.WriteAt(encodeHeader(w.cache.key(digest, w.settings, w.sizes), w.sizes, w.sums), 0)
-	}
-	if complete && w.err == nil {
-		w.err = w.file.Sync()
-	}
-	if err := w.file.Close(); w.err == nil {
-		w.err = err
-	}
-	if complete && w.err == nil {
-		w.err = os.Rename(w.file.Name(), name)
-	}
-	if !complete || w.err != nil {
-		_ = os.Remove(w.file.Name()) // a later start tries again
-		if complete {
-			w.cache.warn(fmt.Sprintf("The quantized model is not cached: %v", w.err))
-		}
-		return
+	if err := os.Rename(w.file.Name(), name); err != nil {
+		return err
 	}
 	_ = checkpoint.Files{}.SyncDir(filepath.Dir(name)) // without it the file may be gone after a power cut, and is made again
-	w.cache.info("The quantized model was cached for the next start: " + name)
+	return nil
 }
