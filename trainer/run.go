@@ -30,8 +30,9 @@ type Inputs struct {
 	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
 	Output       Output
 	Cache        Cache
-	Quantized    paging.Cache // of quantized models; nil: none
-	SubmitScale  float64      // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Quantized    paging.Cache                    // of quantized models; nil: none
+	HostMemory   func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
+	SubmitScale  float64                         // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -46,6 +47,7 @@ type run struct {
 	config       Config
 	session      *session
 	template     string
+	plan         *paging.Plan
 	data         *dataset.Source
 	samples, val []dataset.Sample
 	stream       *dataset.Stream
@@ -86,17 +88,10 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	if err := r.prepareData(in.Valid); err != nil {
 		return nil, err
 	}
-	if err := r.prepareAdapter(in.Adapter); err != nil {
+	if err := r.prepareMemory(ctx, in); err != nil {
 		return nil, err
 	}
-	defer r.adapter.Detach()
-	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
-		return nil, err
-	}
-	defer r.engine.Release()
-	if err := r.reserve(ctx); err != nil {
-		return nil, err
-	}
+	defer r.release()
 	if from != nil {
 		if err := r.restore(from); err != nil {
 			return nil, err
@@ -118,7 +113,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
-	r.maxSeqLength = min(c.MaxSeqLength, s.model.Shape().MaxPositions)
+	r.maxSeqLength = min(c.MaxSeqLength, s.source.Config.MaxPositionEmbeddings)
 	if r.maxSeqLength < c.MaxSeqLength {
 		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
 	}
@@ -191,22 +186,26 @@ func (r *run) reportData(report dataset.Report) {
 func (r *run) prepareAdapter(from *AdapterFiles) (err error) {
 	c, s := r.config, r.session
 	if from != nil {
-		r.adapter, err = s.attach(from.Config, c.moments(), from.Tensors, from.Path)
+		r.adapter, err = s.attach(from.Config, r.moments(), from.Tensors, from.Path)
 	} else {
-		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), lora.Config{
-			Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules,
-		}, c.moments())
+		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), c.adapter(), r.moments())
 		if err == nil {
 			err = r.adapter.Init(c.Seed)
 		}
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (r *run) describeAdapter() {
+	s := r.session
 	trainable, all := r.adapter.Parameters(), s.model.Parameters()+r.adapter.Parameters()
 	s.info("Adapter: %s", r.adapter.Config)
 	s.info("trainable params: %s || all params: %s || trainable%%: %.4f", thousands(trainable), thousands(all), 100*float64(trainable)/float64(all))
-	return nil
+}
+
+// moments are how and where the optimizer keeps them.
+func (r *run) moments() optim.Options {
+	return optim.Options{EightBit: r.config.eightBit(), Paged: r.plan.PagedState}
 }
 
 func thousands(n int64) string {
@@ -215,35 +214,6 @@ func thousands(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
-}
-
-// reserve takes all memory before step 1, measures the kernels, and prints what will happen.
-func (r *run) reserve(ctx context.Context) error {
-	s, c := r.session, r.config
-	if err := r.engine.ReserveTraining(r.stream.MaxTokens()); err != nil {
-		return err
-	}
-	if len(r.val) > 0 {
-		if err := r.engine.ReserveEvaluation(longest(r.val)); err != nil {
-			return err
-		}
-	}
-	if err := s.tune(ctx); err != nil {
-		return err
-	}
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f (%s), activations %.1f for up to %d tokens (gradient checkpointing %s)",
-		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(r.adapter.State.Bytes()), c.Optim, mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
-		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
-		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
-	return nil
-}
-
-func onOff(b bool) string {
-	if b {
-		return "on"
-	}
-	return "off"
 }
 
 func longest(samples []dataset.Sample) (n int) {
@@ -352,7 +322,8 @@ func (r *run) step(ctx context.Context) error {
 	stats := StepStats{
 		Step: r.state.Step, MaxSteps: r.totalSteps, Epoch: r.stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
 		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
-		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
+		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), PeakDeviceBytes: r.session.dev.PeakBytes(),
+		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts, StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}
 	if err := r.logLine(stats); err != nil {
 		return err

@@ -36,7 +36,7 @@ type session struct {
 	template  *chat.Template
 	cache     Cache
 	measured  measurements
-	autotune  string
+	options   sessionOptions
 	emit      func(Event)
 }
 
@@ -79,9 +79,9 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
+// openSession opens the device and checks its kernels once; load then loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
-	s := &session{source: source, cache: cache, autotune: o.Autotune, emit: emit}
+	s := &session{source: source, cache: cache, options: o, emit: emit}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -105,24 +105,27 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	if !s.measured.SelfCheck {
-		if err := s.selfCheck(ctx); err != nil {
-			return nil, err
-		}
+		return s, s.selfCheck(ctx)
 	}
-	start := time.Now()
-	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize, Cache: o.Quantized}); err != nil {
+	return s, nil
+}
+
+// load puts the model where the plan says; nil: all of it on the device.
+func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
+	start, o := time.Now(), s.options
+	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized}); err != nil {
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
 			mistake.Path = o.Model
 		}
-		return nil, err
+		return err
 	}
-	if o.Quantized != nil {
+	if o.Quantized != nil && !s.model.Store().Streams() {
 		o.Quantized.Release() // all of it is on the device
 	}
 	shape := s.model.Shape()
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (loaded in %.1f s)",
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (loaded in %.1f s)",
 		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
-	return s, nil
+	return nil
 }
 
 func describeDevice(i gpu.AdapterInfo) string {
@@ -170,9 +173,9 @@ func (s *session) encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	return e
 }
 
-// tune measures the variants that the reserved programs want, unless that was done before on this device.
+// tune measures the variants that the recorded programs want, unless that was done before on this device.
 func (s *session) tune(ctx context.Context) error {
-	if s.autotune == "off" {
+	if s.options.Autotune == "off" {
 		return nil
 	}
 	start := time.Now()
@@ -197,8 +200,8 @@ const tuneTime = 20 * time.Second
 // checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
 func (s *session) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if int(id) >= s.model.Shape().Vocab {
-			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.model.Shape().Vocab)
+		if int(id) >= s.source.Config.VocabSize {
+			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.source.Config.VocabSize)
 		}
 	}
 	return nil
