@@ -101,13 +101,14 @@ func lowestFit(placed []*slot, s *slot, buffer int, maxBuffer int64) (int64, boo
 
 // Bytes is what Reserve will hold: the programs share the same memory.
 func (a *Arena) Bytes() (total int64) {
-	for _, size := range a.bufferSizes() {
+	for _, size := range a.BufferSizes() {
 		total += size
 	}
 	return total
 }
 
-func (a *Arena) bufferSizes() (sizes []int64) {
+// BufferSizes are those of the buffers that Reserve makes.
+func (a *Arena) BufferSizes() (sizes []int64) {
 	for _, p := range a.programs {
 		for i, size := range p.sizes {
 			if i == len(sizes) {
@@ -121,7 +122,7 @@ func (a *Arena) bufferSizes() (sizes []int64) {
 
 // Reserve makes the buffers that the planned programs need.
 func (a *Arena) Reserve() error {
-	for i, size := range a.bufferSizes() {
+	for i, size := range a.BufferSizes() {
 		if i == len(a.buffers) {
 			a.buffers = append(a.buffers, nil)
 		}

@@ -21,7 +21,11 @@ type hostDevice struct {
 	staging       js.Value // Uint8Array; uploads pass through it, a view of the Go heap may be detached when the heap grows
 	uncaptured    js.Func  // listener of errors outside any error scope
 	gone          chan struct{}
+	submitted     submission
 }
+
+// submission has no name in the browser: mapping a buffer waits for what uses it.
+type submission struct{}
 
 // NoAdapter is the error of a browser without a usable WebGPU.
 var NoAdapter = errors.New("no WebGPU adapter found")
@@ -208,4 +212,29 @@ func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 	js.CopyBytesToGo(dst, js.Global().Get("Uint8Array").New(buffer.Call("getMappedRange", 0, size)))
 	buffer.Call("unmap")
 	return d.lost
+}
+
+// mapping is a transit's memory while it belongs to the host: a view of the mapped range.
+type mapping struct{ bytes js.Value }
+
+func (d *Device) mapTransit(b *Buffer, out bool, _ submission) (mapping, error) {
+	mode := 2 // GPUMapMode.WRITE
+	if out {
+		mode = 1
+	}
+	buffer := raw(b.native)
+	if _, err := browser.Await(context.Background(), buffer.Call("mapAsync", mode, 0, b.Size)); err != nil {
+		return mapping{}, err
+	}
+	return mapping{js.Global().Get("Uint8Array").New(buffer.Call("getMappedRange", 0, b.Size))}, d.lost
+}
+
+func (m mapping) write(at int64, data []byte) {
+	js.CopyBytesToJS(m.bytes.Call("subarray", at, at+int64(len(data))), data)
+}
+func (m mapping) read(dst []byte) { js.CopyBytesToGo(dst, m.bytes) }
+
+func (m mapping) unmap(b *Buffer) error {
+	raw(b.native).Call("unmap")
+	return nil
 }

@@ -22,13 +22,19 @@ type Range struct {
 	Offset, Size int64
 }
 
-// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes; it takes UniformBytes at least, so that parts of it can be
-// bound as Uniform. Running out of device memory is an *OutOfMemory.
+const storageUsage = wgpu.BufferUsageStorage | wgpu.BufferUsageUniform | wgpu.BufferUsageCopySrc | wgpu.BufferUsageCopyDst
+
+// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes. Running out of device memory is an *OutOfMemory.
 func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
-	return d.newBuffer(label, size, max(size, UniformBytes), wgpu.BufferUsageStorage|wgpu.BufferUsageUniform|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	return d.newBuffer(label, size, size, storageUsage)
 }
 
-// UniformWindow is a range of UniformBytes to bind as Uniform that holds the buffer's bytes from at on, and how many bytes it begins before at: at most 255, but where
+// NewUniformBuffer is a storage buffer that takes UniformBytes at least, so that parts of it can be bound as Uniform.
+func (d *Device) NewUniformBuffer(label string, size int64) (*Buffer, error) {
+	return d.newBuffer(label, size, max(size, UniformBytes), storageUsage)
+}
+
+// UniformWindow is a range of UniformBytes, of a buffer made by NewUniformBuffer, to bind as Uniform; it holds the buffer's bytes from at on, and how many bytes it begins before at: at most 255, but where
 // the buffer ends.
 func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
 	start := max(0, min(at, b.capacity-UniformBytes)) / alignment * alignment

@@ -59,6 +59,7 @@ type Device struct {
 	staging   *Buffer // source of uploads recorded between dispatches
 	readback  *Buffer
 	uniform   [scratches]*Buffer
+	ringBytes int64
 	bytes     int64
 	peakBytes int64
 	profile   *profile // while dispatches are timed
@@ -68,10 +69,11 @@ type Device struct {
 func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
 	d := &Device{
 		Info: info, native: native, options: o,
-		Variants: newVariantTable(),
-		kernels:  map[string]*Kernel{},
-		layouts:  map[string]*layout{},
-		groups:   map[groupKey]*wgpu.BindGroup{},
+		Variants:  newVariantTable(),
+		kernels:   map[string]*Kernel{},
+		layouts:   map[string]*layout{},
+		groups:    map[groupKey]*wgpu.BindGroup{},
+		ringBytes: MaxRingBytes,
 	}
 	d.setSpeed(initialSpeed(info.Type))
 	if native != nil {
@@ -112,12 +114,35 @@ func NewDry(o Options) *Device {
 	return newDevice(AdapterInfo{Name: "dry", Type: "cpu"}, nil, o)
 }
 
+// Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
+func (d *Device) Twin() *Device {
+	twin := newDevice(d.Info, nil, d.options)
+	twin.Limits, twin.Variants = d.Limits, d.Variants
+	return twin
+}
+
+// NewDryDiscrete is a dry device that takes the paths of a graphics card, under the limits that every WebGPU device offers.
+func NewDryDiscrete() *Device {
+	return newDevice(AdapterInfo{Name: "WebGPU's default limits", Type: "discrete"}, nil, Options{})
+}
+
 // Dry reports whether the device has no hardware behind it.
 func (d *Device) Dry() bool { return d.native == nil }
 
-// Bytes is what the buffers made on this device hold now; PeakBytes the most they ever held.
+// Bytes is what the buffers made on this device hold now; PeakBytes the most they held since ResetPeak.
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 
 // Lost is why nothing runs on the device any more, or nil.
 func (d *Device) Lost() error { return d.lost }
+
+// ResetPeak forgets what was held before: a run's peak is its own, without the self-check's and the autotune's.
+func (d *Device) ResetPeak() { d.peakBytes = d.bytes }
+
+// ReleaseScratch frees the uniform scratch; the next kernel that wants it makes one of its size.
+func (d *Device) ReleaseScratch() {
+	for i, b := range d.uniform {
+		b.Release()
+		d.uniform[i] = nil
+	}
+}

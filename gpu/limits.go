@@ -18,9 +18,12 @@ const (
 	// ShardBytes is the largest shard: below the 128 MiB that every WebGPU device can bind.
 	ShardBytes = 120 << 20
 
-	alignment       = 256 // of binding offsets, storage and uniform, on every device
-	paramsBytes     = 256 // one Params block
-	uploadRingBytes = 1 << 20
+	// MinRingBytes and MaxRingBytes bound the rings of uploads, Params and read-backs. Without SetRings they are largest.
+	MinRingBytes = 64 << 10
+	MaxRingBytes = 1 << 20
+
+	alignment   = 256 // of binding offsets, storage and uniform, on every device
+	paramsBytes = 256 // one Params block
 )
 
 // DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: 50 ms a dispatch, 500 ms a submission.

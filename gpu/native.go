@@ -14,8 +14,8 @@ typedef void (*qlora_map_callback)(int32_t status, void *userdata);
 extern void wgpuBufferMapAsync(WGPUBuffer buffer, uint32_t mode, size_t offset, size_t size, qlora_map_callback callback, void *userdata);
 
 static void qlora_mapped(int32_t status, void *userdata) { *(volatile int32_t *)userdata = status; }
-static void qlora_map(void *buffer, size_t size, int32_t *status) {
-	wgpuBufferMapAsync((WGPUBuffer)buffer, 1, 0, size, qlora_mapped, status);
+static void qlora_map(void *buffer, uint32_t mode, size_t size, int32_t *status) {
+	wgpuBufferMapAsync((WGPUBuffer)buffer, mode, 0, size, qlora_mapped, status);
 }
 */
 import "C"
@@ -36,7 +36,10 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-type hostDevice struct{}
+type hostDevice struct{ submitted submission }
+
+// submission names what was submitted, so that waiting need not be for the whole queue.
+type submission = wgpu.SubmissionIndex
 
 // Adapters lists what this machine offers, WebGPU's own order.
 func Adapters() ([]AdapterInfo, error) {
@@ -201,7 +204,7 @@ func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 }
 
 func (d *Device) submit(commands *wgpu.CommandBuffer) error {
-	d.queue.Submit(commands)
+	d.host.submitted = d.queue.Submit(commands)
 	return nil
 }
 
@@ -209,21 +212,33 @@ func endPass(p *wgpu.ComputePassEncoder) error { return p.End() }
 
 const mapPending = -1
 
-// mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
-func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
+// mapWait maps the buffer's first size bytes and waits for the submission, and no longer.
+func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64, after submission) error {
 	status := (*C.int32_t)(C.malloc(4))
 	defer C.free(unsafe.Pointer(status))
 	*status = mapPending
-	size := alignUp(int64(len(dst)), 8)
 	// wgpu.Buffer is {device, buffer}, two C pointers.
 	handle := (*[2]unsafe.Pointer)(unsafe.Pointer(b.native))[1]
-	C.qlora_map(handle, C.size_t(size), status)
+	C.qlora_map(handle, C.uint32_t(mode), C.size_t(size), status)
 	// The map must have completed before status may be freed, so a cancelled context waits for this submission too: it is short.
+	index := &wgpu.WrappedSubmissionIndex{Queue: d.queue, SubmissionIndex: after}
+	if after == 0 { // nothing was submitted yet
+		index = nil
+	}
 	for *status == mapPending {
-		d.native.Poll(true, nil)
+		d.native.Poll(true, index)
 	}
 	if *status != 0 {
 		return fmt.Errorf("mapping %d bytes failed with status %d (device lost?)", size, int(*status))
+	}
+	return nil
+}
+
+// mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
+func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
+	size := alignUp(int64(len(dst)), 8)
+	if err := d.mapWait(b, wgpu.MapModeRead, size, d.host.submitted); err != nil {
+		return err
 	}
 	copy(dst, b.native.GetMappedRange(0, uint(size)))
 	if err := b.native.Unmap(); err != nil {
@@ -231,3 +246,22 @@ func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 	}
 	return ctx.Err()
 }
+
+// mapping is a transit's memory while it belongs to the host.
+type mapping []byte
+
+func (d *Device) mapTransit(b *Buffer, out bool, after submission) (mapping, error) {
+	mode := wgpu.MapModeWrite
+	if out {
+		mode = wgpu.MapModeRead
+	}
+	if err := d.mapWait(b, mode, b.Size, after); err != nil {
+		return nil, err
+	}
+	return b.native.GetMappedRange(0, uint(b.Size)), nil
+}
+
+func (m mapping) write(at int64, data []byte) { copy(m[at:], data) }
+func (m mapping) read(dst []byte)             { copy(dst, m) }
+
+func (m mapping) unmap(b *Buffer) error { return b.native.Unmap() }

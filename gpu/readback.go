@@ -5,32 +5,48 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-
-	"github.com/cogentcore/webgpu/wgpu"
+	"slices"
 )
 
-// Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, whatever their number.
+// Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, unless they exceed the ring.
 func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 	var total int64
 	for _, r := range ranges {
 		total += r.Size
 	}
+	ranges = slices.Clone(ranges)
+	data := make([]byte, 0, total)
 	if d.native == nil || total == 0 {
-		return make([]byte, total), nil
+		return data[:total], nil
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.makeRings(); err != nil {
 		return nil, err
 	}
-	if d.readback == nil || d.readback.Size < total {
-		d.readback.Release()
-		size := max(total, 1<<16)
-		b, err := d.newBuffer("read-back", size, size, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
-		if err != nil {
-			d.readback = nil
+	for len(ranges) > 0 {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		d.readback = b
+		var part []Range
+		for room := d.readback.Size; len(ranges) > 0 && room > 0; {
+			r := ranges[0]
+			n := min(r.Size, room)
+			part = append(part, Range{r.Buffer, r.Offset, n})
+			room -= n
+			if ranges[0] = (Range{r.Buffer, r.Offset + n, r.Size - n}); n == r.Size {
+				ranges = ranges[1:]
+			}
+		}
+		piece, err := d.readPart(ctx, part)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, piece...)
 	}
+	return data, nil
+}
+
+// readPart reads ranges that fit the read-back ring together.
+func (d *Device) readPart(ctx context.Context, ranges []Range) ([]byte, error) {
 	encoder, err := d.native.CreateCommandEncoder(nil)
 	if err != nil {
 		return nil, fmt.Errorf("read-back: %w", err)
@@ -52,7 +68,7 @@ func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, total)
+	data := make([]byte, at)
 	if err := d.mapRead(ctx, d.readback, data); err != nil {
 		return nil, fmt.Errorf("read-back: %w", err)
 	}

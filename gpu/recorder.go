@@ -32,10 +32,8 @@ type Recorder struct {
 	kernels map[string]KernelSpec // of a dry recording, by label
 }
 
-const (
-	paramsBlocks = 4096 // dispatches that one submission can hold
-	scratches    = 4
-)
+// scratches are the uniform scratch buffers of a device.
+const scratches = 2
 
 // Record starts a recording. Only one recording of a device is open at a time.
 func (d *Device) Record(label string) *Recorder {
@@ -148,7 +146,7 @@ func (r *Recorder) account(cost int64) {
 	r.pending.cost += cost
 	r.pending.dispatches++
 	limit := r.dev.Limits
-	if r.pending.cost >= limit.MaxSubmitCost || r.pending.dispatches >= min(limit.MaxDispatchesPerSubmit, paramsBlocks) {
+	if r.pending.cost >= limit.MaxSubmitCost || r.pending.dispatches >= min(limit.MaxDispatchesPerSubmit, int(r.dev.ringBytes/paramsBytes)) {
 		r.flush()
 	}
 }
@@ -167,7 +165,7 @@ func (r *Recorder) UniformScratch(s Scratch, size int64) *Buffer {
 	r.flush() // what is recorded may still use the smaller one
 	d.uniform[s].Release()
 	label := fmt.Sprintf("uniform scratch %d", s)
-	b, err := d.NewBuffer(label, size)
+	b, err := d.NewUniformBuffer(label, size)
 	if err != nil {
 		r.fail(label, err)
 		b = &Buffer{Label: label, Size: size, capacity: max(size, UniformBytes), dev: d} // recording goes on, and Submit returns the error
@@ -216,10 +214,10 @@ func (r *Recorder) Upload(dst Range, data []byte) {
 	}
 	r.written(dst)
 	for at := 0; at < len(data) && !r.dry && r.err == nil; {
-		if len(r.uploads) == uploadRingBytes {
+		if len(r.uploads) == int(r.dev.ringBytes) {
 			r.flush()
 		}
-		n := min(len(data)-at, uploadRingBytes-len(r.uploads))
+		n := min(len(data)-at, int(r.dev.ringBytes)-len(r.uploads))
 		if err := r.begin(); err != nil {
 			r.fail("upload", err)
 			return
@@ -326,11 +324,29 @@ func (d *Device) makeRings() (err error) {
 	if d.params != nil {
 		return nil
 	}
-	if d.params, err = d.newBuffer("params", paramsBlocks*paramsBytes, paramsBlocks*paramsBytes, wgpu.BufferUsageUniform|wgpu.BufferUsageCopyDst); err != nil {
+	if d.params, err = d.newBuffer("params", d.ringBytes, d.ringBytes, wgpu.BufferUsageUniform|wgpu.BufferUsageCopyDst); err != nil {
 		return err
 	}
-	d.staging, err = d.newBuffer("uploads", uploadRingBytes, uploadRingBytes, wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	if d.staging, err = d.newBuffer("uploads", d.ringBytes, d.ringBytes, wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst); err != nil {
+		return err
+	}
+	d.readback, err = d.newBuffer("read-back", d.ringBytes, d.ringBytes, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
 	return err
+}
+
+// SetRings makes the rings that uploads, Params and read-backs pass through, of so many bytes each (between MinRingBytes and MaxRingBytes): small
+// ones cost more submissions. Nothing may be recording.
+func (d *Device) SetRings(bytes int64) error {
+	d.ringBytes = min(max(bytes, MinRingBytes), MaxRingBytes) / alignment * alignment
+	for key, group := range d.groups { // they bind the ring of Params
+		group.Release()
+		delete(d.groups, key)
+	}
+	for _, b := range []**Buffer{&d.params, &d.staging, &d.readback} {
+		(*b).Release()
+		*b = nil
+	}
+	return d.makeRings()
 }
 
 // validate panics on what would abort the process in the driver: these are bugs of a kernel's wrapper, not of a user.

@@ -41,8 +41,8 @@ type Adapter struct {
 // padded is the rank as stored.
 func padded(rank int) int { return (rank + 3) / 4 * 4 }
 
-// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors fills it. The state's options say how
-// the optimizer keeps its moments.
+// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors fills it. The state's options say how and
+// where the optimizer keeps its moments.
 func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
 	all := len(c.Targets) == 1 && c.Targets[0] == "all-linear"

@@ -13,7 +13,8 @@ import (
 	"qlora-wgpu/nf4"
 )
 
-// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer ("self_attn.q_proj", "input_layernorm").
+// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer ("self_attn.q_proj", "input_layernorm"). What it
+// returns holds for the kernel recorded next: the slot may be another's after the next call.
 type Weights interface {
 	Linear(name string) *kernels.NF4Weight
 	Vector(name string) kernels.Vector
@@ -215,49 +216,27 @@ func (l *Layout) readOffsets(part int, data []byte) {
 	}
 }
 
-// Region is a layer's frozen tensors on the device, all resident.
+// partsOf lists the parts that hold a tensor, each once.
+func (l *Layout) partsOf(name string) (parts []int) {
+	if lin := l.linears[name]; lin != nil {
+		for _, s := range lin.shards {
+			if n := len(parts); n == 0 || parts[n-1] != s.part {
+				parts = append(parts, s.part)
+			}
+		}
+		return parts
+	}
+	v, ok := l.vectors[name]
+	if !ok {
+		panic("paging: region has no tensor " + name)
+	}
+	return []int{v.part}
+}
+
+// Region is a layer's frozen tensors on the device, as far as they are there.
 type Region struct {
 	Layout *Layout
 	Parts  []gpu.Range
-}
-
-// NewRegion makes the device buffers of a region; Put fills them.
-func NewRegion(dev *gpu.Device, label string, layout *Layout) (*Region, error) {
-	r := &Region{Layout: layout}
-	for i, size := range layout.Parts {
-		b, err := dev.NewBuffer(fmt.Sprintf("%s part %d", label, i), size)
-		if err != nil {
-			r.Release()
-			return nil, err
-		}
-		r.Parts = append(r.Parts, b.All())
-	}
-	return r, nil
-}
-
-// Put fills a part.
-func (r *Region) Put(part int, data []byte) error {
-	r.Layout.readOffsets(part, data)
-	return Write(r.Parts[part], data)
-}
-
-// Write fills a range of the device, in pieces: what is on its way takes memory of its own.
-func Write(to gpu.Range, data []byte) error {
-	const piece = 4 << 20
-	for at := 0; at < len(data); at += piece {
-		if err := to.Buffer.Write(to.Offset+int64(at), data[at:min(at+piece, len(data))]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Release frees the device buffers.
-func (r *Region) Release() {
-	for _, p := range r.Parts {
-		p.Buffer.Release()
-	}
-	r.Parts = nil
 }
 
 // Linear is a weight of the region.

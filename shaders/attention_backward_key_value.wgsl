@@ -1,6 +1,6 @@
 // dk_j = scale * sum ds q_t and dv_j = sum p do_t, over the queries t from j to last_query[j]-1 and the query heads of the key/value
-// head, with p = exp(scale * q_t.k_j - lse_t) and ds = p * (do_t.v_j - delta_t). q, do [T, H*D], k, v, dk, dv [T, KVH*D], stats [T, H] of
-// (lse, delta).
+// head, with p = exp(scale * q_t.k_j - lse_t) and ds = p * (do_t.v_j - delta_t). q, do [T, H*D], k, v, dk, dv [S, KVH*D], stats [T, H] of
+// (lse, delta). Queries may be a chunk of the tokens, from first_query on; then dk and dv are added to by one chunk after another, in the same order as at once.
 //
 // The mirror of attention_backward_query: an invocation owns KEYS neighbouring keys of one key/value head and takes ROWS rows =
 // t*G + g at a time, so the heads of a group are summed without atomics; the running sums stay in dk and dv. A workgroup is WIDTH invocations.
@@ -15,7 +15,10 @@ struct Params {
   group_base: u32,
   group_end: u32,
   key_groups: u32, // workgroups per key/value head
-  tokens: u32, // T
+  tokens: u32, // S
+  first_query: u32, // the token of query 0
+  queries: u32, // T
+  accumulate: u32, // 0: dk and dv are zeroed first
   heads: u32, // H
   kv_heads: u32, // KVH
   head_dim4: u32, // D / 4
@@ -24,13 +27,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> q: array<vec4<f32>>; // [T, H*D/4]
-@group(0) @binding(2) var<storage, read_write> k: array<vec4<f32>>; // [T, KVH*D/4]
-@group(0) @binding(3) var<storage, read_write> v: array<vec4<f32>>; // [T, KVH*D/4]
+@group(0) @binding(2) var<storage, read_write> k: array<vec4<f32>>; // [S, KVH*D/4]
+@group(0) @binding(3) var<storage, read_write> v: array<vec4<f32>>; // [S, KVH*D/4]
 @group(0) @binding(4) var<storage, read_write> d_out: array<vec4<f32>>; // [T, H*D/4]
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>; // [T, H]
-@group(0) @binding(6) var<storage, read_write> last_query: array<u32>; // [T]
-@group(0) @binding(7) var<storage, read_write> dk: array<vec4<f32>>; // [T, KVH*D/4]
-@group(0) @binding(8) var<storage, read_write> dv: array<vec4<f32>>; // [T, KVH*D/4]
+@group(0) @binding(6) var<storage, read_write> last_query: array<u32>; // [S]
+@group(0) @binding(7) var<storage, read_write> dk: array<vec4<f32>>; // [S, KVH*D/4]
+@group(0) @binding(8) var<storage, read_write> dv: array<vec4<f32>>; // [S, KVH*D/4]
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
@@ -45,21 +48,21 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var last = 0u; // one past the last query that sees any of the keys
   // unroll c KEYS {
   let key_c0 = min(key + 0u /*c*/, params.tokens - 1u); // beyond the last: a copy of it, which stores the same values
-  let last_c0 = min(last_query[key_c0], params.tokens);
+  let last_c0 = min(last_query[key_c0], params.first_query + params.queries);
   let k_c0 = (key_c0 * params.kv_heads + kv_head) * params.head_dim4;
   last = max(last, last_c0);
   // }
-  for (var d = 0u; d < params.head_dim4; d++) {
+  for (var d = 0u; d < params.head_dim4 * (1u - params.accumulate); d++) {
     // unroll c KEYS {
     dk[k_c0 + d] = vec4<f32>(0.0);
     dv[k_c0 + d] = vec4<f32>(0.0);
     // }
   }
 
-  for (var row = key * group_heads; row < last * group_heads; row += ROWS) {
+  for (var row = max(key, params.first_query) * group_heads; row < last * group_heads; row += ROWS) {
     // unroll r ROWS {
     let t_r0 = (row + 0u /*r*/) / group_heads; // last or more beyond the last row: no key is seen from there
-    let head_r0 = min(t_r0, last - 1u) * params.heads + kv_head * group_heads + (row + 0u /*r*/) % group_heads; // in [T, H]
+    let head_r0 = (min(t_r0, last - 1u) - params.first_query) * params.heads + kv_head * group_heads + (row + 0u /*r*/) % group_heads; // in [T, H]
     let q_r0 = head_r0 * params.head_dim4;
     let stats_r0 = stats[head_r0];
     // unroll c KEYS {

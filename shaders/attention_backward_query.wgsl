@@ -1,4 +1,4 @@
-// dq_t = scale * sum_j ds_j k_j over the keys j from first_key[t] to t, per query head, with p_j = exp(scale * q_t.k_j - lse_t) and
+// dq_t = scale * sum_j ds_j k_j over the keys j from first_key[t] to t+query_offset, per query head, with p_j = exp(scale * q_t.k_j - lse_t) and
 // ds_j = p_j * (do_t.v_j - delta_t). q, do, dq [T, H*D], k, v [S, KVH*D], stats [T, H] of (lse, delta).
 //
 // As in attention_forward: an invocation owns ROWS neighbouring rows = t*G + g of one key/value head and takes KEYS keys at a time, the
@@ -18,6 +18,7 @@ struct Params {
   heads: u32, // H
   kv_heads: u32, // KVH
   head_dim4: u32, // D / 4
+  query_offset: u32, // query t sits at key t + query_offset
   scale: f32,
 }
 
@@ -40,13 +41,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   if (row >= params.rows) { return; }
   let group_heads = params.heads / params.kv_heads;
 
-  let end = (min(row + ROWS, params.rows) - 1u) / group_heads; // the last key that any of the rows sees
+  let end = (min(row + ROWS, params.rows) - 1u) / group_heads + params.query_offset; // the last key that any of the rows sees
   var begin = end; // and the first
   // unroll r ROWS {
   let row_r0 = min(row + 0u /*r*/, params.rows - 1u); // beyond the last: a copy of it, which stores the same values
-  let last_r0 = row_r0 / group_heads;
-  let first_r0 = min(first_key[last_r0], last_r0);
-  let head_r0 = last_r0 * params.heads + kv_head * group_heads + row_r0 % group_heads; // in [T, H]
+  let last_r0 = row_r0 / group_heads + params.query_offset;
+  let first_r0 = min(first_key[row_r0 / group_heads], last_r0);
+  let head_r0 = row_r0 / group_heads * params.heads + kv_head * group_heads + row_r0 % group_heads; // in [T, H]
   let q_r0 = head_r0 * params.head_dim4;
   let stats_r0 = stats[head_r0];
   begin = min(begin, first_r0);

@@ -65,13 +65,16 @@ func NewAnswerer(ctx context.Context, o GenerateOptions, in Inputs, emit func(Ev
 	}, in.Model, in.Cache, emit); err != nil {
 		return nil, err
 	}
+	if err := a.session.load(ctx, nil); err != nil {
+		return nil, err
+	}
 	if in.Adapter != nil {
 		if a.adapter, err = a.session.attach(in.Adapter.Config, optim.Options{}, in.Adapter.Tensors, in.Adapter.Path); err != nil {
 			return nil, err
 		}
 		a.session.info("Adapter: %s", in.Adapter.Config)
 	}
-	a.engine, err = NewEngine(a.session.dev, a.session.model, a.adapter, false, 0)
+	a.engine, err = NewEngine(a.session.dev, a.session.model, a.adapter, nil, 0)
 	return a, err
 }
 
@@ -172,7 +175,7 @@ func (s *session) promptIDs(prompt, system string, raw bool) ([]uint32, error) {
 		ids = append(ids, uint32(id))
 	}
 	if err := s.checkIDs(ids); err != nil {
-		return nil, usererr.New("generate", s.name, "%w", err).Hinted("tokenizer and weights belong to different models")
+		return nil, usererr.New("generate", s.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
 	}
 	if limit := s.model.Shape().MaxPositions; len(ids) >= limit {
 		return nil, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"qlora-wgpu/gpu"
@@ -14,6 +13,7 @@ import (
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
 )
 
 // BenchOptions are the settings of a benchmark of whole optimizer steps.
@@ -53,6 +53,9 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	defer s.release()
+	if err := s.load(ctx, nil); err != nil {
+		return nil, err
+	}
 	adapter, err := lora.Attach(s.dev, s.model.Linears(), lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: []string{"all-linear"}}, optim.Options{})
 	if err != nil {
 		return nil, err
@@ -61,7 +64,11 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 	if err := adapter.Init(1); err != nil {
 		return nil, err
 	}
-	engine, err := NewEngine(s.dev, s.model, adapter, o.GradientCheckpointing, 1)
+	plan := &paging.Plan{Decisions: paging.Decisions{Activations: paging.Keep}}
+	if o.GradientCheckpointing {
+		plan.Activations = paging.Recompute
+	}
+	engine, err := NewEngine(s.dev, s.model, adapter, plan, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +144,4 @@ func randomInput(tokens, vocab int) model.Input {
 		}
 	}
 	return in
-}
-
-func median(x []float64) float64 {
-	sorted := slices.Sorted(slices.Values(x))
-	return sorted[len(sorted)/2]
 }

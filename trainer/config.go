@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -15,10 +14,13 @@ import (
 // is the flag (kebab-case), `yaml` the key of the YAML file (snake_case), `aliases` the names that other fine-tuning
 // tools use for the same thing, `help` what the user reads.
 type Config struct {
-	Model     string `yaml:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Data      string `yaml:"data" name:"data" aliases:"dataset" help:"Training data: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
-	OutputDir string `yaml:"output_dir" name:"output-dir" aliases:"adapter-path" help:"Folder of the adapter, the log and the checkpoints."`
-	Overwrite bool   `yaml:"overwrite" name:"overwrite" help:"Replace the run that output-dir holds."`
+	Model         string `yaml:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+	Arch          string `yaml:"arch" name:"arch" help:"Instead of a model and data: the shape of a common model (llama-3.1-8b) with --random-weights, over random tokens, to try memory and speed." placeholder:"NAME"`
+	RandomWeights bool   `yaml:"random_weights" name:"random-weights" help:"With arch: fill the shape with random weights. Nothing is written."`
+	Layers        int    `yaml:"layers" name:"layers" help:"With arch: only so many layers; 0: all."`
+	Data          string `yaml:"data" name:"data" aliases:"dataset" help:"Training data: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	OutputDir     string `yaml:"output_dir" name:"output-dir" aliases:"adapter-path" help:"Folder of the adapter, the log and the checkpoints."`
+	Overwrite     bool   `yaml:"overwrite" name:"overwrite" help:"Replace the run that output-dir holds."`
 
 	LoraR             int      `yaml:"lora_r" name:"lora-r" aliases:"r,lora-rank" help:"Rank of the LoRA matrices."`
 	LoraAlpha         float64  `yaml:"lora_alpha" name:"lora-alpha" help:"LoRA scale: alpha / r, with rsLoRA alpha / sqrt(r)."`
@@ -44,7 +46,7 @@ type Config struct {
 	LRSchedulerType string  `yaml:"lr_scheduler_type" name:"lr-scheduler-type" help:"constant, constant_with_warmup, linear or cosine."`
 	WarmupSteps     int     `yaml:"warmup_steps" name:"warmup-steps" help:"Steps of linear warm-up; 0: taken from warmup-ratio."`
 	WarmupRatio     float64 `yaml:"warmup_ratio" name:"warmup-ratio" help:"Warm-up as a part of all steps."`
-	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or adamw_8bit, whose moments take a quarter of the memory."`
+	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or adamw_8bit, whose moments take a quarter of the memory; with paged_ before the name they lie on the host."`
 	WeightDecay     float64 `yaml:"weight_decay" name:"weight-decay" help:"Decoupled weight decay."`
 	AdamBeta1       float64 `yaml:"adam_beta1" name:"adam-beta1" help:"Decay of AdamW's first moment."`
 	AdamBeta2       float64 `yaml:"adam_beta2" name:"adam-beta2" help:"Decay of AdamW's second moment."`
@@ -61,6 +63,7 @@ type Config struct {
 
 	Seed                  uint64 `yaml:"seed" name:"seed" help:"Seed of shuffling, dropout and the adapter's first values."`
 	GradientCheckpointing bool   `yaml:"gradient_checkpointing" name:"gradient-checkpointing" negatable:"" help:"Recompute activations in the backward pass to save memory."`
+	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
@@ -81,14 +84,15 @@ func Defaults() Config {
 	}
 }
 
-// The optimizers.
+// The optimizers, and what stands before the name of one whose moments lie on the host.
 const (
 	adamW32bit = "adamw_32bit"
 	adamW8bit  = "adamw_8bit"
+	paged      = "paged_"
 )
 
-// moments tells how the optimizer keeps them.
-func (c Config) moments() optim.Options { return optim.Options{EightBit: c.Optim == adamW8bit} }
+// eightBit tells whether the optimizer keeps its moments in 8 bits.
+func (c Config) eightBit() bool { return strings.TrimPrefix(c.Optim, paged) == adamW8bit }
 
 // Validate reports the first setting that no run could use; the error names the key, its value and what is allowed.
 // What depends on the model or the data (a rank above a layer's width, a sequence above the model's limit) is found
@@ -96,8 +100,7 @@ func (c Config) moments() optim.Options { return optim.Options{EightBit: c.Optim
 func (c Config) Validate() error {
 	maxInt := math.MaxInt32
 	for _, err := range []error{
-		filled("model", c.Model, "the path of a GGUF file or of a Hugging Face folder"),
-		filled("data", c.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl"),
+		c.validateSource(),
 		filled("output_dir", c.OutputDir, "the path of a folder"),
 		within("lora_r", c.LoraR, 1, 65536),
 		positive("lora_alpha", c.LoraAlpha),
@@ -114,7 +117,7 @@ func (c Config) Validate() error {
 		oneOf("lr_scheduler_type", c.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
 		within("warmup_steps", c.WarmupSteps, 0, maxInt),
 		within("warmup_ratio", c.WarmupRatio, 0, 1),
-		oneOf("optim", c.Optim, adamW32bit, adamW8bit),
+		oneOf("optim", c.Optim, adamW32bit, adamW8bit, paged+adamW32bit, paged+adamW8bit),
 		within("weight_decay", c.WeightDecay, 0, 10),
 		within("adam_beta1", c.AdamBeta1, 0, 0.9999999),
 		within("adam_beta2", c.AdamBeta2, 0, 0.9999999),
@@ -131,6 +134,9 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
+	if _, err := ParseBudget(c.VRAMBudget); err != nil {
+		return err
+	}
 	if c.TrainOnInputs && c.TrainOn == "last" {
 		return wrong("train_on_inputs", "true", "false together with train_on last")
 	}
@@ -138,6 +144,31 @@ func (c Config) Validate() error {
 		return wrong("overwrite", "true", "false together with resume_from_checkpoint").Hinted("a run is either resumed or replaced")
 	}
 	return nil
+}
+
+// validateSource wants a model and data, or a shape with random weights and neither.
+func (c Config) validateSource() error {
+	if c.Arch == "" {
+		switch {
+		case c.RandomWeights:
+			return wrong("random_weights", "true", "only with arch")
+		case c.Layers != 0:
+			return wrong("layers", strconv.Itoa(c.Layers), "only with arch")
+		}
+		if err := filled("model", c.Model, "the path of a GGUF file or of a Hugging Face folder"); err != nil {
+			return err
+		}
+		return filled("data", c.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl")
+	}
+	switch {
+	case !c.RandomWeights:
+		return wrong("arch", strconv.Quote(c.Arch), "only with random_weights").Hinted("to train a real model, give model and data")
+	case c.Model != "" || c.Data != "":
+		return wrong("arch", strconv.Quote(c.Arch), "either arch, or model and data")
+	case c.MaxSteps == 0:
+		return wrong("max_steps", "0", "at least 1 with arch")
+	}
+	return within("layers", c.Layers, 0, 1000)
 }
 
 func wrong(key, value, allowed string) *usererr.Error {

@@ -14,6 +14,7 @@ import (
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
 )
 
 // ErrEngineFault marks an error of the device or its driver: not the user's mistake, and worth another try from the last checkpoint.
@@ -24,21 +25,24 @@ type Engine struct {
 	Device  *gpu.Device
 	Model   model.Model
 	Adapter *lora.Adapter // nil: the base model alone
-	// Checkpointing recomputes each layer in its backward instead of keeping its activations.
-	Checkpointing bool
 
+	plan  *paging.Plan
 	arena *gpu.Arena
 	stats *gpu.Tensor // of evaluation, and of training without an adapter's own
 	seed  uint64
 }
 
-// NewEngine wraps a loaded model. adapter may be nil for evaluation and generation. seed selects the dropout masks.
-func NewEngine(dev *gpu.Device, m model.Model, adapter *lora.Adapter, checkpointing bool, seed uint64) (*Engine, error) {
+// NewEngine wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and optimizer state; without one, layers
+// are computed again in their backward and all else is on the device. seed selects the dropout masks.
+func NewEngine(dev *gpu.Device, m model.Model, adapter *lora.Adapter, plan *paging.Plan, seed uint64) (*Engine, error) {
+	if plan == nil {
+		plan = &paging.Plan{}
+	}
 	stats, err := dev.NewTensor("evaluation statistics", gpu.F32, 1, kernels.StatCount)
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{Device: dev, Model: m, Adapter: adapter, Checkpointing: checkpointing, arena: dev.NewArena(), stats: stats, seed: seed}, nil
+	return &Engine{Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed}, nil
 }
 
 // Release frees the engine's own memory; model, adapter and device are the caller's.
@@ -50,6 +54,7 @@ func (e *Engine) Release() {
 // The arena's programs.
 const (
 	programTrain    = "train"
+	programUpdate   = "update"
 	programEvaluate = "evaluate"
 	programPrefill  = "prefill"
 	programDecode   = "decode"
@@ -57,16 +62,33 @@ const (
 
 // ReserveTraining lays out the memory of micro-batches of up to maxTokens.
 func (e *Engine) ReserveTraining(maxTokens int) error {
-	return e.reserve(programTrain, maxTokens, func(rec *gpu.Recorder) { e.trainPass(rec, worst(maxTokens), 0) })
+	if err := e.planTraining(maxTokens); err != nil {
+		return err
+	}
+	return e.reserve(maxTokens)
 }
 
 // ReserveEvaluation lays out the memory of evaluation batches of up to maxTokens.
 func (e *Engine) ReserveEvaluation(maxTokens int) error {
-	return e.reserve(programEvaluate, maxTokens, func(rec *gpu.Recorder) { e.evaluatePass(rec, worst(maxTokens)) })
+	if err := e.planEvaluation(maxTokens); err != nil {
+		return err
+	}
+	return e.reserve(maxTokens)
 }
 
-// reserve plans a program by a dry recording, and makes the arena's buffers.
-func (e *Engine) reserve(program string, tokens int, record func(rec *gpu.Recorder)) (err error) {
+func (e *Engine) planTraining(maxTokens int) error {
+	if e.plan.PagedState {
+		e.arena.Plan(programUpdate, func(rec *gpu.Recorder) { e.stateSlots() })
+	}
+	return e.record(programTrain, maxTokens, func(rec *gpu.Recorder) { e.trainPass(rec, worst(maxTokens), 0) })
+}
+
+func (e *Engine) planEvaluation(maxTokens int) error {
+	return e.record(programEvaluate, maxTokens, func(rec *gpu.Recorder) { e.evaluatePass(rec, worst(maxTokens)) })
+}
+
+// record plans a program by a dry recording: where its tensors lie, and in what order it uses frozen pages.
+func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorder)) (err error) {
 	if err := e.Model.SetMaxPositions(tokens); err != nil {
 		return err
 	}
@@ -79,11 +101,46 @@ func (e *Engine) reserve(program string, tokens int, record func(rec *gpu.Record
 			err = usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, large).Hinted("lower batch_size or max_seq_length")
 		}
 	}()
-	e.arena.Plan(program, record)
+	e.Model.Store().Log(program, func() { e.arena.Plan(program, record) })
+	return nil
+}
+
+// reserve makes the arena's buffers.
+func (e *Engine) reserve(tokens int) error {
 	if err := e.arena.Reserve(); err != nil {
 		return usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, err).Hinted("lower batch_size or max_seq_length, or turn gradient_checkpointing on")
 	}
 	return nil
+}
+
+// begin starts a planned program.
+func (e *Engine) begin(program string) {
+	e.arena.Begin(program)
+	e.Model.Store().Begin(program)
+}
+
+// stateSlots are the places of paged optimizer state in the running program.
+func (e *Engine) stateSlots() *optim.Pager {
+	store := e.Model.Store()
+	p := &optim.Pager{Feeder: store.Feeder(), Drain: store.Drain()}
+	words := e.Adapter.State.SlotWords(e.plan.StatePageElements)
+	for range paging.StateSlots {
+		p.Slots = append(p.Slots, [2]*gpu.Tensor{
+			e.arena.New("first moments", gpu.F32, 1, words), e.arena.New("second moments", gpu.F32, 1, words),
+		})
+	}
+	return p
+}
+
+// update records the optimizer's update.
+func (e *Engine) update(rec *gpu.Recorder, targets int, settings optim.Settings) {
+	var pager *optim.Pager
+	if e.plan.PagedState {
+		e.arena.Begin(programUpdate)
+		pager = e.stateSlots()
+		e.arena.End()
+	}
+	e.Adapter.State.Update(rec, targets, settings, pager)
 }
 
 func asTooLarge(r any, large **gpu.TooLarge) bool {
@@ -107,7 +164,7 @@ func (e *Engine) trainPass(rec *gpu.Recorder, in model.Input, key uint64) {
 	base.Key.K1 = uint32(e.seed>>32) ^ uint32(key>>32)<<16
 	pass := model.NewPass(base, in)
 	pass.Stats = e.Adapter.State.Stats
-	e.Model.Train(pass, e.Checkpointing)
+	e.Model.Train(pass, e.plan.Activations)
 }
 
 func (e *Engine) evaluatePass(rec *gpu.Recorder, in model.Input) {
@@ -123,6 +180,7 @@ type StepResult struct {
 	GradNorm      float64 // before clipping, of the gradient divided by Targets
 	Skipped       bool    // the update was left out for a non-finite loss or gradient
 	BadTensor     string  // the first gradient that was not finite, if one was
+	Paging        paging.Counters
 }
 
 // Loss is the mean over the window's target tokens.
@@ -137,7 +195,7 @@ func (e *Engine) accumulate(rec *gpu.Recorder, window []model.Input, first uint6
 			continue
 		}
 		targets += len(rows)
-		e.arena.Begin(programTrain)
+		e.begin(programTrain)
 		e.trainPass(rec, in, first+uint64(i))
 		e.arena.End()
 	}
@@ -152,7 +210,7 @@ func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, s
 	if r.Targets == 0 {
 		return r, usererr.New("train", "", "step %d has no target token", settings.Step)
 	}
-	e.Adapter.State.Update(rec, r.Targets, settings)
+	e.update(rec, r.Targets, settings)
 	if err := rec.Submit(); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
@@ -160,7 +218,11 @@ func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, s
 	if err != nil {
 		return r, e.readError(ctx, err)
 	}
-	e.Device.Calibrate(rec.Cost, time.Since(start))
+	if err := e.Model.Store().Drain().Finish(); err != nil {
+		return r, e.readError(ctx, err)
+	}
+	r.Paging = e.Model.Store().TakeCounters()
+	e.Device.Calibrate(rec.Cost, time.Since(start)-r.Paging.Stall)
 	stat := statistics(data)
 	r.LossSum, r.Hits, r.GradNorm = stat(kernels.StatLoss), stat(kernels.StatHits), stat(kernels.StatGradNorm)
 	r.Skipped = stat(kernels.StatSkip) != 0
@@ -214,7 +276,7 @@ func (e *Engine) EvaluateBatches(ctx context.Context, batches func(yield func(mo
 		}
 		rec := e.Device.Record("evaluate")
 		rec.Upload(e.stats.Single(), make([]byte, 4*kernels.StatCount))
-		e.arena.Begin(programEvaluate)
+		e.begin(programEvaluate)
 		e.evaluatePass(rec, in)
 		e.arena.End()
 		if err = rec.Submit(); err != nil {

@@ -3,6 +3,8 @@ package trainer
 import (
 	"encoding/json"
 	"math"
+
+	"qlora-wgpu/paging"
 )
 
 // Event is something that happened in a run, for whoever shows or logs it. Kind is "info", "load", "plan", "answer", "step", "eval", "checkpoint", "warning"
@@ -15,6 +17,7 @@ type Event struct {
 	Answer  *AnswerStats
 	Step    *StepStats
 	Eval    *EvalStats
+	Memory  *paging.Plan // with "plan": where everything lies
 }
 
 // LoadStats is how many of the model's layers are on the device.
@@ -53,6 +56,10 @@ type StepStats struct {
 	MeanTokenAccuracy float64 `json:"mean_token_accuracy"`
 	TokensPerSecond   float64 `json:"tokens_per_second"`
 	DeviceBytes       int64   `json:"device_bytes"`
+	PeakDeviceBytes   int64   `json:"peak_device_bytes"`
+	PageIns           int     `json:"page_ins,omitempty"`   // pages copied to the device in this step
+	PageOuts          int     `json:"page_outs,omitempty"`  // and from it
+	StallMS           float64 `json:"stall_ms,omitempty"`   // the host waited so long for pages or staging buffers
 	Skipped           bool    `json:"skipped,omitempty"`    // the update was left out: loss or gradient not finite
 	BadTensor         string  `json:"bad_tensor,omitempty"` // the first gradient that was not finite
 	Seconds           float64 `json:"seconds"`

@@ -45,10 +45,14 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 		return nil, err
 	}
 	for program, tokens := range map[string]int{programPrefill: min(prefillChunk, maxTokens), programDecode: 1} {
-		if err := e.reserve(program, tokens, func(rec *gpu.Recorder) {
+		err := e.record(program, tokens, func(rec *gpu.Recorder) {
 			g.pass(rec, make([]uint32, tokens))
 			g.cache.Length = 0
-		}); err != nil {
+		})
+		if err == nil {
+			err = e.reserve(tokens)
+		}
+		if err != nil {
 			cache.Release()
 			return nil, err
 		}
@@ -94,7 +98,7 @@ func (g *Generator) logits(ctx context.Context, ids []uint32) ([]float32, error)
 			program = programDecode
 		}
 		rec := e.Device.Record("generate")
-		e.arena.Begin(program)
+		e.begin(program)
 		out = g.pass(rec, ids[:n])
 		e.arena.End()
 		if err := rec.Submit(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
@@ -22,7 +23,10 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	in := Inputs{Output: nativeOutput{}, Cache: measurementCache(c.CacheDir), SubmitScale: submitScale()}
+	if c.Arch != "" {
+		return trainShape(ctx, c, emit)
+	}
+	in := Inputs{Output: nativeOutput{}, Cache: measurementCache(c.CacheDir), SubmitScale: submitScale(), HostMemory: hostMemory}
 	var err error
 	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
@@ -45,6 +49,40 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		}
 	}
 	return Run(ctx, c, in, emit)
+}
+
+// RandomModel is a common model's shape with random weights, of so many layers (0: all).
+func RandomModel(arch string, layers int) (*pretrained.Model, error) {
+	shape, known := pretrained.Shape(arch)
+	if !known {
+		return nil, usererr.New("settings", "", "there is no architecture %q", arch).Of(usererr.Unsupported).Hinted("known are %s", strings.Join(pretrained.ShapeNames(), ", "))
+	}
+	if layers > 0 {
+		shape.NumHiddenLayers = min(layers, shape.NumHiddenLayers)
+	}
+	return pretrained.Random(arch, shape), nil
+}
+
+// trainShape trains a shape with random weights over random tokens; nothing is written.
+func trainShape(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
+	m, err := RandomModel(c.Arch, c.Layers)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := gpu.Open(ctx, gpu.Options{Adapter: c.Device, SubmitScale: submitScale()})
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Release()
+	emit(Event{Kind: "info", Message: "Device: " + describeDevice(dev.Info)})
+	r, err := Synthetic(ctx, dev, SyntheticOptions{
+		Model: m, Name: c.Arch, Tokens: c.BatchSize * c.MaxSeqLength, MicroBatches: c.GradientAccumulationSteps, Steps: c.MaxSteps, Config: c, HostMemory: hostMemory,
+	}, emit)
+	if err != nil {
+		return nil, err
+	}
+	last := r.Steps[len(r.Steps)-1]
+	return &Summary{Steps: len(r.Steps), Loss: last.Loss, Seconds: r.Median() * float64(len(r.Steps))}, nil
 }
 
 // submitScale is the supervisor's wish for shorter submissions after the driver killed a run; 0: none.

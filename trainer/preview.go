@@ -31,7 +31,7 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 		return nil, err
 	}
 	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
-	s := &session{name: c.Model, source: in.Model, emit: func(e Event) {
+	s := &session{options: sessionOptions{Model: c.Model}, source: in.Model, emit: func(e Event) {
 		if e.Kind == "warning" {
 			p.Warnings = append(p.Warnings, e.Message)
 		}

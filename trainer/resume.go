@@ -14,6 +14,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -50,6 +51,7 @@ func (r *run) identity() checkpoint.Identity {
 // numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
 	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
+	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, paged) // paging changes no bit
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }
@@ -83,14 +85,14 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	var moments []safetensors.Data
 	momentBytes := int64(0)
 	for _, e := range r.adapter.State.Entries {
-		for suffix, list := range r.moments() {
-			t := r.adapter.State.View(list, e.Name)
-			data, err := t.Device().Read(ctx, t.Single())
+		for kind, suffix := range optim.Moments {
+			t := r.adapter.State.MomentShape(e)
+			data, err := r.adapter.State.ReadMoment(ctx, kind, e)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
 			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data})
-			momentBytes += t.Bytes()
+			momentBytes += int64(len(data))
 		}
 	}
 	sortData(moments)
@@ -109,10 +111,6 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 }
 
 var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.U32: safetensors.U32}
-
-func (r *run) moments() map[string][]*gpu.Tensor {
-	return map[string][]*gpu.Tensor{".m": r.adapter.State.M, ".v": r.adapter.State.V}
-}
 
 // findCheckpoint is the one to go on from, or nil to begin anew; it belongs to this run.
 func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
@@ -245,8 +243,8 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 		return err
 	}
 	for _, e := range r.adapter.State.Entries {
-		for suffix, list := range r.moments() {
-			to := r.adapter.State.View(list, e.Name)
+		for kind, suffix := range optim.Moments {
+			to := r.adapter.State.MomentShape(e)
 			t, ok := file.Lookup(e.Name + suffix)
 			if !ok || t.DType != momentTypes[to.DType] || !slices.Equal(t.Shape, []int{to.Rows, to.Cols}) {
 				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, to.Rows, to.Cols).Of(usererr.Format)
@@ -255,8 +253,7 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 			if err := file.ReadBytes(t, data, 0); err != nil {
 				return err
 			}
-			at := to.Single()
-			if err := at.Buffer.Write(at.Offset, data); err != nil {
+			if err := r.adapter.State.WriteMoment(kind, e, data); err != nil {
 				return err
 			}
 		}

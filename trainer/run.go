@@ -31,8 +31,9 @@ type Inputs struct {
 	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
 	Output       Output
 	Cache        Cache
-	Quantized    paging.Cache // of quantized models; nil: none
-	SubmitScale  float64      // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Quantized    paging.Cache                    // of quantized models; nil: none
+	HostMemory   func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
+	SubmitScale  float64                         // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 	Prompts      Prompts
 	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
 }
@@ -57,6 +58,7 @@ type run struct {
 	config       Config
 	session      *session
 	template     string
+	plan         *paging.Plan
 	data         *dataset.Source
 	samples, val []dataset.Sample
 	report       dataset.Report
@@ -148,16 +150,10 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 	if err := r.prepareData(in.Valid); err != nil {
 		return nil, err
 	}
-	if err := r.prepareAdapter(in.Adapter); err != nil {
-		return nil, err
-	}
-	if r.engine, err = NewEngine(r.session.dev, r.session.model, r.adapter, c.GradientCheckpointing, c.Seed); err != nil {
+	if err := r.prepareMemory(ctx, in); err != nil {
 		return nil, err
 	}
 	if err := r.prepareAnswers(); err != nil {
-		return nil, err
-	}
-	if err := r.reserve(ctx); err != nil {
 		return nil, err
 	}
 	return r, r.compile()
@@ -168,19 +164,17 @@ func (r *run) release() {
 	if r.generator != nil {
 		r.generator.Release()
 	}
-	if r.engine != nil {
-		r.engine.Release()
-	}
-	if r.adapter != nil {
-		r.adapter.Detach()
-	}
 	if r.session != nil {
+		r.releaseMemory()
 		r.session.release()
 	}
 }
 
 // compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is first needed.
 func (r *run) compile() error {
+	if r.plan.Traffic > 0 {
+		return nil // a recording would start to move pages
+	}
 	start := r.stream.Cursor()
 	window, _ := r.window()
 	if err := r.stream.Seek(start); err != nil {
@@ -188,7 +182,7 @@ func (r *run) compile() error {
 	}
 	rec := r.session.dev.DryRecord("first step")
 	if targets := r.engine.accumulate(rec, window, 0); targets > 0 {
-		r.adapter.State.Update(rec, targets, r.optimizer())
+		r.engine.update(rec, targets, r.optimizer())
 	}
 	if r.generator != nil {
 		for _, prompt := range r.prompts.Texts {
@@ -284,22 +278,26 @@ func (r *run) reportData() {
 func (r *run) prepareAdapter(from *AdapterFiles) (err error) {
 	c, s := r.config, r.session
 	if from != nil {
-		r.adapter, err = s.attach(from.Config, c.moments(), from.Tensors, from.Path)
+		r.adapter, err = s.attach(from.Config, r.moments(), from.Tensors, from.Path)
 	} else {
-		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), lora.Config{
-			Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules,
-		}, c.moments())
+		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), c.adapter(), r.moments())
 		if err == nil {
 			err = r.adapter.Init(c.Seed)
 		}
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (r *run) describeAdapter() {
+	s := r.session
 	trainable, all := r.adapter.Parameters(), s.model.Parameters()+r.adapter.Parameters()
 	s.info("Adapter: %s", r.adapter.Config)
 	s.info("trainable params: %s || all params: %s || trainable%%: %.4f", thousands(trainable), thousands(all), 100*float64(trainable)/float64(all))
-	return nil
+}
+
+// moments are how and where the optimizer keeps them.
+func (r *run) moments() optim.Options {
+	return optim.Options{EightBit: r.config.eightBit(), Paged: r.plan.PagedState}
 }
 
 func thousands(n int64) string {
@@ -308,37 +306,6 @@ func thousands(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
-}
-
-// reserve takes all memory before step 1, measures the kernels, and prints what will happen.
-func (r *run) reserve(ctx context.Context) error {
-	s, c := r.session, r.config
-	if err := r.engine.ReserveTraining(r.stream.MaxTokens()); err != nil {
-		return err
-	}
-	if len(r.val) > 0 {
-		if err := r.engine.ReserveEvaluation(longest(r.val)); err != nil {
-			return err
-		}
-	}
-	if err := s.tune(ctx); err != nil {
-		return err
-	}
-	state := r.adapter.State.Bytes()
-	plan := &PlanStats{Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: state, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens()}
-	s.emit(Event{Kind: "plan", Plan: plan, Message: fmt.Sprintf("Memory: %.1f MiB on the device: frozen weights %.1f, adapter with gradients and moments %.1f (%s), activations %.1f for up to %d tokens (gradient checkpointing %s)",
-		mib(s.dev.Bytes()), mib(s.model.FrozenBytes()), mib(state), c.Optim, mib(r.engine.arena.Bytes()), r.stream.MaxTokens(), onOff(c.GradientCheckpointing))})
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
-		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
-		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
-	return nil
-}
-
-func onOff(b bool) string {
-	if b {
-		return "on"
-	}
-	return "off"
 }
 
 func longest(samples []dataset.Sample) (n int) {
@@ -460,7 +427,8 @@ func (r *run) step(ctx context.Context) error {
 	stats := StepStats{
 		Step: r.state.Step, MaxSteps: r.totalSteps, Epoch: r.stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
 		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
-		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
+		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.dev.Bytes(), PeakDeviceBytes: r.session.dev.PeakBytes(),
+		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts, StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}
 	if err := r.logLine(stats); err != nil {
 		return err

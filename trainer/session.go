@@ -29,16 +29,14 @@ type Cache interface {
 
 // session is a device with a model on it, its tokenizer and its chat template.
 type session struct {
-	name      string // of the model, as the user named it
 	dev       *gpu.Device
-	borrowed  bool // the device is the caller's
 	source    *pretrained.Model
 	model     model.Model
 	tokenizer *tokenizer.Tokenizer
 	template  *chat.Template
 	cache     Cache
 	measured  measurements
-	autotune  string
+	options   sessionOptions
 	emit      func(Event)
 }
 
@@ -82,9 +80,9 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// openSession opens the device, checks its kernels once, and loads the model. The caller closes source and releases the session.
+// openSession opens the device and checks its kernels once; load then loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
-	s := &session{name: o.Model, source: source, cache: cache, autotune: o.Autotune, emit: emit, dev: o.Opened, borrowed: o.Opened != nil}
+	s := &session{source: source, cache: cache, options: o, emit: emit, dev: o.Opened}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -110,25 +108,33 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	if !s.measured.SelfCheck {
-		if err := s.selfCheck(ctx); err != nil {
-			return nil, err
-		}
+		return s, s.selfCheck(ctx)
 	}
-	start := time.Now()
-	progress := func(done, total int) { emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
-	if s.model, err = architectures.Load(ctx, s.dev, source, model.LoadOptions{BlockSize: o.BlockSize, Cache: o.Quantized, Progress: progress}); err != nil {
-		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
-			mistake.Path = o.Model
-		}
-		return nil, err
+	return s, nil
+}
+
+// load puts the model where the plan says; nil: all of it on the device.
+func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
+	start, o := time.Now(), s.options
+	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
+		return s.about(err)
 	}
-	if o.Quantized != nil {
+	if o.Quantized != nil && !s.model.Store().Streams() {
 		o.Quantized.Release() // all of it is on the device
 	}
 	shape := s.model.Shape()
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB on the device (loaded in %.1f s)",
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (loaded in %.1f s)",
 		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
-	return s, nil
+	return nil
+}
+
+// about names the model in an error that is about it.
+func (s *session) about(err error) error {
+	if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
+		mistake.Path = s.options.Model
+	}
+	return err
 }
 
 func describeDevice(i gpu.AdapterInfo) string {
@@ -141,7 +147,7 @@ func (s *session) release() {
 	if s.model != nil {
 		s.model.Release()
 	}
-	if s.dev != nil && !s.borrowed {
+	if s.dev != nil && s.options.Opened == nil {
 		s.dev.Release()
 	}
 }
@@ -176,9 +182,9 @@ func (s *session) encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	return e
 }
 
-// tune measures the variants that the reserved programs want, unless that was done before on this device.
+// tune measures the variants that the recorded programs want, unless that was done before on this device.
 func (s *session) tune(ctx context.Context) error {
-	if s.autotune == "off" {
+	if s.options.Autotune == "off" {
 		return nil
 	}
 	start := time.Now()

@@ -35,6 +35,9 @@ func writeYAML(t *testing.T, content string) string {
 }
 
 const defaultSettings = `model: m.gguf
+arch: ""
+random_weights: false
+layers: 0
 data: d.json
 output_dir: out
 overwrite: false
@@ -74,6 +77,7 @@ save_total_limit: 3
 resume_from_checkpoint: ""
 seed: 42
 gradient_checkpointing: true
+vram_budget: ""
 device: ""
 cache_dir: ""
 autotune: "on"
@@ -117,6 +121,7 @@ func TestEveryNameOfASetting(t *testing.T) {
 		{"--learning-rate=2e-5", "learning_rate: 2e-5", "learning_rate: 2e-05\n"},
 		{"--lora-alpha=32", "lora_alpha: 32", "lora_alpha: 32.0\n"},
 		{"--resume=out/checkpoint-3", "resume_from_checkpoint: out/checkpoint-3", "resume_from_checkpoint: out/checkpoint-3\n"},
+		{"--vram-budget=6GiB", "vram_budget: 6GiB", "vram_budget: 6GiB\n"},
 		{"--device=0", "device: 0", "device: \"0\"\n"},
 		{"--lora-r=8", "lora_r: '8'", "lora_r: 8\n"},
 		{"--chat-template=a b", "chat_template: |-\n  a b", "chat_template: a b\n"},

@@ -42,6 +42,7 @@ type console struct {
 
 type commands struct {
 	Train    trainCommand    `cmd:"" help:"Fine-tune a model: train a LoRA adapter over 4-bit weights."`
+	Plan     planCommand     `cmd:"" help:"Where a run's memory would go, and what fits a budget; needs no GPU."`
 	Generate generateCommand `cmd:"" help:"Answer a prompt."`
 	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`

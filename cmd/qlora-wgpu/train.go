@@ -60,6 +60,10 @@ func (t *trainCommand) train(c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	if t.Config.Arch != "" {
+		fmt.Fprintf(c.stdout, "\nTrained %d steps on random weights and tokens, last loss %.4f.\n", summary.Steps, summary.Loss)
+		return nil
+	}
 	fmt.Fprintf(c.stdout, "\nTrained %d steps, last loss %.4f. The adapter is in %s.\n", summary.Steps, summary.Loss, summary.AdapterDir)
 	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n", quote(t.Config.Model), quote(summary.AdapterDir))
 	return nil

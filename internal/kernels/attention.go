@@ -11,12 +11,14 @@ type Attention struct {
 	Heads, KVHeads, HeadDim int
 	// Scale of the scores, usually 1/sqrt(HeadDim).
 	Scale float32
-	// FirstKey is U32 [T]: the first key a query sees, where its segment begins.
+	// FirstKey is U32 [T]: the first key a query sees, where its segment begins, counted over all keys.
 	FirstKey *gpu.Tensor
-	// LastQuery is U32 [T]: one past the last token of a token's segment. Only the backward needs it.
+	// LastQuery is U32 [S]: one past the last token of a key's segment. Only the backward needs it.
 	LastQuery *gpu.Tensor
-	// QueryOffset is the key at which query 0 sits: the tokens that a KV cache holds already, 0 in training.
+	// QueryOffset is the key at which query 0 sits: the tokens that a KV cache holds already, or those before a chunk of queries.
 	QueryOffset int
+	// Accumulate adds to dk and dv: another chunk of the queries has been there before.
+	Accumulate bool
 }
 
 type attentionForwardParams struct {
@@ -35,21 +37,25 @@ type attentionBackwardDeltaParams struct {
 }
 
 type attentionBackwardQueryParams struct {
-	RowGroups uint32
-	Rows      uint32
-	Heads     uint32
-	KvHeads   uint32
-	HeadDim4  uint32
-	Scale     float32
+	RowGroups   uint32
+	Rows        uint32
+	Heads       uint32
+	KvHeads     uint32
+	HeadDim4    uint32
+	QueryOffset uint32
+	Scale       float32
 }
 
 type attentionBackwardKeyValueParams struct {
-	KeyGroups uint32
-	Tokens    uint32
-	Heads     uint32
-	KvHeads   uint32
-	HeadDim4  uint32
-	Scale     float32
+	KeyGroups  uint32
+	Tokens     uint32
+	FirstQuery uint32
+	Queries    uint32
+	Accumulate uint32
+	Heads      uint32
+	KvHeads    uint32
+	HeadDim4   uint32
+	Scale      float32
 }
 
 var (
@@ -109,15 +115,15 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 
 // AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j - delta),
 // dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums over the query heads of its
-// group. do, o and dq are [T, H*D], dk and dv [T, KVH*D]; o and lse are the forward's. stats is scratch [T, 2*H]. QueryOffset is 0.
+// group. do, o and dq are [T, H*D], dk and dv [S, KVH*D]; o and lse are the forward's. stats is scratch [T, 2*H]. Queries may come in chunks in their order, with
+// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added.
 func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats *gpu.Tensor, a Attention) {
 	const kernel = "attention_backward"
 	a.check(kernel, q, k, v)
 	sameShape(kernel, q, dq, do, o)
 	sameShape(kernel, k, dk, dv)
-	T := q.Rows
-	require(a.QueryOffset == 0 && k.Rows == T, kernel, "%d keys for %d queries from key %d", k.Rows, T, a.QueryOffset)
-	require(a.LastQuery.Rows*a.LastQuery.Cols >= T, kernel, "%d last queries for %d tokens", a.LastQuery.Rows*a.LastQuery.Cols, T)
+	T, S := q.Rows, k.Rows
+	require(a.LastQuery.Rows*a.LastQuery.Cols >= S, kernel, "%d last queries for %d tokens", a.LastQuery.Rows*a.LastQuery.Cols, S)
 	a.checkStatistic(kernel, lse, T, 1)
 	a.checkStatistic(kernel, stats, T, 2)
 	heads, kvHeads, headDim4 := uint32(a.Heads), uint32(a.KVHeads), uint32(a.HeadDim/4)
@@ -133,14 +139,18 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 		fallback = attentionBackwardTiles[1]
 	}
 	tile := a.pickTile(rec, kernel, attentionBackwardTiles, T, fallback)
-	keyGroups := tile.groups(T)
-	keyValue := attentionBackwardKeyValueParams{uint32(keyGroups), uint32(T), heads, kvHeads, headDim4, a.Scale}
+	keys := min(S, T+a.QueryOffset) // later ones see none of the queries
+	if !a.Accumulate {
+		keys = S
+	}
+	keyGroups := tile.groups(keys)
+	keyValue := attentionBackwardKeyValueParams{uint32(keyGroups), uint32(keys), uint32(a.QueryOffset), uint32(T), flag(a.Accumulate), heads, kvHeads, headDim4, a.Scale}
 	rec.Dispatch(attentionBackwardKeyValue.spec(tile.ownKeys()), keyGroups*a.KVHeads, a.pairs(T)*int64(8*a.HeadDim+20), keyValue,
 		q.Single(), k.Single(), v.Single(), do.Single(), stats.Single(), a.LastQuery.Single(), dk.Single(), dv.Single())
 
 	rows := T * a.Heads / a.KVHeads
 	rowGroups := tile.groups(rows)
-	query := attentionBackwardQueryParams{uint32(rowGroups), uint32(rows), heads, kvHeads, headDim4, a.Scale}
+	query := attentionBackwardQueryParams{uint32(rowGroups), uint32(rows), heads, kvHeads, headDim4, uint32(a.QueryOffset), a.Scale}
 	rec.Dispatch(attentionBackwardQuery.spec(tile.ownRows()), rowGroups*a.KVHeads, a.pairs(T)*int64(6*a.HeadDim+20), query,
 		q.Single(), k.Single(), v.Single(), do.Single(), stats.Single(), a.FirstKey.Single(), dq.Single())
 }

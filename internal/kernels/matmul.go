@@ -95,7 +95,7 @@ var matmulForwardUniform = define("matmul_forward_uniform", "uiw", matmulForward
 
 // matmulForwardChunks is the forward product with x in uniform arrays.
 func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
-	p := packChunks(rec, scratchX, x)
+	p := packChunks(rec, scratchWide, x)
 	for _, s := range w.Shards {
 		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
 			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
@@ -180,7 +180,7 @@ var matmulBackwardUniform = define("matmul_backward_uniform", "uiw", matmulBackw
 
 // matmulBackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of w.
 func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
-	p := packChunks(rec, scratchDy, dy)
+	p := packChunks(rec, scratchWide, dy)
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns

@@ -33,7 +33,7 @@ func forwardNarrowFits(w *gpu.Tensor) bool { return w.DType == gpu.F32 && len(w.
 
 // matmulForwardNarrowChunks is the forward product with x and w in uniform arrays. Rows beyond the last of w are zeros of its packing.
 func matmulForwardNarrowChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
-	px, pw := packChunks(rec, scratchX, x), packChunks(rec, scratchW, w)
+	px, pw := packChunks(rec, scratchWide, x), packChunks(rec, scratchNarrow, w)
 	for row := 0; row < w.Rows; row += uniformTokens {
 		rows4 := ceilDiv(min(uniformTokens, w.Rows-row), 4)
 		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
@@ -53,7 +53,7 @@ func backwardNarrowFits(w *gpu.Tensor) bool { return w.DType == gpu.F32 && 4*w.C
 
 // matmulBackwardNarrowChunks is the input's gradient with dy and w in uniform arrays.
 func matmulBackwardNarrowChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, accumulate bool) {
-	p := packChunks(rec, scratchDy, dy)
+	p := packChunks(rec, scratchWide, dy)
 	piece := windowElements / w.Cols / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
@@ -81,19 +81,15 @@ func gradientUniformFits(dw *gpu.Tensor) bool {
 
 // matmulGradientChunks is the weight's gradient with both operands in uniform arrays.
 func matmulGradientChunks(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
-	wide, narrow, scratch, narrowRows := x, dy, scratchX, uint32(1)
+	wide, narrow, narrowRows := x, dy, uint32(1)
 	if dw.Cols < dw.Rows {
-		wide, narrow, scratch, narrowRows = dy, x, scratchDy, 0
+		wide, narrow, narrowRows = dy, x, 0
 	}
-	p := packChunks(rec, scratch, wide)
-	thin := rec.HoldsFrom(scratchNarrow, narrow)
-	if thin == nil {
-		thin = rec.UniformScratch(scratchNarrow, narrow.Bytes())
-		from := narrow.Single()
-		from.Size = narrow.Bytes()
-		rec.Copy(gpu.Range{Buffer: thin, Size: from.Size}, from)
-		rec.FilledFrom(scratchNarrow, narrow)
-	}
+	p := packChunks(rec, scratchWide, wide)
+	thin := rec.UniformScratch(scratchNarrow, narrow.Bytes())
+	from := narrow.Single()
+	from.Size = narrow.Bytes()
+	rec.Copy(gpu.Range{Buffer: thin, Size: from.Size}, from)
 	spec := matmulGradientUniform.spec(map[string]uint32{"NARROW_ROWS": narrowRows})
 	for chunk := 0; chunk*uniformColumns < wide.Cols; chunk++ {
 		first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, wide.Cols)

@@ -138,7 +138,7 @@ func (w *NF4Weight) rowsOfCodes() int {
 
 // matmulNF4ForwardChunks is the forward product with x and the scales in uniform arrays.
 func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v variant) {
-	p := packChunks(rec, scratchX, x)
+	p := packChunks(rec, scratchWide, x)
 	span := w.span()
 	piece := w.rowsOfCodes() / v.outputs * v.outputs
 	for _, s := range w.Shards {
@@ -229,7 +229,7 @@ var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuw", m
 
 // matmulNF4BackwardChunks is the input's gradient with dy and the scales in uniform arrays. A chunk of dy's columns may reach over two shards of W.
 func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
-	p := packChunks(rec, scratchDy, dy)
+	p := packChunks(rec, scratchWide, dy)
 	piece := w.rowsOfCodes() / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {

@@ -9,11 +9,9 @@ const (
 	uniformColumns = 512
 )
 
-// What the uniform variants keep in scratch buffers: activations, their gradients and LoRA's A in chunks, and what has but the rank's columns as it is.
+// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is.
 const (
-	scratchX gpu.Scratch = iota
-	scratchDy
-	scratchW
+	scratchWide gpu.Scratch = iota
 	scratchNarrow
 )
 
@@ -49,7 +47,7 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 
 // PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
 func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
-	p := packChunks(rec, scratchX, x)
+	p := packChunks(rec, scratchWide, x)
 	return gpu.Range{Buffer: p.buffer, Size: gpu.F32.Size(ceilDiv(x.Cols, uniformColumns) * p.padded * uniformColumns)}
 }
 

@@ -10,7 +10,7 @@ import (
 // never exist at once.
 type Head struct {
 	Norm  Norm
-	Table *gpu.Tensor // BF16 [V rounded up to a multiple of 4, C]
+	Table *paging.Table // [V, C]
 	Vocab int
 }
 
@@ -35,10 +35,11 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x *gpu.Tensor, gradient bool) (dx
 	for first := 0; first < S; first += chunk {
 		n := min(chunk, S-first)
 		part := logits.View(n, logits.Cols)
-		kernels.MatmulForward(p.Rec, part, normed.Slice(first, n), h.Table, 1, false)
+		h.product(p, part, normed.Slice(first, n))
 		if gradient {
 			kernels.CrossEntropyForwardBackward(p.Rec, part, h.Vocab, p.Targets, losses, hits, first)
-			kernels.MatmulBackward(p.Rec, dNormed.Slice(first, n), part, h.Table, 1, false)
+			dx := dNormed.Slice(first, n)
+			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, 1, !begin) })
 		} else {
 			kernels.CrossEntropyForward(p.Rec, part, h.Vocab, p.Targets, losses, hits, first)
 		}
@@ -57,6 +58,11 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x *gpu.Tensor, gradient bool) (dx
 	return dx
 }
 
+// product is logits [S, V] = x [S, C] times the table, by its pages where it is streamed.
+func (h *Head) product(p *Pass, logits, x *gpu.Tensor) {
+	h.Table.Each(p.Rec, func(rows *gpu.Tensor, _ bool) { kernels.MatmulForward(p.Rec, logits, x, rows, 1, false) })
+}
+
 // rowsThatFit is how many rows of logits one binding holds, in steps of 16, at which slices of any width start on a binding boundary.
 func (h *Head) rowsThatFit(dev *gpu.Device) int {
 	return max(16, int(dev.Limits.MaxBindingBytes/(4*int64(h.Table.Rows)))/16*16)
@@ -71,6 +77,6 @@ func (h *Head) Logits(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 	p.Free(x)
 	normed := h.Norm.Forward(p, w, row)
 	logits := p.New("logits", 1, h.Table.Rows)
-	kernels.MatmulForward(p.Rec, logits, normed, h.Table, 1, false)
+	h.product(p, logits, normed)
 	return logits
 }

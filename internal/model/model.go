@@ -34,6 +34,7 @@ type Pass struct {
 	lora.Pass
 	Tokens                              int
 	IDs, Positions, FirstKey, LastQuery *gpu.Tensor // U32 [T]
+	HostIDs                             []uint32    // [T], for rows that the host gathers
 	Rows, Targets, Inverse              *gpu.Tensor // U32 [S], [S], [T]: supervised tokens, their targets, and 1 + the place of each token in Rows (0: none)
 	Supervised                          int
 	Cos, Sin                            *gpu.Tensor // [P, D/2]
@@ -44,7 +45,7 @@ type Pass struct {
 
 // NewPass uploads the micro-batch into tensors of the arena's running program.
 func NewPass(base lora.Pass, in Input) *Pass {
-	p := &Pass{Pass: base, Tokens: len(in.IDs)}
+	p := &Pass{Pass: base, Tokens: len(in.IDs), HostIDs: in.IDs}
 	rows, targets := in.Supervised()
 	p.Supervised = len(rows)
 	upload := func(name string, values []uint32) *gpu.Tensor {
@@ -139,6 +140,7 @@ func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
 // LoadOptions say how a model is loaded.
 type LoadOptions struct {
 	BlockSize int                   // weights per NF4 block
+	Plan      *paging.Plan          // where the weights lie; nil: all on the device
 	Cache     paging.Cache          // of quantized models; nil: none
 	Progress  func(done, total int) // is called after each section; nil: not wanted
 }
@@ -150,14 +152,16 @@ type Model interface {
 	// Shape tells what the trainer needs to know.
 	Shape() Shape
 	// Train records forward and backward of a pass: losses into p.Stats, gradients into the adapter's state.
-	Train(p *Pass, checkpointing bool)
+	Train(p *Pass, activations paging.Activations)
 	// Evaluate records the forward pass and adds its losses to p.Stats.
 	Evaluate(p *Pass)
 	// Logits records the forward pass and returns the last token's logits [1, V]; with p.Cache it reads and fills that.
 	Logits(p *Pass) *gpu.Tensor
 	// SetMaxPositions makes the rotary tables for sequences of n tokens.
 	SetMaxPositions(n int) error
-	// FrozenBytes is the device memory of the frozen weights.
+	// Store holds the frozen weights.
+	Store() *paging.Store
+	// FrozenBytes is the size of the frozen weights, wherever they lie.
 	FrozenBytes() int64
 	// Parameters counts the base model's parameters.
 	Parameters() int64

@@ -22,15 +22,16 @@ import (
 
 // Cache implements paging.Cache for one model in a folder.
 type Cache struct {
-	dir    string
-	source *pretrained.Model
-	warn   func(message string)
-	info   func(message string)
-	cancel context.CancelFunc
-	digest func() (string, error) // of the model's content, taken once
-	work   sync.WaitGroup         // in the background: it reads the model and finishes a file
-	failed error                  // of that work
-	found  *mapping
+	dir        string
+	source     *pretrained.Model
+	warn       func(message string)
+	info       func(message string)
+	cancel     context.CancelFunc
+	digest     func() (string, error) // of the model's content, taken once
+	work       sync.WaitGroup         // in the background: it reads the model and finishes a file
+	failed     error                  // of that work
+	publishing bool
+	found      *mapping
 }
 
 // New is the cache of the model's quantized forms in dir, which need not exist. warn and info get what a user should know, in the goroutine of the caller. Close it
@@ -59,6 +60,7 @@ func (c *Cache) path(digest, settings string, sizes []int64) string {
 
 // Find implements paging.Cache.
 func (c *Cache) Find(ctx context.Context, settings string, sizes []int64) [][]byte {
+	c.Release()
 	c.dropReplaced()
 	begin, end := contentName(c.source.ContentHash(), ""), "-"+settingsKey(settings, sizes)+suffix
 	if len(c.names(func(name string) bool { return strings.HasPrefix(name, begin) && strings.HasSuffix(name, end) })) == 0 {
@@ -111,6 +113,9 @@ func (c *Cache) Release() {
 
 // Close waits until a file that was written is complete, which a disk may take seconds for, and ends the cache's use of the model.
 func (c *Cache) Close() {
+	if !c.publishing {
+		c.cancel() // nobody wants the digest
+	}
 	c.work.Wait()
 	c.cancel()
 	c.Release()

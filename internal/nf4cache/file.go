@@ -181,19 +181,25 @@ func (w *writer) write(data []byte) {
 
 func (w *writer) finish(complete bool) {
 	if !complete {
-		w.cache.cancel() // nobody wants the digest
-		w.err = context.Canceled
+		w.drop()
+		return
 	}
+	w.cache.publishing = true
 	w.cache.work.Go(func() {
 		if w.err == nil {
 			w.err = w.publish()
 		}
 		if w.err != nil {
-			_ = w.file.Close()
-			_ = os.Remove(w.file.Name()) // a later start tries again
+			w.drop()
 			w.cache.failed = w.err
 		}
 	})
+}
+
+// drop removes the temporary file; a later start tries again.
+func (w *writer) drop() {
+	_ = w.file.Close()
+	_ = os.Remove(w.file.Name())
 }
 
 // publish makes the temporary file a part of the cache.

@@ -18,6 +18,7 @@ type attentionCase struct {
 	before, spare int
 	// largeLogits multiplies the scale: softmaxes that are nearly one-hot, scores up to about 150
 	largeLogits float64
+	chunk       int // queries of a call; 0: all
 }
 
 func (s attentionCase) name() string {
@@ -27,6 +28,9 @@ func (s attentionCase) name() string {
 	}
 	if s.before > 0 {
 		name += fmt.Sprintf(" after %d keys", s.before)
+	}
+	if s.chunk > 0 {
+		name += fmt.Sprintf(" chunks of %d", s.chunk)
 	}
 	if s.largeLogits > 1 {
 		name += fmt.Sprintf(" scale×%.0f", s.largeLogits)
@@ -62,6 +66,8 @@ func attention() (cases []Case) {
 	}
 	cases = append(cases, attentionForward(attentionCase{T: 1, H: 9, KVH: 3, D: 64, before: 77, spare: 50}))
 	cases = append(cases, attentionForward(attentionCase{T: 7, H: 4, KVH: 2, D: 32, before: 13, spare: 3}))
+	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 9, KVH: 3, D: 64, segments: []int{20}, chunk: 64}))
+	cases = append(cases, attentionBackward(attentionCase{T: 65, H: 4, KVH: 2, D: 32, segments: []int{7, 40}, chunk: 16}))
 	return cases
 }
 
@@ -111,6 +117,20 @@ func attentionBackward(s attentionCase) Case {
 		dq := b.Output("dq", s.T, s.H*s.D, nil, wantQ, s.allowance())
 		dk := b.Output("dk", s.T, s.KVH*s.D, nil, wantK, s.allowance())
 		dv := b.Output("dv", s.T, s.KVH*s.D, nil, wantV, s.allowance())
-		b.Record(func() { kernels.AttentionBackward(b.Rec, dq, dk, dv, dos, qs, ks, vs, os, lses, stats, a) })
+		if s.chunk == 0 {
+			b.Record(func() { kernels.AttentionBackward(b.Rec, dq, dk, dv, dos, qs, ks, vs, os, lses, stats, a) })
+			return
+		}
+		firsts := map[int]*gpu.Tensor{}
+		for first := 0; first < s.T; first += s.chunk {
+			firsts[first] = b.InputU32("first_key of a chunk", shape.FirstKey[first:min(first+s.chunk, s.T)])
+		}
+		b.Record(func() {
+			for first := 0; first < s.T; first += s.chunk {
+				n, part := min(s.chunk, s.T-first), a
+				part.FirstKey, part.QueryOffset, part.Accumulate = firsts[first], first, first > 0
+				kernels.AttentionBackward(b.Rec, dq.Slice(first, n), dk, dv, dos.Slice(first, n), qs.Slice(first, n), ks, vs, os.Slice(first, n), lses.Slice(first, n), stats.View(n, 2*s.H), part)
+			}
+		})
 	}}
 }

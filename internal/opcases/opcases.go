@@ -127,7 +127,7 @@ func (b *Bench) OutputWords(name string, rows, cols int, initial []uint32, decod
 }
 
 func (b *Bench) tensor(name string, dtype gpu.DType, rows, cols int) *gpu.Tensor {
-	t, err := b.Dev.NewTensor(name, dtype, rows, cols)
+	t, err := b.Dev.NewUniformTensor(name, dtype, rows, cols)
 	if err != nil {
 		panic(err)
 	}

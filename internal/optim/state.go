@@ -25,6 +25,8 @@ type Options struct {
 	// EightBit keeps moments in 8 bits, block-wise over BlockElements (arXiv 2110.02861). As in bitsandbytes, tensors of fewer than 4,096 elements keep
 	// them in 32.
 	EightBit bool
+	// Paged keeps moments on the host; Update brings them to the device page by page.
+	Paged bool
 }
 
 // minEightBit is the fewest elements of a tensor whose moments are kept in 8 bits.
@@ -36,16 +38,20 @@ const minEightBit = 4096
 // The moments of a buffer of n elements are F32 [1, n], or U32 [n/BlockElements, kernels.MomentWords] where they are kept in 8 bits: either way a block is
 // a run of bytes of one length, so a page is a range of blocks.
 type State struct {
-	Entries           []Entry
-	Param, Grad, M, V []*gpu.Tensor // one a buffer; Param and Grad F32 [1, n]
-	Stats, partials   *gpu.Tensor
-	maps              *gpu.Tensor // of 8-bit moments; nil where there are none
-	index             map[string]int
+	Entries         []Entry
+	Param, Grad     []*gpu.Tensor   // one a buffer, F32 [1, n]
+	M, V            []*gpu.Tensor   // none where they are paged
+	paged           [kinds][][]byte // M and V on the host, by flat buffer
+	buffers         []buffer
+	eightBit        bool
+	Stats, partials *gpu.Tensor
+	maps            *gpu.Tensor // of 8-bit moments; nil where there are none
+	index           map[string]int
 }
 
 // NewState lays the tensors (name, rows, cols) out and makes the zeroed buffers.
 func NewState(dev *gpu.Device, tensors []Entry, o Options) (*State, error) {
-	s := &State{index: map[string]int{}}
+	s := &State{index: map[string]int{}, eightBit: o.EightBit}
 	limit := int(dev.Limits.MaxBindingBytes / 4 / BlockElements * BlockElements)
 	var buffers []buffer
 	open := map[bool]int{} // the buffer being filled with entries of either kind
@@ -66,46 +72,70 @@ func NewState(dev *gpu.Device, tensors []Entry, o Options) (*State, error) {
 		s.index[e.Name] = len(s.Entries)
 		s.Entries = append(s.Entries, e)
 	}
-	if err := s.makeBuffers(dev, buffers); err != nil {
+	s.buffers = buffers
+	if err := s.makeBuffers(dev, o.Paged); err != nil {
 		s.Release()
 		return nil, err
 	}
 	return s, nil
 }
 
-// buffer is a flat buffer to be made.
+// buffer is a flat buffer.
 type buffer struct {
 	elements int
-	eightBit bool
+	eightBit bool // its moments
 }
 
-func (s *State) makeBuffers(dev *gpu.Device, buffers []buffer) (err error) {
-	for i, b := range buffers {
-		for _, kind := range []struct {
-			name   string
-			list   *[]*gpu.Tensor
-			moment bool
-		}{{"adapter", &s.Param, false}, {"gradient", &s.Grad, false}, {"first moment", &s.M, true}, {"second moment", &s.V, true}} {
-			dtype, rows, cols := gpu.F32, 1, b.elements
-			if kind.moment && b.eightBit {
-				dtype, rows, cols = gpu.U32, b.elements/BlockElements, kernels.MomentWords
-			}
-			t, err := dev.NewTensor(fmt.Sprintf("%s %d", kind.name, i), dtype, rows, cols)
-			if err != nil {
-				return err
-			}
-			*kind.list = append(*kind.list, t)
-		}
-		if b.eightBit && s.maps == nil {
-			if s.maps, err = kernels.DynamicMaps(dev); err != nil {
-				return err
+// momentShape is that of one moment of so many elements.
+func (b buffer) momentShape(elements int) MomentShape {
+	if b.eightBit {
+		return MomentShape{gpu.U32, (elements + BlockElements - 1) / BlockElements, kernels.MomentWords}
+	}
+	return MomentShape{gpu.F32, 1, elements}
+}
+
+// blockBytes are those of one moment of BlockElements elements.
+func (b buffer) blockBytes() int { return b.momentShape(BlockElements).Bytes() }
+
+// MomentShape is how one moment lies in memory.
+type MomentShape struct {
+	DType      gpu.DType
+	Rows, Cols int
+}
+
+// Bytes is its size.
+func (m MomentShape) Bytes() int { return int(m.DType.Size(m.Rows * m.Cols)) }
+
+func (s *State) makeBuffers(dev *gpu.Device, paged bool) (err error) {
+	tensor := func(list *[]*gpu.Tensor, name string, m MomentShape) {
+		if err == nil {
+			var t *gpu.Tensor
+			if t, err = dev.NewUniformTensor(fmt.Sprintf("%s %d", name, len(*list)), m.DType, m.Rows, m.Cols); err == nil {
+				*list = append(*list, t)
 			}
 		}
 	}
-	if s.Stats, err = dev.NewTensor("statistics", gpu.F32, 1, kernels.StatCount); err != nil {
-		return err
+	for _, b := range s.buffers {
+		values, moment := MomentShape{gpu.F32, 1, b.elements}, b.momentShape(b.elements)
+		tensor(&s.Param, "adapter", values)
+		tensor(&s.Grad, "gradient", values)
+		switch {
+		case !paged:
+			tensor(&s.M, "first moment", moment)
+			tensor(&s.V, "second moment", moment)
+		case !dev.Dry():
+			s.paged[0], s.paged[1] = append(s.paged[0], make([]byte, moment.Bytes())), append(s.paged[1], make([]byte, moment.Bytes()))
+		}
+		if err == nil && b.eightBit && s.maps == nil {
+			s.maps, err = kernels.DynamicMaps(dev)
+		}
 	}
-	s.partials, err = dev.NewTensor("norm partials", gpu.U32, max(1, kernels.GradientNormPartials(s.Grad)), 2)
+	if err == nil {
+		s.Stats, err = dev.NewTensor("statistics", gpu.F32, 1, kernels.StatCount)
+	}
+	if err == nil {
+		s.partials, err = dev.NewTensor("norm partials", gpu.U32, max(1, kernels.GradientNormPartials(s.Grad)), 2)
+	}
 	return err
 }
 
@@ -120,32 +150,17 @@ func (s *State) Release() {
 	}
 }
 
-// Bytes is the device memory of parameters, gradients and moments.
-func (s *State) Bytes() (total int64) {
-	for _, list := range [][]*gpu.Tensor{s.Param, s.Grad, s.M, s.V} {
-		for _, t := range list {
-			total += t.Bytes()
-		}
-	}
-	return total
-}
-
-// View is an entry's tensor in one of the flat lists (s.Param, s.Grad, …): F32 [rows, cols], or for moments in 8 bits U32 [blocks, kernels.MomentWords].
+// View is an entry's tensor F32 [rows, cols] in parameters or gradients.
 func (s *State) View(list []*gpu.Tensor, name string) *gpu.Tensor {
 	i, ok := s.index[name]
 	if !ok {
 		panic("optim: no trainable tensor " + name)
 	}
 	e := s.Entries[i]
-	flat := list[e.Buffer]
-	r, dtype, rows, cols := flat.Single(), flat.DType, e.Rows, e.Cols
-	first := int64(e.First) * 4
-	if dtype == gpu.U32 {
-		rows, cols = (e.Rows*e.Cols+BlockElements-1)/BlockElements, kernels.MomentWords
-		first = dtype.Size(e.First / BlockElements * cols)
-	}
-	return &gpu.Tensor{Name: name, DType: dtype, Rows: rows, Cols: cols, Shards: []gpu.Shard{{
-		Range: gpu.Range{Buffer: r.Buffer, Offset: r.Offset + first, Size: dtype.Size(rows * cols)}, Rows: rows,
+	r := list[e.Buffer].Single()
+	n := int64(e.Rows*e.Cols) * 4
+	return &gpu.Tensor{Name: name, DType: gpu.F32, Rows: e.Rows, Cols: e.Cols, Shards: []gpu.Shard{{
+		Range: gpu.Range{Buffer: r.Buffer, Offset: r.Offset + int64(e.First)*4, Size: n}, Rows: e.Rows,
 	}}}
 }
 
@@ -171,15 +186,24 @@ type Settings struct {
 }
 
 // Update records norm, clipping and AdamW over the accumulated gradients, which are sums over targets tokens. Gradients are zero afterwards.
-// Step numbers count from 1.
-func (s *State) Update(rec *gpu.Recorder, targets int, o Settings) {
+// Step numbers count from 1. pager is nil where the moments lie on the device.
+func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager) {
 	kernels.GradientNorm(rec, s.Stats, s.partials, s.Grad, 1/float32(max(targets, 1)), float32(o.MaxGradNorm))
-	for i, m := range s.M {
-		if m.DType == gpu.U32 {
-			kernels.AdamW8bitStep(rec, s.Param[i], s.Grad[i], m, s.V[i], s.maps, s.Stats, o.AdamW)
-		} else {
-			kernels.AdamWStep(rec, s.Param[i], s.Grad[i], m, s.V[i], s.Stats, o.AdamW)
-		}
+	if pager != nil {
+		s.updatePaged(rec, o, pager)
+		return
+	}
+	for i, b := range s.buffers {
+		s.step(rec, b, s.Param[i], s.Grad[i], s.M[i], s.V[i], o)
+	}
+}
+
+// step updates a part of a buffer, or all of it.
+func (s *State) step(rec *gpu.Recorder, b buffer, param, grad, m, v *gpu.Tensor, o Settings) {
+	if b.eightBit {
+		kernels.AdamW8bitStep(rec, param, grad, m, v, s.maps, s.Stats, o.AdamW)
+	} else {
+		kernels.AdamWStep(rec, param, grad, m, v, s.Stats, o.AdamW)
 	}
 }
 

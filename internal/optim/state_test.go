@@ -42,7 +42,9 @@ func TestEightBitState(t *testing.T) {
 	require.NoError(t, err)
 	defer state.Release()
 	const blocks8, blocks32 = 36 + 17, 16 // of 256 elements
-	require.EqualValues(t, (2*1024+2*260)*blocks8+4*1024*blocks32, state.Bytes())
+	adapter, moments := state.Bytes()
+	require.EqualValues(t, 2*1024*(blocks8+blocks32), adapter)
+	require.EqualValues(t, 2*260*blocks8+2*1024*blocks32, moments)
 
 	rng := rand.New(rand.NewPCG(5, 6))
 	values := func(n int, std float64) (narrow []float32, wide []float64) {
@@ -73,7 +75,7 @@ func TestEightBitState(t *testing.T) {
 		}
 		settings.Step = step
 		rec := dev.Record("step")
-		state.Update(rec, 1, settings)
+		state.Update(rec, 1, settings, nil)
 		require.NoError(t, rec.Submit())
 	}
 	for _, x := range tensors {

@@ -22,6 +22,7 @@ import (
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/nf4"
+	"qlora-wgpu/paging"
 	"qlora-wgpu/trainer"
 )
 
@@ -190,6 +191,7 @@ type Options struct {
 	MaxSteps int           // of the case's steps; 0: all, and then the adapter is compared at the end too
 	Tune     time.Duration // to measure variants before the steps; 0: those that the device's table has, or the rules
 	Log      func(string)
+	Plan     *paging.Plan // where everything lies; nil: on the device
 }
 
 // Run runs the case on a device.
@@ -198,7 +200,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize})
+	m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Plan: o.Plan})
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +213,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{})
+	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{Paged: o.Plan != nil && o.Plan.PagedState})
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +230,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err := adapter.SetTensors(initial, lora.WeightsFile); err != nil {
 		return nil, err
 	}
-	engine, err := trainer.NewEngine(dev, m, adapter, true, 0)
+	engine, err := trainer.NewEngine(dev, m, adapter, o.Plan, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -14,18 +14,20 @@ import (
 
 // Model is a loaded Llama with frozen weights on a device.
 type Model struct {
-	config  config
-	dev     *gpu.Device
-	layers  []*layer
-	regions []*paging.Region // one a layer, then the final norm's
-	embed   *gpu.Tensor      // BF16 [V, C]
-	head    model.Head
-	cos     *gpu.Tensor
-	sin     *gpu.Tensor
+	config config
+	dev    *gpu.Device
+	store  *paging.Store
+	layers []*layer
+	norm   *paging.Handle // the final norm's weight
+	embed  *paging.Table  // [V, C]
+	head   model.Head
+	cos    *gpu.Tensor
+	sin    *gpu.Tensor
 }
 
 // layer is one decoder layer; its frozen weights are reached through a handle.
 type layer struct {
+	weights                      *paging.Handle
 	inputNorm, postAttentionNorm model.Norm
 	attention                    model.Attention
 	mlp                          model.MLP
@@ -103,32 +105,41 @@ func (l *layer) backward(p *model.Pass, w paging.Weights, dx, x *gpu.Tensor, k k
 func (m *Model) embedTokens(p *model.Pass) *gpu.Tensor {
 	p.Cos, p.Sin = m.cos, m.sin
 	x := p.New("embedded", p.Tokens, m.config.HiddenSize)
-	kernels.EmbeddingForward(p.Rec, x, m.embed, p.IDs)
+	m.embed.Gather(p.Rec, x, p.IDs, p.HostIDs)
 	return x
 }
 
-// Train implements model.Model. With checkpointing only each layer's input is kept and the layer is computed again in its backward.
-func (m *Model) Train(p *model.Pass, checkpointing bool) {
+// Train implements model.Model. Unless everything is kept, only each layer's input is, and the layer is computed again in its backward.
+func (m *Model) Train(p *model.Pass, activations paging.Activations) {
 	inputs, all := make([]*gpu.Tensor, len(m.layers)), make([]kept, len(m.layers))
 	x := m.embedTokens(p)
 	for i, l := range m.layers {
-		y, k := l.forward(p, m.regions[i], x)
-		if checkpointing {
+		y, k := l.forward(p, l.weights.Use(p.Rec), x)
+		if activations != paging.Keep {
 			k.release(p)
 		}
 		inputs[i], all[i] = x, k
+		if activations == paging.Offload {
+			m.store.Keep(p.Rec, i, x)
+			p.Free(x)
+		}
 		x = y
 	}
-	dx := m.head.Loss(p, m.regions[len(m.layers)], x, true)
+	dx := m.head.Loss(p, m.norm.Use(p.Rec), x, true)
 	for i := len(m.layers) - 1; i >= 0; i-- {
-		l, w := m.layers[i], m.regions[i]
-		if checkpointing {
+		l, x := m.layers[i], inputs[i]
+		if activations == paging.Offload {
+			x = p.New("layer input", x.Rows, x.Cols)
+			m.store.Fetch(p.Rec, i, x)
+		}
+		w := l.weights.Use(p.Rec)
+		if activations != paging.Keep {
 			var y *gpu.Tensor
-			y, all[i] = l.forward(p, w, inputs[i])
+			y, all[i] = l.forward(p, w, x)
 			p.Free(y)
 		}
-		l.backward(p, w, dx, inputs[i], all[i], i > 0)
-		p.Free(inputs[i])
+		l.backward(p, w, dx, x, all[i], i > 0)
+		p.Free(x)
 	}
 	p.Free(dx)
 }
@@ -138,7 +149,7 @@ func (m *Model) hidden(p *model.Pass) *gpu.Tensor {
 	x := m.embedTokens(p)
 	for i, l := range m.layers {
 		p.Layer = i
-		y, k := l.forward(p, m.regions[i], x)
+		y, k := l.forward(p, l.weights.Use(p.Rec), x)
 		k.release(p)
 		p.Free(x)
 		x = y
@@ -148,7 +159,7 @@ func (m *Model) hidden(p *model.Pass) *gpu.Tensor {
 
 // Evaluate implements model.Model.
 func (m *Model) Evaluate(p *model.Pass) {
-	m.head.Loss(p, m.regions[len(m.layers)], m.hidden(p), false)
+	m.head.Loss(p, m.norm.Use(p.Rec), m.hidden(p), false)
 }
 
 // Logits implements model.Model.
@@ -157,8 +168,11 @@ func (m *Model) Logits(p *model.Pass) *gpu.Tensor {
 	if p.Cache != nil {
 		p.Cache.Length += p.Tokens
 	}
-	return m.head.Logits(p, m.regions[len(m.layers)], x)
+	return m.head.Logits(p, m.norm.Use(p.Rec), x)
 }
+
+// Store implements model.Model.
+func (m *Model) Store() *paging.Store { return m.store }
 
 // Linears implements model.Model.
 func (m *Model) Linears() (all []*lora.Linear) {
@@ -201,15 +215,10 @@ func (m *Model) SetMaxPositions(n int) error {
 
 // Release implements model.Model.
 func (m *Model) Release() {
-	for _, r := range m.regions {
-		r.Release()
-	}
-	for _, t := range []*gpu.Tensor{m.embed, m.cos, m.sin} {
+	m.store.Release()
+	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
 		if t != nil {
 			t.Release()
 		}
-	}
-	if m.head.Table != nil && m.head.Table != m.embed {
-		m.head.Table.Release()
 	}
 }

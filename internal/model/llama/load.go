@@ -49,110 +49,95 @@ func (c config) bias(l *lora.Linear) bool {
 	return c.MLPBias
 }
 
-// Load puts the model on the device: linears in NF4 with double quantization, embedding and head in bfloat16, norms in float32; from the cache, or
-// made from the model file. Host memory holds a few sections at a time.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
-	m := &Model{config: config{source.Config}, dev: dev}
-	err := m.config.check()
-	if err == nil {
-		err = m.load(ctx, source, o)
+// New makes a model of the configuration's shape, with room for its weights where the plan puts them (nil: all on the device): NF4 with double quantization in
+// blocks of blockSize for the linears, bfloat16 for embedding and head, float32 for norms.
+func New(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (*Model, error) {
+	m := &Model{config: config{shape}, dev: dev}
+	if err := m.config.check(); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	var err error
+	if m.store, err = paging.NewStore(dev, plan); err != nil {
+		return nil, err
+	}
+	if plan == nil {
+		plan = &paging.Plan{StreamedLayers: make([]bool, shape.NumHiddenLayers)}
+	}
+	if err := m.place(blockSize, plan); err != nil {
 		m.Release()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(ctx context.Context, source *pretrained.Model, o model.LoadOptions) error {
+// place makes the pages.
+func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
 	c := m.config
-	q := quantizer{source, o.BlockSize}
-	var sections []paging.Section
 	for i := range c.NumHiddenLayers {
 		l := newLayer(c, i)
 		layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+		for _, lin := range l.linears() {
+			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, c.bias(lin))
+		}
+		layout.AddVector(l.inputNorm.Weight, c.HiddenSize)
+		layout.AddVector(l.postAttentionNorm.Weight, c.HiddenSize)
+		if l.weights, err = m.store.AddRegion(fmt.Sprintf("layer %d", i), i, layout, plan.StreamedLayers[i]); err != nil {
+			return err
+		}
+		m.layers = append(m.layers, l)
+	}
+	m.head = model.Head{Norm: model.Norm{Weight: "model.norm", Eps: float32(c.RMSNormEps)}, Vocab: c.VocabSize}
+	if m.head.Table, err = m.store.AddHead(c.VocabSize, c.HiddenSize, plan.TablePageBytes, plan.StreamedHead); err != nil {
+		return err
+	}
+	m.embed = m.head.Table
+	if !c.TieWordEmbeddings {
+		if m.embed, err = m.store.AddEmbedding(c.VocabSize, c.HiddenSize, plan.HostEmbedding); err != nil {
+			return err
+		}
+	}
+	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+	layout.AddVector(m.head.Norm.Weight, c.HiddenSize)
+	m.norm, err = m.store.AddRegion("final norm", paging.Other, layout, false)
+	return err
+}
+
+// Load puts a model's weights into their places: from the cache, or made from the model file. Host memory holds, beside what the plan leaves there, a few sections
+// at a time.
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
+	m, err := New(source.Config, dev, o.BlockSize, o.Plan)
+	if err != nil {
+		return nil, err
+	}
+	if err := paging.Load(ctx, m.sections(quantizer{source, o.BlockSize}), o.Cache, fmt.Sprintf("NF4 blocks of %d", o.BlockSize), o.Progress); err != nil {
+		m.Release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// sections are what is to be loaded.
+func (m *Model) sections(q quantizer) (sections []paging.Section) {
+	c := m.config
+	for i, l := range m.layers {
 		var linears []linear
 		for _, lin := range l.linears() {
-			layout.AddLinear(lin.Weight, lin.Out, lin.In, o.BlockSize, c.bias(lin))
 			linears = append(linears, linear{lin, c.bias(lin)})
 		}
 		norms := []vector{{l.inputNorm.Weight, layerPrefix(i) + l.inputNorm.Weight, c.HiddenSize}, {l.postAttentionNorm.Weight, layerPrefix(i) + l.postAttentionNorm.Weight, c.HiddenSize}}
-		for _, norm := range norms {
-			layout.AddVector(norm.weight, norm.n)
-		}
-		section, err := m.region(fmt.Sprintf("layer %d", i), layout, func(parts [][]byte) error { return q.fill(layout, parts, linears, norms) })
-		if err != nil {
-			return err
-		}
-		m.layers, sections = append(m.layers, l), append(sections, section)
+		sections = append(sections, q.region(l.weights, linears, norms))
 	}
-	ends, err := m.ends(q)
-	if err != nil {
-		return err
-	}
-	return paging.Load(ctx, append(sections, ends...), o.Cache, fmt.Sprintf("NF4 blocks of %d", o.BlockSize), o.Progress)
-}
-
-// region makes a region's memory on the device and the section that fills it.
-func (m *Model) region(label string, layout *paging.Layout, fill func(parts [][]byte) error) (paging.Section, error) {
-	region, err := paging.NewRegion(m.dev, label, layout)
-	if err != nil {
-		return paging.Section{}, err
-	}
-	m.regions = append(m.regions, region)
-	return paging.Section{
-		Parts: layout.Parts,
-		Make: func(emit func(data []byte) error) error {
-			parts := layout.NewParts()
-			if err := fill(parts); err != nil {
-				return err
-			}
-			for _, part := range parts {
-				if err := emit(part); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		Place: func(part int, _ int64, data []byte) error { return region.Put(part, data) },
-	}, nil
-}
-
-// ends are the sections of what is not in a layer: final norm, embedding, head.
-func (m *Model) ends(q quantizer) (sections []paging.Section, err error) {
-	c := m.config
-	m.head = model.Head{Norm: model.Norm{Weight: "model.norm", Eps: float32(c.RMSNormEps)}, Vocab: c.VocabSize}
-	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
-	layout.AddVector(m.head.Norm.Weight, c.HiddenSize)
-	norm := []vector{{m.head.Norm.Weight, "model.norm", c.HiddenSize}}
-	section, err := m.region("final norm", layout, func(parts [][]byte) error { return q.fill(layout, parts, nil, norm) })
-	if err != nil {
-		return nil, err
-	}
-	if m.embed, err = m.dev.NewTensor("model.embed_tokens.weight", gpu.BF16, (c.VocabSize+3)/4*4, c.HiddenSize); err != nil {
-		return nil, err
-	}
-	m.head.Table, sections = m.embed, []paging.Section{section, q.table(m.embed, c.VocabSize)}
+	sections = append(sections,
+		q.region(m.norm, nil, []vector{{m.head.Norm.Weight, "model.norm", c.HiddenSize}}),
+		q.table(m.embed, "model.embed_tokens.weight", c.VocabSize))
 	if !c.TieWordEmbeddings {
-		if m.head.Table, err = m.dev.NewTensor("lm_head.weight", gpu.BF16, (c.VocabSize+3)/4*4, c.HiddenSize); err != nil {
-			return nil, err
-		}
-		sections = append(sections, q.table(m.head.Table, c.VocabSize))
+		sections = append(sections, q.table(m.head.Table, "lm_head.weight", c.VocabSize))
 	}
-	return sections, nil
+	return sections
 }
 
 // FrozenBytes implements model.Model.
-func (m *Model) FrozenBytes() (total int64) {
-	for _, r := range m.regions {
-		total += r.Layout.Bytes()
-	}
-	total += m.embed.Bytes()
-	if m.head.Table != m.embed {
-		total += m.head.Table.Bytes()
-	}
-	return total
-}
+func (m *Model) FrozenBytes() int64 { return m.store.FrozenBytes() }
 
 // Parameters implements model.Model.
 func (m *Model) Parameters() (n int64) {

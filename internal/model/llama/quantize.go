@@ -147,28 +147,49 @@ func onAllCores(tasks []func(buffer []float32) error) error {
 	return nil
 }
 
-// table is the section of an embedding or a head: rows of the tensor of that name, in bfloat16, and zeros up to a multiple of 4 rows.
-func (q quantizer) table(t *gpu.Tensor, rows int) paging.Section {
+// region is the section of a region.
+func (q quantizer) region(to *paging.Handle, linears []linear, vectors []vector) paging.Section {
+	layout := to.Layout()
 	return paging.Section{
-		Parts: []int64{t.Bytes()},
+		Parts: layout.Parts,
 		Make: func(emit func(data []byte) error) error {
-			if err := q.source.Expect(t.Name, rows, t.Cols); err != nil {
+			parts := layout.NewParts()
+			if err := q.fill(layout, parts, linears, vectors); err != nil {
 				return err
 			}
-			step := max(1, chunkElements/t.Cols)
+			for _, part := range parts {
+				if err := emit(part); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Place: func(part int, _ int64, data []byte) error { return to.Put(part, data) },
+	}
+}
+
+// table is the section of an embedding or a head: rows of a tensor in bfloat16, and zeros up to a multiple of 4 rows.
+func (q quantizer) table(to *paging.Table, name string, rows int) paging.Section {
+	return paging.Section{
+		Parts: []int64{to.Bytes()},
+		Make: func(emit func(data []byte) error) error {
+			if err := q.source.Expect(name, rows, to.Cols); err != nil {
+				return err
+			}
+			step := max(1, chunkElements/to.Cols)
 			piece := 16 * step // rows emitted at a time
-			for first := 0; first < t.Rows; first += piece {
-				data := make([]byte, gpu.BF16.Size(min(piece, t.Rows-first)*t.Cols))
+			for first := 0; first < to.Rows; first += piece {
+				data := make([]byte, gpu.BF16.Size(min(piece, to.Rows-first)*to.Cols))
 				var chunks []func([]float32) error
 				for row := first; row < min(first+piece, rows); row += step {
 					n := min(step, first+piece-row, rows-row)
 					chunks = append(chunks, func(buffer []float32) error {
-						if n*t.Cols > len(buffer) {
-							buffer = make([]float32, n*t.Cols)
+						if n*to.Cols > len(buffer) {
+							buffer = make([]float32, n*to.Cols)
 						}
-						values := buffer[:n*t.Cols]
-						err := q.source.ReadRows(t.Name, row, n, values)
-						gpu.PutBFloat16(data[gpu.BF16.Size((row-first)*t.Cols):], values)
+						values := buffer[:n*to.Cols]
+						err := q.source.ReadRows(name, row, n, values)
+						gpu.PutBFloat16(data[gpu.BF16.Size((row-first)*to.Cols):], values)
 						return err
 					})
 				}
@@ -181,19 +202,6 @@ func (q quantizer) table(t *gpu.Tensor, rows int) paging.Section {
 			}
 			return nil
 		},
-		Place: func(_ int, at int64, data []byte) error {
-			for _, s := range t.Shards {
-				begin := gpu.BF16.Size(s.Row * t.Cols)
-				from, to := max(at, begin), min(at+int64(len(data)), begin+gpu.BF16.Size(s.Rows*t.Cols))
-				if from >= to {
-					continue
-				}
-				r := gpu.Range{Buffer: s.Range.Buffer, Offset: s.Range.Offset + from - begin, Size: to - from}
-				if err := paging.Write(r, data[from-at:to-at]); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		Place: func(_ int, at int64, data []byte) error { return to.Put(at, data) },
 	}
 }

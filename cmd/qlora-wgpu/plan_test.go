@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/demo/demotest"
+)
+
+type planJSON struct {
+	Peak    int64 `json:"peak_device_bytes"`
+	Budget  int64 `json:"budget_bytes"`
+	Minimum int64 `json:"minimum_budget_bytes"`
+	Rows    []struct {
+		Name   string `json:"name"`
+		Device int64  `json:"device_bytes"`
+	} `json:"rows"`
+	Largest struct {
+		MaxSeqLength int `json:"max_seq_length"`
+	} `json:"largest"`
+}
+
+func plan(t *testing.T, args ...string) (p planJSON) {
+	t.Helper()
+	status, stdout, stderr := invoke(t, append([]string{"plan", "--json"}, args...)...)
+	require.Zero(t, status, stderr)
+	require.NoError(t, json.Unmarshal([]byte(stdout), &p))
+	var sum int64
+	for _, row := range p.Rows {
+		sum += row.Device
+	}
+	require.Equal(t, sum, p.Peak)
+	return p
+}
+
+// What the README and docs/memory.md promise of Llama-3.1-8B.
+func TestPlanOfLlama(t *testing.T) {
+	args := []string{"--arch=Llama-3.1-8B", "--max-seq-length=512", "--batch-size=1", "--lora-r=16"}
+	resident := plan(t, args...)
+	require.Less(t, resident.Peak, int64(6.5*(1<<30)))
+	require.Zero(t, resident.Budget)
+	// The embedding's rows are what leaves the device first.
+	gathered := plan(t, append(args, "--vram-budget=5.5GiB")...)
+	require.LessOrEqual(t, gathered.Peak, int64(5.5*(1<<30)))
+	for _, row := range gathered.Rows {
+		require.NotContains(t, row.Name, "ring of weights")
+	}
+	require.Less(t, float64(resident.Minimum), 0.4*float64(resident.Peak))
+}
+
+func TestPlanOfAModel(t *testing.T) {
+	model := demotest.Model(t, 3, nil)
+	args := []string{"--model", model, "--max-seq-length=64"}
+	resident := plan(t, args...)
+	small := plan(t, append(args, fmt.Sprintf("--vram-budget=%dB", resident.Minimum))...)
+	require.Equal(t, resident.Minimum, small.Peak)
+	require.Equal(t, 64, small.Largest.MaxSeqLength)
+	status, _, stderr := invoke(t, append(append([]string{"plan"}, args...), fmt.Sprintf("--vram-budget=%dB", resident.Minimum-1))...)
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, fmt.Sprintf("%d bytes", resident.Minimum))
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for _, c := range []struct{ args, message string }{
+		{"--arch=lama-3.1-8b", "did you mean llama-3.1-8b?"},
+		{"--arch=qwen2.5-7", "did you mean qwen2.5-7b?"},
+		{"--vram-budget=1GiB", "one of --model and --arch"},
+	} {
+		status, _, stderr := invoke(t, "plan", c.args)
+		require.Equal(t, statusUserError, status)
+		require.Contains(t, stderr, c.message)
+	}
+	for _, budget := range []string{"6 apples", "0", "0GiB", "-1GiB", "GiB", "1e99GiB", "nanGiB"} {
+		for _, command := range [][]string{{"plan", "--arch=smollm2-135m"}, {"train", "--model=m", "--data=d"}} {
+			status, _, stderr := invoke(t, append(command, "--vram-budget="+budget)...)
+			require.Equal(t, statusUserError, status)
+			require.Contains(t, stderr, "a size above 0 with its unit, such as 6GiB")
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package pretrained
+
+import "strings"
+
+// shapes are common models, as their config.json describes them. Mistral-7B is version 0.3. Qwen2.5 has biases on q, k and v; the bias of o that
+// AttentionBias adds is a few KiB a layer.
+var shapes = []struct {
+	name                                                         string
+	hidden, intermediate, layers, heads, kvHeads, headDim, vocab int
+	positions                                                    int
+	tied, bias                                                   bool
+	theta                                                        float64
+}{
+	{"smollm2-135m", 576, 1536, 30, 9, 3, 64, 49152, 8192, true, false, 1e5},
+	{"smollm2-360m", 960, 2560, 32, 15, 5, 64, 49152, 8192, true, false, 1e5},
+	{"smollm2-1.7b", 2048, 8192, 24, 32, 32, 64, 49152, 8192, true, false, 1.3e5},
+	{"llama-3.2-1b", 2048, 8192, 16, 32, 8, 64, 128256, 131072, true, false, 5e5},
+	{"llama-3.2-3b", 3072, 8192, 28, 24, 8, 128, 128256, 131072, true, false, 5e5},
+	{"llama-3.1-8b", 4096, 14336, 32, 32, 8, 128, 128256, 131072, false, false, 5e5},
+	{"llama-3.3-70b", 8192, 28672, 80, 64, 8, 128, 128256, 131072, false, false, 5e5},
+	{"qwen2.5-0.5b", 896, 4864, 24, 14, 2, 64, 151936, 32768, true, true, 1e6},
+	{"qwen2.5-1.5b", 1536, 8960, 28, 12, 2, 128, 151936, 32768, true, true, 1e6},
+	{"qwen2.5-3b", 2048, 11008, 36, 16, 2, 128, 151936, 32768, true, true, 1e6},
+	{"qwen2.5-7b", 3584, 18944, 28, 28, 4, 128, 152064, 32768, false, true, 1e6},
+	{"qwen2.5-14b", 5120, 13824, 48, 40, 8, 128, 152064, 32768, false, true, 1e6},
+	{"qwen2.5-32b", 5120, 27648, 64, 40, 8, 128, 152064, 32768, false, true, 1e6},
+	{"mistral-7b", 4096, 14336, 32, 32, 8, 128, 32768, 32768, false, false, 1e6},
+}
+
+// ShapeNames lists the architectures that Shape knows.
+func ShapeNames() (names []string) {
+	for _, s := range shapes {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Shape is the configuration of a common model, by a name such as llama-3.1-8b (upper case and a maker's prefix are allowed): enough to plan its memory, or to
+// try its shape with random weights.
+func Shape(name string) (shape Config, known bool) {
+	wanted := strings.ToLower(name[strings.LastIndexByte(name, '/')+1:])
+	for _, s := range shapes {
+		if s.name != strings.TrimSuffix(wanted, "-instruct") {
+			continue
+		}
+		return Config{
+			Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: s.hidden, IntermediateSize: s.intermediate,
+			NumHiddenLayers: s.layers, NumAttentionHeads: s.heads, NumKeyValueHeads: s.kvHeads, HeadDim: s.headDim, VocabSize: s.vocab,
+			MaxPositionEmbeddings: s.positions, RMSNormEps: 1e-5, RopeTheta: s.theta, TieWordEmbeddings: s.tied, AttentionBias: s.bias, HiddenAct: "silu",
+			BosTokenID: -1, PadTokenID: -1,
+		}, true
+	}
+	return Config{}, false
+}

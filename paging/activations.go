@@ -1,0 +1,62 @@
+package paging
+
+import "qlora-wgpu/gpu"
+
+// Activations is what happens to the activations that a layer's backward needs.
+type Activations int
+
+const (
+	// Recompute keeps each layer's input and computes the layer again in its backward.
+	Recompute Activations = iota
+	// Keep holds everything on the device.
+	Keep
+	// Offload moves each layer's input to the host, and recomputes from it.
+	Offload
+)
+
+func (a Activations) String() string {
+	return [...]string{"recomputed", "kept", "recomputed from the host"}[a]
+}
+
+// statePage is the page number of a layer's input in the log of accesses.
+func statePage(layer int) int { return -1 - layer }
+
+// Keep records the move of a layer's input x to the host. x may be freed.
+func (s *Store) Keep(rec *gpu.Recorder, layer int, x *gpu.Tensor) {
+	for len(s.states) <= layer {
+		s.states = append(s.states, &page{})
+	}
+	if rec.Dry() {
+		return
+	}
+	p, n := s.states[layer], int(x.Bytes())
+	if cap(p.host) < n {
+		p.host = make([]byte, n)
+	}
+	p.host, p.landed = p.host[:n], false
+	r := x.Single()
+	s.drain.Out(rec, p.host, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(n)})
+}
+
+// Fetch records the way back of a layer's input into x. Everything that is on its way to the host has to arrive before.
+func (s *Store) Fetch(rec *gpu.Recorder, layer int, x *gpu.Tensor) {
+	s.note(statePage(layer))
+	if rec.Dry() {
+		return
+	}
+	p := s.states[layer]
+	if !p.landed {
+		if err := s.drain.Finish(); err != nil {
+			rec.Fail("page in", err)
+			return
+		}
+		for _, state := range s.states {
+			state.landed = true
+		}
+	}
+	s.advance(statePage(layer))
+	s.last = nil
+	r := x.Single()
+	s.feeder.In(rec, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(len(p.host))}, p.host, s.upcoming)
+	p.landed = false
+}

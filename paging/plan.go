@@ -1,0 +1,288 @@
+package paging
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"qlora-wgpu/gpu"
+)
+
+// Plan says where everything lies in a run, to the byte.
+type Plan struct {
+	Peak     int64 `json:"peak_device_bytes"`
+	Budget   int64 `json:"budget_bytes"` // 0: none
+	Minimum  int64 `json:"minimum_budget_bytes"`
+	Resident int64 `json:"resident_bytes"` // the peak with everything on the device
+	Host     int64 `json:"host_bytes"`
+	Traffic  int64 `json:"bytes_moved_per_step"`
+	Rows     []Row `json:"rows"`
+
+	Decisions         `json:"-"`
+	StreamedLayers    []bool `json:"-"`
+	StatePageElements int    `json:"-"` // of a page of paged optimizer state
+	Slots             int    `json:"-"` // of SlotBytes, for weights
+	SlotBytes         int64  `json:"-"`
+	TablePageBytes    int64  `json:"-"` // the head is cut into pages of at most so much; 0: as the device binds
+	Staging           int    `json:"-"` // buffers of StagingBytes towards the device
+	StagingOut        int    `json:"-"` // and back
+	StagingBytes      int64  `json:"-"`
+	RingBytes         int64  `json:"-"`
+}
+
+// Decisions is what does not stay on the device.
+type Decisions struct {
+	Layers        int // that are streamed
+	StreamedHead  int // the last so many pages of the head
+	HostEmbedding bool
+	PagedState    bool
+	Activations   Activations
+}
+
+// TooSmall says that no plan fits.
+type TooSmall struct{ Budget, Minimum int64 }
+
+func (e *TooSmall) Error() string {
+	return fmt.Sprintf("a budget of %s of device memory; the least is %s (%d bytes)", Size(e.Budget), Size(e.Minimum), e.Minimum)
+}
+
+const (
+	stagingBuffers = 2
+	// StateSlots is how many pages of optimizer state lie on the device at once: one is computed on while the next is copied in.
+	StateSlots = 2
+	// minStatePage lets one value for 256 elements (as blocks of 8-bit state have it) still begin on a binding boundary.
+	minStatePage, maxStatePage = 16384, 4 << 20
+)
+
+// sizes is what paging itself may take.
+type sizes struct {
+	slots         int
+	staging, ring int64
+}
+
+// The sizes that are tried: larger staging buffers hide more of the filling, beyond the first nothing.
+var (
+	generous = sizes{slots: 2, staging: 64 << 20, ring: gpu.MaxRingBytes}
+	modest   = sizes{slots: 2, staging: 8 << 20, ring: gpu.MaxRingBytes}
+	tight    = sizes{slots: 1, staging: 64 << 10, ring: gpu.MinRingBytes}
+)
+
+// NewPlan plans for a budget in bytes; 0: none. start is what the user asked for; what else has to leave the device does so in the order of what its absence
+// costs for each byte that it frees. An error is a *TooSmall. The bytes are exact: the allocator counts the same.
+func NewPlan(r *Recording, budget int64, start Decisions) (*Plan, error) {
+	steps := r.steps(start)
+	resident, least := r.plan(generous, start, nil), r.plan(tight, start, steps)
+	fits := resident
+	if budget > 0 && resident.Peak > budget {
+		fits = nil
+		for _, s := range []sizes{generous, modest, tight} {
+			// Smaller sizes wait more; they have to spare a quarter of the traffic.
+			if p := r.fit(s, budget, start, steps); p != nil && (fits == nil || p.Traffic < fits.Traffic/4*3) {
+				fits = p
+			}
+		}
+		if fits == nil {
+			return nil, &TooSmall{budget, least.Peak}
+		}
+	}
+	fits.Resident, fits.Minimum, fits.Budget = resident.Peak, least.Peak, budget
+	return fits, nil
+}
+
+// fit takes steps until the plan fits, and then takes back those that were not needed, the dearest first; nil: it does not fit.
+func (r *Recording) fit(s sizes, budget int64, start Decisions, steps []step) *Plan {
+	for n := range steps {
+		taken := slices.Clone(steps[:n+1])
+		p := r.plan(s, start, taken)
+		if p.Peak > budget {
+			continue
+		}
+		for i := len(taken) - 2; i >= 0; i-- {
+			fewer := slices.Delete(slices.Clone(taken), i, i+1)
+			if q := r.plan(s, start, fewer); q.Peak <= budget {
+				p, taken = q, fewer
+			}
+		}
+		return p
+	}
+	return nil
+}
+
+// step is one thing that leaves the device.
+type step struct {
+	cost float64 // bytes moved for each byte freed
+	take func(d *Decisions)
+}
+
+// steps lists what can leave the device, the cheapest for the bytes it frees first.
+func (r *Recording) steps(start Decisions) (all []step) {
+	add := func(freed, moved int64, take func(d *Decisions)) {
+		if freed > 0 {
+			all = append(all, step{float64(moved) / float64(freed), take})
+		}
+	}
+	micro := int64(max(1, r.MicroBatches))
+	add(r.Embedding, micro*r.Gather, func(d *Decisions) { d.HostEmbedding = true })
+	if !start.PagedState {
+		add(r.Moments, 2*r.Moments, func(d *Decisions) { d.PagedState = true })
+	}
+	now := r.arena(start.Activations)
+	for _, to := range r.Arenas {
+		// Computing again moves no byte, and costs about a third of a step.
+		if to.Activations == Offload && start.Activations != Offload || to.Activations == Recompute && start.Activations == Keep {
+			add(total(now.Buffers)-total(to.Buffers), max(1, micro*to.Moved), func(d *Decisions) {
+				if d.Activations != Offload {
+					d.Activations = to.Activations
+				}
+			})
+		}
+	}
+	var layers, head, headUses int64
+	for i, page := range r.Pages {
+		if page.Layer >= 0 {
+			layers += page.Bytes
+		} else {
+			head, headUses = head+page.Bytes, max(headUses, int64(len(r.Schedule.positions[i])))
+		}
+	}
+	if n := int64(r.layers()); n > 0 {
+		for range n {
+			add(layers/n, 2*micro*layers/n, func(d *Decisions) { d.Layers++ })
+		}
+	}
+	if !r.Tied {
+		for i := len(r.Pages) - 1; i >= 0 && r.Pages[i].Layer < 0; i-- {
+			add(r.Pages[i].Bytes, micro*headUses*r.Pages[i].Bytes, func(d *Decisions) { d.StreamedHead++ })
+		}
+		head = 0
+	}
+	// Where the head's table is the embedding too, the host gathers rows, so it needs all of the table.
+	add(head, micro*(headUses*head+r.Gather), func(d *Decisions) { d.StreamedHead, d.HostEmbedding = r.headPages(), true })
+	slices.SortStableFunc(all, func(a, b step) int { return cmp.Compare(a.cost, b.cost) })
+	return all
+}
+
+// streamed tells whether the plan streams page i of the recording.
+func (p *Plan) streamed(r *Recording, i int) bool {
+	if layer := r.Pages[i].Layer; layer >= 0 {
+		return p.StreamedLayers[layer]
+	}
+	return i >= len(r.Pages)-p.StreamedHead
+}
+
+// plan is the table that follows from decisions.
+func (r *Recording) plan(s sizes, start Decisions, steps []step) *Plan {
+	p := &Plan{Decisions: start, RingBytes: s.ring, TablePageBytes: r.TablePageBytes, StreamedLayers: make([]bool, r.layers())}
+	for _, step := range steps {
+		step.take(&p.Decisions)
+	}
+	for i := range p.StreamedLayers { // evenly: while a resident layer computes, the next streamed one is filled
+		p.StreamedLayers[i] = (i+1)*p.Layers/len(p.StreamedLayers) > i*p.Layers/len(p.StreamedLayers)
+	}
+	r.placeWeights(p, s)
+	r.placeState(p)
+	r.placeStaging(p, s)
+	p.Rows = append(p.Rows, r.Fixed...)
+	for _, row := range p.Rows {
+		p.Peak += row.Device
+		p.Host += row.Host
+		p.Traffic += row.Traffic
+	}
+	return p
+}
+
+// row adds a line of the table, unless there is nothing of it.
+func (p *Plan) row(name, where string, device, host, traffic int64) {
+	if device > 0 || host > 0 || traffic > 0 {
+		p.Rows = append(p.Rows, Row{name, where, device, host, traffic})
+	}
+}
+
+func (r *Recording) placeWeights(p *Plan, s sizes) {
+	micro := int64(max(1, r.MicroBatches))
+	const layers, head = 0, 1
+	var kept, away, moved [2]int64
+	kind := func(page int) int {
+		if r.Pages[page].Layer < 0 {
+			return head
+		}
+		return layers
+	}
+	for i, page := range r.Pages {
+		if p.streamed(r, i) {
+			away[kind(i)] += page.Bytes
+		} else {
+			kept[kind(i)] += page.Bytes
+		}
+	}
+	if away[layers]+away[head] > 0 {
+		p.Slots, p.SlotBytes = max(s.slots, r.Together), r.SlotBytes
+		streamed := r.Schedule.keep(func(page int) bool { return page >= 0 && p.streamed(r, page) })
+		for page, n := range streamed.Misses(p.Slots) {
+			moved[kind(page)] += micro * int64(n) * r.Pages[page].Bytes
+		}
+	}
+	n := len(p.StreamedLayers)
+	p.row("layers", fmt.Sprintf("%d of %d resident", n-p.Layers, n), kept[layers], 0, 0)
+	p.row("layers", fmt.Sprintf("%d of %d streamed", p.Layers, n), 0, away[layers], moved[layers])
+	name := "head"
+	if r.Tied {
+		name = "embedding and head"
+	}
+	p.row(name, "resident", kept[head], 0, 0)
+	p.row(name, fmt.Sprintf("%d pages streamed", p.StreamedHead), 0, away[head], moved[head])
+	if p.HostEmbedding {
+		p.row("embedding", "rows gathered by the host", 0, r.Embedding, micro*r.Gather)
+	} else {
+		p.row("embedding", "resident", r.Embedding, 0, 0)
+	}
+	p.row("ring of weights", fmt.Sprintf("%d slots", p.Slots), int64(p.Slots)*p.SlotBytes, 0, 0)
+}
+
+// placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during the update.
+func (r *Recording) placeState(p *Plan) {
+	arena := r.arena(p.Activations)
+	buffers := slices.Clone(arena.Buffers)
+	p.row("adapter and gradients", "resident", r.Adapter, 0, 0)
+	if p.PagedState {
+		if len(buffers) == 0 {
+			buffers = []int64{0}
+		}
+		elements := buffers[0] / StateSlots / max(r.StateBlock, 1) * 256
+		p.StatePageElements = int(min(max(elements/minStatePage*minStatePage, minStatePage), maxStatePage))
+		buffers[0] = max(buffers[0], StateSlots*r.statePage(p))
+		p.row("optimizer state", "paged, slots in the arena", 0, r.Moments, 2*r.Moments)
+	} else {
+		p.row("optimizer state", "resident", r.Moments, 0, 0)
+	}
+	p.row("arena", "activations "+p.Activations.String(), total(buffers), arena.Host, int64(max(1, r.MicroBatches))*arena.Moved)
+}
+
+// statePage is the bytes of a page of optimizer state.
+func (r *Recording) statePage(p *Plan) int64 { return int64(p.StatePageElements/256) * r.StateBlock }
+
+func (r *Recording) placeStaging(p *Plan, s sizes) {
+	largest := p.SlotBytes // thing that passes through
+	if p.PagedState {
+		largest, p.StagingOut = max(largest, r.statePage(p)), stagingBuffers
+	}
+	if p.Activations == Offload {
+		largest, p.StagingOut = max(largest, r.arena(Offload).Moved/2/int64(max(1, r.layers()))), stagingBuffers
+	}
+	if largest > 0 {
+		p.Staging, p.StagingBytes = stagingBuffers, min(s.staging, align(largest))
+	}
+	p.row("staging", fmt.Sprintf("%d buffers in, %d out", p.Staging, p.StagingOut), int64(p.Staging+p.StagingOut)*p.StagingBytes, 0, 0)
+	p.row("rings", "uploads, parameters, read-back", 3*p.RingBytes, 0, 0)
+}
+
+// Size writes bytes for people.
+func Size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}

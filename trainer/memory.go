@@ -1,0 +1,177 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// demand is what a run asks of a device's memory.
+type demand struct {
+	shape        pretrained.Config
+	blockSize    int
+	adapter      lora.Config
+	tokens       int  // of the largest micro-batch
+	evalTokens   int  // of the longest evaluation sequence; 0: none
+	microBatches int  // of a step
+	eightBit     bool // moments
+	start        paging.Decisions
+}
+
+// record runs a training step on a dry twin of the device, and tells what it needs.
+func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
+	twin := dev.Twin()
+	// Every page goes through a ring here, so that every access is noted.
+	const slots = 16
+	all := &paging.Plan{StreamedLayers: make([]bool, d.shape.NumHiddenLayers), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
+	all.StreamedHead, all.HostEmbedding = math.MaxInt, true
+	for i := range all.StreamedLayers {
+		all.StreamedLayers[i] = true
+	}
+	var fixed int64
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens}
+	largest, err := d.largestPart(twin)
+	if err != nil {
+		return nil, err
+	}
+	r.TablePageBytes, all.TablePageBytes = largest, largest
+	m, err := architectures.Shape(d.shape, twin, d.blockSize, all)
+	if err != nil {
+		return nil, err
+	}
+	r.Pages = m.Store().Shapes()
+	for _, page := range r.Pages {
+		r.SlotBytes = max(r.SlotBytes, page.Bytes)
+	}
+	if row := gpu.BF16.Size(d.shape.HiddenSize); !r.Tied {
+		r.Embedding = row * int64((d.shape.VocabSize+3)/4*4)
+	}
+	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
+	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
+	if err != nil {
+		return nil, err
+	}
+	r.Adapter, r.Moments = adapter.State.Bytes()
+	r.StateBlock = adapter.State.BlockBytes()
+	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
+		if activations == paging.Keep && d.start.Activations != paging.Keep {
+			continue
+		}
+		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.planTraining(d.tokens); err != nil {
+			return nil, err
+		}
+		if d.evalTokens > 0 {
+			if err := e.planEvaluation(d.evalTokens); err != nil {
+				return nil, err
+			}
+		}
+		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
+		if activations == paging.Offload {
+			shape.Host = int64(d.shape.NumHiddenLayers) * gpu.F32.Size(d.tokens*d.shape.HiddenSize)
+			shape.Moved = 2 * shape.Host
+		}
+		r.Arenas = append(r.Arenas, shape)
+		fixed = twin.Bytes()
+		e.Release()
+	}
+	r.Schedule = paging.NewSchedule(m.Store().Accesses(programTrain))
+	r.Together = r.Schedule.Together()
+	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - slots*all.SlotBytes - r.Adapter}}
+	return r, nil
+}
+
+// largestPart is the bytes of the largest part of a layer.
+func (d demand) largestPart(dev *gpu.Device) (largest int64, err error) {
+	one := d.shape
+	one.NumHiddenLayers = 1
+	m, err := architectures.Shape(one, dev.Twin(), d.blockSize, nil)
+	if err != nil {
+		return 0, err
+	}
+	for _, page := range m.Store().Shapes() {
+		if page.Layer == 0 {
+			largest = max(largest, page.Bytes)
+		}
+	}
+	return largest, nil
+}
+
+// plan makes the plan for a budget in bytes, 0 for none.
+func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
+	r, err := d.record(dev)
+	if err != nil {
+		return nil, err
+	}
+	p, err := paging.NewPlan(r, budget, d.start)
+	var small *paging.TooSmall
+	if errors.As(err, &small) {
+		return nil, usererr.New("plan memory", "", "%w", err).Hinted("give --vram-budget at least %s, or lower max_seq_length, batch_size or lora_r", paging.Size(small.Minimum+1<<19))
+	}
+	return p, err
+}
+
+// decisions are the parts of a plan that the settings fix.
+func (c Config) decisions() (d paging.Decisions) {
+	d.PagedState = strings.HasPrefix(c.Optim, paged)
+	if !c.GradientCheckpointing {
+		d.Activations = paging.Keep
+	}
+	return d
+}
+
+// ParseBudget reads a size such as 6GiB, 800MB or 1.5G; empty is 0.
+func ParseBudget(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	units := map[string]float64{
+		"k": 1 << 10, "kib": 1 << 10, "kb": 1e3, "m": 1 << 20, "mib": 1 << 20, "mb": 1e6, "g": 1 << 30, "gib": 1 << 30, "gb": 1e9, "t": 1 << 40, "tib": 1 << 40, "tb": 1e12, "b": 1,
+	}
+	trimmed := strings.TrimSpace(text)
+	end := strings.LastIndexAny(trimmed, "0123456789.") + 1
+	number, err := strconv.ParseFloat(trimmed[:end], 64)
+	unit, known := units[strings.ToLower(strings.TrimSpace(trimmed[end:]))]
+	if err != nil || !known || !(number > 0) || number*unit > 1<<50 {
+		return 0, wrong("vram_budget", strconv.Quote(text), "a size above 0 with its unit, such as 6GiB or 800MiB")
+	}
+	return int64(number * unit), nil
+}
+
+// describePlan is the plan as lines for people.
+func describePlan(p *paging.Plan) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Memory: %s on the device", paging.Size(p.Peak))
+	if p.Budget > 0 {
+		fmt.Fprintf(&b, " of a budget of %s", paging.Size(p.Budget))
+	}
+	fmt.Fprintf(&b, " (everything resident: %s, the least: %s)", paging.Size(p.Resident), paging.Size(p.Minimum))
+	if p.Host > 0 || p.Traffic > 0 {
+		fmt.Fprintf(&b, "; %s on the host, %s moved a step", paging.Size(p.Host), paging.Size(p.Traffic))
+	}
+	b.WriteString("\n")
+	for _, r := range p.Rows {
+		fmt.Fprintf(&b, "  %-24s %-38s %10s", r.Name, r.Where, paging.Size(r.Device))
+		if r.Host > 0 {
+			fmt.Fprintf(&b, "  host %s", paging.Size(r.Host))
+		}
+		if r.Traffic > 0 {
+			fmt.Fprintf(&b, "  moves %s", paging.Size(r.Traffic))
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,185 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// PlanOptions are the settings that memory depends on.
+type PlanOptions struct {
+	Shape                 pretrained.Config
+	Name                  string
+	VRAMBudget            string
+	MaxSeqLength          int
+	BatchSize             int
+	MicroBatches          int // of a step
+	LoraR                 int
+	LoraTargetModules     []string
+	BlockSize             int
+	PagedState            bool
+	GradientCheckpointing bool
+	Bandwidth             float64 // GB/s between host and device
+}
+
+// PlanReport is what `plan` tells.
+type PlanReport struct {
+	Model  string `json:"model"`
+	Tokens int    `json:"tokens"` // of a micro-batch
+	*paging.Plan
+	Bandwidth float64 `json:"bandwidth_gb_per_s"`
+	// PagingSeconds is what the traffic of a step takes at the bandwidth; as far as the device computes meanwhile it costs less.
+	PagingSeconds float64  `json:"paging_seconds_per_step"`
+	Largest       *Largest `json:"largest,omitempty"` // with a budget
+	Advice        *Advice  `json:"frees_most,omitempty"`
+}
+
+// Largest are the values that fit the budget, each with the other settings as they are.
+type Largest struct {
+	MaxSeqLength int `json:"max_seq_length"`
+	BatchSize    int `json:"batch_size"`
+	LoraR        int `json:"lora_r"`
+}
+
+// Advice is the one setting whose change frees most of the peak with everything resident.
+type Advice struct {
+	Setting string `json:"setting"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+	Frees   int64  `json:"frees_bytes"`
+}
+
+// PlanMemory plans a run's memory on a dry device with WebGPU's default limits; it needs no GPU.
+func PlanMemory(o PlanOptions) (*PlanReport, error) {
+	for _, err := range []error{
+		within("max_seq_length", o.MaxSeqLength, 2, 1<<20), within("batch_size", o.BatchSize, 1, 65536), within("gradient_accumulation_steps", o.MicroBatches, 1, 65536),
+		within("lora_r", o.LoraR, 1, 65536), blockSize("block_size", o.BlockSize), targets("lora_target_modules", o.LoraTargetModules), within("bandwidth", o.Bandwidth, 1e-3, 1e6),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if limit := o.Shape.MaxPositionEmbeddings; o.MaxSeqLength > limit {
+		return nil, wrong("max_seq_length", fmt.Sprint(o.MaxSeqLength), fmt.Sprintf("at most %d, the model's own limit", limit))
+	}
+	budget, err := ParseBudget(o.VRAMBudget)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := o.demand().plan(gpu.NewDryDiscrete(), budget)
+	if err != nil {
+		return nil, err
+	}
+	r := &PlanReport{Model: o.Name, Tokens: o.demand().tokens, Plan: plan, Bandwidth: o.Bandwidth, PagingSeconds: float64(plan.Traffic) / (o.Bandwidth * 1e9)}
+	if budget > 0 {
+		if r.Largest, err = o.largest(budget); err != nil {
+			return nil, err
+		}
+	}
+	r.Advice, err = o.advice(plan.Resident)
+	return r, err
+}
+
+func (o PlanOptions) demand() demand {
+	d := demand{
+		shape: o.Shape, blockSize: o.BlockSize, tokens: o.MaxSeqLength * o.BatchSize, microBatches: o.MicroBatches,
+		adapter: lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: o.LoraTargetModules},
+		start:   paging.Decisions{PagedState: o.PagedState},
+	}
+	if !o.GradientCheckpointing {
+		d.start.Activations = paging.Keep
+	}
+	return d
+}
+
+// largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not fit.
+func (o PlanOptions) largest(budget int64) (*Largest, error) {
+	o.PagedState = true
+	fits := func(o PlanOptions) (bool, error) {
+		d := o.demand()
+		d.start.Activations = paging.Offload
+		p, err := d.plan(gpu.NewDryDiscrete(), 0)
+		var mistake *usererr.Error
+		if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
+			return false, nil
+		}
+		return err == nil && p.Minimum <= budget, err
+	}
+	search := func(low, high int, with func(o *PlanOptions, n int)) (int, error) {
+		for step := low; low < high; {
+			next := min(low+step, high)
+			tried := o
+			with(&tried, next)
+			ok, err := fits(tried)
+			switch {
+			case err != nil:
+				return 0, err
+			case ok:
+				low, step = next, step*2
+			default:
+				high, step = next-1, max(1, (next-1-low)/2)
+			}
+		}
+		return low, nil
+	}
+	l := &Largest{}
+	var err error
+	if l.MaxSeqLength, err = search(o.MaxSeqLength, o.Shape.MaxPositionEmbeddings, func(o *PlanOptions, n int) { o.MaxSeqLength = n }); err != nil {
+		return nil, err
+	}
+	if l.BatchSize, err = search(o.BatchSize, 4096, func(o *PlanOptions, n int) { o.BatchSize = n }); err != nil {
+		return nil, err
+	}
+	l.LoraR, err = search(o.LoraR, 1024, func(o *PlanOptions, n int) { o.LoraR = n })
+	return l, err
+}
+
+// advice tries the changes that a user would, one at a time.
+func (o PlanOptions) advice(now int64) (best *Advice, err error) {
+	for _, change := range []struct {
+		setting  string
+		possible bool
+		from, to any
+		with     func(o *PlanOptions)
+	}{
+		{"gradient_checkpointing", !o.GradientCheckpointing, false, true, func(o *PlanOptions) { o.GradientCheckpointing = true }},
+		{"optim", !o.PagedState, "adamw_32bit", "paged_adamw_32bit", func(o *PlanOptions) { o.PagedState = true }},
+		{"batch_size", o.BatchSize > 1, o.BatchSize, o.BatchSize / 2, func(o *PlanOptions) { o.BatchSize /= 2 }},
+		{"max_seq_length", o.MaxSeqLength >= 256, o.MaxSeqLength, o.MaxSeqLength / 2, func(o *PlanOptions) { o.MaxSeqLength /= 2 }},
+		{"lora_r", o.LoraR > 1, o.LoraR, o.LoraR / 2, func(o *PlanOptions) { o.LoraR /= 2 }},
+	} {
+		if !change.possible {
+			continue
+		}
+		changed := o
+		change.with(&changed)
+		p, err := changed.demand().plan(gpu.NewDryDiscrete(), 0)
+		if err != nil {
+			return nil, err
+		}
+		if frees := now - p.Resident; frees > 0 && (best == nil || frees > best.Frees) {
+			best = &Advice{change.setting, fmt.Sprint(change.from), fmt.Sprint(change.to), frees}
+		}
+	}
+	return best, nil
+}
+
+// String is the report for people.
+func (r *PlanReport) String() string {
+	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, describePlan(r.Plan))
+	if r.Traffic > 0 {
+		s += fmt.Sprintf("Paging moves %s a step: at most %.2f s at %g GB/s, less as far as the device computes meanwhile.\n", paging.Size(r.Traffic), r.PagingSeconds, r.Bandwidth)
+	}
+	if r.Largest != nil {
+		s += fmt.Sprintf("The budget holds max_seq_length up to %d, or batch_size up to %d, or lora_r up to %d, the other settings as they are.\n", r.Largest.MaxSeqLength, r.Largest.BatchSize, r.Largest.LoraR)
+	}
+	if r.Advice != nil {
+		s += fmt.Sprintf("One change frees most: %s %s instead of %s, %s of the resident peak.\n", r.Advice.Setting, r.Advice.To, r.Advice.From, paging.Size(r.Advice.Frees))
+	}
+	return s
+}

@@ -1,0 +1,143 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// adapter is the configuration of a fresh adapter.
+func (c Config) adapter() lora.Config {
+	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
+}
+
+// prepareMemory plans where everything lies, measures the kernels, and takes all memory before step 1.
+func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
+	s, c := r.session, r.config
+	budget, err := r.budget(in)
+	if err != nil {
+		return err
+	}
+	d := demand{
+		shape: s.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
+		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
+	}
+	if in.Adapter != nil {
+		d.adapter = in.Adapter.Config
+	}
+	if _, err := d.record(s.dev); err != nil { // asks for all variants
+		return s.about(err)
+	}
+	if err := s.tune(ctx); err != nil {
+		return err
+	}
+	for {
+		if r.plan, err = d.plan(s.dev, budget); err != nil {
+			return err
+		}
+		if err := enoughHost(in, r.plan); err != nil {
+			return err
+		}
+		s.dev.ReleaseScratch()
+		s.dev.ResetPeak()
+		err = r.takeMemory(ctx, in.Adapter, d.tokens, d.evalTokens)
+		var full *gpu.OutOfMemory
+		if err == nil || !errors.As(err, &full) {
+			break
+		}
+		r.releaseMemory()
+		// The device has less than was thought: what it held when it refused is what it has.
+		budget = min(full.InUse, r.plan.Peak-1) / 100 * 95
+		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
+	}
+	if err != nil {
+		return err
+	}
+	r.describeAdapter()
+	params, moments := r.adapter.State.Bytes()
+	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan, Plan: &PlanStats{
+		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
+	}})
+	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
+		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
+		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
+	return nil
+}
+
+// takeMemory makes every buffer of the run.
+func (r *run) takeMemory(ctx context.Context, from *AdapterFiles, tokens, evalTokens int) error {
+	s := r.session
+	if err := s.dev.SetRings(r.plan.RingBytes); err != nil {
+		return err
+	}
+	if err := s.load(ctx, r.plan); err != nil {
+		return err
+	}
+	if err := r.prepareAdapter(from); err != nil {
+		return err
+	}
+	var err error
+	if r.engine, err = NewEngine(s.dev, s.model, r.adapter, r.plan, r.config.Seed); err != nil {
+		return err
+	}
+	if err := r.engine.planTraining(tokens); err != nil {
+		return err
+	}
+	if evalTokens > 0 {
+		if err := r.engine.planEvaluation(evalTokens); err != nil {
+			return err
+		}
+	}
+	return r.engine.reserve(tokens)
+}
+
+// releaseMemory frees what takeMemory made, as far as it came.
+func (r *run) releaseMemory() {
+	if r.engine != nil {
+		r.engine.Release()
+	}
+	if r.adapter != nil {
+		r.adapter.Detach()
+	}
+	if r.session.model != nil {
+		r.session.model.Release()
+	}
+	r.engine, r.adapter, r.session.model = nil, nil, nil
+}
+
+// budget is the device memory that the run may take; 0: as much as there is.
+func (r *run) budget(in Inputs) (int64, error) {
+	budget, err := ParseBudget(r.config.VRAMBudget)
+	if err != nil || in.HostMemory == nil {
+		return budget, err
+	}
+	kind := r.session.dev.Info.Type
+	total, available := in.HostMemory()
+	if total == 0 || kind != "cpu" && kind != "integrated" {
+		return budget, nil
+	}
+	if budget > total {
+		return 0, wrong("vram_budget", r.config.VRAMBudget, "at most the memory of this machine, "+paging.Size(total)+", which the device shares")
+	}
+	if budget == 0 {
+		budget = available / 2 // such a device has no memory of its own
+	}
+	return budget, nil
+}
+
+// enoughHost refuses a plan that the host cannot hold.
+func enoughHost(in Inputs, p *paging.Plan) error {
+	if in.HostMemory == nil {
+		return nil
+	}
+	if _, available := in.HostMemory(); available > 0 && p.Host > available {
+		return usererr.New("plan memory", "", "what does not stay on the device takes %s of host memory, %s are free", paging.Size(p.Host), paging.Size(available)).
+			Hinted("raise --vram-budget, or choose a smaller model")
+	}
+	return nil
+}
