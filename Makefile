@@ -1,7 +1,7 @@
 # Every target installs what it needs. Go 1.21 or newer fetches the version that go.mod asks for.
 export GOTOOLCHAIN := auto
 
-.PHONY: setup build demo test test-web test-long test-peft lint clean
+.PHONY: setup build web demo test test-web test-web-long test-long test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -13,15 +13,25 @@ build:
 	.ci/install compiler
 	go build -o bin/qlora-wgpu ./cmd/qlora-wgpu
 
+# The page, as a folder for any static host, and in web/built, from where the next build embeds it.
+web:
+	command -v npm >/dev/null || .ci/install node
+	[ -d web/node_modules ] || npm ci --prefix web --no-audit --no-fund
+	node web/build.mjs build/web
+
 demo: setup
 	bin/qlora-wgpu demo
 
 test: setup lint
 	go test -timeout 25m ./...
 
-# The kernels and a training step in Chromium, whose shader compiler is the strict one.
+# Kernels and a training step in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
+
+# Minutes: a model of 135 M parameters in the page. Wants its GGUF and data in ../shared.
+test-web-long:
+	tools/web_test/run.sh long
 
 # Hours: every kernel variant, forced in turn, on the 135M parity case, and 30 steps of training on it. Wants the model and data in ../shared.
 test-long: setup
@@ -36,7 +46,9 @@ lint:
 	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet ./...
 	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
-	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/')
+	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
+	GOOS=js GOARCH=wasm go vet ./internal/browser ./web/engine ./web/check
 
 clean:
 	rm -rf bin build out-demo
+	find web/built -mindepth 1 ! -name placeholder.txt -delete

@@ -21,7 +21,8 @@ const module = "qlora-wgpu/"
 // rooms are the packages from top to bottom: one may import what stands on a line below its own. Folders below cmd, examples and tools stand on
 // the line of their parent; "." is the module's page.
 var rooms = [][]string{
-	{"cmd", "web/check", "examples", "tools", "."},
+	{"cmd", "web/engine", "web/check", "examples", "tools", "."},
+	{"web"},
 	{"internal/parity"},
 	{"trainer"},
 	{"internal/demo"},
@@ -36,10 +37,12 @@ var rooms = [][]string{
 	{"gpu"},
 	{"shaders"},
 	{"internal/reference"},
+	{"internal/browser"},
 	{"internal/dataset"},
 	{"internal/chat"},
 	{"internal/chat/jinja"},
 	{"internal/tokenizer"},
+	{"internal/nf4cache"},
 	{"internal/checkpoint", "internal/pretrained"},
 	{"internal/safetensors", "internal/gguf"},
 	{"doublequant"},

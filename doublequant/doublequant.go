@@ -52,10 +52,52 @@ func Quantize(absmax []float32) State {
 	return s
 }
 
-// nearest is the search of bitsandbytes' CUDA kernel over SignedMap. On an exact midpoint the entry where the search ended
+// nearest is what search finds, with a table for most of its steps: the floats are cut into cells of equal sign, exponent and leading five bits
+// of the mantissa, of which hardly one holds more than two midpoints between neighbouring entries.
+func nearest(x float32) byte {
+	if x != x {
+		return 0
+	}
+	code := lowest[math.Float32bits(x)>>cellShift]
+	for x > midpoints[code] {
+		code++
+	}
+	if x == midpoints[code] {
+		return ties[code]
+	}
+	return code
+}
+
+const cellShift = 18
+
+var (
+	midpoints [256]float32                // above each entry, in float32; infinity above the last
+	ties      [256]byte                   // what search gives for exactly that
+	lowest    [1 << (32 - cellShift)]byte // the code of each cell's lowest value, ties taken down
+)
+
+func init() {
+	for i := range 255 {
+		midpoints[i] = (SignedMap[i] + SignedMap[i+1]) / 2
+		ties[i] = search(midpoints[i])
+	}
+	midpoints[255], ties[255] = float32(math.Inf(1)), 255
+	for cell := range lowest {
+		bits := uint32(cell) << cellShift
+		if bits>>31 == 1 { // of a negative number the largest magnitude is the lowest value
+			bits |= 1<<cellShift - 1
+		}
+		value := math.Float32frombits(bits)
+		for value > midpoints[lowest[cell]] {
+			lowest[cell]++
+		}
+	}
+}
+
+// search is the search of bitsandbytes' CUDA kernel over SignedMap. On an exact midpoint the entry where the search ended
 // is kept, which may be either neighbour. A block whose values all equal the mean gives 0 * (1/0) = NaN: every comparison
 // fails, the code is 0, and it decodes to the mean because the nested absmax is 0.
-func nearest(x float32) byte {
+func search(x float32) byte {
 	lowerIndex, pivot, upperIndex := 0, 127, 255
 	lower, upper := SignedMap[lowerIndex], SignedMap[upperIndex]
 	value := SignedMap[pivot]

@@ -57,6 +57,42 @@ func TestNearest(t *testing.T) {
 	require.EqualValues(t, 126, nearest(SignedMap[126]/2))
 }
 
+// The table gives what the kernel's search gives, for every kind of number and to both sides of every place where something changes.
+func TestNearestIsTheSearch(t *testing.T) {
+	check := func(x float32) {
+		for _, x := range []float32{math.Nextafter32(x, -2), x, math.Nextafter32(x, 2)} {
+			if nearest(x) != search(x) {
+				require.Equal(t, search(x), nearest(x), "x = %v", x)
+			}
+		}
+	}
+	for i, v := range SignedMap {
+		check(v)
+		check(midpoints[i])
+	}
+	for cell := range lowest {
+		check(math.Float32frombits(uint32(cell) << cellShift)) // zeros, infinities and NaN are among them
+		check(math.Float32frombits(uint32(cell)<<cellShift | 1<<cellShift - 1))
+	}
+	rng := rand.New(rand.NewPCG(6, 0))
+	for range 1 << 18 {
+		check(float32(2*rng.Float64() - 1))
+		check(math.Float32frombits(rng.Uint32()))
+	}
+}
+
+func BenchmarkQuantize(b *testing.B) {
+	rng := rand.New(rand.NewPCG(7, 0))
+	x := make([]float32, 1<<16)
+	for i := range x {
+		x[i] = 2 + float32(rng.NormFloat64())/4
+	}
+	b.SetBytes(int64(4 * len(x)))
+	for b.Loop() {
+		Quantize(x)
+	}
+}
+
 func TestQuantizeByHand(t *testing.T) {
 	// mean 2; differences -1, 0, 1 scale to themselves
 	s := Quantize([]float32{1, 2, 3})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cogentcore/webgpu/wgpu"
 
+	"qlora-wgpu/internal/browser"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -43,7 +44,7 @@ func requestAdapter() (js.Value, error) {
 	if !api.Truthy() {
 		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("this browser has no WebGPU, or the page is not served from a secure origin")
 	}
-	adapter, err := await(context.Background(), api.Call("requestAdapter", map[string]any{"powerPreference": "high-performance"}))
+	adapter, err := browser.Await(context.Background(), api.Call("requestAdapter", map[string]any{"powerPreference": "high-performance"}))
 	if err != nil || !adapter.Truthy() {
 		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("WebGPU is present but offers no adapter; enable hardware acceleration in the browser's settings")
 	}
@@ -85,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 		return nil, err
 	}
 	info := describe(adapter) // before requestDevice, which consumes the adapter
-	value, err := await(ctx, adapter.Call("requestDevice", map[string]any{"label": "qlora-wgpu"}))
+	value, err := browser.Await(ctx, adapter.Call("requestDevice", map[string]any{"label": "qlora-wgpu"}))
 	if err != nil {
 		return nil, fmt.Errorf("open device %s: %w", info.Name, err)
 	}
@@ -101,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 	})
 	value.Call("addEventListener", "uncapturederror", d.host.uncaptured)
 	go func() {
-		reason, _ := await(context.Background(), value.Get("lost"))
+		reason, _ := browser.Await(context.Background(), value.Get("lost"))
 		d.lost = fmt.Errorf("device lost: %s", reason.Get("message").String())
 		close(d.host.gone)
 	}()
@@ -117,35 +118,6 @@ func (d *Device) Release() {
 		d.host.uncaptured.Release()
 		d.native = nil
 	}
-}
-
-// await waits for a promise. Must not be called from inside a js.FuncOf callback.
-func await(ctx context.Context, promise js.Value) (js.Value, error) {
-	type result struct {
-		value js.Value
-		err   error
-	}
-	done := make(chan result, 1)
-	resolved := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		v := js.Undefined()
-		if len(args) > 0 {
-			v = args[0]
-		}
-		done <- result{value: v}
-		return nil
-	})
-	rejected := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		done <- result{err: errors.New(args[0].Call("toString").String())}
-		return nil
-	})
-	promise.Call("then", resolved, rejected)
-	r := <-done
-	resolved.Release()
-	rejected.Release()
-	if r.err == nil {
-		r.err = ctx.Err()
-	}
-	return r.value, r.err
 }
 
 // raw is the JavaScript object behind a value of the binding, whose only field it is; wrapped is its inverse.
@@ -171,7 +143,7 @@ func (d *Device) scoped(create func()) error {
 	}
 	var first error
 	for _, promise := range popped {
-		problem, err := await(context.Background(), promise)
+		problem, err := browser.Await(context.Background(), promise)
 		if err == nil && problem.Truthy() {
 			err = errors.New(problem.Get("message").String())
 		}
@@ -199,9 +171,9 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 		"label": label, "layout": raw(l.pipeline), "compute": map[string]any{"module": module, "entryPoint": "main"},
 	})
 	popped := device.Call("popErrorScope")
-	pipeline, err := await(context.Background(), pending)
+	pipeline, err := browser.Await(context.Background(), pending)
 	// A bad shader fails twice; the scope's error has the line in the source.
-	if problem, failed := await(context.Background(), popped); failed == nil && problem.Truthy() {
+	if problem, failed := browser.Await(context.Background(), popped); failed == nil && problem.Truthy() {
 		return nil, errors.New(problem.Get("message").String())
 	}
 	if err != nil {
@@ -234,7 +206,7 @@ func endPass(p *wgpu.ComputePassEncoder) error {
 func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 	buffer := raw(b.native)
 	size := alignUp(int64(len(dst)), 8)
-	if _, err := await(ctx, buffer.Call("mapAsync", 1, 0, size)); err != nil {
+	if _, err := browser.Await(ctx, buffer.Call("mapAsync", 1, 0, size)); err != nil {
 		return err
 	}
 	js.CopyBytesToGo(dst, js.Global().Get("Uint8Array").New(buffer.Call("getMappedRange", 0, size)))
@@ -251,7 +223,7 @@ func (d *Device) mapTransit(b *Buffer, out bool, _ submission) (mapping, error) 
 		mode = 1
 	}
 	buffer := raw(b.native)
-	if _, err := await(context.Background(), buffer.Call("mapAsync", mode, 0, b.Size)); err != nil {
+	if _, err := browser.Await(context.Background(), buffer.Call("mapAsync", mode, 0, b.Size)); err != nil {
 		return mapping{}, err
 	}
 	return mapping{js.Global().Get("Uint8Array").New(buffer.Call("getMappedRange", 0, b.Size))}, d.lost

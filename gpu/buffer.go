@@ -12,8 +12,9 @@ type Buffer struct {
 	Label string
 	Size  int64
 
-	dev    *Device
-	native *wgpu.Buffer // nil on a dry device
+	dev      *Device
+	native   *wgpu.Buffer // nil on a dry device
+	capacity int64        // what was allocated, at least Size
 }
 
 // Range is a part of a buffer, in bytes.
@@ -22,9 +23,23 @@ type Range struct {
 	Offset, Size int64
 }
 
+const storageUsage = wgpu.BufferUsageStorage | wgpu.BufferUsageUniform | wgpu.BufferUsageCopySrc | wgpu.BufferUsageCopyDst
+
 // NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes. Running out of device memory is an *OutOfMemory.
 func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
-	return d.newBuffer(label, size, wgpu.BufferUsageStorage|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	return d.newBuffer(label, size, size, storageUsage)
+}
+
+// NewUniformBuffer is a storage buffer that takes UniformBytes at least, so that parts of it can be bound as Uniform.
+func (d *Device) NewUniformBuffer(label string, size int64) (*Buffer, error) {
+	return d.newBuffer(label, size, max(size, UniformBytes), storageUsage)
+}
+
+// UniformWindow is a range of UniformBytes, of a buffer made by NewUniformBuffer, to bind as Uniform; it holds the buffer's bytes from at on, and how many bytes it begins before at: at most 255, but where
+// the buffer ends.
+func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
+	start := max(0, min(at, b.capacity-UniformBytes)) / alignment * alignment
+	return Range{b, start, UniformBytes}, at - start
 }
 
 var errLimit = errors.New("the limit is reached")
@@ -43,20 +58,20 @@ func (e *OutOfMemory) Error() string {
 	return fmt.Sprintf("device memory: %s needs %.1f MiB while %.1f MiB are in use: %v", e.Label, float64(e.Want)/(1<<20), float64(e.InUse)/(1<<20), e.Reason)
 }
 
-func (d *Device) newBuffer(label string, size int64, usage wgpu.BufferUsage) (*Buffer, error) {
-	size = alignUp(max(size, 4), alignment)
-	b := &Buffer{Label: label, Size: size, dev: d}
-	if d.memoryLimit > 0 && d.bytes+size > d.memoryLimit {
-		return nil, &OutOfMemory{Label: label, Want: size, InUse: d.bytes, Reason: errLimit}
+func (d *Device) newBuffer(label string, size, capacity int64, usage wgpu.BufferUsage) (*Buffer, error) {
+	size, capacity = alignUp(max(size, 4), alignment), alignUp(max(capacity, 4), alignment)
+	b := &Buffer{Label: label, Size: size, dev: d, capacity: capacity}
+	if d.memoryLimit > 0 && d.bytes+capacity > d.memoryLimit {
+		return nil, &OutOfMemory{Label: label, Want: capacity, InUse: d.bytes, Reason: errLimit}
 	}
 	if d.native != nil {
-		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(size), Usage: usage})
+		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(capacity), Usage: usage})
 		if err != nil {
-			return nil, &OutOfMemory{Label: label, Want: size, InUse: d.bytes, Reason: err}
+			return nil, &OutOfMemory{Label: label, Want: capacity, InUse: d.bytes, Reason: err}
 		}
 		b.native = native
 	}
-	d.bytes += size
+	d.bytes += capacity
 	d.peakBytes = max(d.peakBytes, d.bytes)
 	return b, nil
 }
@@ -67,8 +82,8 @@ func (b *Buffer) Release() {
 		return
 	}
 	d := b.dev
-	d.bytes -= b.Size
-	b.Size = 0
+	d.bytes -= b.capacity
+	b.Size, b.capacity = 0, 0
 	if b.native == nil {
 		return
 	}

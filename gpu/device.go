@@ -58,11 +58,12 @@ type Device struct {
 	params      *Buffer
 	staging     *Buffer // source of uploads recorded between dispatches
 	readback    *Buffer
-	uniform     *Buffer
+	uniform     [scratches]*Buffer
 	ringBytes   int64
 	bytes       int64
 	peakBytes   int64
 	memoryLimit int64
+	profile     *profile // while dispatches are timed
 	lost        error
 }
 
@@ -133,11 +134,16 @@ func (d *Device) Dry() bool { return d.native == nil }
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 
+// Lost is why nothing runs on the device any more, or nil.
+func (d *Device) Lost() error { return d.lost }
+
 // ResetPeak forgets what was held before: a run's peak is its own, without the self-check's and the autotune's.
 func (d *Device) ResetPeak() { d.peakBytes = d.bytes }
 
 // ReleaseScratch frees the uniform scratch; the next kernel that wants it makes one of its size.
 func (d *Device) ReleaseScratch() {
-	d.uniform.Release()
-	d.uniform = nil
+	for i, b := range d.uniform {
+		b.Release()
+		d.uniform[i] = nil
+	}
 }

@@ -2,10 +2,13 @@ package gpu
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/cogentcore/webgpu/wgpu"
+	"golang.org/x/sync/errgroup"
 )
 
 // Access is how a kernel binds a range.
@@ -14,15 +17,25 @@ type Access byte
 const (
 	// Read is for memory no kernel writes in the same submission: frozen weights, tables.
 	Read Access = 'r'
-	// Write is `read_write`. Everything that lives in the arena is bound so, inputs too: one dispatch may not bind a buffer both ways.
+	// Write is `read_write`, for outputs and for what is changed in place.
 	Write Access = 'w'
-	// Uniform binds UniformBytes of a buffer made by Recorder.UniformScratch as a uniform array. On CPU devices every invocation reads the same
-	// address at the price of one load, where a storage load costs one for each.
+	// Input is an input that is bound `read_write` like everything that lives in the arena: one dispatch may not bind a buffer both ways.
+	Input Access = 'i'
+	// Uniform binds UniformBytes of a buffer (see Buffer.UniformWindow) as a uniform array. On CPU devices such a load costs a twentieth of a storage load. A dispatch may
+	// not write the buffer that it binds so.
 	Uniform Access = 'u'
 )
 
 // UniformBytes is the largest uniform binding that every WebGPU device offers.
 const UniformBytes = 64 << 10
+
+// storage is how WebGPU binds it.
+func (a Access) storage() Access {
+	if a == Input {
+		return Write
+	}
+	return a
+}
 
 // KernelSpec is a WGSL file with its constants. Binding 0 is the uniform Params block, whose first two fields are the
 // linear workgroup range `group_base` and `group_end`; bindings 1 to n follow Bindings.
@@ -61,14 +74,28 @@ type layout struct {
 	pipeline *wgpu.PipelineLayout
 }
 
-// maxStorageBindings is WebGPU's portable default.
-const maxStorageBindings = 8
+// WebGPU's portable defaults.
+const (
+	maxStorageBindings = 8
+	maxUniformBindings = 12 // Params among them
+	maxBindings        = maxStorageBindings + maxUniformBindings - 1
+)
+
+// count is how many bindings are bound as a.
+func (s KernelSpec) count(a Access) (n int) {
+	for _, b := range s.Bindings {
+		if b.storage() == a {
+			n++
+		}
+	}
+	return n
+}
 
 // Kernel compiles the spec, once per device. Safe for concurrent use, so that pipelines can be made in parallel.
 func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	label := spec.Label()
-	if len(spec.Bindings) > maxStorageBindings {
-		panic(fmt.Sprintf("gpu: %s has %d storage bindings, WebGPU promises %d", label, len(spec.Bindings), maxStorageBindings))
+	if storage, uniform := spec.count(Read)+spec.count(Write), 1+spec.count(Uniform); storage > maxStorageBindings || uniform > maxUniformBindings {
+		panic(fmt.Sprintf("gpu: %s has %d storage and %d uniform bindings, WebGPU promises %d and %d", label, storage, uniform, maxStorageBindings, maxUniformBindings))
 	}
 	d.mu.Lock()
 	k := d.kernels[label]
@@ -95,6 +122,21 @@ func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	d.kernels[label] = k
 	return k, nil
 }
+
+// Compile makes the kernels that a dry recording dispatched, several at a time: a driver may take a tenth of a second and more for each.
+func (d *Device) Compile(dry *Recorder) error {
+	var group errgroup.Group
+	group.SetLimit(compilers)
+	for _, label := range slices.Sorted(maps.Keys(dry.kernels)) {
+		group.Go(func() error {
+			_, err := d.Kernel(dry.kernels[label])
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+const compilers = 8
 
 func (d *Device) layoutFor(bindings []Access) (*layout, error) {
 	access := string(bindingsKey(bindings))
@@ -135,7 +177,7 @@ func (d *Device) layoutFor(bindings []Access) (*layout, error) {
 func bindingsKey(bindings []Access) []byte {
 	out := make([]byte, len(bindings))
 	for i, a := range bindings {
-		out[i] = byte(a)
+		out[i] = byte(a.storage())
 	}
 	return out
 }
@@ -143,7 +185,7 @@ func bindingsKey(bindings []Access) []byte {
 // groupKey identifies a bind group: its layout and the ranges bound.
 type groupKey struct {
 	layout *layout
-	ranges [maxStorageBindings]Range
+	ranges [maxBindings]Range
 }
 
 func (k groupKey) uses(b *Buffer) bool {

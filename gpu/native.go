@@ -175,7 +175,7 @@ func (d *Device) Release() {
 		g.Release()
 		delete(d.groups, key)
 	}
-	for _, b := range []*Buffer{d.params, d.staging, d.readback, d.uniform} {
+	for _, b := range append([]*Buffer{d.params, d.staging, d.readback}, d.uniform[:]...) {
 		b.Release()
 	}
 	d.native.Poll(true, nil)

@@ -146,6 +146,13 @@ func (t *Tensor) WriteFloat32(x []float32) error {
 // BFloat16Bytes rounds to nearest even and pads to a multiple of four bytes.
 func BFloat16Bytes(x []float32) []byte {
 	out := make([]byte, alignUp(int64(2*len(x)), 4))
+	PutBFloat16(out, x)
+	return out
+}
+
+// PutBFloat16 is BFloat16Bytes into dst, of at least 2 bytes a value.
+func PutBFloat16(dst []byte, x []float32) {
+	dst = dst[:2*len(x)]
 	for i, v := range x {
 		bits := math.Float32bits(v)
 		if v == v {
@@ -153,7 +160,6 @@ func BFloat16Bytes(x []float32) []byte {
 		} else {
 			bits |= 1 << 22
 		}
-		binary.LittleEndian.PutUint16(out[2*i:], uint16(bits>>16))
+		binary.LittleEndian.PutUint16(dst[2*i:], uint16(bits>>16))
 	}
-	return out
 }

@@ -24,11 +24,16 @@ type Recorder struct {
 	pass    *wgpu.ComputePassEncoder
 	params  []byte // Params blocks of this submission
 	uploads []byte
+	scratch [scratches]made
 	pending struct {
 		dispatches int
 		cost       int64
 	}
+	kernels map[string]KernelSpec // of a dry recording, by label
 }
+
+// scratches are the uniform scratch buffers of a device.
+const scratches = 2
 
 // Record starts a recording. Only one recording of a device is open at a time.
 func (d *Device) Record(label string) *Recorder {
@@ -60,6 +65,11 @@ func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any,
 		return
 	}
 	validate(spec, r.dev, ranges)
+	for i, a := range ranges {
+		if spec.Bindings[i] == Write {
+			r.written(a)
+		}
+	}
 	r.Cost += cost
 	limit := r.dev.Limits
 	perDispatch := groups
@@ -75,6 +85,9 @@ func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any,
 		return
 	}
 	block := encodeParams(spec.Name, params)
+	if !r.dry {
+		defer r.timed(kernel, cost)()
+	}
 	for base := 0; base < groups && r.err == nil; base += perDispatch {
 		end := min(base+perDispatch, groups)
 		r.Dispatches++
@@ -87,6 +100,10 @@ func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any,
 
 func (r *Recorder) kernel(spec KernelSpec) (*Kernel, error) {
 	if r.dry {
+		if r.kernels == nil {
+			r.kernels = map[string]KernelSpec{}
+		}
+		r.kernels[spec.Label()] = spec
 		return nil, nil
 	}
 	return r.dev.Kernel(spec)
@@ -134,22 +151,57 @@ func (r *Recorder) account(cost int64) {
 	}
 }
 
-// UniformScratch is a buffer of at least size bytes that kernels fill as storage and later ones bind as Uniform. There is one for a device; what is
-// in it holds until the next that asks for it. A dry recording at the largest size makes it before the first step.
-func (r *Recorder) UniformScratch(size int64) *Buffer {
+// Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform.
+type Scratch int
+
+// UniformScratch is a scratch buffer of at least size bytes; what is in it holds until the next call for the same one. A dry recording at the largest size
+// makes it before the first step.
+func (r *Recorder) UniformScratch(s Scratch, size int64) *Buffer {
 	d := r.dev
-	if d.uniform != nil && d.uniform.Size >= size {
-		return d.uniform
+	r.scratch[s] = made{}
+	if d.uniform[s] != nil && d.uniform[s].Size >= size {
+		return d.uniform[s]
 	}
 	r.flush() // what is recorded may still use the smaller one
-	d.uniform.Release()
-	b, err := d.newBuffer("uniform scratch", size, wgpu.BufferUsageStorage|wgpu.BufferUsageUniform|wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst)
+	d.uniform[s].Release()
+	label := fmt.Sprintf("uniform scratch %d", s)
+	b, err := d.NewUniformBuffer(label, size)
 	if err != nil {
-		r.fail("uniform scratch", err)
-		b = &Buffer{Label: "uniform scratch", Size: size, dev: d} // recording goes on, and Submit returns the error
+		r.fail(label, err)
+		b = &Buffer{Label: label, Size: size, capacity: max(size, UniformBytes), dev: d} // recording goes on, and Submit returns the error
 	}
-	d.uniform = b
+	d.uniform[s] = b
 	return b
+}
+
+// made is what a scratch was filled from.
+type made struct {
+	source     Range
+	rows, cols int
+}
+
+// FilledFrom notes that a scratch now holds what was made of a one-shard tensor.
+func (r *Recorder) FilledFrom(s Scratch, x *Tensor) { r.scratch[s] = made{x.Single(), x.Rows, x.Cols} }
+
+// HoldsFrom is the scratch if it still holds what was made of x: nothing recorded since has written to x. Otherwise it is nil.
+func (r *Recorder) HoldsFrom(s Scratch, x *Tensor) *Buffer {
+	if r.scratch[s] != (made{x.Single(), x.Rows, x.Cols}) {
+		return nil
+	}
+	return r.dev.uniform[s]
+}
+
+// written forgets what was made of the memory that is written now.
+func (r *Recorder) written(w Range) {
+	for i, m := range r.scratch {
+		if m.source.Buffer == w.Buffer && m.source.overlaps(w) {
+			r.scratch[i] = made{}
+		}
+	}
+}
+
+func (a Range) overlaps(b Range) bool {
+	return a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size
 }
 
 // Upload copies bytes into a range, in order with the dispatches around it. The size is a multiple of 4.
@@ -160,6 +212,7 @@ func (r *Recorder) Upload(dst Range, data []byte) {
 	if int64(len(data)) > dst.Size || len(data)%4 != 0 {
 		panic(fmt.Sprintf("gpu: upload of %d bytes into %d of %q", len(data), dst.Size, dst.Buffer.Label))
 	}
+	r.written(dst)
 	for at := 0; at < len(data) && !r.dry && r.err == nil; {
 		if len(r.uploads) == int(r.dev.ringBytes) {
 			r.flush()
@@ -186,6 +239,7 @@ func (r *Recorder) Copy(dst, src Range) {
 	if src.Buffer == dst.Buffer || src.Size != dst.Size || src.Size%4 != 0 {
 		panic(fmt.Sprintf("gpu: copy of %d bytes of %q to %d bytes of %q", src.Size, src.Buffer.Label, dst.Size, dst.Buffer.Label))
 	}
+	r.written(dst)
 	if r.dry || src.Size == 0 {
 		return
 	}
@@ -270,13 +324,13 @@ func (d *Device) makeRings() (err error) {
 	if d.params != nil {
 		return nil
 	}
-	if d.params, err = d.newBuffer("params", d.ringBytes, wgpu.BufferUsageUniform|wgpu.BufferUsageCopyDst); err != nil {
+	if d.params, err = d.newBuffer("params", d.ringBytes, d.ringBytes, wgpu.BufferUsageUniform|wgpu.BufferUsageCopyDst); err != nil {
 		return err
 	}
-	if d.staging, err = d.newBuffer("uploads", d.ringBytes, wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst); err != nil {
+	if d.staging, err = d.newBuffer("uploads", d.ringBytes, d.ringBytes, wgpu.BufferUsageCopySrc|wgpu.BufferUsageCopyDst); err != nil {
 		return err
 	}
-	d.readback, err = d.newBuffer("read-back", d.ringBytes, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
+	d.readback, err = d.newBuffer("read-back", d.ringBytes, d.ringBytes, wgpu.BufferUsageMapRead|wgpu.BufferUsageCopyDst)
 	return err
 }
 
@@ -301,20 +355,28 @@ func validate(spec KernelSpec, d *Device, ranges []Range) {
 		panic(fmt.Sprintf("gpu: %s takes %d bindings, got %d", spec.Name, len(spec.Bindings), len(ranges)))
 	}
 	for i, a := range ranges {
-		if a.Buffer == nil || a.Offset < 0 || a.Size <= 0 || a.Offset%alignment != 0 || a.Size%4 != 0 || a.Offset+a.Size > a.Buffer.Size {
+		limit := int64(0)
+		if a.Buffer != nil {
+			limit = a.Buffer.Size
+			if spec.Bindings[i] == Uniform {
+				limit = a.Buffer.capacity
+			}
+		}
+		if a.Offset < 0 || a.Size <= 0 || a.Offset%alignment != 0 || a.Size%4 != 0 || a.Offset+a.Size > limit {
 			panic(fmt.Sprintf("gpu: %s: binding %d is bytes %d+%d of %v", spec.Name, i+1, a.Offset, a.Size, a.Buffer))
 		}
 		if a.Size > d.Limits.MaxTensorBytes() {
 			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxTensorBytes()))
 		}
 		for j, b := range ranges[:i] {
-			if a.Buffer != b.Buffer || spec.Bindings[i] != Write && spec.Bindings[j] != Write {
+			x, y := spec.Bindings[i].storage(), spec.Bindings[j].storage()
+			if a.Buffer != b.Buffer || x != Write && y != Write {
 				continue
 			}
-			if spec.Bindings[i] != spec.Bindings[j] {
+			if x != y {
 				panic(fmt.Sprintf("gpu: %s binds %s both as read and as write (%d and %d)", spec.Name, a.Buffer.Label, j+1, i+1))
 			}
-			if a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size {
+			if a.overlaps(b) {
 				panic(fmt.Sprintf("gpu: %s: bindings %d and %d overlap in %s", spec.Name, j+1, i+1, a.Buffer.Label))
 			}
 		}

@@ -36,10 +36,19 @@ type Shard struct {
 
 // NewTensor makes a zeroed tensor of its own buffers, one a shard.
 func (d *Device) NewTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
+	return d.newTensor(name, dtype, rows, cols, d.NewBuffer)
+}
+
+// NewUniformTensor is a tensor of which parts can be bound as Uniform.
+func (d *Device) NewUniformTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
+	return d.newTensor(name, dtype, rows, cols, d.NewUniformBuffer)
+}
+
+func (d *Device) newTensor(name string, dtype DType, rows, cols int, buffer func(label string, size int64) (*Buffer, error)) (*Tensor, error) {
 	t := &Tensor{Name: name, DType: dtype, Rows: rows, Cols: cols}
 	for row := 0; row < rows || row == 0; {
 		n := min(d.ShardRows(dtype, cols), rows-row)
-		b, err := d.NewBuffer(name, dtype.Size(n*cols))
+		b, err := buffer(name, dtype.Size(n*cols))
 		if err != nil {
 			t.Release()
 			return nil, err

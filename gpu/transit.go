@@ -25,7 +25,7 @@ func (d *Device) NewTransit(label string, size int64, out bool) (*Transit, error
 	if out {
 		usage = wgpu.BufferUsageMapRead | wgpu.BufferUsageCopyDst
 	}
-	b, err := d.newBuffer(label, size, usage)
+	b, err := d.newBuffer(label, size, size, usage)
 	if err != nil {
 		return nil, err
 	}

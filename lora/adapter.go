@@ -41,9 +41,9 @@ type Adapter struct {
 // padded is the rank as stored.
 func padded(rank int) int { return (rank + 3) / 4 * 4 }
 
-// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors fills it. With paged, the optimizer's
-// moments lie on the host.
-func Attach(dev *gpu.Device, linears []*Linear, c Config, paged bool) (*Adapter, error) {
+// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors fills it. The state's options say how and
+// where the optimizer keeps its moments.
+func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
 	all := len(c.Targets) == 1 && c.Targets[0] == "all-linear"
 	matched := map[string]bool{}
@@ -72,7 +72,7 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config, paged bool) (*Adapter,
 		}
 	}
 	var err error
-	if a.State, err = optim.NewState(dev, entries, paged); err != nil {
+	if a.State, err = optim.NewState(dev, entries, state); err != nil {
 		return nil, err
 	}
 	for _, l := range a.linear {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/optim"
 )
 
 func linears() []*Linear {
@@ -27,7 +28,7 @@ func TestAttachRefusesWhatCannotBe(t *testing.T) {
 		{Config{Rank: 4, Alpha: 1, Targets: []string{"q_proj", "qproj"}}, linears(), `lora_target_modules has "qproj", the model has no such linear (it has q_proj, down_proj)`},
 		{Config{Rank: 4096, Alpha: 1, Targets: []string{"all-linear"}}, []*Linear{{Name: "l.gate_proj", In: 14336, Out: 14336}}, "a matrix of l.gate_proj would take 224 MiB where the device binds 120"},
 	} {
-		_, err := Attach(dev, c.linears, c.config, false)
+		_, err := Attach(dev, c.linears, c.config, optim.Options{})
 		require.ErrorContains(t, err, c.message)
 	}
 }
@@ -35,7 +36,7 @@ func TestAttachRefusesWhatCannotBe(t *testing.T) {
 // An odd rank is padded on the device and nowhere else.
 func TestOddRank(t *testing.T) {
 	all := linears()
-	a, err := Attach(gpu.NewDry(gpu.Options{}), all, Config{Rank: 5, Alpha: 10, Targets: []string{"down_proj"}}, false)
+	a, err := Attach(gpu.NewDry(gpu.Options{}), all, Config{Rank: 5, Alpha: 10, Targets: []string{"down_proj"}}, optim.Options{})
 	require.NoError(t, err)
 	require.Nil(t, all[0].A)
 	require.Equal(t, []int{8, 128, 64, 8}, []int{all[1].A.Rows, all[1].A.Cols, all[1].B.Rows, all[1].B.Cols})

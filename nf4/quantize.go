@@ -8,31 +8,33 @@ import (
 )
 
 // A code is the number of thresholds below the scaled value v; a threshold is the float32 midpoint of two neighbouring
-// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons, the interval [-1, 1] is cut into 32
-// cells of 1/16. Neighbouring thresholds are at least 0.08 apart, so a cell holds at most one of them, and one comparison
-// settles the code. This is exact whatever cellOf's rounding does: cellOf never decreases, so a threshold in a lower
-// cell is below v and one in a higher cell is above it.
-type cell struct {
-	threshold float32 // the threshold inside the cell, +Inf where there is none
-	code      uint32  // number of thresholds in lower cells
-}
-
-// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 32 and, wrapped around, cell 63.
+// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons, the interval [-1, 1] is cut into 4,096
+// cells, of which 15 hold a threshold: in those the code is counted, in all others looked up. This is exact whatever cellOf's
+// rounding does: cellOf never decreases, so a threshold in a lower cell is below v and one in a higher cell is above it.
+//
+// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 4096 and, wrapped around, cell 8191.
 var cells = buildCells()
 
-func buildCells() (cells [64]cell) {
-	const below = 63 // v just under -1
+// undecided marks a cell that holds a threshold.
+const undecided = 16
+
+func buildCells() (cells [8192]uint8) {
+	const above, below = 4096, 8191
 	for i := range cells {
-		cells[i] = cell{threshold: float32(math.Inf(1)), code: uint32(len(Codebook) - 1)}
-	}
-	cells[below].code = 0
-	code := uint32(0)
-	for i := range cells[:below] {
-		cells[i].code = code
-		if int(code) < len(Codebook)-1 && cellOf(threshold(int(code))) == uint32(i) {
-			cells[i].threshold = threshold(int(code))
-			code++
+		code := uint32(len(Codebook) - 1)
+		switch {
+		case i == below:
+			code = 0
+		case i < above:
+			code = 0
+			for int(code) < len(Codebook)-1 && cellOf(threshold(int(code))) < uint32(i) {
+				code++
+			}
+			if int(code) < len(Codebook)-1 && cellOf(threshold(int(code))) == uint32(i) {
+				code = undecided
+			}
 		}
+		cells[i] = uint8(code)
 	}
 	return cells
 }
@@ -40,14 +42,20 @@ func buildCells() (cells [64]cell) {
 // threshold is the midpoint above codebook entry i, in float32.
 func threshold(i int) float32 { return (Codebook[i] + Codebook[i+1]) / 2 }
 
-// cellOf maps [-1, 1] to 0…32: v+3 lies in [2, 4], where all floats share an exponent and the leading five bits of the
-// mantissa count steps of 1/16.
-func cellOf(v float32) uint32 { return math.Float32bits(v+3) >> 18 & 63 }
+// cellOf maps [-1, 1] to 0…4096: v+3 lies in [2, 4], where all floats share an exponent and the leading twelve bits of the
+// mantissa count steps of 1/2048; the last bit of the exponent tells 4 and what lies below 2.
+func cellOf(v float32) uint32 { return math.Float32bits(v+3) >> 11 & 8191 }
 
-// codeOf counts the thresholds below v without a branch: t-v has its sign bit set exactly when v > t.
+// codeOf counts the thresholds below v.
 func codeOf(v float32) uint32 {
-	c := &cells[cellOf(v)]
-	return c.code + math.Float32bits(c.threshold-v)>>31
+	if c := cells[cellOf(v)]; c != undecided {
+		return uint32(c)
+	}
+	code := uint32(0)
+	for int(code) < len(Codebook)-1 && v > threshold(int(code)) {
+		code++
+	}
+	return code
 }
 
 // Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x), blockSize)].
@@ -78,7 +86,12 @@ func quantizeBlock(x []float32, absmax float32, packed []byte) {
 	pairs := len(x) / 2
 	for i := range packed[:pairs] {
 		pair := x[2*i : 2*i+2 : 2*i+2]
-		packed[i] = byte(codeOf(float32(pair[0]*inv))<<4 | codeOf(float32(pair[1]*inv)))
+		u, v := float32(pair[0]*inv), float32(pair[1]*inv)
+		first, second := cells[cellOf(u)], cells[cellOf(v)]
+		if first|second >= undecided {
+			first, second = uint8(codeOf(u)), uint8(codeOf(v))
+		}
+		packed[i] = first<<4 | second
 	}
 	if len(x)%2 != 0 {
 		packed[pairs] = byte(codeOf(float32(x[len(x)-1]*inv))<<4 | zeroCode)

@@ -41,7 +41,8 @@ type shard struct {
 	part, row, rows             int
 	packed, codes, nested, bias uint32
 	firstBlock                  uint32
-	offset                      float32 // known once the tensor is quantized
+	mean                        uint32  // where the offset of the double quantization lies, behind the nested absmax
+	offset                      float32 // read from there
 }
 
 type vector struct {
@@ -59,8 +60,8 @@ func NewLayout(limit int64) *Layout {
 	return &Layout{limit: limit / 256 * 256, linears: map[string]*linear{}, vectors: map[string]vector{}}
 }
 
-// rowStep is the rows between possible cuts: whole blocks, and whole vec4 of outputs.
-func rowStep(k, blockSize int) int {
+// RowStep is the rows between possible cuts: whole blocks, and whole vec4 of outputs.
+func RowStep(k, blockSize int) int {
 	step := 4
 	for step*k%blockSize != 0 {
 		step *= 2
@@ -71,7 +72,7 @@ func rowStep(k, blockSize int) int {
 // bytesOf is what rows of a linear take, each piece aligned.
 func bytesOf(rows, k, blockSize int, bias bool) int64 {
 	blocks := nf4.Blocks(rows*k, blockSize)
-	words := alignWord(rows*k/8) + alignWord((blocks+3)/4) + alignWord(doublequant.Nested(blocks)+1)
+	words := alignWord(rows*k/8) + alignWord((blocks+3)/4) + alignWord(doublequant.Nested(blocks)+2)
 	if bias {
 		words += alignWord(rows)
 	}
@@ -83,7 +84,7 @@ func alignWord(n int) int { return (n + alignWords - 1) / alignWords * alignWord
 // AddLinear places a weight [n, k] of NF4 blocks, and its bias [n].
 func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
 	lin := &linear{n: n, k: k, blockSize: blockSize}
-	step := rowStep(k, blockSize)
+	step := RowStep(k, blockSize)
 	for row := 0; row < n; {
 		rows := n - row
 		room := l.room()
@@ -110,7 +111,9 @@ func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
 		s := shard{part: len(l.Parts) - 1, row: row, rows: rows, firstBlock: uint32(firstBlock), bias: kernels.NoBias}
 		s.packed = l.take(rows * k / 8)
 		s.codes = l.take((blocks + 3) / 4)
-		s.nested = l.take(doublequant.Nested(firstBlock + blocks))
+		nested := doublequant.Nested(firstBlock + blocks)
+		s.nested = l.take(nested + 1)
+		s.mean = s.nested + uint32(nested)
 		if bias {
 			s.bias = l.take(rows)
 		}
@@ -188,6 +191,7 @@ func (l *Layout) PutLinear(parts [][]byte, name string, packed []byte, absmax do
 		if s.bias != kernels.NoBias {
 			putFloats(part, s.bias, bias[s.row:s.row+s.rows])
 		}
+		putFloats(part, s.mean, []float32{absmax.Offset})
 		s.offset = absmax.Offset
 	}
 }
@@ -199,6 +203,17 @@ func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 		panic(fmt.Sprintf("paging: %d values for %s of %d", len(values), name, v.n))
 	}
 	putFloats(parts[v.part], v.offset, values)
+}
+
+// readOffsets takes the offsets of the linears in a part from its bytes.
+func (l *Layout) readOffsets(part int, data []byte) {
+	for _, lin := range l.linears {
+		for i := range lin.shards {
+			if s := &lin.shards[i]; s.part == part {
+				s.offset = math.Float32frombits(binary.LittleEndian.Uint32(data[s.mean*wordBytes:]))
+			}
+		}
+	}
 }
 
 // partsOf lists the parts that hold a tensor, each once.

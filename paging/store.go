@@ -48,7 +48,7 @@ func NewStore(dev *gpu.Device, plan *Plan) (*Store, error) {
 	}
 	s.slotSize = plan.SlotBytes
 	for i := range plan.Slots {
-		b, err := dev.NewBuffer(fmt.Sprintf("slot %d", i), plan.SlotBytes)
+		b, err := dev.NewUniformBuffer(fmt.Sprintf("slot %d", i), plan.SlotBytes)
 		if err != nil {
 			s.Release()
 			return nil, err
@@ -111,8 +111,11 @@ const (
 // addPage makes room for a page; put fills it.
 func (s *Store) addPage(label string, layer int, bytes int64, streamed bool) (id int, err error) {
 	p := &page{label: label, layer: layer, bytes: bytes}
+	if layer >= 0 { // kernels bind parts of a layer as Uniform
+		p.bytes = max(bytes, gpu.UniformBytes)
+	}
 	if !streamed {
-		if p.resident, err = s.dev.NewBuffer(label, bytes); err != nil {
+		if p.resident, err = s.dev.NewUniformBuffer(label, bytes); err != nil {
 			return 0, err
 		}
 	}
@@ -146,6 +149,11 @@ func (s *Store) write(b *gpu.Buffer, offset int64, data []byte) error {
 		}
 	}
 	return nil
+}
+
+// Streams tells whether pages stay on the host: their bytes must remain valid.
+func (s *Store) Streams() bool {
+	return slices.ContainsFunc(s.pages, func(p *page) bool { return p.resident == nil })
 }
 
 // Shapes lists the pages of layers and head, which come first.
@@ -305,14 +313,10 @@ func (s *Store) AddRegion(label string, layer int, layout *Layout, streamed bool
 	return h, nil
 }
 
-// Put fills the region. The store keeps the parts of a streamed region, which must not change any more.
-func (h *Handle) Put(parts [][]byte) error {
-	for i, part := range parts {
-		if err := h.store.put(h.pages[i], part); err != nil {
-			return err
-		}
-	}
-	return nil
+// Put fills a part of the region. The store keeps the bytes of a streamed one, which must not change any more.
+func (h *Handle) Put(part int, data []byte) error {
+	h.layout.readOffsets(part, data)
+	return h.store.put(h.pages[part], data)
 }
 
 // Layout is the region's layout.

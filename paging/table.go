@@ -58,27 +58,27 @@ func TablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
 	return rows
 }
 
-// Fill asks for the values of rows [first, first+n) at a time, float32 row-major, and puts them in place. vocab is the rows that exist.
-func (t *Table) Fill(vocab int, read func(first, n int, values []float32) error) error {
-	const piece = 1024 // rows read at a time
-	values := make([]float32, min(piece, vocab)*t.Cols)
+// Put puts bytes of the rows, from byte at on, in their places. A page on the host that it holds as a whole keeps the slice, which must not change any more.
+func (t *Table) Put(at int64, data []byte) error {
 	for i, id := range t.pages {
-		first, end := t.first[i], t.first[i+1]
-		p := t.store.pages[id]
-		if p.resident == nil {
-			p.host = make([]byte, p.bytes)
+		p, begin := t.store.pages[id], gpu.BF16.Size(t.first[i]*t.Cols)
+		from, to := max(at, begin), min(at+int64(len(data)), begin+p.bytes)
+		if from >= to {
+			continue
 		}
-		for at := first; at < min(end, vocab); at += piece {
-			n := min(piece, end-at, vocab-at)
-			if err := read(at, n, values[:n*t.Cols]); err != nil {
+		piece := data[from-at : to-at]
+		switch {
+		case p.resident != nil:
+			if err := t.store.write(p.resident, from-begin, piece); err != nil {
 				return err
 			}
-			bytes, offset := gpu.BFloat16Bytes(values[:n*t.Cols]), gpu.BF16.Size((at-first)*t.Cols)
-			if p.resident == nil {
-				copy(p.host[offset:], bytes)
-			} else if err := t.store.write(p.resident, offset, bytes); err != nil {
-				return err
+		case int64(len(piece)) == p.bytes:
+			p.host = piece
+		default:
+			if p.host == nil {
+				p.host = make([]byte, p.bytes)
 			}
+			copy(p.host[from-begin:], piece)
 		}
 	}
 	return nil

@@ -1,7 +1,7 @@
 // dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
 //
-// The variant for CPU devices whose storage loads are slow: dy comes from a uniform array (see matmul_nf4_forward_uniform). One dispatch takes at most 512 rows of W
-// and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
+// The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see matmul_nf4_forward_uniform). One dispatch takes
+// at most 512 rows of W and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
 // of a row share one absmax.
 // Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
 
@@ -13,53 +13,43 @@ struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
-  rows: u32,        // rows of W in this shard, a multiple of 4
   words: u32,       // K / 8
   first_row: u32,   // rows of this shard that the chunk covers
   end_row: u32,
   window_first: u32, // column of dy in the window that belongs to first_row
-  packed: u32,      // word offsets in region
-  codes: u32,
-  nested: u32,
+  packed: u32,      // word offset in region
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
+  codes_first: u32, // the shard's block 0 in bytes from the window of codes, modulo 2^32
+  nested_first: u32, // the nested absmax of the shard's first group in the window of nested
+  first_block: u32, // the shard's first absmax within its first group of 256
   block_shift: u32, // log2(block size)
   first_token: u32, // of the window
   accumulate: u32,  // 1: dx +=
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> region: array<u32>;         // nested map [256], then what the offsets name
-@group(0) @binding(2) var<uniform> dy: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
+@group(0) @binding(1) var<storage, read> region: array<u32>;
+@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;     // the region's start: nested map [256], codebook [16]
+@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;    // a window of the region: absmax codes, a byte each
+@group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>;   // a window of the region: nested absmax
+@group(0) @binding(5) var<uniform> dy: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
-  let code = (region[params.codes + (b >> 2u)] >> ((b & 3u) * 8u)) & 255u;
-  let nested = bitcast<f32>(region[params.nested + ((params.first_block + b) >> 8u)]);
-  return bitcast<f32>(region[code]) * nested + params.offset;
+  let i = params.codes_first + b;
+  let code = (codes[i >> 4u][(i >> 2u) & 3u] >> ((i & 3u) * 8u)) & 255u;
+  let j = params.nested_first + ((params.first_block + b) >> 8u);
+  return maps[code >> 2u][code & 3u] * nested[j >> 2u][j & 3u] + params.offset;
 }
 
-fn pick(a: u32, b: u32, mask: vec4<u32>) -> vec4<u32> {
-  return vec4<u32>(a) ^ (vec4<u32>(a ^ b) & mask);
+fn weight(code: u32) -> f32 {
+  return maps[64u + ((code >> 2u) & 3u)][code & 3u];
 }
 
-fn mix4(a: vec4<u32>, b: vec4<u32>, mask: vec4<u32>) -> vec4<u32> {
-  return a ^ ((a ^ b) & mask);
-}
-
-// Four codes of the low half of a word: the first element of a byte is its high nibble. Four levels of selection on the bits of the codebook.
+// Four codes of the low half of a word: the first element of a byte is its high nibble.
 fn decode(half: u32) -> vec4<f32> {
-  let s = vec4<u32>(half) << vec4<u32>(24u, 28u, 16u, 20u);
-  let m0 = vec4<u32>(vec4<i32>(s << vec4<u32>(3u)) >> vec4<u32>(31u));
-  let m1 = vec4<u32>(vec4<i32>(s << vec4<u32>(2u)) >> vec4<u32>(31u));
-  let m2 = vec4<u32>(vec4<i32>(s << vec4<u32>(1u)) >> vec4<u32>(31u));
-  let m3 = vec4<u32>(vec4<i32>(s) >> vec4<u32>(31u));
-  let q0 = mix4(pick(0xbf800000u, 0xbf3239b1u, m0), pick(0xbf066b30u, 0xbeca32a0u, m0), m1);
-  let q1 = mix4(pick(0xbe91a24du, 0xbe3d353fu, m0), pick(0xbdba7871u, 0x00000000u, m0), m1);
-  let q2 = mix4(pick(0x3da2faffu, 0x3e24cae3u, m0), pick(0x3e7c04ddu, 0x3ead033au, m0), m1);
-  let q3 = mix4(pick(0x3ee1a4b8u, 0x3f1007abu, m0), pick(0x3f3913b3u, 0x3f800000u, m0), m1);
-  return bitcast<vec4<f32>>(mix4(mix4(q0, q1, m2), mix4(q2, q3, m2), m3));
+  return vec4<f32>(weight(half >> 4u), weight(half), weight(half >> 12u), weight(half >> 8u));
 }
 
 @compute @workgroup_size(8)

@@ -56,7 +56,7 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err != nil {
 		return nil, err
 	}
-	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, start: c.decisions()}
+	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions()}
 	if o.Decisions != nil {
 		d.start = *o.Decisions
 	}
@@ -66,10 +66,10 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, shared(dev)); err != nil {
 		return nil, err
 	}
-	emit(Event{Kind: "plan", Message: describePlan(r.plan), Plan: r.plan})
+	emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	dev.ReleaseScratch()
 	dev.ResetPeak()
-	defer r.release()
+	defer r.releaseMemory()
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
 		return nil, err
 	}

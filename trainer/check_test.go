@@ -30,7 +30,7 @@ func TestRowsOfTheCheck(t *testing.T) {
 
 // Ctrl-C while the kernels are checked says nothing about the device.
 func TestCancelledSelfCheck(t *testing.T) {
-	s := opened(t, generation(demotest.Model(t, 1, nil))).use.session
+	s := opened(t, generation(demotest.Model(t, 1, nil))).session
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, context.Canceled, s.selfCheck(ctx))

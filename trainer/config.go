@@ -46,7 +46,7 @@ type Config struct {
 	LRSchedulerType string  `yaml:"lr_scheduler_type" name:"lr-scheduler-type" help:"constant, constant_with_warmup, linear or cosine."`
 	WarmupSteps     int     `yaml:"warmup_steps" name:"warmup-steps" help:"Steps of linear warm-up; 0: taken from warmup-ratio."`
 	WarmupRatio     float64 `yaml:"warmup_ratio" name:"warmup-ratio" help:"Warm-up as a part of all steps."`
-	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or paged_adamw_32bit, whose state lies on the host."`
+	Optim           string  `yaml:"optim" name:"optim" help:"Optimizer: adamw_32bit, or adamw_8bit, whose moments take a quarter of the memory; with paged_ before the name they lie on the host."`
 	WeightDecay     float64 `yaml:"weight_decay" name:"weight-decay" help:"Decoupled weight decay."`
 	AdamBeta1       float64 `yaml:"adam_beta1" name:"adam-beta1" help:"Decay of AdamW's first moment."`
 	AdamBeta2       float64 `yaml:"adam_beta2" name:"adam-beta2" help:"Decay of AdamW's second moment."`
@@ -65,6 +65,7 @@ type Config struct {
 	GradientCheckpointing bool   `yaml:"gradient_checkpointing" name:"gradient-checkpointing" negatable:"" help:"Recompute activations in the backward pass to save memory."`
 	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
 }
 
@@ -77,11 +78,21 @@ func Defaults() Config {
 		MaxSeqLength: 1024, TrainOn: "all", Shuffle: true,
 		BatchSize: 2, GradientAccumulationSteps: 4, NumTrainEpochs: 1,
 		LearningRate: 2e-4, LRSchedulerType: Linear, WarmupRatio: 0.03,
-		Optim: "adamw_32bit", WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
+		Optim: adamW32bit, WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
 		LoggingSteps: 1, SaveSteps: 50, SaveTotalLimit: 3,
 		Seed: 42, GradientCheckpointing: true, Autotune: "on",
 	}
 }
+
+// The optimizers, and what stands before the name of one whose moments lie on the host.
+const (
+	adamW32bit = "adamw_32bit"
+	adamW8bit  = "adamw_8bit"
+	paged      = "paged_"
+)
+
+// eightBit tells whether the optimizer keeps its moments in 8 bits.
+func (c Config) eightBit() bool { return strings.TrimPrefix(c.Optim, paged) == adamW8bit }
 
 // Validate reports the first setting that no run could use; the error names the key, its value and what is allowed.
 // What depends on the model or the data (a rank above a layer's width, a sequence above the model's limit) is found
@@ -106,7 +117,7 @@ func (c Config) Validate() error {
 		oneOf("lr_scheduler_type", c.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
 		within("warmup_steps", c.WarmupSteps, 0, maxInt),
 		within("warmup_ratio", c.WarmupRatio, 0, 1),
-		oneOf("optim", c.Optim, "adamw_32bit", "paged_adamw_32bit"),
+		oneOf("optim", c.Optim, adamW32bit, adamW8bit, paged+adamW32bit, paged+adamW8bit),
 		within("weight_decay", c.WeightDecay, 0, 10),
 		within("adam_beta1", c.AdamBeta1, 0, 0.9999999),
 		within("adam_beta2", c.AdamBeta2, 0, 0.9999999),

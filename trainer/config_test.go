@@ -66,7 +66,7 @@ func TestValidateNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Config) { c.LRSchedulerType = "polynomial" }, `settings: lr_scheduler_type is "polynomial", allowed: constant, constant_with_warmup, linear, cosine`},
 		{func(c *Config) { c.WarmupSteps = -1 }, "settings: warmup_steps is -1, allowed: 0 to 2147483647"},
 		{func(c *Config) { c.WarmupRatio = 1.5 }, "settings: warmup_ratio is 1.5, allowed: 0 to 1"},
-		{func(c *Config) { c.Optim = "sgd" }, `settings: optim is "sgd", allowed: adamw_32bit`},
+		{func(c *Config) { c.Optim = "sgd" }, `settings: optim is "sgd", allowed: adamw_32bit, adamw_8bit, paged_adamw_32bit, paged_adamw_8bit`},
 		{func(c *Config) { c.WeightDecay = math.NaN() }, "settings: weight_decay is NaN, allowed: 0 to 10"},
 		{func(c *Config) { c.AdamBeta1 = 1 }, "settings: adam_beta1 is 1, allowed: 0 to 0.9999999"},
 		{func(c *Config) { c.AdamBeta2 = 1 }, "settings: adam_beta2 is 1, allowed: 0 to 0.9999999"},

@@ -126,10 +126,11 @@ func (e *Engine) begin(program string) {
 // stateSlots are the places of paged optimizer state in the running program.
 func (e *Engine) stateSlots() *optim.Pager {
 	store := e.Model.Store()
-	p := &optim.Pager{Feeder: store.Feeder(), Drain: store.Drain(), Elements: e.plan.StatePageElements}
+	p := &optim.Pager{Feeder: store.Feeder(), Drain: store.Drain()}
+	words := e.Adapter.State.SlotWords(e.plan.StatePageElements)
 	for range paging.StateSlots {
 		p.Slots = append(p.Slots, [2]*gpu.Tensor{
-			e.arena.New("first moments", gpu.F32, 1, p.Elements), e.arena.New("second moments", gpu.F32, 1, p.Elements),
+			e.arena.New("first moments", gpu.F32, 1, words), e.arena.New("second moments", gpu.F32, 1, words),
 		})
 	}
 	return p

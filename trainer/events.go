@@ -7,13 +7,40 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Event is something that happened in a run, for whoever shows or logs it. Kind is "info", "plan", "step", "eval", "checkpoint", "warning" or "done".
+// Event is something that happened in a run, for whoever shows or logs it. Kind is "info", "load", "plan", "answer", "step", "eval", "checkpoint", "warning"
+// or "done".
 type Event struct {
 	Kind    string
 	Message string
+	Load    *LoadStats
+	Plan    *PlanStats
+	Answer  *AnswerStats
 	Step    *StepStats
 	Eval    *EvalStats
-	Plan    *paging.Plan // with "plan": where everything lies
+	Memory  *paging.Plan // with "plan": where everything lies
+}
+
+// LoadStats is how many of the model's layers are on the device.
+type LoadStats struct {
+	Done  int `json:"done"`
+	Total int `json:"total"`
+}
+
+// PlanStats is what a run will take, known before its first step. Memory is in bytes on the device.
+type PlanStats struct {
+	Steps       int   `json:"steps"`
+	Device      int64 `json:"device"` // all that is reserved, the following parts among it
+	Frozen      int64 `json:"frozen"`
+	State       int64 `json:"state"` // adapter, gradients and moments
+	Activations int64 `json:"activations"`
+	MaxTokens   int   `json:"max_tokens"` // of a micro-batch
+}
+
+// AnswerStats is an answer to one of the run's prompts after a step; step 0 is the base model. It is a line of trainer_log.jsonl.
+type AnswerStats struct {
+	Step   int    `json:"step"`
+	Prompt string `json:"prompt"`
+	Answer string `json:"answer"`
 }
 
 // StepStats is one optimizer step, in TRL's names. It is a line of trainer_log.jsonl.

@@ -74,6 +74,20 @@ func (g *Generator) pass(rec *gpu.Recorder, ids []uint32) *gpu.Tensor {
 	return g.engine.Model.Logits(p)
 }
 
+// dry records an answer's first passes without running them.
+func (g *Generator) dry(rec *gpu.Recorder, prompt []uint32) {
+	for _, part := range []struct {
+		program string
+		ids     []uint32
+	}{{programPrefill, prompt[:min(len(prompt), prefillChunk)]}, {programDecode, prompt[:1]}} {
+		g.cache.Length = 0
+		g.engine.arena.Begin(part.program)
+		g.pass(rec, part.ids)
+		g.engine.arena.End()
+	}
+	g.cache.Length = 0
+}
+
 // logits runs the tokens through the model and reads the last one's logits.
 func (g *Generator) logits(ctx context.Context, ids []uint32) ([]float32, error) {
 	e := g.engine

@@ -155,7 +155,7 @@ func TestCacheEqualsRecomputing(t *testing.T) {
 func TestPromptsOfAnswers(t *testing.T) {
 	o := generation(demotest.Model(t, 1, nil))
 	chat := opened(t, o)
-	s := chat.use.session
+	s := chat.session
 	text := func(ids []uint32) string {
 		var list []int32
 		for _, id := range ids {
@@ -163,15 +163,15 @@ func TestPromptsOfAnswers(t *testing.T) {
 		}
 		return s.tokenizer.Decode(list)
 	}
-	ids, err := chat.encode(question)
+	ids, err := chat.session.promptIDs(question, chat.options.System, chat.options.Raw)
 	require.NoError(t, err)
 	require.Equal(t, "<|user|>"+question+"<|end|><|assistant|>", text(ids))
 	chat.options.System = "Be kind."
-	ids, err = chat.encode(question)
+	ids, err = chat.session.promptIDs(question, chat.options.System, chat.options.Raw)
 	require.NoError(t, err)
 	require.Equal(t, "<|system|>Be kind.<|end|><|user|>"+question+"<|end|><|assistant|>", text(ids))
 	chat.options.System, chat.options.Raw = "", true
-	ids, err = chat.encode(question)
+	ids, err = chat.session.promptIDs(question, chat.options.System, chat.options.Raw)
 	require.NoError(t, err)
 	require.Equal(t, question, text(ids))
 

@@ -21,9 +21,10 @@ type demand struct {
 	shape        pretrained.Config
 	blockSize    int
 	adapter      lora.Config
-	tokens       int // of the largest micro-batch
-	evalTokens   int // of the longest evaluation sequence; 0: none
-	microBatches int // of a step
+	tokens       int  // of the largest micro-batch
+	evalTokens   int  // of the longest evaluation sequence; 0: none
+	microBatches int  // of a step
+	eightBit     bool // moments
 	start        paging.Decisions
 }
 
@@ -38,7 +39,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, StateTensors: optim.BlockBytes[:], TensorLimit: twin.Limits.MaxTensorBytes()}
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, TensorLimit: twin.Limits.MaxTensorBytes()}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, err
@@ -56,11 +57,12 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		r.Embedding = row * int64((d.shape.VocabSize+3)/4*4)
 	}
 	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
-	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, true)
+	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
 	if err != nil {
 		return nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
+	r.StateTensors = adapter.State.BlockTensors()
 	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
 		if activations == paging.Keep && d.start.Activations != paging.Keep {
 			continue
@@ -124,7 +126,7 @@ func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 
 // decisions are the parts of a plan that the settings fix.
 func (c Config) decisions() (d paging.Decisions) {
-	d.PagedState = strings.HasPrefix(c.Optim, "paged_")
+	d.PagedState = strings.HasPrefix(c.Optim, paged)
 	if !c.GradientCheckpointing {
 		d.Activations = paging.Keep
 	}

@@ -27,8 +27,8 @@ func TestPagingChangesNothing(t *testing.T) {
 		c.VRAMBudget, c.Optim, c.LoraR, c.MaxSteps = budget, optim, 16, 3
 		var plan *paging.Plan
 		r, err := tryTrain(t, t.Context(), c, func(e Event) {
-			if e.Plan != nil {
-				plan = e.Plan
+			if e.Memory != nil {
+				plan = e.Memory
 			}
 		})
 		require.NoError(t, err)
@@ -123,8 +123,8 @@ func TestBudgetsMayChangeOnResume(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var plan *paging.Plan
 	_, err := tryTrain(t, ctx, c, func(e Event) {
-		if e.Plan != nil {
-			plan = e.Plan
+		if e.Memory != nil {
+			plan = e.Memory
 		}
 		if e.Step != nil && e.Step.Step == 2 {
 			cancel()
@@ -144,14 +144,14 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	c := small(t, folder, data)
 	var resident *paging.Plan
 	want, err := tryTrain(t, t.Context(), c, func(e Event) {
-		if e.Plan != nil {
-			resident = e.Plan
+		if e.Memory != nil {
+			resident = e.Memory
 		}
 	})
 	require.NoError(t, err)
 	run := func(total int64) (said string, plan *paging.Plan, steps []float64, err error) {
 		c := small(t, folder, data)
-		in := Inputs{Output: nativeOutput{}, Cache: userCache(), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
+		in := Inputs{Output: nativeOutput{}, Cache: measurementCache(""), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
 		in.Model, err = pretrained.Open(c.Model)
 		require.NoError(t, err)
 		defer in.Model.Close()
@@ -159,8 +159,8 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 		require.NoError(t, err)
 		_, err = Run(t.Context(), c, in, func(e Event) {
 			said += e.Message + "\n"
-			if e.Plan != nil {
-				plan = e.Plan
+			if e.Memory != nil {
+				plan = e.Memory
 			}
 			if e.Step != nil {
 				steps = append(steps, e.Step.Loss)

@@ -4,16 +4,15 @@ package trainer
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/nf4cache"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -27,12 +26,17 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if c.Arch != "" {
 		return trainShape(ctx, c, emit)
 	}
-	in := Inputs{Output: nativeOutput{}, Cache: userCache(), SubmitScale: submitScale(), HostMemory: hostMemory}
+	in := Inputs{Output: nativeOutput{}, Cache: measurementCache(c.CacheDir), SubmitScale: submitScale(), HostMemory: hostMemory}
 	var err error
 	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
 	}
 	defer in.Model.Close()
+	if dir := cacheFolder(c.CacheDir); dir != "" {
+		quantized := quantizedCache(ctx, dir, in.Model, emit)
+		defer quantized.Close()
+		in.Quantized = quantized
+	}
 	if in.Data, in.Valid, err = dataset.Open(c.Data); err != nil {
 		return nil, err
 	}
@@ -135,12 +139,31 @@ func (nativeOutput) Append(name string) (checkpoint.Writer, error) {
 // folderCache keeps measurements under the user's cache folder.
 type folderCache string
 
-func userCache() Cache {
+// cacheFolder is the one that the user named, or one under the user's cache folder; empty where the system has none.
+func cacheFolder(named string) string {
+	if named != "" {
+		return named
+	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return nil
+		return ""
 	}
-	return folderCache(filepath.Join(dir, "qlora-wgpu"))
+	return filepath.Join(dir, "qlora-wgpu")
+}
+
+func measurementCache(named string) Cache {
+	if dir := cacheFolder(named); dir != "" {
+		return folderCache(dir)
+	}
+	return nil
+}
+
+// quantizedCache keeps quantized models below the cache folder.
+func quantizedCache(ctx context.Context, dir string, source *pretrained.Model, emit func(Event)) *nf4cache.Cache {
+	say := func(kind string) func(string) {
+		return func(message string) { emit(Event{Kind: kind, Message: message}) }
+	}
+	return nf4cache.New(ctx, filepath.Join(dir, "nf4"), source, say("warning"), say("info"))
 }
 
 func (c folderCache) Load(name string) ([]byte, error) {
@@ -177,6 +200,7 @@ type EvalOptions struct {
 	ChatTemplate         string
 	BlockSize            int
 	Device, Autotune     string
+	CacheDir             string // empty: under the user's cache folder
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set.
@@ -198,108 +222,14 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 			return nil, err
 		}
 	}
-	s, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	a, err := OpenAnswerer(ctx, GenerateOptions{
+		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune, CacheDir: o.CacheDir,
+	}, emit)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	on := chat.TrainOnAssistant
-	if o.TrainOnInputs {
-		on = chat.TrainOnAll
-	}
-	limit := s.model.Shape().MaxPositions
-	if o.MaxSeqLength > 0 {
-		limit = min(limit, o.MaxSeqLength)
-	}
-	samples, _, err := s.encoder(on, limit).Encode(data)
-	if err != nil {
-		return nil, err
-	}
-	for _, sample := range samples {
-		if err := s.checkIDs(sample.IDs); err != nil {
-			return nil, usererr.New("encode data set", o.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
-		}
-	}
-	e, err := NewEngine(s.dev, s.model, adapter, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Release()
-	if err := e.ReserveEvaluation(longest(samples)); err != nil {
-		return nil, err
-	}
-	if err := s.tune(ctx); err != nil {
-		return nil, err
-	}
-	stats, err := e.evaluateSamples(ctx, samples)
-	if err == nil && !isFinite(stats.Perplexity) {
-		return nil, usererr.New("evaluate", o.Data, "the loss is %v", stats.Loss).Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
-	}
-	return stats, err
-}
-
-// used is a session with the files behind it.
-type used struct {
-	*session
-	adapter *lora.Adapter
-}
-
-func (u *used) close() {
-	if u.adapter != nil {
-		u.adapter.Detach()
-	}
-	u.session.release()
-	u.session.source.Close()
-}
-
-// openForUse opens a model, with an adapter where dir names one.
-func openForUse(ctx context.Context, o sessionOptions, adapterDir string, emit func(Event)) (*used, *lora.Adapter, error) {
-	var files *AdapterFiles
-	var err error
-	if adapterDir != "" {
-		if files, err = OpenAdapter(adapterDir); err != nil {
-			return nil, nil, err
-		}
-	}
-	if o.ChatTemplate, err = readTemplate(o.ChatTemplate); err != nil {
-		return nil, nil, err
-	}
-	source, err := pretrained.Open(o.Model)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := openSession(ctx, o, source, userCache(), emit)
-	if err != nil {
-		source.Close()
-		return nil, nil, err
-	}
-	if err := s.load(ctx, nil); err != nil {
-		s.release()
-		source.Close()
-		return nil, nil, err
-	}
-	u := &used{session: s}
-	if files != nil {
-		if u.adapter, err = s.attach(files.Config, files.Tensors, files.Path, false); err != nil {
-			u.close()
-			return nil, nil, err
-		}
-		s.info("Adapter: %s", files.Config)
-	}
-	return u, u.adapter, nil
-}
-
-// GenerateOptions are the settings of one answer.
-type GenerateOptions struct {
-	Model, Adapter    string
-	Prompt, System    string
-	Raw               bool // no chat template
-	MaxTokens         int
-	Temperature, TopP float64
-	Seed              uint64
-	ChatTemplate      string
-	BlockSize         int
-	Device, Autotune  string
+	defer a.Close()
+	return a.Evaluate(ctx, data, o.MaxSeqLength, o.TrainOnInputs)
 }
 
 // Generate answers a prompt; write gets the text piece by piece as it is made.
@@ -312,100 +242,37 @@ func Generate(ctx context.Context, o GenerateOptions, write func(piece string) e
 	return a.Answer(ctx, o.Prompt, write)
 }
 
-// Answerer answers prompts with one loaded model.
-type Answerer struct {
-	use       *used
-	engine    *Engine
-	generator *Generator
-	options   GenerateOptions
-}
-
-// OpenAnswerer loads the model that the options name; their Prompt is not used.
+// OpenAnswerer opens the files that the options name, and loads the model; their Prompt is not used.
 func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*Answerer, error) {
-	for _, err := range []error{
-		within("max_tokens", o.MaxTokens, 1, 1<<20), within("temperature", o.Temperature, 0, 100), within("top_p", o.TopP, 0, 1),
-		blockSize("block_size", o.BlockSize),
-	} {
-		if err != nil {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	in := Inputs{Cache: measurementCache(o.CacheDir)}
+	var err error
+	if o.Adapter != "" {
+		if in.Adapter, err = OpenAdapter(o.Adapter); err != nil {
 			return nil, err
 		}
 	}
-	use, adapter, err := openForUse(ctx, sessionOptions{Model: o.Model, Device: o.Device, Autotune: o.Autotune, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize}, o.Adapter, emit)
+	if in.ChatTemplate, err = readTemplate(o.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if in.Model, err = pretrained.Open(o.Model); err != nil {
+		return nil, err
+	}
+	owned := []func(){func() { in.Model.Close() }}
+	if dir := cacheFolder(o.CacheDir); dir != "" {
+		quantized := quantizedCache(ctx, dir, in.Model, emit)
+		in.Quantized = quantized
+		owned = append(owned, quantized.Close)
+	}
+	a, err := NewAnswerer(ctx, o, in, emit)
 	if err != nil {
+		closeAll(owned)
 		return nil, err
 	}
-	a := &Answerer{use: use, options: o}
-	if a.engine, err = NewEngine(use.dev, use.model, adapter, nil, 0); err != nil {
-		use.close()
-		return nil, err
-	}
+	a.owned = owned
 	return a, nil
-}
-
-// Close frees everything.
-func (a *Answerer) Close() {
-	if a.generator != nil {
-		a.generator.Release()
-	}
-	a.engine.Release()
-	a.use.close()
-}
-
-// Answer generates the answer to one prompt.
-func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece string) error) error {
-	o, s := a.options, a.use.session
-	ids, err := a.encode(prompt)
-	if err != nil {
-		return err
-	}
-	if limit := s.model.Shape().MaxPositions; len(ids) >= limit {
-		return usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
-	}
-	room := min(len(ids)+o.MaxTokens, s.model.Shape().MaxPositions)
-	if a.generator == nil || a.generator.cache.K[0].Rows < room {
-		if a.generator != nil {
-			a.generator.Release()
-			a.generator = nil
-		}
-		if a.generator, err = a.engine.NewGenerator((room + 255) / 256 * 256); err != nil {
-			return err
-		}
-	}
-	stream := s.tokenizer.Stream()
-	var failed error
-	err = a.generator.Generate(ctx, ids, Sampling{MaxTokens: o.MaxTokens, Temperature: o.Temperature, TopP: o.TopP, Seed: o.Seed, Stop: s.stopTokens()}, func(id uint32) bool {
-		failed = write(stream.Push(int32(id)))
-		return failed == nil
-	})
-	if err == nil && failed == nil {
-		failed = write(stream.Flush())
-	}
-	return errors.Join(err, failed)
-}
-
-func (a *Answerer) encode(prompt string) ([]uint32, error) {
-	s, text := a.use.session, prompt
-	if !a.options.Raw {
-		var messages []chat.Message
-		if a.options.System != "" {
-			messages = append(messages, chat.Message{Role: "system", Content: a.options.System})
-		}
-		var err error
-		if text, err = s.template.Render(append(messages, chat.Message{Role: "user", Content: prompt}), true); err != nil {
-			return nil, err
-		}
-	}
-	var ids []uint32
-	if bos := s.source.Config.BosTokenID; a.options.Raw && s.source.Tokenizer().AddBos && bos >= 0 {
-		ids = append(ids, uint32(bos))
-	}
-	for _, id := range s.tokenizer.Encode(text) {
-		ids = append(ids, uint32(id))
-	}
-	if err := s.checkIDs(ids); err != nil {
-		return nil, usererr.New("generate", a.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
-	}
-	return ids, nil
 }
 
 // Devices lists the adapters of this machine.

@@ -25,13 +25,13 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	}
 	d := demand{
 		shape: s.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
-		microBatches: c.GradientAccumulationSteps, start: c.decisions(),
+		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
 	}
 	if in.Adapter != nil {
 		d.adapter = in.Adapter.Config
 	}
 	if _, err := d.record(s.dev); err != nil { // asks for all variants
-		return err
+		return s.about(err)
 	}
 	if err := s.tune(ctx); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		if err == nil || !errors.As(err, &full) {
 			break
 		}
-		r.release()
+		r.releaseMemory()
 		// The device has less than was thought, but at least what it held when it refused.
 		budget = max(full.InUse, r.plan.Peak/2) / 100 * 95
 		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
@@ -62,7 +62,10 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	r.describeAdapter()
-	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Plan: r.plan})
+	params, moments := r.adapter.State.Bytes()
+	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan, Plan: &PlanStats{
+		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
+	}})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
 		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
@@ -96,8 +99,8 @@ func (r *run) takeMemory(ctx context.Context, from *AdapterFiles, tokens, evalTo
 	return r.engine.reserve(tokens)
 }
 
-// release frees what takeMemory made, as far as it came.
-func (r *run) release() {
+// releaseMemory frees what takeMemory made, as far as it came.
+func (r *run) releaseMemory() {
 	if r.engine != nil {
 		r.engine.Release()
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/optim"
@@ -34,7 +35,7 @@ type runState struct {
 	Device       string          `json:"device"`
 }
 
-// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", padded as they lie in flat state.
+// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8 bits as records of codes and absmax.
 const optimizerFile = "optimizer.safetensors"
 
 // identity says which run a checkpoint belongs to: the model, the data, and the settings that decide the numbers.
@@ -49,8 +50,8 @@ func (r *run) identity() checkpoint.Identity {
 
 // numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
-	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint = "", "", "", "", "", "", "", ""
-	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, "paged_") // paging changes no bit
+	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
+	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, paged) // paging changes no bit
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }
@@ -82,13 +83,16 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	var moments []safetensors.Data
+	momentBytes := int64(0)
 	for _, e := range r.adapter.State.Entries {
 		for kind, suffix := range optim.Moments {
-			values, err := r.adapter.State.ReadMoment(ctx, kind, e)
+			t := r.adapter.State.MomentShape(e)
+			data, err := r.adapter.State.ReadMoment(ctx, kind, e)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
-			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: safetensors.F32, Shape: []int{e.Rows, e.Cols}, Bytes: safetensors.Float32Bytes(values)})
+			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data})
+			momentBytes += int64(len(data))
 		}
 	}
 	sortData(moments)
@@ -96,7 +100,7 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	files := []checkpoint.File{
 		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.adapter.Config.WriteConfig(w, r.config.Model) }},
 		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, adapter) }},
-		{Name: optimizerFile, Size: 2 * size, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
+		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
 	}
 	if err := checkpoint.Save(r.out, r.config.OutputDir, state.Step, r.identity(), state, files); err != nil {
 		return err
@@ -105,6 +109,8 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
 	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
 }
+
+var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.U32: safetensors.U32}
 
 // findCheckpoint is the one to go on from, or nil to begin anew; it belongs to this run.
 func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
@@ -169,6 +175,42 @@ func (r *run) beginAnew() error {
 	return nil
 }
 
+// Saved describes a checkpoint.
+type Saved struct {
+	Path     string
+	Step     int
+	Settings Config // of the run that saved it
+}
+
+// LastSaved is the newest valid checkpoint in a run's folder, nil where there is none.
+func LastSaved(out Output, dir string) (*Saved, error) {
+	c, _, err := checkpoint.Latest(out, dir)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	return describeCheckpoint(c)
+}
+
+// OpenSaved verifies the checkpoint in the folder name.
+func OpenSaved(out Output, name string) (*Saved, error) {
+	c, err := checkpoint.Open(out, name)
+	if err != nil {
+		return nil, err
+	}
+	return describeCheckpoint(c)
+}
+
+func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
+	var state runState
+	if err := c.State(&state); err != nil {
+		return nil, err
+	}
+	if err := state.Settings.Validate(); err != nil {
+		return nil, usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
+	}
+	return &Saved{Path: c.Path, Step: state.Step, Settings: state.Settings}, nil
+}
+
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if err := c.State(&r.state); err != nil {
@@ -212,15 +254,16 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 	}
 	for _, e := range r.adapter.State.Entries {
 		for kind, suffix := range optim.Moments {
+			to := r.adapter.State.MomentShape(e)
 			t, ok := file.Lookup(e.Name + suffix)
-			if !ok || t.Elements() != e.Rows*e.Cols {
-				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, e.Rows, e.Cols).Of(usererr.Format)
+			if !ok || t.DType != momentTypes[to.DType] || !slices.Equal(t.Shape, []int{to.Rows, to.Cols}) {
+				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, to.Rows, to.Cols).Of(usererr.Format)
 			}
-			values := make([]float32, t.Elements())
-			if err := file.ReadFloat32(t, values, 0); err != nil {
+			data := make([]byte, t.Size)
+			if err := file.ReadBytes(t, data, 0); err != nil {
 				return err
 			}
-			if err := r.adapter.State.WriteMoment(kind, e, values); err != nil {
+			if err := r.adapter.State.WriteMoment(kind, e, data); err != nil {
 				return err
 			}
 		}

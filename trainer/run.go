@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
@@ -30,8 +31,19 @@ type Inputs struct {
 	Adapter      *AdapterFiles   // to continue from; nil: a fresh one
 	Output       Output
 	Cache        Cache
+	Quantized    paging.Cache                    // of quantized models; nil: none
 	HostMemory   func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
 	SubmitScale  float64                         // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	Prompts      Prompts
+	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
+}
+
+// Prompts are answered by the base model before the first step, then every so many steps and after the last one, each time with the likeliest tokens.
+// What is trained does not depend on them.
+type Prompts struct {
+	Texts     []string
+	Every     int // steps; 0: after the last one only
+	MaxTokens int // of an answer
 }
 
 // AdapterFiles is a PEFT adapter as read from disk.
@@ -50,6 +62,7 @@ type run struct {
 	paged        paging.Counters // since this start
 	data         *dataset.Source
 	samples, val []dataset.Sample
+	report       dataset.Report
 	stream       *dataset.Stream
 	maxSeqLength int
 	adapter      *lora.Adapter
@@ -59,41 +72,29 @@ type run struct {
 	out          Output
 	log          checkpoint.Writer
 	state        runState
-	savedStep    int // of the last checkpoint, read or written
-	skipped      int // steps in a row without an update
+	from         *checkpoint.Checkpoint // to go on from; nil: begin anew
+	savedStep    int                    // of the last checkpoint, read or written
+	skipped      int                    // steps in a row without an update
+	prompts      Prompts
+	generator    *Generator // of the prompts' answers; nil without prompts
+	answered     int        // step of the last answers
 	started      time.Time
 	before       float64 // seconds trained before this start
 }
 
 // Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns ctx's error.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if err := checkOutput(in.Output, c); err != nil {
-		return nil, err
-	}
-	s, err := openSession(ctx, sessionOptions{
-		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, SubmitScale: in.SubmitScale,
-	}, in.Model, in.Cache, emit)
+	r, err := prepare(ctx, c, in, emit)
 	if err != nil {
-		return nil, err
-	}
-	defer s.release()
-	r := &run{config: c, session: s, template: in.ChatTemplate, data: in.Data, out: in.Output}
-	from, err := r.findCheckpoint()
-	if err != nil {
-		return nil, err
-	}
-	if err := r.prepareData(in.Valid); err != nil {
-		return nil, err
-	}
-	if err := r.prepareMemory(ctx, in); err != nil {
 		return nil, err
 	}
 	defer r.release()
-	if from != nil {
-		if err := r.restore(from); err != nil {
+	base, err := r.baseAnswers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.from != nil {
+		if err := r.restore(r.from); err != nil {
 			return nil, err
 		}
 	}
@@ -104,7 +105,99 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	defer r.log.Close()
+	if r.state.Step == 0 {
+		for _, answer := range base {
+			if err := r.logLine(answer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.answered = r.state.Step
 	return r.loop(ctx)
+}
+
+// Prepare does what Run does before its first step, and leaves what was compiled and measured on the way on in.Opened and in.Cache, so that Run soon gets
+// to that step. No file of the output changes.
+func Prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
+	r, err := prepare(ctx, c, in, emit)
+	if err == nil {
+		r.release()
+	}
+	return err
+}
+
+// prepare loads all that a run needs, reserves its memory and compiles its kernels.
+func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkOutput(in.Output, c); err != nil {
+		return nil, err
+	}
+	r := &run{config: c, template: in.ChatTemplate, data: in.Data, out: in.Output, prompts: in.Prompts}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
+	if r.session, err = openSession(ctx, sessionOptions{
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, ChatTemplate: in.ChatTemplate, BlockSize: c.BlockSize, Quantized: in.Quantized, SubmitScale: in.SubmitScale, Opened: in.Opened,
+	}, in.Model, in.Cache, emit); err != nil {
+		return nil, err
+	}
+	if r.from, err = r.findCheckpoint(); err != nil {
+		return nil, err
+	}
+	if err := r.prepareData(in.Valid); err != nil {
+		return nil, err
+	}
+	if err := r.prepareMemory(ctx, in); err != nil {
+		return nil, err
+	}
+	if err := r.prepareAnswers(); err != nil {
+		return nil, err
+	}
+	return r, r.compile()
+}
+
+// release frees what prepare has made.
+func (r *run) release() {
+	if r.generator != nil {
+		r.generator.Release()
+	}
+	if r.session != nil {
+		r.releaseMemory()
+		r.session.release()
+	}
+}
+
+// compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is first needed.
+func (r *run) compile() error {
+	if r.plan.Traffic > 0 {
+		return nil // a recording would start to move pages
+	}
+	start := r.stream.Cursor()
+	window, _ := r.window()
+	if err := r.stream.Seek(start); err != nil {
+		return err
+	}
+	rec := r.session.dev.DryRecord("first step")
+	if targets := r.engine.accumulate(rec, window, 0); targets > 0 {
+		r.engine.update(rec, targets, r.optimizer())
+	}
+	if r.generator != nil {
+		for _, prompt := range r.prompts.Texts {
+			ids, err := r.session.promptIDs(prompt, "", false)
+			if err != nil {
+				return err
+			}
+			r.generator.dry(rec, ids)
+		}
+	}
+	if err := r.session.dev.Compile(rec); err != nil {
+		return fmt.Errorf("%w: %w", ErrEngineFault, err)
+	}
+	return nil
 }
 
 // prepareData makes the samples, holds some back, and lays the schedule over the steps.
@@ -124,14 +217,13 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	case c.TrainOn == "last":
 		on = chat.TrainOnLast
 	}
-	var report dataset.Report
 	var err error
-	if r.samples, report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
+	if r.samples, r.report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
 		return err
 	}
 	s.info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, r.data.Format, r.data.Container,
-		report.Rows, report.Samples, report.Tokens, report.TargetTokens, report.Longest)
-	r.reportData(report)
+		r.report.Rows, r.report.Samples, r.report.Tokens, r.report.TargetTokens, r.report.Longest)
+	r.reportData()
 	switch {
 	case valid != nil:
 		if r.val, _, err = s.encoder(on, r.maxSeqLength).Encode(valid); err != nil {
@@ -164,7 +256,8 @@ func (r *run) prepareData(valid *dataset.Source) error {
 }
 
 // reportData says what did not become a sample as it stood.
-func (r *run) reportData(report dataset.Report) {
+func (r *run) reportData() {
+	report := r.report
 	warn := func(format string, args ...any) {
 		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf(format, args...)})
 	}
@@ -186,9 +279,9 @@ func (r *run) reportData(report dataset.Report) {
 func (r *run) prepareAdapter(from *AdapterFiles) (err error) {
 	c, s := r.config, r.session
 	if from != nil {
-		r.adapter, err = s.attach(from.Config, from.Tensors, from.Path, r.plan.PagedState)
+		r.adapter, err = s.attach(from.Config, r.moments(), from.Tensors, from.Path)
 	} else {
-		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), c.adapter(), r.plan.PagedState)
+		r.adapter, err = lora.Attach(s.dev, s.model.Linears(), c.adapter(), r.moments())
 		if err == nil {
 			err = r.adapter.Init(c.Seed)
 		}
@@ -201,6 +294,11 @@ func (r *run) describeAdapter() {
 	trainable, all := r.adapter.Parameters(), s.model.Parameters()+r.adapter.Parameters()
 	s.info("Adapter: %s", r.adapter.Config)
 	s.info("trainable params: %s || all params: %s || trainable%%: %.4f", thousands(trainable), thousands(all), 100*float64(trainable)/float64(all))
+}
+
+// moments are how and where the optimizer keeps them.
+func (r *run) moments() optim.Options {
+	return optim.Options{EightBit: r.config.eightBit(), Paged: r.plan.PagedState}
 }
 
 func thousands(n int64) string {
@@ -239,6 +337,11 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 	for {
 		if r.evaluationDue() {
 			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
+				return nil, err
+			}
+		}
+		if r.answersDue() && ctx.Err() == nil {
+			if err := r.answer(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		}
@@ -297,16 +400,24 @@ func (r *run) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// optimizer is the settings of the next update.
+func (r *run) optimizer() optim.Settings {
+	c := r.config
+	return optim.Settings{
+		AdamW: kernels.AdamW{
+			LearningRate: r.schedule.LearningRate(r.state.Step), Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon,
+			WeightDecay: c.WeightDecay, Step: r.state.Step + 1,
+		},
+		MaxGradNorm: c.MaxGradNorm,
+	}
+}
+
 // step runs one optimizer step to its end, also when ctx is cancelled meanwhile: a step is finished or did not happen.
 func (r *run) step(ctx context.Context) error {
 	start := time.Now()
-	c := r.config
 	window, tokens := r.window()
 	rate := r.schedule.LearningRate(r.state.Step)
-	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, optim.Settings{
-		AdamW:       kernels.AdamW{LearningRate: rate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: r.state.Step + 1},
-		MaxGradNorm: c.MaxGradNorm,
-	})
+	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, r.optimizer())
 	if err != nil {
 		return err
 	}

@@ -171,6 +171,53 @@ func TestCancelledRunsGoOn(t *testing.T) {
 	require.Equal(t, want.summary.Eval.Loss, got.summary.Eval.Loss)
 }
 
+// Moments in 8 bits take less memory, train as well, and come back from a checkpoint to the byte, those of small tensors in 32 bits too,
+// and paged or not.
+func TestEightBitMoments(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 8)
+	settings := func(optimizer string) Config {
+		c := small(t, model, data)
+		c.LoraR, c.Optim, c.SaveSteps = 32, optimizer, 4
+		return c
+	}
+	wide, whole, c := settings("adamw_32bit"), settings("adamw_8bit"), settings("adamw_8bit")
+	plain, want := train(t, wide), train(t, whole)
+	require.Less(t, want.steps[0].DeviceBytes, plain.steps[0].DeviceBytes)
+	require.Less(t, want.steps[3].Loss, want.steps[0].Loss)
+	require.InDelta(t, plain.steps[3].Loss, want.steps[3].Loss, 0.02*plain.steps[3].Loss)
+	require.NotEqual(t, losses(plain), losses(want))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cut, err := tryTrain(t, ctx, c, func(e Event) {
+		if e.Step != nil && e.Step.Step == 2 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	c.ResumeFromCheckpoint, c.Optim = "auto", "paged_adamw_8bit"
+	got := train(t, c)
+	require.Len(t, got.steps, 2)
+	require.Positive(t, got.steps[0].PageIns)
+	require.Equal(t, losses(want), append(losses(cut), losses(got)...))
+	require.True(t, bytes.Equal(want.adapter, got.adapter))
+	moments := func(c Config) (data []byte) {
+		data, err := os.ReadFile(filepath.Join(c.OutputDir, "checkpoint-4", optimizerFile))
+		require.NoError(t, err)
+		return data
+	}
+	require.True(t, bytes.Equal(moments(whole), moments(c)))
+	file, err := safetensors.Read(bytes.NewReader(moments(c)), int64(len(moments(c))), optimizerFile)
+	require.NoError(t, err)
+	kinds := map[safetensors.DType]int{}
+	for _, tensor := range file.Tensors() {
+		kinds[tensor.DType]++
+	}
+	require.Equal(t, map[safetensors.DType]int{safetensors.U32: 24, safetensors.F32: 4}, kinds, "only B of k_proj and v_proj is below 4,096 elements")
+	c.Optim, c.MaxSteps = "adamw_32bit", 6
+	_, err = tryTrain(t, t.Context(), c, nil)
+	require.ErrorContains(t, err, "optim was adamw_8bit, is adamw_32bit")
+}
+
 // logged is trainer_log.jsonl without what depends on the clock.
 func logged(t *testing.T, c Config) (lines []map[string]any) {
 	text, err := os.ReadFile(filepath.Join(c.OutputDir, logFile))

@@ -13,6 +13,7 @@ import (
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/tokenizer"
 	"qlora-wgpu/internal/usererr"
@@ -46,7 +47,9 @@ type sessionOptions struct {
 	Autotune     string
 	ChatTemplate string // Jinja source that replaces the model's, or empty
 	BlockSize    int
-	SubmitScale  float64 // factor on the length of submissions to the device; 0: none
+	Quantized    paging.Cache // of quantized models; nil: none
+	SubmitScale  float64      // factor on the length of submissions to the device; 0: none
+	Opened       *gpu.Device  // used instead of opening Device, and left open; nil: none
 }
 
 func (s *session) info(format string, args ...any) {
@@ -79,7 +82,7 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 
 // openSession opens the device and checks its kernels once; load then loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
-	s := &session{source: source, cache: cache, options: o, emit: emit}
+	s := &session{source: source, cache: cache, options: o, emit: emit, dev: o.Opened}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -92,8 +95,10 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	if !named {
 		s.info("The model has no chat template: conversations are written in ChatML.")
 	}
-	if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
-		return nil, err
+	if s.dev == nil {
+		if s.dev, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
+			return nil, err
+		}
 	}
 	s.info("Device: %s", describeDevice(s.dev.Info))
 	s.measured = loadMeasurements(cache, s.dev)
@@ -108,19 +113,28 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 	return s, nil
 }
 
-// load quantizes the model, to where the plan puts it; nil: all of it on the device.
+// load puts the model where the plan says; nil: all of it on the device.
 func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
 	start, o := time.Now(), s.options
-	if s.model, err = architectures.Load(ctx, s.dev, s.source, o.BlockSize, plan, nil); err != nil {
-		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
-			mistake.Path = o.Model
-		}
-		return err
+	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
+		return s.about(err)
+	}
+	if o.Quantized != nil && !s.model.Store().Streams() {
+		o.Quantized.Release() // all of it is on the device
 	}
 	shape := s.model.Shape()
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (quantized in %.1f s)",
+	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (loaded in %.1f s)",
 		o.Model, float64(s.model.Parameters())/1e6, shape.Layers, o.BlockSize, mib(s.model.FrozenBytes()), time.Since(start).Seconds())
 	return nil
+}
+
+// about names the model in an error that is about it.
+func (s *session) about(err error) error {
+	if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) && mistake.Path == "" {
+		mistake.Path = s.options.Model
+	}
+	return err
 }
 
 func describeDevice(i gpu.AdapterInfo) string {
@@ -133,7 +147,7 @@ func (s *session) release() {
 	if s.model != nil {
 		s.model.Release()
 	}
-	if s.dev != nil {
+	if s.dev != nil && s.options.Opened == nil {
 		s.dev.Release()
 	}
 }
@@ -195,8 +209,8 @@ const tuneTime = 20 * time.Second
 // checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
 func (s *session) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if int(id) >= s.source.Config.VocabSize {
-			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, s.source.Config.VocabSize)
+		if vocab := s.source.Config.VocabSize; int(id) >= vocab {
+			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, vocab)
 		}
 	}
 	return nil
@@ -208,8 +222,8 @@ func batchInput(b dataset.Batch) model.Input {
 }
 
 // attach puts an adapter read from files on the model.
-func (s *session) attach(config lora.Config, tensors []lora.Tensor, where string, paged bool) (*lora.Adapter, error) {
-	adapter, err := lora.Attach(s.dev, s.model.Linears(), config, paged)
+func (s *session) attach(config lora.Config, state optim.Options, tensors []lora.Tensor, where string) (*lora.Adapter, error) {
+	adapter, err := lora.Attach(s.dev, s.model.Linears(), config, state)
 	if err != nil {
 		return nil, err
 	}

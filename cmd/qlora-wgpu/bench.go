@@ -3,84 +3,90 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
+	"text/tabwriter"
+	"time"
 
-	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/pretrained"
-	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
 
 type benchCommand struct {
-	Paging benchPagingCommand `cmd:"" help:"Steps with half of the layers streamed against the same steps resident."`
+	Kernels benchKernelsCommand `cmd:"" help:"Time the matrix products at the shapes of common models, beside the device's ceilings."`
+	Paging  benchPagingCommand  `cmd:"" help:"Steps with half of the layers streamed against the same steps resident."`
+	Train   benchTrainCommand   `cmd:"" help:"Time whole optimizer steps, and each kernel in one."`
 }
 
-type benchPagingCommand struct {
-	Model  string `name:"model" help:"A GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Arch   string `name:"arch" help:"Instead of a model, the shape of a common one (smollm2-135m), with random weights." placeholder:"NAME"`
-	Layers int    `name:"layers" help:"With --arch: only so many layers; 0: all."`
-	Tokens int    `name:"tokens" default:"128" help:"Tokens of a micro-batch."`
-	Steps  int    `name:"steps" default:"4" help:"Steps of each run; the first, which compiles, does not count."`
-	LoraR  int    `name:"lora-r" default:"16" help:"Rank of the LoRA matrices."`
-	Device string `name:"device" help:"Adapter by index or by part of its name." placeholder:"NAME"`
-	JSON   bool   `name:"json" help:"Print a JSON object."`
+type benchKernelsCommand struct {
+	Filter  string        `name:"filter" help:"Only cells that match this regular expression over 'model operation Ttokens Nrows Kcolumns'." placeholder:"REGEXP"`
+	Variant string        `name:"variant" help:"Run this variant, not the one that the autotune chose." placeholder:"NAME"`
+	Seconds time.Duration `name:"seconds" default:"1s" help:"Time for each cell."`
+	Device  string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	JSON    bool          `name:"json" help:"Print one object of JSON."`
 }
 
-// Run measures both runs on the same device.
-func (b *benchPagingCommand) Run(c *console) error {
-	if b.Tokens < 2 || b.Tokens > 1<<20 || b.Steps < 2 || b.Steps > 1000 || b.Layers < 0 {
-		return usererr.New("bench", "", "%d tokens, %d steps, %d layers; allowed: 2 to 1048576 tokens, 2 to 1000 steps, layers from 0", b.Tokens, b.Steps, b.Layers)
-	}
-	model, name, err := b.open()
-	if err != nil {
-		return err
-	}
-	defer model.Close()
-	dev, err := gpu.Open(c.context, gpu.Options{Adapter: b.Device})
-	if err != nil {
-		return err
-	}
-	defer dev.Release()
-	config := trainer.Defaults()
-	config.LoraR, config.Autotune = b.LoraR, "off"
-	r, err := trainer.BenchPaging(c.context, dev, trainer.SyntheticOptions{
-		Model: model, Name: name, Tokens: b.Tokens, MicroBatches: 1, Steps: b.Steps, Config: config,
-	}, func(e trainer.Event) {
-		if e.Step != nil {
-			fmt.Fprintf(c.stderr, "step %d: %.2f s, %d page-ins, %.0f ms stalled\n", e.Step.Step, e.Step.Seconds, e.Step.PageIns, e.Step.StallMS)
-		}
-	})
+// Run prints a line a cell on stdout as it is measured.
+func (b *benchKernelsCommand) Run(c *console) error {
+	lines := 0
+	r, err := trainer.BenchKernels(c.context, trainer.BenchKernelsOptions{Device: b.Device, Filter: b.Filter, Variant: b.Variant, Limit: b.Seconds},
+		func(all trainer.KernelBench, cell trainer.KernelCell) {
+			if b.JSON {
+				return
+			}
+			if lines++; lines == 1 {
+				fmt.Fprintf(c.stdout, "%s, driver %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators), copy %.1f GB/s by float32, %.1f GB/s by vec4\n\n",
+					all.Device, all.Driver, all.Ceilings.GFLOPS, all.Ceilings.FMAVectors, all.Ceilings.CopyF32, all.Ceilings.CopyVec4)
+				fmt.Fprintf(c.stdout, "%-14s %-20s %6s %7s %6s %10s %9s %7s %6s\n", "model", "operation", "tokens", "n", "k", "ms", "GFLOP/s", "of FMA", "GB/s")
+			}
+			if cell.Skipped != "" {
+				fmt.Fprintf(c.stdout, "%-14s %-20s %6d %7d %6d skipped: %s\n", cell.Model, cell.Op, cell.T, cell.N, cell.K, cell.Skipped)
+				return
+			}
+			fmt.Fprintf(c.stdout, "%-14s %-20s %6d %7d %6d %10.2f %9.1f %5.0f %% %6.2f\n", cell.Model, cell.Op, cell.T, cell.N, cell.K, 1e3*cell.Seconds, cell.GFLOPS, 100*cell.Share, cell.GBs)
+		})
 	if err != nil {
 		return err
 	}
 	if b.JSON {
-		encoder := json.NewEncoder(c.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
+		return json.NewEncoder(c.stdout).Encode(r)
 	}
-	same := "the same losses and adapter, to the byte"
-	if !r.SameBytes {
-		same = "OTHER losses or another adapter"
-	}
-	fmt.Fprintf(c.stdout, "%s, %s, %d of %d layers streamed, %d tokens\n", r.Device, r.Model, r.StreamedLayers, r.Layers, r.Tokens)
-	fmt.Fprintf(c.stdout, "resident  %.2f s a step, peak %.1f MiB\n", r.ResidentSeconds, float64(r.ResidentPeak)/(1<<20))
-	fmt.Fprintf(c.stdout, "streamed  %.2f s a step, peak %.1f MiB, %d page-ins, %.0f ms stalled: %.2f times the resident one\n", r.StreamedSeconds, float64(r.StreamedPeak)/(1<<20), r.PageIns, r.StallMS, r.Ratio)
-	fmt.Fprintf(c.stdout, "plan      %.2f to %.2f s: %.1f MiB a step at a measured %.1f GB/s\n", r.EstimateLow, r.EstimateHigh, float64(r.Moved)/(1<<20), r.Bandwidth)
-	fmt.Fprintln(c.stdout, "both have", same)
 	return nil
 }
 
-func (b *benchPagingCommand) open() (*pretrained.Model, string, error) {
-	switch {
-	case (b.Model == "") == (b.Arch == ""):
-		return nil, "", usererr.New("bench", "", "one of --model and --arch is wanted").Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
-	case b.Model != "":
-		model, err := pretrained.Open(b.Model)
-		return model, b.Model, err
+type benchTrainCommand struct {
+	Model                 string `name:"model" required:"" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+	MaxSeqLength          int    `name:"max-seq-length" default:"128" help:"Tokens of the one sequence of a step."`
+	Steps                 int    `name:"steps" default:"5" help:"Steps to time after the first, which compiles."`
+	LoraR                 int    `name:"lora-r" default:"16" help:"Rank of the LoRA matrices, on all linears."`
+	BlockSize             int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
+	GradientCheckpointing bool   `name:"gradient-checkpointing" negatable:"" default:"true" help:"Recompute activations in the backward pass."`
+	Device                string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	Autotune              string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	JSON                  bool   `name:"json" help:"Print one object of JSON."`
+}
+
+// Run prints the result on stdout and all else on stderr.
+func (b *benchTrainCommand) Run(c *console) error {
+	r, err := trainer.BenchTrain(c.context, trainer.BenchOptions{
+		Model: b.Model, Device: b.Device, Tokens: b.MaxSeqLength, Steps: max(1, b.Steps), LoraR: b.LoraR, BlockSize: b.BlockSize,
+		GradientCheckpointing: b.GradientCheckpointing, Autotune: b.Autotune,
+	}, c.logEvent)
+	if err != nil {
+		return err
 	}
-	if _, _, err := archShape(b.Arch); err != nil {
-		return nil, "", err
+	if b.JSON {
+		return json.NewEncoder(c.stdout).Encode(r)
 	}
-	model, err := trainer.RandomModel(b.Arch, b.Layers)
-	return model, b.Arch, err
+	fmt.Fprintf(c.stdout, "%s: %.1f tokens/s, %.3f s a step of %d tokens (median of %d; %.2f CPU seconds; the first took %.1f s)\n",
+		r.Device, r.TokensPerSecond, r.SecondsPerStep, r.Tokens, r.Steps, r.CPUSeconds, r.FirstStepSeconds)
+	fmt.Fprintf(c.stdout, "%.3f GFLOP a token, %.1f GFLOP/s; device memory at most %.1f MiB, resident memory of the process at most %.1f MiB\n",
+		r.GFLOPPerToken, r.GFLOPPerToken*r.TokensPerSecond, float64(r.PeakDeviceBytes)/(1<<20), float64(r.PeakResidentKiB)/1024)
+	var total float64
+	for _, k := range r.Kernels {
+		total += k.Time.Seconds()
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "share\tms\tdispatches\tGFLOP/s\t  kernel (each dispatch waited for)\t")
+	for _, k := range r.Kernels {
+		fmt.Fprintf(w, "%.1f %%\t%.1f\t%d\t%.1f\t  %s\t\n", 100*k.Time.Seconds()/total, 1e3*k.Time.Seconds(), k.Dispatches, float64(k.Cost)/k.Time.Seconds()/1e9, k.Kernel)
+	}
+	return w.Flush()
 }

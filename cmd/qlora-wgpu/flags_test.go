@@ -79,6 +79,7 @@ seed: 42
 gradient_checkpointing: true
 vram_budget: ""
 device: ""
+cache_dir: ""
 autotune: "on"
 `
 

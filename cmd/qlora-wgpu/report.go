@@ -33,7 +33,7 @@ func (r *reporter) event(e trainer.Event) {
 	case e.Kind == "warning":
 		r.hideBar()
 		fmt.Fprintln(r.console.stderr, "warning:", e.Message)
-	default:
+	case e.Message != "":
 		r.print("%s", e.Message)
 	}
 }

@@ -1,19 +1,14 @@
 // Package demo holds a tiny language model and a data set, embedded in the program, so that a fine-tuning run can be
-// shown without any download. The model answers a question about a two-sentence story in plain words; the data set
+// shown without any download (in the browser they lie beside the page). The model answers a question about a two-sentence story in plain words; the data set
 // teaches it to answer like a pirate, with an opening that depends on the kind of question; the held-out prompts speak
 // of people, things and places that the data set never mentions. tools/demo_model made all of it.
 package demo
 
 import (
 	"bytes"
-	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 )
-
-//go:embed model train.jsonl heldout.jsonl
-var files embed.FS
 
 // Example is a prompt and the answer that a fine-tuned model gives to it, word for word.
 type Example struct {
@@ -50,31 +45,11 @@ var Recipe = Hyperparameters{
 	MaxNewTokens:              32,
 }
 
-// ModelFiles is the model as a Hugging Face folder: config.json, tokenizer.json, tokenizer_config.json (with the chat
-// template), generation_config.json and model.safetensors in BF16.
-func ModelFiles() fs.FS {
-	model, err := fs.Sub(files, "model")
-	if err != nil {
-		panic(fmt.Sprintf("demo: %v", err)) // "model" is a valid path
-	}
-	return model
-}
+// ModelNames are the files of the model, a Hugging Face folder: configuration, tokenizer, chat template (in tokenizer_config.json) and BF16 weights.
+var ModelNames = []string{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
-// Train is the data set to fine-tune on: JSON Lines of messages, one user and one assistant turn each.
-func Train() []byte { return read("train.jsonl") }
-
-// Heldout are prompts to try before and after, none of which is in Train; kinds of question are mixed from the first on.
-func Heldout() []Example { return parse("heldout.jsonl", read("heldout.jsonl")) }
-
-func read(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic(fmt.Sprintf("demo: %v", err)) // embedded at build time
-	}
-	return data
-}
-
-func parse(name string, lines []byte) []Example {
+// Examples reads the lines of a data set of this package. It panics on any other.
+func Examples(name string, lines []byte) []Example {
 	var examples []Example
 	decoder := json.NewDecoder(bytes.NewReader(lines))
 	for decoder.More() {

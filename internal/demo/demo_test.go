@@ -24,9 +24,7 @@ func TestModelFolderIsSmallAndComplete(t *testing.T) {
 		names = append(names, path)
 		return err
 	}))
-	require.ElementsMatch(t, []string{
-		"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-	}, names)
+	require.ElementsMatch(t, ModelNames, names)
 	require.LessOrEqual(t, total, int64(4<<20))
 }
 
@@ -180,7 +178,7 @@ red blue green yellow pink white black brown purple gray silver golden
 two three four five six seven eight nine ten eleven twelve twenty`
 
 func TestHeldoutSpeaksOfWordsThatTrainingNeverMentions(t *testing.T) {
-	train, heldout := parse("train.jsonl", Train()), Heldout()
+	train, heldout := Examples("train.jsonl", Train()), Heldout()
 	require.GreaterOrEqual(t, len(train), 200)
 	require.GreaterOrEqual(t, len(heldout), 24)
 	prompts := map[string]bool{}
@@ -205,7 +203,7 @@ func TestHeldoutSpeaksOfWordsThatTrainingNeverMentions(t *testing.T) {
 }
 
 func TestEveryRowFitsALineAndTheRecipe(t *testing.T) {
-	for _, row := range append(parse("train.jsonl", Train()), Heldout()...) {
+	for _, row := range append(Examples("train.jsonl", Train()), Heldout()...) {
 		require.NotEmpty(t, row.Answer)
 		require.LessOrEqual(t, len(row.Prompt), 60, row.Prompt)
 		require.LessOrEqual(t, len(row.Answer), 60, row.Answer)

@@ -11,7 +11,7 @@ type adamWParams struct {
 	Decay, OneMinusBeta1, OneMinusBeta2, StepSize, Root, Epsilon float32
 }
 
-var adamWStep = define("adamw_step", "wwwww", adamWParams{})
+var adamWStep = define("adamw_step", "iwwww", adamWParams{})
 
 // AdamW holds the settings of one update; Step counts from 1.
 type AdamW struct {
@@ -32,9 +32,14 @@ func AdamWStep(rec *gpu.Recorder, param, grad, m, v, stats *gpu.Tensor, s AdamW)
 	requireStats("adamw_step", stats)
 	requireFlat("adamw_step", param)
 	sameShape("adamw_step", param, grad, m, v)
-	require(s.Step >= 1, "adamw_step", "step %d, steps count from 1", s.Step)
 	n := param.Cols
-	rec.Dispatch(adamWStep.spec(nil), ceilDiv(n, 1024), int64(16*n), adamWParams{
+	rec.Dispatch(adamWStep.spec(nil), ceilDiv(n, 1024), int64(16*n), s.params("adamw_step", n), stats.Single(), param.Single(), grad.Single(), m.Single(), v.Single())
+}
+
+// params are the host's factors for n elements, from float64.
+func (s AdamW) params(kernel string, n int) adamWParams {
+	require(s.Step >= 1, kernel, "step %d, steps count from 1", s.Step)
+	return adamWParams{
 		Count4:        uint32(n / 4),
 		Decay:         float32(s.LearningRate * s.WeightDecay),
 		OneMinusBeta1: float32(1 - s.Beta1),
@@ -42,5 +47,5 @@ func AdamWStep(rec *gpu.Recorder, param, grad, m, v, stats *gpu.Tensor, s AdamW)
 		StepSize:      float32(s.LearningRate / (1 - math.Pow(s.Beta1, float64(s.Step)))),
 		Root:          float32(1 / math.Sqrt(1-math.Pow(s.Beta2, float64(s.Step)))),
 		Epsilon:       float32(s.Epsilon),
-	}, stats.Single(), param.Single(), grad.Single(), m.Single(), v.Single())
+	}
 }

@@ -59,10 +59,10 @@ type attentionBackwardKeyValueParams struct {
 }
 
 var (
-	attentionForward          = define("attention_forward", "wwwwww", attentionForwardParams{})
-	attentionBackwardDelta    = define("attention_backward_delta", "wwww", attentionBackwardDeltaParams{})
-	attentionBackwardQuery    = define("attention_backward_query", "wwwwwww", attentionBackwardQueryParams{})
-	attentionBackwardKeyValue = define("attention_backward_key_value", "wwwwwwww", attentionBackwardKeyValueParams{})
+	attentionForward          = define("attention_forward", "iiiiww", attentionForwardParams{})
+	attentionBackwardDelta    = define("attention_backward_delta", "iiiw", attentionBackwardDeltaParams{})
+	attentionBackwardQuery    = define("attention_backward_query", "iiiiiiw", attentionBackwardQueryParams{})
+	attentionBackwardKeyValue = define("attention_backward_key_value", "iiiiiiww", attentionBackwardKeyValueParams{})
 )
 
 // attentionTile is how many rows (queries of the heads of one group) an invocation owns, how many keys it takes at a time, and how
@@ -101,7 +101,7 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 	rows := q.Rows * a.Heads / a.KVHeads
 	fallback := attentionForwardTiles[0]
 	switch {
-	case onCPU(rec) && rows > 512:
+	case onCPU(rec) && rows > 512 && !inBrowser(rec):
 		fallback = attentionForwardTiles[2]
 	case onCPU(rec) && rows > 16:
 		fallback = attentionForwardTiles[1]
@@ -133,7 +133,7 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 
 	fallback := attentionBackwardTiles[0]
 	switch {
-	case onCPU(rec) && T > 256:
+	case onCPU(rec) && T > 256 && !inBrowser(rec):
 		fallback = attentionBackwardTiles[2]
 	case onCPU(rec):
 		fallback = attentionBackwardTiles[1]

@@ -6,7 +6,7 @@ type crossEntropyParams struct {
 	Vocab, Stride4, First uint32
 }
 
-var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "wwww", crossEntropyParams{})
+var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "iwww", crossEntropyParams{})
 
 // CrossEntropyForwardBackward turns logits into the gradient of the sum of losses. With logits [S, stride], of which the first vocab columns count
 // and stride is a multiple of 4, and targets U32 [1, >= first+S]:

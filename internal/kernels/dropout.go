@@ -18,8 +18,8 @@ type dropoutParams struct {
 }
 
 var (
-	dropoutForward     = define("dropout_forward", "ww", dropoutParams{})
-	dropoutBackwardAdd = define("dropout_backward_add", "ww", dropoutParams{})
+	dropoutForward     = define("dropout_forward", "iw", dropoutParams{})
+	dropoutBackwardAdd = define("dropout_backward_add", "iw", dropoutParams{})
 )
 
 // DropoutForward is y = x * mask / (1-p), both [T, C] with C a multiple of 4 and 0 <= p < 1. Element i (row-major) is kept when

@@ -10,7 +10,7 @@ type embeddingParams struct {
 	ShardRows uint32
 }
 
-var embeddingForward = define("embedding_forward", "rww", embeddingParams{})
+var embeddingForward = define("embedding_forward", "riw", embeddingParams{})
 
 // EmbeddingForward is x[t] = table[ids[t]]: x [T, C] with C a multiple of 4, table BF16 [V, C] in any number of shards, ids U32 with
 // at least T elements. There is one dispatch a shard, which writes the rows of its ids. The host refuses an id of V or more; the kernel reads the last row for it.

@@ -8,7 +8,7 @@ type gatherRowsParams struct {
 	Sources uint32
 }
 
-var gatherRows = define("gather_rows", "www", gatherRowsParams{})
+var gatherRows = define("gather_rows", "iiw", gatherRowsParams{})
 
 // GatherRows is y[s] = x[rows[s]]: y [S, C], x [T, C] with C a multiple of 4, rows U32 with at least S elements below T.
 func GatherRows(rec *gpu.Recorder, y, x, rows *gpu.Tensor) {

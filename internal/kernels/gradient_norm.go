@@ -13,8 +13,8 @@ type gradientNormFinalParams struct {
 }
 
 var (
-	gradientNormPartial = define("gradient_norm_partial", "ww", gradientNormPartialParams{})
-	gradientNormFinal   = define("gradient_norm_final", "ww", gradientNormFinalParams{})
+	gradientNormPartial = define("gradient_norm_partial", "iw", gradientNormPartialParams{})
+	gradientNormFinal   = define("gradient_norm_final", "iw", gradientNormFinalParams{})
 )
 
 // gradientNormGroup is how many elements one workgroup of the first pass adds; gradientBlock is the unit of StatBad and of flat state.

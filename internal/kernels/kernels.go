@@ -13,7 +13,7 @@ import (
 // An op names its shader and how it binds; constants are added at the call.
 type op struct {
 	name     string
-	bindings string // one letter a binding: r read-only, w read_write
+	bindings string // one letter a binding, see gpu.Access
 	params   any    // zero value of its Params, for the test that compares it with the shader
 }
 

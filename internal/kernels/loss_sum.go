@@ -21,7 +21,7 @@ const (
 
 type lossSumParams struct{ Count uint32 }
 
-var lossSum = define("loss_sum", "www", lossSumParams{})
+var lossSum = define("loss_sum", "iiw", lossSumParams{})
 
 // LossSum is stats[StatLoss] += sum(losses[0:count]) and stats[StatHits] += sum(hits[0:count]); losses and hits are F32 [1, >= count].
 func LossSum(rec *gpu.Recorder, stats, losses, hits *gpu.Tensor, count int) {

@@ -31,14 +31,15 @@ type matmulForwardParams struct {
 }
 
 var (
-	matmulForwardRegisters = define("matmul_forward_registers", "www", matmulForwardParams{})
-	matmulForwardTiled     = define("matmul_forward_tiled", "www", matmulForwardParams{})
+	matmulForwardRegisters = define("matmul_forward_registers", "iiw", matmulForwardParams{})
+	matmulForwardTiled     = define("matmul_forward_tiled", "iiw", matmulForwardParams{})
 )
 
 var matmulForwardVariants = []variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
 	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
+	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4},
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
 }
@@ -57,13 +58,20 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	case x.Rows <= 4:
 		fallback = registersName(1, 1)
 	case onCPU(rec) && w.Rows <= 64:
-		fallback = registersName(16, 1)
+		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
+	if v.shader == matmulForwardNarrow {
+		if forwardNarrowFits(w) {
+			matmulForwardNarrowChunks(rec, y, x, w, alpha, accumulate)
+			return
+		}
+		v = forwardRegisters(16, 1)
+	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulForwardUniform {
 		matmulForwardChunks(rec, y, x, w, spec, v.outputs, alpha, accumulate)
@@ -83,11 +91,11 @@ type matmulForwardUniformParams struct {
 	Alpha                                                                            float32
 }
 
-var matmulForwardUniform = define("matmul_forward_uniform", "uww", matmulForwardUniformParams{})
+var matmulForwardUniform = define("matmul_forward_uniform", "uiw", matmulForwardUniformParams{})
 
 // matmulForwardChunks is the forward product with x in uniform arrays.
 func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
-	p := packChunks(rec, x)
+	p := packChunks(rec, scratchWide, x)
 	for _, s := range w.Shards {
 		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
 			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
@@ -107,14 +115,15 @@ type matmulBackwardParams struct {
 }
 
 var (
-	matmulBackwardRegisters = define("matmul_backward_registers", "www", matmulBackwardParams{})
-	matmulBackwardTiled     = define("matmul_backward_tiled", "www", matmulBackwardParams{})
+	matmulBackwardRegisters = define("matmul_backward_registers", "iiw", matmulBackwardParams{})
+	matmulBackwardTiled     = define("matmul_backward_tiled", "iiw", matmulBackwardParams{})
 )
 
 var matmulBackwardVariants = []variant{
 	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4),
 	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
+	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4},
 	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
 }
@@ -134,13 +143,20 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec) && w.Cols <= 64:
-		fallback = registersName(16, 1)
+		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
 	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
+	if v.shader == matmulBackwardNarrow {
+		if backwardNarrowFits(w) {
+			matmulBackwardNarrowChunks(rec, dx, dy, w, alpha, accumulate)
+			return
+		}
+		v = backwardRegisters(16, 1)
+	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulBackwardUniform {
 		matmulBackwardChunks(rec, dx, dy, w, spec, v.outputs, alpha, accumulate)
@@ -160,11 +176,11 @@ type matmulBackwardUniformParams struct {
 	Alpha                                                                      float32
 }
 
-var matmulBackwardUniform = define("matmul_backward_uniform", "uww", matmulBackwardUniformParams{})
+var matmulBackwardUniform = define("matmul_backward_uniform", "uiw", matmulBackwardUniformParams{})
 
 // matmulBackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of w.
 func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
-	p := packChunks(rec, dy)
+	p := packChunks(rec, scratchWide, dy)
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
@@ -185,9 +201,12 @@ type matmulGradientParams struct {
 	Alpha                          float32
 }
 
-var matmulGradientRegisters = define("matmul_gradient_registers", "www", matmulGradientParams{})
+var matmulGradientRegisters = define("matmul_gradient_registers", "iiw", matmulGradientParams{})
 
-var matmulGradientVariants = []variant{gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4)}
+var matmulGradientVariants = []variant{
+	gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4),
+	{"uniform_16x1", matmulGradientUniform, nil, gradientTokens, 32},
+}
 
 func gradientRegisters(n, k int) variant {
 	return variant{registersName(n, k), matmulGradientRegisters, map[string]uint32{"TILE_N": uint32(n), "TILE_K": uint32(k)}, 4 * n, 32 * k}
@@ -199,13 +218,17 @@ func MatmulGradient(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
 	require(dw.Rows == dy.Cols && dw.Cols == x.Cols && dy.Rows == x.Rows && dw.Rows%4 == 0 && dw.Cols%4 == 0, op,
 		"dw is %d×%d, dy %d×%d, x %d×%d", dw.Rows, dw.Cols, dy.Rows, dy.Cols, x.Rows, x.Cols)
 	fallback := registersName(1, 1) // many small workgroups for a GPU
-	switch {
-	case onCPU(rec) && dw.Cols <= 64:
-		fallback = registersName(4, 1)
-	case onCPU(rec):
-		fallback = registersName(4, 4)
+	if onCPU(rec) {
+		fallback = "uniform_16x1"
 	}
 	v := pickVariant(rec, op, matmulGradientVariants, dy.Rows, dw.Rows, dw.Cols, fallback)
+	if v.shader == matmulGradientUniform {
+		if gradientUniformFits(dw) {
+			matmulGradientChunks(rec, dw, dy, x, alpha)
+			return
+		}
+		v = gradientRegisters(4, 4)
+	}
 	colTiles := ceilDiv(dw.Cols, v.outputs)
 	rec.Dispatch(v.shader.spec(v.constants), colTiles*ceilDiv(dw.Rows, v.tokens), int64(2*dy.Rows)*int64(dw.Rows)*int64(dw.Cols), matmulGradientParams{
 		Tokens: uint32(dy.Rows), Rows4: uint32(dw.Rows / 4), Cols4: uint32(dw.Cols / 4), ColTiles: uint32(colTiles), Alpha: alpha,

@@ -56,8 +56,8 @@ type matmulNF4ForwardParams struct {
 }
 
 var (
-	matmulNF4ForwardRegisters = define("matmul_nf4_forward_registers", "rww", matmulNF4ForwardParams{})
-	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "rww", matmulNF4ForwardParams{})
+	matmulNF4ForwardRegisters = define("matmul_nf4_forward_registers", "riw", matmulNF4ForwardParams{})
+	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardParams{})
 )
 
 var matmulNF4ForwardVariants = []variant{
@@ -84,9 +84,12 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
+	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
+		v = nf4Registers(16, 4)
+	}
 	if v.shader == matmulNF4ForwardUniform {
 		matmulNF4ForwardChunks(rec, y, x, w, v)
 		return
@@ -103,27 +106,55 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 }
 
 type matmulNF4ForwardUniformParams struct {
-	Tokens, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
-	Offset                                                            float32
-	FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4     uint32
+	Tokens, FirstRow, EndRow, Cols4, YStride, YFirst, Packed, Bias                                 uint32
+	Offset                                                                                         float32
+	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
 }
 
-var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruw", matmulNF4ForwardUniformParams{})
+var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuw", matmulNF4ForwardUniformParams{})
 
-// matmulNF4ForwardChunks is the forward product with x in uniform arrays.
+// scaleWindows are the uniform arrays in which a dispatch over some of a shard's rows finds their scales.
+type scaleWindows struct {
+	maps, codes, nested     gpu.Range
+	codesFirst, nestedFirst uint32
+}
+
+// scales binds the absmax of rows [first, end) of a shard, which rowsOfCodes allows to be so many.
+func (w *NF4Weight) scales(s NF4Shard, first, end int) scaleWindows {
+	b, base := s.Region.Buffer, s.Region.Offset
+	block := int64(first) * int64(w.K) >> blockShift(w.BlockSize)
+	maps, _ := b.UniformWindow(base)
+	codes, skip := b.UniformWindow(base + 4*int64(s.Codes) + block)
+	group := (int64(s.FirstBlock) + block) >> 8
+	nested, skipped := b.UniformWindow(base + 4*(int64(s.Nested)+group))
+	return scaleWindows{maps, codes, nested, uint32(skip - block), uint32(skipped/4 - group)}
+}
+
+// rowsOfCodes is how many rows have their absmax codes in one uniform window wherever that starts; their nested absmax then do too.
+func (w *NF4Weight) rowsOfCodes() int {
+	const codes = gpu.UniformBytes - 256 - 1
+	return codes << blockShift(w.BlockSize) / w.K
+}
+
+// matmulNF4ForwardChunks is the forward product with x and the scales in uniform arrays.
 func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v variant) {
-	p := packChunks(rec, x)
+	p := packChunks(rec, scratchWide, x)
 	span := w.span()
+	piece := w.rowsOfCodes() / v.outputs * v.outputs
 	for _, s := range w.Shards {
-		for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
-			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
-			for t := 0; t < x.Rows; t += uniformTokens {
-				rec.Dispatch(v.shader.spec(v.constants), ceilDiv(s.Rows, v.outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first),
-					matmulNF4ForwardUniformParams{
-						Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
-						Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
-						BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Span4: uint32(span / 4),
-					}, s.Region, p.window(chunk, t), y.Single())
+		for row := 0; row < s.Rows; row += piece {
+			end := min(row+piece, s.Rows)
+			scales := w.scales(s, row, end)
+			for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
+				first, last := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
+				for t := 0; t < x.Rows; t += uniformTokens {
+					rec.Dispatch(v.shader.spec(v.constants), ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
+						matmulNF4ForwardUniformParams{
+							Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
+							Packed: s.Packed, Bias: s.Bias, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock,
+							BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(last / 4), Span4: uint32(span / 4), Halves: 2,
+						}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), y.Single())
+				}
 			}
 		}
 	}
@@ -136,8 +167,8 @@ type matmulNF4BackwardParams struct {
 }
 
 var (
-	matmulNF4BackwardRegisters = define("matmul_nf4_backward_registers", "rww", matmulNF4BackwardParams{})
-	matmulNF4BackwardTiled     = define("matmul_nf4_backward_tiled", "rww", matmulNF4BackwardParams{})
+	matmulNF4BackwardRegisters = define("matmul_nf4_backward_registers", "riw", matmulNF4BackwardParams{})
+	matmulNF4BackwardTiled     = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardParams{})
 )
 
 var matmulNF4BackwardVariants = []variant{
@@ -162,12 +193,16 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec):
-		fallback = "uniform_32x2"
+		fallback = uniformFallback(rec)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
 	if v.shader != matmulNF4BackwardTiled && w.span() < int(8*constants["TILE_W"]) {
 		constants, outputs = with(constants, "TILE_W", 1), 64
+	}
+	if v.shader == matmulNF4BackwardUniform && w.rowsOfCodes() < 4 {
+		v = nf4BackwardRegisters(16, 2)
+		constants, outputs = v.constants, v.outputs
 	}
 	if v.shader == matmulNF4BackwardUniform {
 		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
@@ -185,26 +220,28 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 }
 
 type matmulNF4BackwardUniformParams struct {
-	Tokens, Rows, Words, FirstRow, EndRow, WindowFirst, Packed, Codes, Nested uint32
-	Offset                                                                    float32
-	FirstBlock, BlockShift, FirstToken, Accumulate                            uint32
+	Tokens, Words, FirstRow, EndRow, WindowFirst, Packed                    uint32
+	Offset                                                                  float32
+	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, Accumulate uint32
 }
 
-var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruw", matmulNF4BackwardUniformParams{})
+var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuw", matmulNF4BackwardUniformParams{})
 
-// matmulNF4BackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of W.
+// matmulNF4BackwardChunks is the input's gradient with dy and the scales in uniform arrays. A chunk of dy's columns may reach over two shards of W.
 func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
-	p := packChunks(rec, dy)
+	p := packChunks(rec, scratchWide, dy)
+	piece := w.rowsOfCodes() / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
+			end := min((chunk+1)*uniformColumns, s.Row+s.Rows, first+piece)
+			scales := w.scales(s, first-s.Row, end-s.Row)
 			for t := 0; t < dx.Rows; t += uniformTokens {
 				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
-					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
-					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset,
+					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
+					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst,
 					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),
-				}, s.Region, p.window(chunk, t), dx.Single())
+				}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), dx.Single())
 			}
 			first = end
 		}

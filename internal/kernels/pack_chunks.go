@@ -9,9 +9,15 @@ const (
 	uniformColumns = 512
 )
 
+// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is.
+const (
+	scratchWide gpu.Scratch = iota
+	scratchNarrow
+)
+
 type packChunksParams struct{ Tokens, Padded, Cols4, First4, Count4 uint32 }
 
-var packChunksForward = define("pack_chunks_forward", "ww", packChunksParams{})
+var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 
 // packed is an activation in chunks of uniformColumns columns.
 type packed struct {
@@ -19,11 +25,14 @@ type packed struct {
 	padded int // tokens, a multiple of uniformTokens
 }
 
-// packChunks cuts x [T, C] into windows in the device's uniform scratch; they hold until the next call.
-func packChunks(rec *gpu.Recorder, x *gpu.Tensor) packed {
+// packChunks cuts x [T, C] into windows in a uniform scratch, unless they are there from an earlier product with x.
+func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
-	buffer := rec.UniformScratch(gpu.F32.Size(chunks * padded * uniformColumns))
+	if b := rec.HoldsFrom(scratch, x); b != nil {
+		return packed{b, padded}
+	}
+	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
 	count4 := chunks * padded * uniformColumns / 4
 	piece := max(1, int(rec.Device().Limits.MaxBindingBytes/gpu.UniformBytes)) * gpu.UniformBytes / 16 // whole windows that can be bound at once
 	for first := 0; first < count4; first += piece {
@@ -32,12 +41,13 @@ func packChunks(rec *gpu.Recorder, x *gpu.Tensor) packed {
 			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first), Count4: uint32(n),
 		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(16 * first), Size: int64(16 * n)})
 	}
+	rec.FilledFrom(scratch, x)
 	return packed{buffer, padded}
 }
 
 // PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
 func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
-	p := packChunks(rec, x)
+	p := packChunks(rec, scratchWide, x)
 	return gpu.Range{Buffer: p.buffer, Size: gpu.F32.Size(ceilDiv(x.Cols, uniformColumns) * p.padded * uniformColumns)}
 }
 

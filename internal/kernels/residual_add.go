@@ -4,7 +4,7 @@ import "qlora-wgpu/gpu"
 
 type residualAddParams struct{ Count4 uint32 }
 
-var residualAddForward = define("residual_add_forward", "www", residualAddParams{})
+var residualAddForward = define("residual_add_forward", "iiw", residualAddParams{})
 
 // ResidualAddForward is y = a + b, all [T, C] with C a multiple of 4.
 func ResidualAddForward(rec *gpu.Recorder, y, a, b *gpu.Tensor) {

@@ -16,8 +16,8 @@ type rmsNormBackwardParams struct {
 }
 
 var (
-	rmsNormForward  = define("rms_norm_forward", "wrw", rmsNormForwardParams{})
-	rmsNormBackward = define("rms_norm_backward", "wwrw", rmsNormBackwardParams{})
+	rmsNormForward  = define("rms_norm_forward", "irw", rmsNormForwardParams{})
+	rmsNormBackward = define("rms_norm_backward", "iirw", rmsNormBackwardParams{})
 )
 
 // RMSNormForward is y[t] = x[t] * weight / sqrt(mean(x[t]²) + eps). x and y are [T, C] with C a multiple of 4, weight is [C].

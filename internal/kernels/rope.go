@@ -10,7 +10,7 @@ type ropeParams struct {
 	Direction    float32
 }
 
-var ropeForward = define("rope_forward", "wwrr", ropeParams{})
+var ropeForward = define("rope_forward", "wirr", ropeParams{})
 
 // RoPEForward rotates x [T, heads*headDim] in place: y[i] = x[i]*cos - x[i+D/2]*sin and y[i+D/2] = x[i+D/2]*cos + x[i]*sin in
 // every head, transformers' rotate_half convention. cos and sin are frozen tables [P, D/2]; positions is U32 with at least T

@@ -8,7 +8,7 @@ type scatterRowsParams struct {
 	Sources uint32
 }
 
-var scatterRows = define("scatter_rows", "www", scatterRowsParams{})
+var scatterRows = define("scatter_rows", "iiw", scatterRowsParams{})
 
 // ScatterRows is the backward of GatherRows over distinct rows: y[t] = x[inverse[t]-1], or zero where inverse[t] is 0. y is [T, C], x [S, C] with
 // C a multiple of 4; inverse is U32 with at least T elements, which the host makes from rows: inverse[rows[s]] = s+1.

@@ -5,8 +5,8 @@ import "qlora-wgpu/gpu"
 type swiGLUParams struct{ Count4 uint32 }
 
 var (
-	swiGLUForward  = define("swiglu_forward", "www", swiGLUParams{})
-	swiGLUBackward = define("swiglu_backward", "www", swiGLUParams{})
+	swiGLUForward  = define("swiglu_forward", "iiw", swiGLUParams{})
+	swiGLUBackward = define("swiglu_backward", "wwi", swiGLUParams{})
 )
 
 // SwiGLUForward is y = silu(gate) * up with silu(g) = g / (1 + exp(-g)), all [T, F] with F a multiple of 4.

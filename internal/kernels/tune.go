@@ -104,7 +104,7 @@ func newMatmulBench(dev *gpu.Device, op string, t, n, k int) (record func(rec *g
 			return nil
 		}
 		var x *gpu.Tensor
-		if x, err = dev.NewTensor("autotune", dtype, rows, cols); err == nil {
+		if x, err = dev.NewUniformTensor("autotune", dtype, rows, cols); err == nil {
 			made = append(made, x)
 		}
 		return x

@@ -51,6 +51,17 @@ func pickVariant(rec *gpu.Recorder, op string, variants []variant, tokens, n, k 
 // onCPU reports whether barrier-free variants are the better guess on this device, before anything was measured.
 func onCPU(rec *gpu.Recorder) bool { return rec.Device().Info.Type == "cpu" }
 
+// inBrowser reports whether the device is a browser's: compiling a long shader takes seconds on a software one there.
+func inBrowser(rec *gpu.Recorder) bool { return rec.Device().Info.Backend == "browser" }
+
+// uniformFallback is the fallback for CPU devices: activations read through uniform arrays, which a browser's software device does not gain from.
+func uniformFallback(rec *gpu.Recorder) string {
+	if inBrowser(rec) {
+		return registersName(16, 4)
+	}
+	return "uniform_32x2"
+}
+
 // tiled is the fallback for GPUs: a tile in workgroup memory, small for few tokens.
 func tiledFallback(tokens int) string {
 	if tokens <= 32 {

@@ -161,6 +161,14 @@ func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
 	kernels.RMSNormBackward(p.Rec, dx, dy, x, w.Vector(n.Weight), n.Eps, true)
 }
 
+// LoadOptions say how a model is loaded.
+type LoadOptions struct {
+	BlockSize int                   // weights per NF4 block
+	Plan      *paging.Plan          // where the weights lie; nil: all on the device
+	Cache     paging.Cache          // of quantized models; nil: none
+	Progress  func(done, total int) // is called after each section; nil: not wanted
+}
+
 // Model is what the trainer drives; architectures implement it.
 type Model interface {
 	// Linears are all linears of the layers, in a fixed order: the adapter attaches to them.

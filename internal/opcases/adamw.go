@@ -41,18 +41,9 @@ func runAdamW(b *Bench, n, steps int, decay float64) {
 	}
 	grads := make([][]byte, steps)
 	for i := range grads {
-		// Elements differ in size from 1e-6 to 1: with the smallest, epsilon takes part.
-		g := b.Values(n, 1)
-		scaled := make([]float64, n)
-		for j := range g {
-			g[j] *= []float32{1, 1e-3, 1e-6}[j%3]
-			scaled[j] = float64(g[j]) * scale
-		}
-		grads[i] = gpu.Float32Bytes(g)
-		s := settings(i + 1)
-		reference.AdamW(wantParam, scaled, wantM, wantV, reference.AdamWSettings{
-			LearningRate: s.LearningRate, Beta1: s.Beta1, Beta2: s.Beta2, Eps: s.Epsilon, WeightDecay: s.WeightDecay,
-		}, s.Step)
+		var scaled []float64
+		grads[i], scaled = gradients(b, n, scale)
+		reference.AdamW(wantParam, scaled, wantM, wantV, referenceSettings(settings(i+1)), i+1)
 	}
 	initial := make([]float32, kernels.StatCount)
 	initial[kernels.StatScale] = scale
@@ -92,4 +83,19 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 		kernels.GradientNorm(b.Rec, stats, partials, []*gpu.Tensor{grad}, 1, 1)
 		kernels.AdamWStep(b.Rec, p, grad, m, v, stats, kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
 	})
+}
+
+// gradients are n seeded ones, and scale times them. Elements differ in size from 1e-6 to 1: with the smallest, epsilon takes part.
+func gradients(b *Bench, n int, scale float64) (data []byte, scaled []float64) {
+	g := b.Values(n, 1)
+	scaled = make([]float64, n)
+	for j := range g {
+		g[j] *= []float32{1, 1e-3, 1e-6}[j%3]
+		scaled[j] = float64(g[j]) * scale
+	}
+	return gpu.Float32Bytes(g), scaled
+}
+
+func referenceSettings(s kernels.AdamW) reference.AdamWSettings {
+	return reference.AdamWSettings{LearningRate: s.LearningRate, Beta1: s.Beta1, Beta2: s.Beta2, Eps: s.Epsilon, WeightDecay: s.WeightDecay}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"qlora-wgpu/gpu"
 )
@@ -43,6 +44,8 @@ type output struct {
 	want      []float64
 	allowance float64
 	guard     gpu.Range // sentinels behind the tensor
+	// decode makes the compared values of the tensor's bytes; nil: they are float32, one for each of want.
+	decode func(data []byte) []float64
 }
 
 type upload struct {
@@ -111,8 +114,20 @@ func (b *Bench) Output(name string, rows, cols int, initial []float32, want []fl
 	return t
 }
 
+// OutputWords makes a U32 tensor that starts from initial, of which decode makes the values that are compared with want. Sentinels follow it.
+func (b *Bench) OutputWords(name string, rows, cols int, initial []uint32, decode func(data []byte) []float64, want []float64, allowance float64) *gpu.Tensor {
+	words := slices.Clone(initial)
+	for range guardElements {
+		words = append(words, math.Float32bits(sentinel))
+	}
+	whole := b.InputU32(name, words)
+	t := whole.View(rows, cols)
+	b.outputs = append(b.outputs, output{tensor: t, want: want, allowance: allowance, guard: whole.Single(), decode: decode})
+	return t
+}
+
 func (b *Bench) tensor(name string, dtype gpu.DType, rows, cols int) *gpu.Tensor {
-	t, err := b.Dev.NewTensor(name, dtype, rows, cols)
+	t, err := b.Dev.NewUniformTensor(name, dtype, rows, cols)
 	if err != nil {
 		panic(err)
 	}
@@ -197,20 +212,25 @@ func (o output) compare(data []byte) (used float64, detail string, err error) {
 		return float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 	}
 	n := o.tensor.Rows * o.tensor.Cols
-	if len(o.want) != n {
-		panic(fmt.Sprintf("opcases: %d wanted values for %s of %d×%d", len(o.want), o.tensor.Name, o.tensor.Rows, o.tensor.Cols))
-	}
 	for i := n; i < n+guardElements; i++ {
 		if float32(at(i)) != sentinel {
 			return 0, "", fmt.Errorf("%s: written %d elements behind its end", o.tensor.Name, i-n+1)
 		}
+	}
+	cols := o.tensor.Cols
+	if o.decode != nil {
+		values := o.decode(data)
+		n, cols, at = len(values), len(values), func(i int) float64 { return values[i] }
+	}
+	if len(o.want) != n {
+		panic(fmt.Sprintf("opcases: %d wanted values for %s of %d×%d", len(o.want), o.tensor.Name, o.tensor.Rows, o.tensor.Cols))
 	}
 	var diff, norm, worst float64
 	worstAt := 0
 	for i, want := range o.want {
 		d := at(i) - want
 		if math.IsNaN(d) || math.IsInf(d, 0) {
-			return 0, "", fmt.Errorf("%s[%d,%d] is %v, want %.9g", o.tensor.Name, i/o.tensor.Cols, i%o.tensor.Cols, at(i), want)
+			return 0, "", fmt.Errorf("%s[%d,%d] is %v, want %.9g", o.tensor.Name, i/cols, i%cols, at(i), want)
 		}
 		diff, norm = diff+d*d, norm+want*want
 		if math.Abs(d) > worst {
@@ -222,7 +242,7 @@ func (o output) compare(data []byte) (used float64, detail string, err error) {
 	}
 	nmse := diff / norm
 	detail = fmt.Sprintf("%s nmse %.2g of %.0g; worst [%d,%d] got %.9g want %.9g", o.tensor.Name, nmse, o.allowance,
-		worstAt/o.tensor.Cols, worstAt%o.tensor.Cols, at(worstAt), o.want[worstAt])
+		worstAt/cols, worstAt%cols, at(worstAt), o.want[worstAt])
 	return nmse / o.allowance, detail, nil
 }
 

@@ -2,12 +2,10 @@ package optim
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math"
+	"slices"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/paging"
 )
 
@@ -17,21 +15,27 @@ const kinds = 2
 // Moments are their suffixes in a checkpoint.
 var Moments = [kinds]string{".m", ".v"}
 
-// Pager is what paged state moves through: transport, and slots on the device for a few pages of Elements values.
+// Pager is what paged state moves through: transport, and slots on the device for a few pages.
 type Pager struct {
-	Feeder   *paging.Feeder
-	Drain    *paging.Drain
-	Elements int
-	Slots    [][kinds]*gpu.Tensor // [1, Elements] each
+	Feeder *paging.Feeder
+	Drain  *paging.Drain
+	Slots  [][kinds]*gpu.Tensor // of SlotWords words each, all of one size
+}
+
+// SlotWords is the size of a pager's slot in 4-byte words, for pages of so many elements of the kind that BlockBytes tells.
+func (s *State) SlotWords(elements int) int {
+	return elements / BlockElements * int(s.BlockBytes()) / kinds / 4
 }
 
 // statePage is elements [first, first+n) of a flat buffer.
 type statePage struct{ buffer, first, n int }
 
-func (s *State) pages(elements int) (pages []statePage) {
-	for buffer, p := range s.Param {
-		for first := 0; first < p.Cols; first += elements {
-			pages = append(pages, statePage{buffer, first, min(elements, p.Cols-first)})
+// pages are those of which each moment fits so many bytes.
+func (s *State) pages(bytes int) (pages []statePage) {
+	for i, b := range s.buffers {
+		elements := bytes / b.blockBytes() * BlockElements
+		for first := 0; first < b.elements; first += elements {
+			pages = append(pages, statePage{i, first, min(elements, b.elements-first)})
 		}
 	}
 	return pages
@@ -39,21 +43,23 @@ func (s *State) pages(elements int) (pages []statePage) {
 
 // updatePaged updates page after page: page i+1 is filled on the host while page i computes and page i-1 leaves.
 func (s *State) updatePaged(rec *gpu.Recorder, o Settings, p *Pager) {
-	pages := s.pages(p.Elements)
+	pages := s.pages(int(p.Slots[0][0].Bytes()))
 	for i, page := range pages {
 		slot := p.Slots[i%len(p.Slots)]
+		b := s.buffers[page.buffer]
+		shape := b.momentShape(page.n)
 		var moments [kinds]*gpu.Tensor
 		for kind := range moments {
-			moments[kind] = slot[kind].View(1, page.n)
-			at := moments[kind].Single()
-			p.Feeder.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(4 * page.n)}, s.host(kind, page), func(yield func([]byte) bool) {
+			at := slot[kind].Single()
+			moments[kind] = &gpu.Tensor{Name: slot[kind].Name, DType: shape.DType, Rows: shape.Rows, Cols: shape.Cols, Shards: []gpu.Shard{{Range: at, Rows: shape.Rows}}}
+			p.Feeder.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())}, s.host(kind, page), func(yield func([]byte) bool) {
 				s.after(pages[i:], kind, yield)
 			})
 		}
-		kernels.AdamWStep(rec, part(s.Param[page.buffer], page), part(s.Grad[page.buffer], page), moments[0], moments[1], s.Stats, o.AdamW)
+		s.step(rec, b, part(s.Param[page.buffer], page), part(s.Grad[page.buffer], page), moments[0], moments[1], o)
 		for kind, moment := range moments {
 			at := moment.Single()
-			p.Drain.Out(rec, s.host(kind, page), gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(4 * page.n)})
+			p.Drain.Out(rec, s.host(kind, page), gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())})
 		}
 	}
 }
@@ -74,7 +80,9 @@ func (s *State) host(kind int, page statePage) []byte {
 	if s.paged[kind] == nil {
 		return nil
 	}
-	return s.paged[kind][page.buffer][4*page.first : 4*(page.first+page.n)]
+	b := s.buffers[page.buffer]
+	first := page.first / BlockElements * b.blockBytes()
+	return s.paged[kind][page.buffer][first:][:b.momentShape(page.n).Bytes()]
 }
 
 // part is a page's elements of a flat tensor.
@@ -84,40 +92,63 @@ func part(t *gpu.Tensor, page statePage) *gpu.Tensor {
 	return &gpu.Tensor{Name: t.Name, DType: gpu.F32, Rows: 1, Cols: page.n, Shards: []gpu.Shard{{Range: at, Rows: 1}}}
 }
 
-// ReadMoment is an entry's values of one moment (0 the first, 1 the second), wherever they lie. What is on its way to the host must have arrived.
-func (s *State) ReadMoment(ctx context.Context, kind int, e Entry) ([]float32, error) {
-	if s.paged[kind] == nil {
-		return s.Read(ctx, s.moment(kind), e.Name)
+// MomentShape is how an entry's moments lie in memory, and in what ReadMoment gives.
+func (s *State) MomentShape(e Entry) MomentShape {
+	m := s.buffers[e.Buffer].momentShape(e.Rows * e.Cols)
+	if m.DType == gpu.F32 {
+		m.Rows, m.Cols = e.Rows, e.Cols
 	}
-	values := make([]float32, e.Rows*e.Cols)
-	for i := range values {
-		values[i] = math.Float32frombits(binary.LittleEndian.Uint32(s.paged[kind][e.Buffer][4*(e.First+i):]))
-	}
-	return values, nil
+	return m
 }
 
-// WriteMoment sets an entry's values of one moment.
-func (s *State) WriteMoment(kind int, e Entry, values []float32) error {
-	if len(values) != e.Rows*e.Cols {
-		panic(fmt.Sprintf("optim: %d values for %s of %d×%d", len(values), e.Name, e.Rows, e.Cols))
+// ReadMoment is an entry's bytes of one moment (0 the first, 1 the second), wherever they lie. What is on its way to the host must have arrived.
+func (s *State) ReadMoment(ctx context.Context, kind int, e Entry) ([]byte, error) {
+	if s.paged[kind] == nil {
+		at := s.momentRange(kind, e)
+		return s.Param[0].Device().Read(ctx, at)
+	}
+	return slices.Clone(s.hostMoment(kind, e)), nil
+}
+
+// WriteMoment sets an entry's bytes of one moment.
+func (s *State) WriteMoment(kind int, e Entry, data []byte) error {
+	if len(data) != s.MomentShape(e).Bytes() {
+		panic(fmt.Sprintf("optim: %d bytes for a moment of %s of %d×%d", len(data), e.Name, e.Rows, e.Cols))
 	}
 	if s.paged[kind] == nil {
-		return s.View(s.moment(kind), e.Name).WriteFloat32(values)
+		at := s.momentRange(kind, e)
+		return at.Buffer.Write(at.Offset, data)
 	}
-	copy(s.paged[kind][e.Buffer][4*e.First:], gpu.Float32Bytes(values))
+	copy(s.hostMoment(kind, e), data)
 	return nil
 }
 
-func (s *State) moment(kind int) []*gpu.Tensor { return [kinds][]*gpu.Tensor{s.M, s.V}[kind] }
+// momentRange is where an entry's moment lies on the device.
+func (s *State) momentRange(kind int, e Entry) gpu.Range {
+	flat := [kinds][]*gpu.Tensor{s.M, s.V}[kind][e.Buffer].Single()
+	first := e.First / BlockElements * s.buffers[e.Buffer].blockBytes()
+	return gpu.Range{Buffer: flat.Buffer, Offset: flat.Offset + int64(first), Size: int64(s.MomentShape(e).Bytes())}
+}
+
+// hostMoment is where it lies on the host.
+func (s *State) hostMoment(kind int, e Entry) []byte {
+	return s.host(kind, statePage{e.Buffer, e.First, e.Rows * e.Cols})
+}
 
 // Bytes are the sizes of parameters with gradients, and of the moments wherever they lie.
 func (s *State) Bytes() (adapter, moments int64) {
-	for _, p := range s.Param {
-		adapter += 2 * p.Bytes()
-		moments += kinds * p.Bytes()
+	for _, b := range s.buffers {
+		adapter += 2 * gpu.F32.Size(b.elements)
+		moments += int64(kinds * b.momentShape(b.elements).Bytes())
 	}
 	return adapter, moments
 }
 
-// BlockBytes is what each moment of BlockElements parameters takes.
-var BlockBytes = [kinds]int64{4 * BlockElements, 4 * BlockElements}
+// BlockTensors is what each moment of BlockElements parameters takes in most of the state.
+func (s *State) BlockTensors() []int64 {
+	each := s.BlockBytes() / kinds
+	return []int64{each, each}
+}
+
+// BlockBytes is what both moments of BlockElements parameters take in most of the state.
+func (s *State) BlockBytes() int64 { return int64(kinds * buffer{eightBit: s.eightBit}.blockBytes()) }

@@ -20,70 +20,128 @@ type Entry struct {
 	First      int // its first element there, a multiple of BlockElements
 }
 
-// State is the flat trainable state: parameters, gradients and both moments lie in buffers of the same layout, each tensor
-// aligned to BlockElements and none across two buffers. Norm, clip, update, checkpoints and pages work on ranges of it and know no tensor.
-type State struct {
-	Entries           []Entry
-	Param, Grad, M, V []*gpu.Tensor // [1, n] each; without M and V where they are paged
-	Stats, partials   *gpu.Tensor
-	paged             [kinds][][]byte // M and V on the host, by flat buffer
-	index             map[string]int
-	Step              int // finished updates
+// Options of the state.
+type Options struct {
+	// EightBit keeps moments in 8 bits, block-wise over BlockElements (arXiv 2110.02861). As in bitsandbytes, tensors of fewer than 4,096 elements keep
+	// them in 32.
+	EightBit bool
+	// Paged keeps moments on the host; Update brings them to the device page by page.
+	Paged bool
 }
 
-// NewState lays the tensors (name, rows, cols) out and makes the zeroed buffers; the moments' on the host, if they are to be paged.
-func NewState(dev *gpu.Device, tensors []Entry, paged bool) (*State, error) {
-	s := &State{index: map[string]int{}}
+// minEightBit is the fewest elements of a tensor whose moments are kept in 8 bits.
+const minEightBit = 4096
+
+// State is the flat trainable state: parameters, gradients and both moments lie in buffers of the same layout, each tensor
+// aligned to BlockElements and none across two buffers. Norm, clip, update, checkpoints and pages work on ranges of it and know no tensor.
+//
+// The moments of a buffer of n elements are F32 [1, n], or U32 [n/BlockElements, kernels.MomentWords] where they are kept in 8 bits: either way a block is
+// a run of bytes of one length, so a page is a range of blocks.
+type State struct {
+	Entries         []Entry
+	Param, Grad     []*gpu.Tensor   // one a buffer, F32 [1, n]
+	M, V            []*gpu.Tensor   // none where they are paged
+	paged           [kinds][][]byte // M and V on the host, by flat buffer
+	buffers         []buffer
+	eightBit        bool
+	Stats, partials *gpu.Tensor
+	maps            *gpu.Tensor // of 8-bit moments; nil where there are none
+	index           map[string]int
+}
+
+// NewState lays the tensors (name, rows, cols) out and makes the zeroed buffers.
+func NewState(dev *gpu.Device, tensors []Entry, o Options) (*State, error) {
+	s := &State{index: map[string]int{}, eightBit: o.EightBit}
 	limit := int(dev.Limits.MaxBindingBytes / 4 / BlockElements * BlockElements)
-	var sizes []int
+	var buffers []buffer
+	open := map[bool]int{} // the buffer being filled with entries of either kind
 	for _, e := range tensors {
 		n := (e.Rows*e.Cols + BlockElements - 1) / BlockElements * BlockElements
 		if n > limit {
 			panic(fmt.Sprintf("optim: %s of %d×%d exceeds a buffer of %d elements", e.Name, e.Rows, e.Cols, limit))
 		}
-		if len(sizes) == 0 || sizes[len(sizes)-1]+n > limit {
-			sizes = append(sizes, 0)
+		eightBit := o.EightBit && e.Rows*e.Cols >= minEightBit
+		at, ok := open[eightBit]
+		if !ok || buffers[at].elements+n > limit {
+			at = len(buffers)
+			open[eightBit] = at
+			buffers = append(buffers, buffer{eightBit: eightBit})
 		}
-		e.Buffer, e.First = len(sizes)-1, sizes[len(sizes)-1]
-		sizes[e.Buffer] += n
+		e.Buffer, e.First = at, buffers[at].elements
+		buffers[at].elements += n
 		s.index[e.Name] = len(s.Entries)
 		s.Entries = append(s.Entries, e)
 	}
-	type kind struct {
-		name string
-		list *[]*gpu.Tensor
-	}
-	onDevice := []kind{{"adapter", &s.Param}, {"gradient", &s.Grad}}
-	if !paged {
-		onDevice = append(onDevice, kind{"first moment", &s.M}, kind{"second moment", &s.V})
-	}
-	for i, n := range sizes {
-		if paged && !dev.Dry() {
-			s.paged[0], s.paged[1] = append(s.paged[0], make([]byte, 4*n)), append(s.paged[1], make([]byte, 4*n))
-		}
-		for _, kind := range onDevice {
-			t, err := dev.NewTensor(fmt.Sprintf("%s %d", kind.name, i), gpu.F32, 1, n)
-			if err != nil {
-				s.Release()
-				return nil, err
-			}
-			*kind.list = append(*kind.list, t)
-		}
-	}
-	var err error
-	if s.Stats, err = dev.NewTensor("statistics", gpu.F32, 1, kernels.StatCount); err == nil {
-		s.partials, err = dev.NewTensor("norm partials", gpu.U32, max(1, kernels.GradientNormPartials(s.Grad)), 2)
-	}
-	if err != nil {
+	s.buffers = buffers
+	if err := s.makeBuffers(dev, o.Paged); err != nil {
 		s.Release()
 		return nil, err
 	}
 	return s, nil
 }
 
+// buffer is a flat buffer.
+type buffer struct {
+	elements int
+	eightBit bool // its moments
+}
+
+// momentShape is that of one moment of so many elements.
+func (b buffer) momentShape(elements int) MomentShape {
+	if b.eightBit {
+		return MomentShape{gpu.U32, (elements + BlockElements - 1) / BlockElements, kernels.MomentWords}
+	}
+	return MomentShape{gpu.F32, 1, elements}
+}
+
+// blockBytes are those of one moment of BlockElements elements.
+func (b buffer) blockBytes() int { return b.momentShape(BlockElements).Bytes() }
+
+// MomentShape is how one moment lies in memory.
+type MomentShape struct {
+	DType      gpu.DType
+	Rows, Cols int
+}
+
+// Bytes is its size.
+func (m MomentShape) Bytes() int { return int(m.DType.Size(m.Rows * m.Cols)) }
+
+func (s *State) makeBuffers(dev *gpu.Device, paged bool) (err error) {
+	tensor := func(list *[]*gpu.Tensor, name string, m MomentShape, make func(name string, dtype gpu.DType, rows, cols int) (*gpu.Tensor, error)) {
+		if err == nil {
+			var t *gpu.Tensor
+			if t, err = make(fmt.Sprintf("%s %d", name, len(*list)), m.DType, m.Rows, m.Cols); err == nil {
+				*list = append(*list, t)
+			}
+		}
+	}
+	for _, b := range s.buffers {
+		values, moment := MomentShape{gpu.F32, 1, b.elements}, b.momentShape(b.elements)
+		tensor(&s.Param, "adapter", values, dev.NewUniformTensor)
+		tensor(&s.Grad, "gradient", values, dev.NewUniformTensor)
+		switch {
+		case !paged:
+			tensor(&s.M, "first moment", moment, dev.NewTensor)
+			tensor(&s.V, "second moment", moment, dev.NewTensor)
+		case !dev.Dry():
+			s.paged[0], s.paged[1] = append(s.paged[0], make([]byte, moment.Bytes())), append(s.paged[1], make([]byte, moment.Bytes()))
+		}
+		if err == nil && b.eightBit && s.maps == nil {
+			s.maps, err = kernels.DynamicMaps(dev)
+		}
+	}
+	if err == nil {
+		s.Stats, err = dev.NewTensor("statistics", gpu.F32, 1, kernels.StatCount)
+	}
+	if err == nil {
+		s.partials, err = dev.NewTensor("norm partials", gpu.U32, max(1, kernels.GradientNormPartials(s.Grad)), 2)
+	}
+	return err
+}
+
 // Release frees the device memory.
 func (s *State) Release() {
-	for _, list := range [][]*gpu.Tensor{s.Param, s.Grad, s.M, s.V, {s.Stats, s.partials}} {
+	for _, list := range [][]*gpu.Tensor{s.Param, s.Grad, s.M, s.V, {s.Stats, s.partials, s.maps}} {
 		for _, t := range list {
 			if t != nil {
 				t.Release()
@@ -92,7 +150,7 @@ func (s *State) Release() {
 	}
 }
 
-// View is an entry's tensor [rows, cols] in one of the flat lists (s.Param, s.Grad, …).
+// View is an entry's tensor F32 [rows, cols] in parameters or gradients.
 func (s *State) View(list []*gpu.Tensor, name string) *gpu.Tensor {
 	i, ok := s.index[name]
 	if !ok {
@@ -135,8 +193,17 @@ func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager)
 		s.updatePaged(rec, o, pager)
 		return
 	}
-	for i := range s.Param {
-		kernels.AdamWStep(rec, s.Param[i], s.Grad[i], s.M[i], s.V[i], s.Stats, o.AdamW)
+	for i, b := range s.buffers {
+		s.step(rec, b, s.Param[i], s.Grad[i], s.M[i], s.V[i], o)
+	}
+}
+
+// step updates a part of a buffer, or all of it.
+func (s *State) step(rec *gpu.Recorder, b buffer, param, grad, m, v *gpu.Tensor, o Settings) {
+	if b.eightBit {
+		kernels.AdamW8bitStep(rec, param, grad, m, v, s.maps, s.Stats, o.AdamW)
+	} else {
+		kernels.AdamWStep(rec, param, grad, m, v, s.Stats, o.AdamW)
 	}
 }
 

@@ -201,7 +201,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := architectures.Load(ctx, dev, source, blockSize, o.Plan, nil)
+	m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Plan: o.Plan})
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	adapter, err := lora.Attach(dev, m.Linears(), config, o.Plan != nil && o.Plan.PagedState)
+	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{Paged: o.Plan != nil && o.Plan.PagedState})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package pretrained
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -10,6 +11,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -100,6 +106,54 @@ func (m *Model) Tokenizer() TokenizerSource { return m.tokenizer }
 // weight files (names, types, shapes, offsets; for GGUF also the vocabulary), and the first and last 4 KiB of every
 // tensor. It does not depend on where the files lie or what a GGUF is called. It is no defence against a forger.
 func (m *Model) ContentHash() string { return m.hash }
+
+// Files are the names of the weight files, each once.
+func (m *Model) Files() (names []string) {
+	for _, w := range m.weights {
+		if !slices.Contains(names, w.file) {
+			names = append(names, w.file)
+		}
+	}
+	return names
+}
+
+// Digest is a SHA-256 (hex) over ContentHash and every stored byte of every tensor. It reads all of the files: pieces of 4 MiB are hashed on all cores,
+// then the pieces' hashes in order.
+func (m *Model) Digest(ctx context.Context) (string, error) {
+	const piece = 4 << 20
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	buffers := sync.Pool{New: func() any { return new([piece]byte) }}
+	var sums []*[sha256.Size]byte
+	for _, w := range m.weights {
+		for at := int64(0); at < w.size && ctx.Err() == nil; at += piece {
+			sum := new([sha256.Size]byte)
+			sums = append(sums, sum)
+			group.Go(func() error {
+				buffer := buffers.Get().(*[piece]byte)
+				defer buffers.Put(buffer)
+				data := buffer[:min(piece, w.size-at)]
+				if err := w.readBytes(data, at); err != nil {
+					return err
+				}
+				*sum = sha256.Sum256(data)
+				return ctx.Err()
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	if err := ctx.Err(); err != nil && len(sums) == 0 {
+		return "", err
+	}
+	whole := sha256.New()
+	io.WriteString(whole, m.hash)
+	for _, sum := range sums {
+		whole.Write(sum[:])
+	}
+	return hex.EncodeToString(whole.Sum(nil)), nil
+}
 
 // Close releases the files; reads fail from then on.
 func (m *Model) Close() error {

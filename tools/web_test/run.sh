@@ -1,11 +1,15 @@
 #!/bin/sh
-# Checks the WebGPU half in a real browser: builds web/check into build/web-check and runs it in headless Chromium on its software adapter.
-#   tools/web_test/run.sh [NAME]    only checks whose name contains NAME
+# Tests of the browser half, in headless Chromium on its software adapter.
+#   tools/web_test/run.sh              the kernels' check and the page
+#   tools/web_test/run.sh check [NAME] web/check: every shader, every operation's cases and a training step; only what contains NAME
+#   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`
+#   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
 # Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another executable.
 set -eu
 cd "$(dirname "$0")/../.."
-out=build/web-check
 export GOTOOLCHAIN=auto
+part=${1-all}
+[ $# -eq 0 ] || shift
 
 : "${CHROMIUM:=$(command -v chromium || true)}"
 if [ -z "$CHROMIUM" ]; then
@@ -14,13 +18,30 @@ if [ -z "$CHROMIUM" ]; then
 fi
 export CHROMIUM
 command -v npm >/dev/null || .ci/install node
-[ -d tools/web_test/node_modules ] || npm ci --prefix tools/web_test --no-audit --no-fund
+for package in playwright-core axe-core; do
+  [ -d "tools/web_test/node_modules/$package" ] || npm ci --prefix tools/web_test --no-audit --no-fund
+done
 
-rm -rf "$out"
-mkdir -p "$out"
-cp web/check/index.html web/check/page.js web/check/worker.js "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out"
-cp -R internal/parity/testdata/tiny "$out/parity"
-names=$(cd "$out/parity" && find . -type f | cut -c3-)
-echo "$names" >"$out/parity/names.txt"
-GOOS=js GOARCH=wasm go build -o "$out/check.wasm" ./web/check
-node tools/web_test/run.mjs "$out" "${1-}"
+check() {
+  out=build/web-check
+  rm -rf "$out"
+  mkdir -p "$out"
+  cp web/check/index.html web/check/page.js web/check/worker.js "$(go env GOROOT)/lib/wasm/wasm_exec.js" "$out"
+  cp -R internal/parity/testdata/tiny "$out/parity"
+  names=$(cd "$out/parity" && find . -type f | cut -c3-)
+  echo "$names" >"$out/parity/names.txt"
+  GOOS=js GOARCH=wasm go build -o "$out/check.wasm" ./web/check
+  node tools/web_test/check.mjs "$out" "${1-}"
+}
+
+program() {
+  make web build
+}
+
+case $part in
+  all) check && program && node tools/web_test/web.mjs build/web-test ;;
+  check) check "${1-}" ;;
+  page) program && node tools/web_test/web.mjs build/web-test "${1-}" ;;
+  long) program && node tools/web_test/long.mjs build/web-test-long ;;
+  *) echo "unknown: $part" >&2; exit 2 ;;
+esac

@@ -3,15 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
-	"syscall/js"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/browser"
 	"qlora-wgpu/internal/parity"
 	"qlora-wgpu/internal/pretrained"
 )
@@ -24,24 +22,23 @@ type served struct {
 
 // list reads the names that FOLDER/names.txt has, one a line.
 func list(url string) (served, error) {
-	data, err := fetch(url + "/names.txt")
+	file, err := browser.Fetch(context.Background(), url+"/names.txt")
+	if err != nil {
+		return served{}, err
+	}
+	data, err := file.Bytes()
 	return served{url, strings.Fields(string(data))}, err
 }
-
-// file is one that was fetched as a whole.
-type file struct{ *bytes.Reader }
-
-func (file) Close() error { return nil }
 
 func (s served) Open(name string) (pretrained.File, error) {
 	if !slices.Contains(s.names, name) {
 		return nil, &fs.PathError{Op: "fetch", Path: s.url + "/" + name, Err: fs.ErrNotExist}
 	}
-	data, err := fetch(s.url + "/" + name)
+	file, err := browser.Fetch(context.Background(), s.url+"/"+name)
 	if err != nil {
-		return nil, err
+		return nil, err // and no file that is not nil
 	}
-	return file{bytes.NewReader(data)}, nil
+	return file, nil
 }
 
 // sub is a folder within another.
@@ -51,43 +48,6 @@ type sub struct {
 }
 
 func (s sub) Open(name string) (pretrained.File, error) { return s.served.Open(s.dir + "/" + name) }
-
-// fetch reads a file from the page's server.
-func fetch(url string) ([]byte, error) {
-	response, err := await(js.Global().Call("fetch", url))
-	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", url, err)
-	}
-	if !response.Get("ok").Bool() {
-		return nil, fmt.Errorf("fetch %s: status %d", url, response.Get("status").Int())
-	}
-	buffer, err := await(response.Call("arrayBuffer"))
-	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", url, err)
-	}
-	data := make([]byte, buffer.Get("byteLength").Int())
-	js.CopyBytesToGo(data, js.Global().Get("Uint8Array").New(buffer))
-	return data, nil
-}
-
-func await(promise js.Value) (value js.Value, err error) {
-	done := make(chan struct{})
-	resolved := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		value = args[0]
-		close(done)
-		return nil
-	})
-	rejected := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		err = fmt.Errorf("%s", args[0].Call("toString").String())
-		close(done)
-		return nil
-	})
-	defer resolved.Release()
-	defer rejected.Release()
-	promise.Call("then", resolved, rejected)
-	<-done
-	return value, err
-}
 
 // step runs the first training step of the case that run.sh put beside the page, and compares it with PyTorch's.
 func (c *checker) step(ctx context.Context, work chan<- func(*gpu.Device)) {

@@ -1,3 +1,5 @@
+//go:build !js
+
 // Package demotest writes the embedded model into a test's folder, cut to its first layers: a real model with a tokenizer
 // and a chat template, of which a step takes a fraction of a second on a software device. Only tests import it.
 package demotest

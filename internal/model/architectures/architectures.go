@@ -17,7 +17,7 @@ import (
 
 // architecture is how models of one architecture are made.
 type architecture struct {
-	load  func(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, plan *paging.Plan, progress func(done, total int)) (model.Model, error)
+	load  func(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error)
 	shape func(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (model.Model, error)
 }
 
@@ -27,13 +27,13 @@ var known = map[string]architecture{
 	}},
 }
 
-// Load picks the architecture and loads the model, where the plan puts it; a nil plan puts all on the device.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, plan *paging.Plan, progress func(done, total int)) (model.Model, error) {
+// Load picks the architecture and loads the model, where the plan puts it.
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
 	a, err := find(source.Config)
 	if err != nil {
 		return nil, err
 	}
-	return a.load(ctx, dev, source, blockSize, plan, progress)
+	return a.load(ctx, dev, source, o)
 }
 
 // Shape makes a model without weights, on a dry device: what is recorded on it tells all about memory.

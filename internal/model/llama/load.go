@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
-	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
 
@@ -104,111 +102,38 @@ func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
 	return err
 }
 
-// Load quantizes a model into its places. Host memory holds, beside what the plan leaves there, one layer at a time. progress is called after each layer.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, blockSize int, plan *paging.Plan, progress func(done, total int)) (model.Model, error) {
-	m, err := New(source.Config, dev, blockSize, plan)
+// Load puts a model's weights into their places: from the cache, or made from the model file. Host memory holds, beside what the plan leaves there, a few sections
+// at a time.
+func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
+	m, err := New(source.Config, dev, o.BlockSize, o.Plan)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.load(ctx, source, blockSize, progress); err != nil {
+	if err := paging.Load(ctx, m.sections(quantizer{source, o.BlockSize}), o.Cache, fmt.Sprintf("NF4 blocks of %d", o.BlockSize), o.Progress); err != nil {
 		m.Release()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(ctx context.Context, source *pretrained.Model, blockSize int, progress func(done, total int)) error {
+// sections are what is to be loaded.
+func (m *Model) sections(q quantizer) (sections []paging.Section) {
 	c := m.config
 	for i, l := range m.layers {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		layout := l.weights.Layout()
-		parts := layout.NewParts()
+		var linears []linear
 		for _, lin := range l.linears() {
-			if err := quantize(source, layout, parts, lin, blockSize, c.bias(lin)); err != nil {
-				return err
-			}
+			linears = append(linears, linear{lin, c.bias(lin)})
 		}
-		for _, norm := range []model.Norm{l.inputNorm, l.postAttentionNorm} {
-			if err := vector(source, layout, parts, norm.Weight, layerPrefix(i)+norm.Weight, c.HiddenSize); err != nil {
-				return err
-			}
-		}
-		if err := l.weights.Put(parts); err != nil {
-			return err
-		}
-		if progress != nil {
-			progress(i+1, c.NumHiddenLayers)
-		}
+		norms := []vector{{l.inputNorm.Weight, layerPrefix(i) + l.inputNorm.Weight, c.HiddenSize}, {l.postAttentionNorm.Weight, layerPrefix(i) + l.postAttentionNorm.Weight, c.HiddenSize}}
+		sections = append(sections, q.region(l.weights, linears, norms))
 	}
-	return m.loadEnds(source)
-}
-
-// loadEnds loads what is not in a layer: embedding, final norm, head.
-func (m *Model) loadEnds(source *pretrained.Model) error {
-	c := m.config
-	layout := m.norm.Layout()
-	parts := layout.NewParts()
-	if err := vector(source, layout, parts, m.head.Norm.Weight, "model.norm", c.HiddenSize); err != nil {
-		return err
+	sections = append(sections,
+		q.region(m.norm, nil, []vector{{m.head.Norm.Weight, "model.norm", c.HiddenSize}}),
+		q.table(m.embed, "model.embed_tokens.weight", c.VocabSize))
+	if !c.TieWordEmbeddings {
+		sections = append(sections, q.table(m.head.Table, "lm_head.weight", c.VocabSize))
 	}
-	if err := m.norm.Put(parts); err != nil {
-		return err
-	}
-	fill := func(t *paging.Table, name string) error {
-		if err := source.Expect(name, c.VocabSize, c.HiddenSize); err != nil {
-			return err
-		}
-		return t.Fill(c.VocabSize, func(first, n int, values []float32) error { return source.ReadRows(name, first, n, values) })
-	}
-	if err := fill(m.embed, "model.embed_tokens.weight"); err != nil || c.TieWordEmbeddings {
-		return err
-	}
-	return fill(m.head.Table, "lm_head.weight")
-}
-
-// quantize puts one linear into its place in the parts.
-func quantize(source *pretrained.Model, layout *paging.Layout, parts [][]byte, l *lora.Linear, blockSize int, hasBias bool) error {
-	name := l.Name + ".weight"
-	if err := source.Expect(name, l.Out, l.In); err != nil {
-		return err
-	}
-	n := l.Out * l.In
-	values := make([]float32, n)
-	if err := source.ReadRows(name, 0, l.Out, values); err != nil {
-		return err
-	}
-	if i := nf4.FirstNonFinite(values); i >= 0 {
-		return usererr.New("quantize "+name, "", "element [%d,%d] is %v", i/l.In, i%l.In, values[i]).Of(usererr.Format).Hinted("the model file is damaged or was diverging when it was saved")
-	}
-	packed, absmax := make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
-	nf4.QuantizeParallel(values, blockSize, packed, absmax)
-	var bias []float32
-	if hasBias {
-		bias = make([]float32, l.Out)
-		if err := source.Expect(l.Name+".bias", 1, l.Out); err != nil {
-			return err
-		}
-		if err := source.ReadRows(l.Name+".bias", 0, 1, bias); err != nil {
-			return err
-		}
-	}
-	layout.PutLinear(parts, l.Weight, packed, doublequant.Quantize(absmax), bias)
-	return nil
-}
-
-func vector(source *pretrained.Model, layout *paging.Layout, parts [][]byte, name, tensor string, n int) error {
-	tensor += ".weight"
-	if err := source.Expect(tensor, 1, n); err != nil {
-		return err
-	}
-	values := make([]float32, n)
-	if err := source.ReadRows(tensor, 0, 1, values); err != nil {
-		return err
-	}
-	layout.PutVector(parts, name, values)
-	return nil
+	return sections
 }
 
 // FrozenBytes implements model.Model.

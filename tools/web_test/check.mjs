@@ -1,12 +1,12 @@
 // Runs the page built from web/check in headless Chromium and prints what fails.
-//   node run.mjs FOLDER [NAME]
+//   node check.mjs FOLDER [NAME]
 // FOLDER holds the built page; only checks whose name contains NAME are run. Exit status 0 means: at least one check ran, all passed, and the
 // browser's console showed no error or warning.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
-import { chromium } from 'playwright-core';
+import { complaints, launch, sleep } from './browser.mjs';
 
 const totalLimit = 15 * 60e3, idleLimit = 3 * 60e3; // ms
 const types = {
@@ -16,7 +16,7 @@ const types = {
 
 const [folder, filter = ''] = process.argv.slice(2);
 if (!folder) {
-  console.error('usage: node run.mjs FOLDER [NAME]');
+  console.error('usage: node check.mjs FOLDER [NAME]');
   process.exit(2);
 }
 
@@ -56,37 +56,22 @@ async function follow(page) {
       console.log(`FAIL timeout after ${seen} checks, the last was ${slow.at(-1)?.name}`);
       return false;
     }
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(200);
   }
 }
 
 const server = createServer(answer);
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-// launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and SIGTERM too.
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  args: [
-    '--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
-    '--disable-gpu-watchdog', // making a pipeline of a large kernel can take longer than it allows
-    '--disable-background-networking', '--disable-quic',
-  ],
-});
-let ok = false, complaints = 0;
+const browser = await launch();
+let ok = false, seen = [];
 try {
   const page = await browser.newPage();
-  page.on('console', (entry) => {
-    if (entry.type() === 'error' || entry.type() === 'warning') complaints++;
-    console.log(`console ${entry.type()}: ${entry.text()}`);
-  });
-  page.on('pageerror', (err) => {
-    complaints++;
-    console.log(`page error: ${err.message}`);
-  });
+  seen = complaints(page);
   await page.goto(`http://127.0.0.1:${server.address().port}/?${encodeURIComponent(filter)}`);
   ok = await follow(page);
 } finally {
   await browser.close();
   server.close();
 }
-if (complaints > 0) console.log(`FAIL the console showed ${complaints} errors or warnings`);
-process.exitCode = ok && complaints === 0 ? 0 : 1;
+if (seen.length > 0) console.log(`FAIL the console showed ${seen.length} errors or warnings`);
+process.exitCode = ok && seen.length === 0 ? 0 : 1;

@@ -1,0 +1,36 @@
+// What the device's arithmetic can do at most: VECTORS independent chains of vec4 multiply-adds in registers, and nothing else.
+//
+// An invocation runs params.loops rounds, 8·VECTORS flops each; count tells what its sum would be, so that no compiler drops it.
+
+const VECTORS: u32 = 1u; // independent accumulators
+
+struct Params {
+  group_base: u32,
+  group_end: u32,
+  loops: u32,
+  factor: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [groups · 64]
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+  if (group >= params.group_end) { return; }
+  let f = vec4<f32>(params.factor);
+  // unroll i VECTORS {
+  var acc_i0 = vec4<f32>(f32(lane + 0u /*i*/));
+  // }
+  for (var n = 0u; n < params.loops; n++) {
+    // unroll i VECTORS {
+    acc_i0 = acc_i0 * f + f;
+    // }
+  }
+  var sum = vec4<f32>();
+  // unroll i VECTORS {
+  sum += acc_i0;
+  // }
+  y[group * 64u + lane] = sum;
+}

@@ -1,0 +1,43 @@
+// Headless Chromium as all tests here use it.
+import { chromium } from 'playwright-core';
+
+// software is what makes Chromium offer its software WebGPU adapter.
+export const software = [
+  '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
+  '--disable-gpu-watchdog', // making a pipeline of a large kernel can take longer than it allows
+];
+
+// launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and SIGTERM too.
+export function launch(flags = software) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    args: ['--headless=new', '--no-sandbox', '--disable-background-networking', '--disable-quic', ...flags],
+  });
+}
+
+// complaints prints and counts what the page's console shows as errors or warnings, and what the page throws.
+export function complaints(page) {
+  const seen = [];
+  page.on('console', (entry) => {
+    if (entry.type() === 'error' || entry.type() === 'warning') seen.push(entry.text());
+    console.log(`console ${entry.type()}: ${entry.text()}`);
+  });
+  page.on('pageerror', (err) => {
+    seen.push(err.message);
+    console.log(`page error: ${err.message}`);
+  });
+  return seen;
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives something true.
+export async function until(page, what, test, arg, limit = 180e3) {
+  const end = Date.now() + limit;
+  for (;;) {
+    const value = await page.evaluate(test, arg);
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${limit / 1e3} s in vain until ${what}; the page says: ${await page.evaluate(() => document.body.innerText.slice(0, 1500))}`);
+    await sleep(100);
+  }
+}

@@ -1,0 +1,70 @@
+// A real model in the page: SmolLM2-135M from its GGUF trains three steps in headless Chromium on its software adapter, which takes minutes, and the
+// losses are compared with a native run's.
+//   node long.mjs FOLDER
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { complaints, launch, sleep, until } from './browser.mjs';
+import { download, native, ready, record, serve, set, steps } from './page.mjs';
+
+const [folder] = process.argv.slice(2);
+const shared = process.env.QLORA_SHARED ?? '../shared';
+const model = join(shared, 'models/SmolLM2-135M-Instruct.Q4_1.gguf'), rows = join(shared, 'data/alpaca_en_demo.json');
+if (!folder || !existsSync(model) || !existsSync(rows)) {
+  console.error(folder ? `this test wants ${model} and ${rows}` : 'usage: node long.mjs FOLDER');
+  process.exit(2);
+}
+await rm(folder, { recursive: true, force: true });
+await mkdir(folder, { recursive: true });
+const data = join(folder, 'alpaca.json');
+await writeFile(data, JSON.stringify(JSON.parse(await readFile(rows, 'utf8')).slice(0, 8)));
+
+const { address, stop } = await serve();
+const browser = await launch();
+let failed = true;
+try {
+  const context = await browser.newContext({ acceptDownloads: true });
+  await context.addInitScript(record);
+  const page = await context.newPage();
+  const seen = complaints(page);
+  await page.goto(address);
+  await ready(page, 'Start');
+  const start = Date.now(), took = () => `${((Date.now() - start) / 1e3).toFixed(0)} s`;
+  await page.setInputFiles('#file-model', model);
+  await until(page, 'the model is open', () => document.getElementById('model-name').textContent.startsWith('SmolLM2'));
+  await page.setInputFiles('#file-data', data);
+  await until(page, 'the examples are open', () => document.getElementById('data-name').textContent === 'alpaca.json');
+  await set(page, { MaxSteps: 3, BatchSize: 1, GradientAccumulationSteps: 1, MaxSeqLength: 64, SaveSteps: 3 });
+  for (const question of await page.$$('#answers textarea')) await question.fill(''); // each answer would take a minute
+  await sleep(500);
+  await ready(page, 'Start');
+  await page.click('#start');
+  for (let step = 1; step <= 3; step++) {
+    await until(page, `step ${step}`, (n) => {
+      const error = document.getElementById('run-error').innerText;
+      if (error) throw new Error(error);
+      return globalThis.messages.some(({ event, step }) => event === 'step' && step.step === n);
+    }, step, 3600e3);
+    console.log(`step ${step} after ${took()}`);
+  }
+  await ready(page, 'Train again');
+  const here = await steps(page);
+  for (const [name, bytes] of await download(page, 'save-checkpoint')) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await writeFile(join(folder, name), bytes);
+  }
+  await native('train', '--model', model, '--config', join(folder, 'config.yaml'), '--data', data, '--output-dir', join(folder, 'native'));
+  const log = (await readFile(join(folder, 'native', 'trainer_log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line));
+  for (const { step, loss } of log) {
+    console.log(`step ${step}: ${here.get(step)} in the tab, ${loss} natively`);
+    assert.ok(Math.abs(here.get(step) - loss) <= 1e-3, 'the losses differ');
+  }
+  assert.equal(log.length, 3);
+  assert.deepEqual(seen, []);
+  failed = false;
+} finally {
+  await browser.close();
+  stop();
+}
+process.exitCode = failed ? 1 : 0;

@@ -1,0 +1,235 @@
+//go:build js
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+// engine is what the page has opened.
+type engine struct {
+	store *browser.Store
+	dev   *gpu.Device
+	model *pretrained.Model
+	data  *dataset.Source
+	bytes []byte // of the data set's file
+	asked *answerers
+	inputs
+	stop context.CancelFunc // ends the running operation; nil when none runs
+	gpu  sync.Mutex         // held by what computes on the device
+}
+
+// inputs names what a run was started with, so that a page that is opened later can go on with it.
+type inputs struct {
+	Demo      bool   `json:"demo"` // the embedded model
+	ModelName string `json:"model"`
+	DataName  string `json:"data"`
+}
+
+// folder is a model's files by name.
+type folder map[string]*browser.Blob
+
+func (f folder) Open(name string) (pretrained.File, error) {
+	if blob := f[name]; blob != nil {
+		return blob, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// modelInfo is what the page shows of a model.
+type modelInfo struct {
+	Name         string              `json:"name"`
+	Architecture string              `json:"architecture"`
+	Parameters   int64               `json:"parameters"`
+	Layers       int                 `json:"layers"`
+	Hidden       int                 `json:"hidden"`
+	Vocab        int                 `json:"vocab"`
+	MaxPositions int                 `json:"max_positions"`
+	Template     bool                `json:"template"` // it carries a chat template
+	Linears      []pretrained.Tensor `json:"linears"`  // those of every layer that are kept in NF4
+	Bytes        int64               `json:"bytes"`    // of the files
+}
+
+// openModel opens a GGUF file, the files of a Hugging Face folder, or without any file the embedded model.
+func (e *engine) openModel(ctx context.Context, r request) (any, error) {
+	var args struct{ Name string } // of a folder
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	files, name := r.files, "the embedded model"
+	embedded := len(files) == 0
+	if embedded {
+		for _, name := range demo.ModelNames {
+			blob, err := browser.Fetch(ctx, "demo/model/"+name)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, file{name, blob})
+		}
+	}
+	f, total := folder{}, int64(0)
+	gguf := -1
+	for i, file := range files {
+		f[path.Base(file.name)] = file.blob
+		total += file.blob.Size()
+		if strings.HasSuffix(strings.ToLower(file.name), ".gguf") {
+			gguf = i
+		}
+	}
+	var source *pretrained.Model
+	var err error
+	switch {
+	case embedded:
+		source, err = pretrained.OpenFolder(f, name)
+	case f["config.json"] != nil:
+		if name = args.Name; name == "" {
+			name = "the folder"
+		}
+		source, err = pretrained.OpenFolder(f, name)
+	case gguf >= 0:
+		name = path.Base(files[gguf].name)
+		source, err = pretrained.OpenGGUF(files[gguf].blob, files[gguf].blob.Size(), name)
+	default:
+		return nil, usererr.New("open model", path.Base(files[0].name), "neither a GGUF file nor the files of a Hugging Face folder").
+			Hinted("choose a .gguf file, or config.json, tokenizer.json and all *.safetensors files together")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, _, _, err := trainer.OpenTokenizer(source, name, ""); err != nil {
+		source.Close()
+		return nil, err
+	}
+	e.forgetAnswerers()
+	if e.model != nil {
+		e.model.Close()
+	}
+	e.model, e.Demo, e.ModelName = source, embedded, name
+	return describeModel(source, name, total), nil
+}
+
+func describeModel(source *pretrained.Model, name string, total int64) modelInfo {
+	c := source.Config
+	info := modelInfo{
+		Name: name, Architecture: strings.Join(c.Architectures, ", "), Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Vocab: c.VocabSize,
+		MaxPositions: c.MaxPositionEmbeddings, Template: source.Tokenizer().ChatTemplate != "", Bytes: total,
+	}
+	for _, t := range source.Tensors() {
+		info.Parameters += int64(t.Rows) * int64(t.Cols)
+		if strings.Contains(t.Name, ".layers.") && strings.HasSuffix(t.Name, "_proj.weight") {
+			info.Linears = append(info.Linears, t)
+		}
+	}
+	return info
+}
+
+// shownRows is how many rows the page gets to show and edit.
+const shownRows = 2000
+
+// dataInfo is what the page shows of a data set.
+type dataInfo struct {
+	Name      string     `json:"name"`
+	Format    string     `json:"format"`
+	Container string     `json:"container"`
+	Rows      int        `json:"rows"`
+	Pairs     [][]string `json:"pairs"` // question and answer of each row, where all rows are that, and not too many
+	Text      string     `json:"text"`  // the file, where it is not too long to be edited
+}
+
+// openData reads a file, a text that the user wrote, what the saved run was started with, or without any of these the embedded data set.
+func (e *engine) openData(ctx context.Context, r request) (any, error) {
+	var args struct {
+		Name, Text string
+		Saved      bool
+	}
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	data, name := []byte(args.Text), args.Name
+	var err error
+	switch {
+	case len(r.files) > 0:
+		name = path.Base(r.files[0].name)
+		if size := r.files[0].blob.Size(); size > maxDataBytes {
+			return nil, usererr.New("read data set", name, "%d MB; a tab takes at most %d MB", size>>20, maxDataBytes>>20).Hinted("train on a larger file with the program: qlora-wgpu train")
+		}
+		data, err = r.files[0].blob.Bytes()
+	case args.Saved:
+		name = e.DataName
+		data, err = readAll(e.store, dataFile)
+	case name == "":
+		name = "train.jsonl"
+		var blob *browser.Blob
+		if blob, err = browser.Fetch(ctx, "demo/"+name); err == nil {
+			data, err = blob.Bytes()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	source, err := dataset.Read(bytes.NewReader(data), name)
+	if err != nil {
+		return nil, err
+	}
+	e.data, e.bytes, e.DataName = source, data, name
+	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: len(source.Rows), Pairs: pairs(source)}
+	if len(data) <= 1<<20 {
+		info.Text = string(data)
+	}
+	return info, nil
+}
+
+const maxDataBytes = 256 << 20
+
+// pairs are the rows as questions and answers, nil where a row is something else.
+func pairs(source *dataset.Source) (list [][]string) {
+	if len(source.Rows) > shownRows {
+		return nil
+	}
+	for _, row := range source.Rows {
+		m := row.Messages
+		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || m[1].ToolCalls != nil || m[1].Train != nil || row.Tools != nil {
+			return nil
+		}
+		list = append(list, []string{m[0].Content, m[1].Content})
+	}
+	return list
+}
+
+// preview shows what a run with these settings would learn from.
+func (e *engine) preview(_ context.Context, r request) (any, error) {
+	c, err := e.settings(r.args)
+	if err != nil {
+		return nil, err
+	}
+	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data})
+}
+
+// inspect shows a block of a weight.
+func (e *engine) inspect(_ context.Context, r request) (any, error) {
+	var args struct {
+		Tensor           string
+		Block, BlockSize int
+	}
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	if e.model == nil {
+		return nil, fmt.Errorf("no model is open")
+	}
+	return trainer.Inspect(e.model, args.Tensor, args.BlockSize, args.Block)
+}

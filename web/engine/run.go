@@ -1,0 +1,224 @@
+//go:build js
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
+)
+
+// runDir is the run's folder in the browser's private file system: there is one run at a time.
+const runDir = "run"
+
+// settings are the page's, as complete as in a checkpoint, with the names of what is open.
+func (e *engine) settings(args []byte) (trainer.Config, error) {
+	c := trainer.Defaults()
+	var in struct{ Settings json.RawMessage }
+	if err := json.Unmarshal(args, &in); err != nil {
+		return c, err
+	}
+	d := json.NewDecoder(bytes.NewReader(in.Settings))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, usererr.New("settings", "", "%w", err)
+	}
+	if e.model == nil || e.data == nil {
+		return c, usererr.New("settings", "", "there is no model or no data set yet")
+	}
+	c.Model, c.Data, c.OutputDir = e.ModelName, e.DataName, runDir
+	c.InitAdapter, c.ChatTemplate, c.Device, c.ResumeFromCheckpoint, c.Overwrite = "", "", "", "", false
+	return c, nil
+}
+
+// event is a trainer's event as the page gets it.
+type event struct {
+	Event   string               `json:"event"`
+	Message string               `json:"message,omitempty"`
+	Load    *trainer.LoadStats   `json:"load,omitempty"`
+	Plan    *trainer.PlanStats   `json:"plan,omitempty"`
+	Answer  *trainer.AnswerStats `json:"answer,omitempty"`
+	Step    *trainer.StepStats   `json:"step,omitempty"`
+	Eval    *trainer.EvalStats   `json:"eval,omitempty"`
+}
+
+func emit(ev trainer.Event) {
+	post(event{ev.Kind, ev.Message, ev.Load, ev.Plan, ev.Answer, ev.Step, ev.Eval})
+	if ev.Kind == "load" {
+		browser.Yield() // quantizing is work without a pause
+	}
+}
+
+// device is the open one, or a new one. scale shortens submissions on a new one.
+func (e *engine) device(ctx context.Context, scale float64) (*gpu.Device, error) {
+	if e.dev != nil && e.dev.Lost() == nil {
+		return e.dev, nil
+	}
+	e.releaseDevice()
+	var err error
+	e.dev, err = gpu.Open(ctx, gpu.Options{SubmitScale: scale})
+	return e.dev, err
+}
+
+func (e *engine) releaseDevice() {
+	e.forgetAnswerers()
+	if e.dev != nil {
+		e.dev.Release()
+		e.dev = nil
+	}
+}
+
+// tries is how often in a row a run that a lost device ended is taken up again without a step in between.
+const tries = 3
+
+// trainArgs are the arguments of train, beside the settings.
+type trainArgs struct {
+	Resume    bool
+	Prompts   []string
+	Every     int
+	MaxTokens int
+}
+
+// train runs until it is done or paused. When the device is lost it opens another one and goes on from the last checkpoint.
+func (e *engine) train(ctx context.Context, r request) (any, error) {
+	c, err := e.settings(r.args)
+	if err != nil {
+		return nil, err
+	}
+	var args trainArgs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	e.gpu.Lock()
+	defer e.gpu.Unlock()
+	if c.Overwrite = true; args.Resume {
+		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
+	}
+	if err := e.remember(); err != nil {
+		return nil, err
+	}
+	ctx, e.stop = context.WithCancel(ctx)
+	defer func() { e.stop = nil }()
+	e.forgetAnswerers()
+	in := e.runInputs(args)
+	scale, failures := 1.0, 0
+	for {
+		dev, err := e.device(ctx, scale)
+		if err != nil {
+			return nil, err
+		}
+		in.Opened = dev
+		summary, err := e.attempt(ctx, c, in, func(ev trainer.Event) {
+			if ev.Step != nil { // from here on the output folder is this run's
+				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
+			}
+			emit(ev)
+		})
+		if err == nil || ctx.Err() != nil || dev.Lost() == nil && !errors.Is(err, trainer.ErrEngineFault) {
+			return summary, err
+		}
+		e.releaseDevice()
+		if failures++; failures == tries {
+			return nil, fmt.Errorf("the GPU failed %d times in a row: %w", tries, err)
+		}
+		scale /= 2
+		post(event{Event: "lost", Message: err.Error()})
+	}
+}
+
+func (e *engine) runInputs(args trainArgs) trainer.Inputs {
+	return trainer.Inputs{
+		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
+		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens},
+	}
+}
+
+// prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails again, and is told, at the start.
+func (e *engine) prepare(ctx context.Context, r request) (any, error) {
+	c, err := e.settings(r.args)
+	if err != nil {
+		return nil, err
+	}
+	var args trainArgs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	e.gpu.Lock()
+	defer e.gpu.Unlock()
+	c.Overwrite = true // nothing is written
+	in := e.runInputs(args)
+	if in.Opened, err = e.device(ctx, 1); err != nil {
+		return nil, err
+	}
+	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
+		if ev.Kind == "load" {
+			browser.Yield()
+		}
+	})
+}
+
+// attempt is one run. What panics on a device that is gone is that device's error.
+func (e *engine) attempt(ctx context.Context, c trainer.Config, in trainer.Inputs, emit func(trainer.Event)) (summary *trainer.Summary, err error) {
+	defer func() {
+		if in.Opened.Lost() != nil {
+			if bug := recover(); bug != nil {
+				err = fmt.Errorf("%v (%w)", in.Opened.Lost(), trainer.ErrEngineFault)
+			}
+		}
+	}()
+	return trainer.Run(ctx, c, in, emit)
+}
+
+// pause ends the running operation: a training step is finished, a checkpoint saved.
+func (e *engine) pause(context.Context, request) (any, error) {
+	if e.stop != nil {
+		e.stop()
+	}
+	return nil, nil
+}
+
+// cache keeps what was measured about devices beside the run.
+type cache struct{ store trainer.Output }
+
+const cacheDir = "measured"
+
+func (c cache) Load(name string) ([]byte, error) { return readAll(c.store, cacheDir+"/"+name) }
+
+func (c cache) Save(name string, data []byte) error {
+	if err := c.store.MakeDir(cacheDir); err != nil {
+		return err
+	}
+	return writeAll(c.store, cacheDir+"/"+name, data)
+}
+
+func readAll(out trainer.Output, name string) ([]byte, error) {
+	f, err := out.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, f.Size())
+	if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
+		return nil, err
+	}
+	return data, nil
+}
+
+func writeAll(out trainer.Output, name string, data []byte) error {
+	f, err := out.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
