@@ -1,7 +1,9 @@
 package gpu
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -21,7 +23,8 @@ type Arena struct {
 type program struct {
 	name  string
 	slots []slot
-	sizes []int64 // of the buffers it needs
+	alive map[*Tensor]int // while planning: the slots that were not freed
+	sizes []int64         // of the buffers it needs
 }
 
 type slot struct {
@@ -41,31 +44,40 @@ func (a *Arena) Plan(name string, record func(rec *Recorder)) *Recorder {
 	if a.running != nil {
 		panic("gpu: arena is already running " + a.running.name)
 	}
-	p := &program{name: name}
+	p := &program{name: name, alive: map[*Tensor]int{}}
 	a.running, a.planning, a.next, a.clock = p, true, 0, 0
 	rec := a.dev.DryRecord(name)
 	record(rec)
 	a.running, a.planning = nil, false
-	for i := range p.slots {
-		if p.slots[i].freed == 0 {
-			p.slots[i].freed = a.clock + 1
-		}
+	for _, i := range p.alive {
+		p.slots[i].freed = a.clock + 1
 	}
-	p.layOut(a.dev.Limits.MaxBindingBytes)
+	p.alive = nil
+	p.layOut(a.dev.Limits.MaxTensorBytes())
 	a.programs[name] = p
 	return rec
 }
 
-// layOut places large slots first, each at the lowest offset where no slot alive at the same time lies.
+// manySlots is where trying all pairs of slots would take seconds.
+const manySlots = 4096
+
+// layOut gives every slot a place where no slot alive at the same time lies. Large slots are placed first, which leaves the fewest gaps; where there are very many, they
+// are placed in the order in which they are born, each beside the few that are alive then.
 func (p *program) layOut(maxBuffer int64) {
 	order := make([]int, len(p.slots))
 	for i := range order {
 		order[i] = i
 	}
-	sort.SliceStable(order, func(i, j int) bool { return p.slots[order[i]].size > p.slots[order[j]].size })
+	inTime := len(order) > manySlots
+	if !inTime {
+		sort.SliceStable(order, func(i, j int) bool { return p.slots[order[i]].size > p.slots[order[j]].size })
+	}
 	var placed []*slot
 	for _, i := range order {
 		s := &p.slots[i]
+		if inTime {
+			placed = slices.DeleteFunc(placed, func(o *slot) bool { return o.freed <= s.born })
+		}
 		for buffer := 0; ; buffer++ {
 			if buffer == len(p.sizes) {
 				p.sizes = append(p.sizes, 0)
@@ -88,7 +100,7 @@ func lowestFit(placed []*slot, s *slot, buffer int, maxBuffer int64) (int64, boo
 			taken = append(taken, span{o.offset, o.offset + o.size})
 		}
 	}
-	sort.Slice(taken, func(i, j int) bool { return taken[i].from < taken[j].from })
+	slices.SortFunc(taken, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var at int64
 	for _, t := range taken {
 		if at+s.size <= t.from {
@@ -169,10 +181,11 @@ func (a *Arena) New(name string, dtype DType, rows, cols int) *Tensor {
 	}
 	t := &Tensor{Name: name, DType: dtype, Rows: rows, Cols: cols}
 	if a.planning {
-		if size > a.dev.Limits.MaxBindingBytes {
-			panic(&TooLarge{Name: name, Bytes: size, Limit: a.dev.Limits.MaxBindingBytes})
+		if size > a.dev.Limits.MaxTensorBytes() {
+			panic(&TooLarge{Name: name, Bytes: size, Limit: a.dev.Limits.MaxTensorBytes()})
 		}
 		a.clock++
+		p.alive[t] = len(p.slots)
 		p.slots = append(p.slots, slot{name: name, size: size, born: a.clock, tensor: t})
 		// A buffer of its own stands for the slot while nothing has an address.
 		t.Shards = []Shard{{Range{&Buffer{Label: name, Size: size, dev: a.dev}, 0, size}, 0, rows}}
@@ -194,16 +207,13 @@ func (a *Arena) Free(tensors ...*Tensor) {
 		return
 	}
 	for _, t := range tensors {
-		found := false
-		for i := len(a.running.slots) - 1; i >= 0 && !found; i-- {
-			if s := &a.running.slots[i]; s.tensor == t {
-				a.clock++
-				s.freed, found = a.clock, true
-			}
-		}
-		if !found {
+		i, alive := a.running.alive[t]
+		if !alive {
 			panic("gpu: freed tensor " + t.Name + " is not of this program")
 		}
+		delete(a.running.alive, t)
+		a.clock++
+		a.running.slots[i].freed = a.clock
 	}
 }
 

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cogentcore/webgpu/wgpu"
@@ -41,6 +42,11 @@ func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
 	return Range{b, start, UniformBytes}, at - start
 }
 
+var errLimit = errors.New("the limit is reached")
+
+// LimitMemory makes the allocator refuse what would take more than so many bytes together; 0: no limit.
+func (d *Device) LimitMemory(bytes int64) { d.memoryLimit = bytes }
+
 // OutOfMemory says that a buffer did not fit on the device.
 type OutOfMemory struct {
 	Label       string
@@ -55,6 +61,9 @@ func (e *OutOfMemory) Error() string {
 func (d *Device) newBuffer(label string, size, capacity int64, usage wgpu.BufferUsage) (*Buffer, error) {
 	size, capacity = alignUp(max(size, 4), alignment), alignUp(max(capacity, 4), alignment)
 	b := &Buffer{Label: label, Size: size, dev: d, capacity: capacity}
+	if d.memoryLimit > 0 && d.bytes+capacity > d.memoryLimit {
+		return nil, &OutOfMemory{Label: label, Want: capacity, InUse: d.bytes, Reason: errLimit}
+	}
 	if d.native != nil {
 		native, err := d.createBuffer(&wgpu.BufferDescriptor{Label: label, Size: uint64(capacity), Usage: usage})
 		if err != nil {

@@ -51,19 +51,20 @@ type Device struct {
 	queue   *wgpu.Queue
 	host    hostDevice // what native and browser keep beside it
 
-	mu        sync.Mutex
-	kernels   map[string]*Kernel
-	layouts   map[string]*layout
-	groups    map[groupKey]*wgpu.BindGroup
-	params    *Buffer
-	staging   *Buffer // source of uploads recorded between dispatches
-	readback  *Buffer
-	uniform   [scratches]*Buffer
-	ringBytes int64
-	bytes     int64
-	peakBytes int64
-	profile   *profile // while dispatches are timed
-	lost      error
+	mu          sync.Mutex
+	kernels     map[string]*Kernel
+	layouts     map[string]*layout
+	groups      map[groupKey]*wgpu.BindGroup
+	params      *Buffer
+	staging     *Buffer // source of uploads recorded between dispatches
+	readback    *Buffer
+	uniform     [scratches]*Buffer
+	ringBytes   int64
+	bytes       int64
+	peakBytes   int64
+	memoryLimit int64
+	profile     *profile // while dispatches are timed
+	lost        error
 }
 
 func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {

@@ -18,6 +18,8 @@ const (
 	// ShardBytes is the largest shard: below the 128 MiB that every WebGPU device can bind.
 	ShardBytes = 120 << 20
 
+	bindingBytes = 128 << 20
+
 	// MinRingBytes and MaxRingBytes bound the rings of uploads, Params and read-backs. Without SetRings they are largest.
 	MinRingBytes = 64 << 10
 	MaxRingBytes = 1 << 20
@@ -35,6 +37,14 @@ func DefaultLimits(flopsPerSecond float64) Limits {
 		MaxSubmitCost:             int64(flopsPerSecond * 0.400),
 		MaxDispatchesPerSubmit:    2000,
 	}
+}
+
+// MaxTensorBytes bounds a tensor that is not cut: all that every WebGPU device binds, unless shards are restricted.
+func (l Limits) MaxTensorBytes() int64 {
+	if l.MaxBindingBytes == ShardBytes {
+		return bindingBytes
+	}
+	return l.MaxBindingBytes
 }
 
 // restrict lowers l by the fields of o that are set.

@@ -365,8 +365,8 @@ func validate(spec KernelSpec, d *Device, ranges []Range) {
 		if a.Offset < 0 || a.Size <= 0 || a.Offset%alignment != 0 || a.Size%4 != 0 || a.Offset+a.Size > limit {
 			panic(fmt.Sprintf("gpu: %s: binding %d is bytes %d+%d of %v", spec.Name, i+1, a.Offset, a.Size, a.Buffer))
 		}
-		if a.Size > d.Limits.MaxBindingBytes {
-			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxBindingBytes))
+		if a.Size > d.Limits.MaxTensorBytes() {
+			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxTensorBytes()))
 		}
 		for j, b := range ranges[:i] {
 			x, y := spec.Bindings[i].storage(), spec.Bindings[j].storage()

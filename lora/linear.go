@@ -28,21 +28,30 @@ type Pass struct {
 	// Dropout is the probability in this pass (0 outside training), Key selects the micro-batch's masks.
 	Dropout float32
 	Key     kernels.DropoutKey
+	// Chunk numbers the token chunks of a micro-batch, so that each has a dropout mask of its own.
+	Chunk int
 }
 
 func (p *Pass) key(l *Linear) kernels.DropoutKey {
-	return kernels.DropoutKey{K0: p.Key.K0, K1: p.Key.K1 + uint32(l.Index)}
+	return kernels.DropoutKey{K0: p.Key.K0 + uint32(p.Chunk)*0x9e3779b9, K1: p.Key.K1 + uint32(l.Index)}
 }
 
 // Forward records y [T, Out] from x [T, In] and returns u = dropout(x) Aᵀ [T, rank], which Backward needs (nil without an adapter).
 func (l *Linear) Forward(p *Pass, y, x *gpu.Tensor, w *kernels.NF4Weight) (u *gpu.Tensor) {
 	kernels.MatmulNF4Forward(p.Rec, y, x, w)
+	if u = l.Low(p, x); u != nil {
+		kernels.MatmulForward(p.Rec, y, u, l.B, l.Scaling, true)
+	}
+	return u
+}
+
+// Low records u alone, where y is not wanted again.
+func (l *Linear) Low(p *Pass, x *gpu.Tensor) (u *gpu.Tensor) {
 	if l.A == nil {
 		return nil
 	}
 	u = p.Arena.New("lora u", gpu.F32, x.Rows, l.A.Rows)
 	l.withDropped(p, x, func(dropped *gpu.Tensor) { kernels.MatmulForward(p.Rec, u, dropped, l.A, 1, false) })
-	kernels.MatmulForward(p.Rec, y, u, l.B, l.Scaling, true)
 	return u
 }
 

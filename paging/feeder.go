@@ -16,6 +16,14 @@ type Counters struct {
 	Stall             time.Duration // the host waited for a page to be filled, or for the device to give a staging buffer back
 }
 
+// Add adds what was counted since.
+func (c *Counters) Add(more Counters) {
+	c.PageIns += more.PageIns
+	c.PageOuts += more.PageOuts
+	c.Bytes += more.Bytes
+	c.Stall += more.Stall
+}
+
 // Feeder brings host bytes to the device through a few staging buffers. Goroutines fill those that are free with what is needed next, while the
 // device computes.
 type Feeder struct {

@@ -103,6 +103,11 @@ func (r *Recording) fit(s sizes, budget int64, start Decisions, steps []step) *P
 				p, taken = q, fewer
 			}
 		}
+		// The ring itself takes room: perhaps all weights fit without it.
+		whole := slices.DeleteFunc(slices.Clone(taken), func(s step) bool { return s.weights })
+		if q := r.plan(s, start, whole); q.Peak <= budget && q.Traffic <= p.Traffic {
+			p = q
+		}
 		return p
 	}
 	return nil
@@ -110,15 +115,22 @@ func (r *Recording) fit(s sizes, budget int64, start Decisions, steps []step) *P
 
 // step is one thing that leaves the device.
 type step struct {
-	cost float64 // bytes moved for each byte freed
-	take func(d *Decisions)
+	cost    float64 // bytes moved for each byte freed
+	weights bool    // it goes through the ring
+	take    func(d *Decisions)
 }
 
 // steps lists what can leave the device, the cheapest for the bytes it frees first.
 func (r *Recording) steps(start Decisions) (all []step) {
 	add := func(freed, moved int64, take func(d *Decisions)) {
 		if freed > 0 {
-			all = append(all, step{float64(moved) / float64(freed), take})
+			all = append(all, step{cost: float64(moved) / float64(freed), take: take})
+		}
+	}
+	addWeights := func(freed, moved int64, take func(d *Decisions)) {
+		add(freed, moved, take)
+		if freed > 0 {
+			all[len(all)-1].weights = true
 		}
 	}
 	micro := int64(max(1, r.MicroBatches))
@@ -147,17 +159,17 @@ func (r *Recording) steps(start Decisions) (all []step) {
 	}
 	if n := int64(r.layers()); n > 0 {
 		for range n {
-			add(layers/n, 2*micro*layers/n, func(d *Decisions) { d.Layers++ })
+			addWeights(layers/n, 2*micro*layers/n, func(d *Decisions) { d.Layers++ })
 		}
 	}
 	if !r.Tied {
 		for i := len(r.Pages) - 1; i >= 0 && r.Pages[i].Layer < 0; i-- {
-			add(r.Pages[i].Bytes, micro*headUses*r.Pages[i].Bytes, func(d *Decisions) { d.StreamedHead++ })
+			addWeights(r.Pages[i].Bytes, micro*headUses*r.Pages[i].Bytes, func(d *Decisions) { d.StreamedHead++ })
 		}
 		head = 0
 	}
 	// Where the head's table is the embedding too, the host gathers rows, so it needs all of the table.
-	add(head, micro*(headUses*head+r.Gather), func(d *Decisions) { d.StreamedHead, d.HostEmbedding = r.headPages(), true })
+	addWeights(head, micro*(headUses*head+r.Gather), func(d *Decisions) { d.StreamedHead, d.HostEmbedding = r.headPages(), true })
 	slices.SortStableFunc(all, func(a, b step) int { return cmp.Compare(a.cost, b.cost) })
 	return all
 }
@@ -245,12 +257,12 @@ func (r *Recording) placeState(p *Plan) {
 	buffers := slices.Clone(arena.Buffers)
 	p.row("adapter and gradients", "resident", r.Adapter, 0, 0)
 	if p.PagedState {
-		if len(buffers) == 0 {
-			buffers = []int64{0}
+		elements := int64(0)
+		if len(buffers) > 0 {
+			elements = buffers[0] / StateSlots / max(total(r.StateTensors), 1) * 256
 		}
-		elements := buffers[0] / StateSlots / max(r.StateBlock, 1) * 256
 		p.StatePageElements = int(min(max(elements/minStatePage*minStatePage, minStatePage), maxStatePage))
-		buffers[0] = max(buffers[0], StateSlots*r.statePage(p))
+		buffers = r.withStateSlots(buffers, p)
 		p.row("optimizer state", "paged, slots in the arena", 0, r.Moments, 2*r.Moments)
 	} else {
 		p.row("optimizer state", "resident", r.Moments, 0, 0)
@@ -259,7 +271,35 @@ func (r *Recording) placeState(p *Plan) {
 }
 
 // statePage is the bytes of a page of optimizer state.
-func (r *Recording) statePage(p *Plan) int64 { return int64(p.StatePageElements/256) * r.StateBlock }
+func (r *Recording) statePage(p *Plan) int64 {
+	return int64(p.StatePageElements/256) * total(r.StateTensors)
+}
+
+// withStateSlots is the arena's buffers with room for the slots, placed as the arena does.
+func (r *Recording) withStateSlots(buffers []int64, p *Plan) []int64 {
+	var slots, used []int64
+	for range StateSlots {
+		for _, block := range r.StateTensors {
+			slots = append(slots, align(int64(p.StatePageElements/256)*block))
+		}
+	}
+	slices.SortStableFunc(slots, func(a, b int64) int { return cmp.Compare(b, a) })
+	for _, size := range slots {
+		i := slices.IndexFunc(used, func(n int64) bool { return n+size <= r.TensorLimit })
+		if i < 0 {
+			i = len(used)
+			used = append(used, 0)
+		}
+		used[i] += size
+	}
+	for i, n := range used {
+		if i == len(buffers) {
+			buffers = append(buffers, 0)
+		}
+		buffers[i] = max(buffers[i], n)
+	}
+	return buffers
+}
 
 func (r *Recording) placeStaging(p *Plan, s sizes) {
 	largest := p.SlotBytes // thing that passes through

@@ -12,12 +12,13 @@ type Recording struct {
 	Tied      bool  // the head's table is the embedding
 	Gather    int64 // that the host uploads for a micro-batch when it gathers the embedding's rows
 
-	MicroBatches int   // in a step
-	Tokens       int   // of a micro-batch
-	Adapter      int64 // parameters and gradients
-	Moments      int64 // optimizer state
-	StateBlock   int64 // of it for 256 parameters
-	Fixed        []Row // what is there in every plan
+	MicroBatches int     // in a step
+	Tokens       int     // of a micro-batch
+	Adapter      int64   // parameters and gradients
+	Moments      int64   // optimizer state
+	StateTensors []int64 // of it for 256 parameters, each moment
+	TensorLimit  int64   // of a tensor and of a buffer of the arena
+	Fixed        []Row   // what is there in every plan
 	Arenas       []ArenaShape
 }
 

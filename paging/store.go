@@ -1,6 +1,7 @@
 package paging
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,7 @@ type Store struct {
 	log      bool
 	groups   int
 	states   []*page // activations on the host
+	written  int     // bytes uploaded since the last wait
 }
 
 // page is frozen bytes: on the device for good (resident), or on the host (host).
@@ -128,15 +130,22 @@ func (s *Store) put(id int, data []byte) error {
 		p.host = data
 		return nil
 	}
-	return write(p.resident, 0, data)
+	return s.write(p.resident, 0, data)
 }
 
-// write fills a buffer from byte offset on, in pieces: what is on its way takes memory of its own.
-func write(to *gpu.Buffer, offset int64, data []byte) error {
-	const piece = 4 << 20
+// write uploads while loading, and waits where much is under way: the queue holds a copy of what it was given until then.
+func (s *Store) write(b *gpu.Buffer, offset int64, data []byte) error {
+	const piece, pending = 4 << 20, 32 << 20
 	for at := 0; at < len(data); at += piece {
-		if err := to.Write(offset+int64(at), data[at:min(at+piece, len(data))]); err != nil {
+		part := data[at:min(at+piece, len(data))]
+		if err := b.Write(offset+int64(at), part); err != nil {
 			return err
+		}
+		if s.written += len(part); s.written >= pending {
+			s.written = 0
+			if err := s.dev.Wait(context.Background()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

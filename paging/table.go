@@ -69,7 +69,7 @@ func (t *Table) Put(at int64, data []byte) error {
 		piece := data[from-at : to-at]
 		switch {
 		case p.resident != nil:
-			if err := write(p.resident, from-begin, piece); err != nil {
+			if err := t.store.write(p.resident, from-begin, piece); err != nil {
 				return err
 			}
 		case int64(len(piece)) == p.bytes:

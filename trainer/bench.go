@@ -2,6 +2,8 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -29,8 +31,9 @@ type SyntheticOptions struct {
 
 // SyntheticResult is what the steps took.
 type SyntheticResult struct {
-	Plan  *paging.Plan
-	Steps []StepStats
+	Plan    *paging.Plan
+	Steps   []StepStats
+	Adapter string // SHA-256 over the trained adapter
 }
 
 // Median is the median of a step's seconds; the first step, which compiles, does not count where there are others.
@@ -60,7 +63,7 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err
 	}
-	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan); err != nil {
+	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, shared(dev)); err != nil {
 		return nil, err
 	}
 	emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
@@ -68,6 +71,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	dev.ResetPeak()
 	defer r.releaseMemory()
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
+		return nil, err
+	}
+	if err := s.tune(ctx); err != nil {
 		return nil, err
 	}
 	result := &SyntheticResult{Plan: r.plan}
@@ -96,10 +102,75 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 		result.Steps = append(result.Steps, stats)
 		emit(Event{Kind: "step", Step: &stats})
 	}
+	trained, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
+	if err != nil {
+		return nil, r.engine.readError(ctx, err)
+	}
+	sum := sha256.New()
+	for _, t := range trained {
+		sum.Write(gpu.Float32Bytes(t.Values))
+	}
+	result.Adapter = hex.EncodeToString(sum.Sum(nil))
 	return result, nil
 }
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// PagingResult compares a run with half of the layers streamed with a resident one on the same device.
+type PagingResult struct {
+	Device          string  `json:"device"`
+	Model           string  `json:"model"`
+	Layers          int     `json:"layers"`
+	StreamedLayers  int     `json:"streamed_layers"`
+	Tokens          int     `json:"tokens"`
+	ResidentSeconds float64 `json:"resident_seconds_per_step"`
+	StreamedSeconds float64 `json:"streamed_seconds_per_step"`
+	Ratio           float64 `json:"ratio"`
+	StallMS         float64 `json:"stall_ms_per_step"`
+	PageIns         int     `json:"page_ins_per_step"`
+	Moved           int64   `json:"bytes_moved_per_step"` // by the plan
+	Bandwidth       float64 `json:"bandwidth_gb_per_s"`   // measured, when nothing is computed
+	// EstimateLow and EstimateHigh are the plan's seconds: the longer of computing and moving, if all overlaps, and their sum, if nothing does.
+	EstimateLow  float64 `json:"estimate_low_seconds"`
+	EstimateHigh float64 `json:"estimate_high_seconds"`
+	ResidentPeak int64   `json:"resident_peak_bytes"`
+	StreamedPeak int64   `json:"streamed_peak_bytes"`
+	SameBytes    bool    `json:"same_bytes"` // of adapter and losses
+}
+
+// BenchPaging runs the steps twice on the device, resident and with half of the layers streamed.
+func BenchPaging(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*PagingResult, error) {
+	layers := o.Model.Config.NumHiddenLayers
+	if layers < 2 {
+		return nil, wrong("layers", "1", "at least 2, of which half are streamed")
+	}
+	bandwidth, err := paging.Bandwidth(ctx, dev)
+	if err != nil {
+		return nil, err
+	}
+	o.Decisions = &paging.Decisions{}
+	resident, err := Synthetic(ctx, dev, o, emit)
+	if err != nil {
+		return nil, err
+	}
+	o.Decisions = &paging.Decisions{Layers: layers / 2}
+	streamed, err := Synthetic(ctx, dev, o, emit)
+	if err != nil {
+		return nil, err
+	}
+	last := streamed.Steps[len(streamed.Steps)-1]
+	r := &PagingResult{
+		Device: describeDevice(dev.Info), Model: o.Name, Layers: layers, StreamedLayers: layers / 2, Tokens: o.Tokens, ResidentSeconds: resident.Median(), StreamedSeconds: streamed.Median(),
+		StallMS: last.StallMS, PageIns: last.PageIns, Moved: streamed.Plan.Traffic, Bandwidth: bandwidth / 1e9, ResidentPeak: resident.Steps[0].PeakDeviceBytes,
+		StreamedPeak: last.PeakDeviceBytes, SameBytes: resident.Adapter == streamed.Adapter,
+	}
+	for i := range resident.Steps {
+		r.SameBytes = r.SameBytes && resident.Steps[i].Loss == streamed.Steps[i].Loss
+	}
+	moving := float64(r.Moved) / bandwidth
+	r.Ratio, r.EstimateLow, r.EstimateHigh = r.StreamedSeconds/r.ResidentSeconds, max(r.ResidentSeconds, moving), r.ResidentSeconds+moving
+	return r, nil
 }

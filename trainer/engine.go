@@ -30,6 +30,9 @@ type Engine struct {
 	arena *gpu.Arena
 	stats *gpu.Tensor // of evaluation, and of training without an adapter's own
 	seed  uint64
+	sizes map[string]model.Size // that programs were planned for
+	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
+	ChunkTokens int
 }
 
 // NewEngine wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and optimizer state; without one, layers
@@ -42,7 +45,7 @@ func NewEngine(dev *gpu.Device, m model.Model, adapter *lora.Adapter, plan *pagi
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed}, nil
+	return &Engine{Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed, sizes: map[string]model.Size{}, ChunkTokens: model.ChunkTokens}, nil
 }
 
 // Release frees the engine's own memory; model, adapter and device are the caller's.
@@ -101,6 +104,7 @@ func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorde
 			err = usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, large).Hinted("lower batch_size or max_seq_length")
 		}
 	}()
+	e.sizes[program] = model.Size{Tokens: tokens, Chunk: e.ChunkTokens}
 	e.Model.Store().Log(program, func() { e.arena.Plan(program, record) })
 	return nil
 }
@@ -162,13 +166,13 @@ func (e *Engine) trainPass(rec *gpu.Recorder, in model.Input, key uint64) {
 	base := lora.Pass{Rec: rec, Arena: e.arena, Dropout: float32(e.Adapter.Config.Dropout)}
 	base.Key.K0 = uint32(e.seed) ^ uint32(key)
 	base.Key.K1 = uint32(e.seed>>32) ^ uint32(key>>32)<<16
-	pass := model.NewPass(base, in)
+	pass := model.NewPass(base, in, e.sizes[programTrain])
 	pass.Stats = e.Adapter.State.Stats
 	e.Model.Train(pass, e.plan.Activations)
 }
 
 func (e *Engine) evaluatePass(rec *gpu.Recorder, in model.Input) {
-	pass := model.NewPass(lora.Pass{Rec: rec, Arena: e.arena}, in)
+	pass := model.NewPass(lora.Pass{Rec: rec, Arena: e.arena}, in, e.sizes[programEvaluate])
 	pass.Stats = e.stats
 	e.Model.Evaluate(pass)
 }

@@ -69,7 +69,7 @@ func (g *Generator) pass(rec *gpu.Recorder, ids []uint32) *gpu.Tensor {
 	for i := range ids {
 		in.Positions[i], in.Targets[i] = uint32(g.cache.Length+i), -100
 	}
-	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena}, in)
+	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena}, in, model.Size{Tokens: len(ids), Chunk: prefillChunk})
 	p.Cache = g.cache
 	return g.engine.Model.Logits(p)
 }

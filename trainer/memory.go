@@ -39,7 +39,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens}
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, TensorLimit: twin.Limits.MaxTensorBytes()}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		return nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
-	r.StateBlock = adapter.State.BlockBytes()
+	r.StateTensors = adapter.State.BlockBytes()
 	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
 		if activations == paging.Keep && d.start.Activations != paging.Keep {
 			continue

@@ -4,12 +4,18 @@ package trainer
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
 )
 
@@ -55,4 +61,157 @@ func TestPagingChangesNothing(t *testing.T) {
 		require.True(t, bytes.Equal(resident.adapter, got.adapter), "the adapters differ")
 		require.Greater(t, got.steps[1].PageIns, plan.Slots+paging.StateSlots)
 	}
+}
+
+// Every combination of the three kinds of paging gives the same bytes, with whole layers in a page and with layers cut into several.
+func TestEveryCombination(t *testing.T) {
+	folder := demotest.Model(t, 5, nil)
+	source, err := pretrained.Open(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	open := func(limits gpu.Limits) *gpu.Device {
+		dev, err := gpu.Open(context.Background(), gpu.Options{Limits: limits})
+		require.NoError(t, err)
+		t.Cleanup(dev.Release)
+		return dev
+	}
+	run := func(dev *gpu.Device, d paging.Decisions) *SyntheticResult {
+		c := Defaults()
+		c.Autotune = "off"
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: "demo", Tokens: 40, MicroBatches: 2, Steps: 2, Config: c, Decisions: &d}, func(Event) {})
+		require.NoError(t, err)
+		return r
+	}
+	usual, cut := open(gpu.Limits{}), open(gpu.Limits{MaxBindingBytes: 64 << 10})
+	resident := run(usual, paging.Decisions{})
+	require.Zero(t, resident.Steps[1].PageIns)
+	for _, dev := range []*gpu.Device{usual, cut} {
+		for i := 1; i < 8; i++ {
+			var d paging.Decisions
+			d.PagedState = i&1 != 0
+			if i&2 != 0 {
+				d.Layers, d.StreamedHead, d.HostEmbedding = 5, 100, true
+			}
+			if i&4 != 0 {
+				d.Activations = paging.Offload
+			}
+			if dev == cut && i != 2 && i != 7 {
+				continue
+			}
+			got := run(dev, d)
+			require.Equal(t, resident.Adapter, got.Adapter, "%+v", d)
+			for step := range got.Steps {
+				require.Equal(t, resident.Steps[step].Loss, got.Steps[step].Loss)
+				require.Equal(t, got.Plan.Peak, got.Steps[step].PeakDeviceBytes, "%+v\n%s\narena", d, describePlan(got.Plan))
+			}
+			require.Greater(t, got.Steps[1].PageIns, max(got.Plan.Slots, 2*paging.StateSlots), "%+v", d)
+		}
+	}
+}
+
+// A run that was cancelled goes on with another budget and ends with the same bytes.
+func TestBudgetsMayChangeOnResume(t *testing.T) {
+	model, data := demotest.Model(t, 2, nil), demotest.Rows(t, 12)
+	settings := func() Config {
+		c := small(t, model, data)
+		c.ValSize, c.EvalSteps = 4, 2
+		return c
+	}
+	whole := settings()
+	want := train(t, whole)
+	c := settings()
+	ctx, cancel := context.WithCancel(t.Context())
+	var plan *paging.Plan
+	_, err := tryTrain(t, ctx, c, func(e Event) {
+		if e.Memory != nil {
+			plan = e.Memory
+		}
+		if e.Step != nil && e.Step.Step == 2 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	c.ResumeFromCheckpoint, c.VRAMBudget = "auto", fmt.Sprintf("%dB", plan.Minimum)
+	got := train(t, c)
+	require.Positive(t, got.steps[0].PageIns)
+	require.Equal(t, logged(t, whole), logged(t, c))
+	require.True(t, bytes.Equal(want.adapter, got.adapter))
+}
+
+// A device that refuses memory is planned for again; one that has too little is told what would be enough.
+func TestOutOfMemoryPlansAgain(t *testing.T) {
+	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
+	c := small(t, folder, data)
+	var resident *paging.Plan
+	want, err := tryTrain(t, t.Context(), c, func(e Event) {
+		if e.Memory != nil {
+			resident = e.Memory
+		}
+	})
+	require.NoError(t, err)
+	run := func(total int64) (said string, plan *paging.Plan, steps []float64, err error) {
+		c := small(t, folder, data)
+		in := Inputs{Output: nativeOutput{}, Cache: measurementCache(""), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
+		in.Model, err = pretrained.Open(c.Model)
+		require.NoError(t, err)
+		defer in.Model.Close()
+		in.Data, _, err = dataset.Open(c.Data)
+		require.NoError(t, err)
+		_, err = Run(t.Context(), c, in, func(e Event) {
+			said += e.Message + "\n"
+			if e.Memory != nil {
+				plan = e.Memory
+			}
+			if e.Step != nil {
+				steps = append(steps, e.Step.Loss)
+			}
+		})
+		return said, plan, steps, err
+	}
+	said, plan, steps, err := run(resident.Peak - 1000)
+	require.NoError(t, err)
+	require.Contains(t, said, "Planning again for")
+	require.Less(t, plan.Peak, resident.Peak-1000)
+	require.Equal(t, losses(want), steps)
+	_, _, _, err = run(resident.Minimum - 1000)
+	require.ErrorContains(t, err, fmt.Sprintf("%d bytes", resident.Minimum))
+	in := Inputs{HostMemory: func() (int64, int64) { return 0, resident.Peak - 1 }}
+	require.ErrorContains(t, enoughHost(in, resident, true), "of host memory")
+	require.NoError(t, enoughHost(in, resident, false))
+}
+
+// On software Vulkan the device's memory is the process's: what the system counts agrees with what the allocator does.
+func TestResidentMemoryIsWhatIsCounted(t *testing.T) {
+	resident := func() int64 {
+		debug.FreeOSMemory()
+		var size, pages int64
+		data, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Skip("this system has no /proc")
+		}
+		_, err = fmt.Sscan(string(data), &size, &pages)
+		require.NoError(t, err)
+		return pages * int64(os.Getpagesize())
+	}
+	dev, err := gpu.Open(context.Background(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	if dev.Info.Type != "cpu" {
+		t.Skip("the device has memory of its own")
+	}
+	source, err := RandomModel("smollm2-135m", 2)
+	require.NoError(t, err)
+	c := Defaults()
+	c.Autotune, c.LoraR = "off", 192
+	before, grown := resident(), int64(0)
+	r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: "two layers", Tokens: 32, MicroBatches: 1, Steps: 1, Config: c}, func(e Event) {
+		if e.Step != nil {
+			grown = resident() - before
+		}
+	})
+	require.NoError(t, err)
+	require.Greater(t, r.Plan.Peak, int64(100<<20), "large enough to tell")
+	t.Logf("counted %s, the process grew by %s", paging.Size(r.Plan.Peak), paging.Size(grown))
+	require.InDelta(t, r.Plan.Peak, grown, 200<<20)
+	require.Greater(t, grown, r.Plan.Peak/2)
 }

@@ -81,7 +81,7 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 			return nil, err
 		}
 	}
-	r.Advice, err = o.advice(plan.Resident)
+	r.Advice, err = o.advice()
 	return r, err
 }
 
@@ -97,18 +97,34 @@ func (o PlanOptions) demand() demand {
 	return d
 }
 
+// estimate is a number of the plan without a budget, from plans for the first few layers: layers are alike, so it grows evenly with them. That is quick, and exact
+// to a few KiB.
+func (o PlanOptions) estimate(start func(d *paging.Decisions), number func(p *paging.Plan) int64) (int64, error) {
+	const few = 3
+	var at [2]int64
+	for i := range at {
+		d := o.demand()
+		start(&d.start)
+		d.shape.NumHiddenLayers = few + i
+		p, err := d.plan(gpu.NewDryDiscrete(), 0)
+		if err != nil {
+			return 0, err
+		}
+		at[i] = number(p)
+	}
+	return at[0] + int64(o.Shape.NumHiddenLayers-few)*(at[1]-at[0]), nil
+}
+
 // largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not fit.
 func (o PlanOptions) largest(budget int64) (*Largest, error) {
-	o.PagedState = true
 	fits := func(o PlanOptions) (bool, error) {
-		d := o.demand()
-		d.start.Activations = paging.Offload
-		p, err := d.plan(gpu.NewDryDiscrete(), 0)
+		least, err := o.estimate(func(d *paging.Decisions) { d.PagedState, d.Activations = true, paging.Offload }, func(p *paging.Plan) int64 { return p.Minimum })
 		var mistake *usererr.Error
 		if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
 			return false, nil
 		}
-		return err == nil && p.Minimum <= budget, err
+		const margin = 64 << 10 // of the estimate
+		return err == nil && least+margin <= budget, err
 	}
 	search := func(low, high int, with func(o *PlanOptions, n int)) (int, error) {
 		for step := low; low < high; {
@@ -140,7 +156,14 @@ func (o PlanOptions) largest(budget int64) (*Largest, error) {
 }
 
 // advice tries the changes that a user would, one at a time.
-func (o PlanOptions) advice(now int64) (best *Advice, err error) {
+func (o PlanOptions) advice() (best *Advice, err error) {
+	peak := func(o PlanOptions) (int64, error) {
+		return o.estimate(func(*paging.Decisions) {}, func(p *paging.Plan) int64 { return p.Resident })
+	}
+	now, err := peak(o)
+	if err != nil {
+		return nil, err
+	}
 	for _, change := range []struct {
 		setting  string
 		possible bool
@@ -158,11 +181,11 @@ func (o PlanOptions) advice(now int64) (best *Advice, err error) {
 		}
 		changed := o
 		change.with(&changed)
-		p, err := changed.demand().plan(gpu.NewDryDiscrete(), 0)
+		then, err := peak(changed)
 		if err != nil {
 			return nil, err
 		}
-		if frees := now - p.Resident; frees > 0 && (best == nil || frees > best.Frees) {
+		if frees := now - then; frees > 0 && (best == nil || frees > best.Frees) {
 			best = &Advice{change.setting, fmt.Sprint(change.from), fmt.Sprint(change.to), frees}
 		}
 	}

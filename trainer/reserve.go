@@ -40,19 +40,22 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		if r.plan, err = d.plan(s.dev, budget); err != nil {
 			return err
 		}
-		if err := enoughHost(in, r.plan); err != nil {
+		if err := enoughHost(in, r.plan, shared(s.dev)); err != nil {
 			return err
 		}
 		s.dev.ReleaseScratch()
 		s.dev.ResetPeak()
+		if budget > 0 && r.config.VRAMBudget != "" {
+			s.dev.LimitMemory(budget) // it is a promise
+		}
 		err = r.takeMemory(ctx, in.Adapter, d.tokens, d.evalTokens)
 		var full *gpu.OutOfMemory
 		if err == nil || !errors.As(err, &full) {
 			break
 		}
 		r.releaseMemory()
-		// The device has less than was thought: what it held when it refused is what it has.
-		budget = min(full.InUse, r.plan.Peak-1) / 100 * 95
+		// The device has less than was thought, but at least what it held when it refused.
+		budget = max(full.InUse, r.plan.Peak/2) / 100 * 95
 		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
 	}
 	if err != nil {
@@ -116,9 +119,8 @@ func (r *run) budget(in Inputs) (int64, error) {
 	if err != nil || in.HostMemory == nil {
 		return budget, err
 	}
-	kind := r.session.dev.Info.Type
 	total, available := in.HostMemory()
-	if total == 0 || kind != "cpu" && kind != "integrated" {
+	if total == 0 || !shared(r.session.dev) {
 		return budget, nil
 	}
 	if budget > total {
@@ -127,17 +129,25 @@ func (r *run) budget(in Inputs) (int64, error) {
 	if budget == 0 {
 		budget = available / 2 // such a device has no memory of its own
 	}
+	r.session.dev.LimitMemory(total) // beyond it the system kills
 	return budget, nil
 }
 
-// enoughHost refuses a plan that the host cannot hold.
-func enoughHost(in Inputs, p *paging.Plan) error {
+// shared tells whether the device has no memory of its own.
+func shared(dev *gpu.Device) bool { return dev.Info.Type == "cpu" || dev.Info.Type == "integrated" }
+
+// enoughHost refuses a plan that the host cannot hold, together with the device's part where they share their memory.
+func enoughHost(in Inputs, p *paging.Plan, shared bool) error {
 	if in.HostMemory == nil {
 		return nil
 	}
-	if _, available := in.HostMemory(); available > 0 && p.Host > available {
-		return usererr.New("plan memory", "", "what does not stay on the device takes %s of host memory, %s are free", paging.Size(p.Host), paging.Size(available)).
-			Hinted("raise --vram-budget, or choose a smaller model")
+	want := p.Host
+	if shared {
+		want += p.Peak
+	}
+	if _, available := in.HostMemory(); available > 0 && want > available {
+		return usererr.New("plan memory", "", "the run takes %s of host memory, %s are free", paging.Size(want), paging.Size(available)).
+			Hinted("free memory, or choose a smaller model; where the device has memory of its own, a higher --vram-budget helps")
 	}
 	return nil
 }

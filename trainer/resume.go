@@ -143,7 +143,21 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 		return nil, usererr.New("resume", c.Path, "the checkpoint belongs to a run with other settings: %s", strings.Join(names, "; ")).
 			Hinted("resume with the same settings, or start a new run in another output_dir")
 	}
-	return c, c.Check(r.identity())
+	if err := c.Check(r.identity()); err != nil {
+		return nil, err
+	}
+	return c, r.useVariants(c, saved)
+}
+
+// useVariants takes the kernels that the checkpoint's run used: the same table gives the same bytes, and memory is planned for it.
+func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
+	if saved.Device != r.session.dev.Info.Key() {
+		return nil
+	}
+	if err := json.Unmarshal(saved.Variants, r.session.dev.Variants); err != nil {
+		return usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
+	}
+	return nil
 }
 
 // beginAnew is for --resume without a checkpoint. What a finished run or a damaged checkpoint holds is not written over.
@@ -203,11 +217,7 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 		return err
 	}
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
-	if r.state.Device == r.session.dev.Info.Key() {
-		if err := json.Unmarshal(r.state.Variants, r.session.dev.Variants); err != nil {
-			return usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
-		}
-	} else {
+	if r.state.Device != r.session.dev.Info.Key() {
 		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)})
 	}
 	if err := r.stream.Seek(r.state.Cursor); err != nil {

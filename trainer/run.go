@@ -59,6 +59,7 @@ type run struct {
 	session      *session
 	template     string
 	plan         *paging.Plan
+	paged        paging.Counters // since this start
 	data         *dataset.Source
 	samples, val []dataset.Sample
 	report       dataset.Report
@@ -368,6 +369,10 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 	}
 	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
 	message := fmt.Sprintf("Trained %d steps in %.0f s.", summary.Steps, summary.Seconds)
+	message += fmt.Sprintf(" At most %s of device memory.", paging.Size(r.session.dev.PeakBytes()))
+	if r.paged.PageIns > 0 {
+		message += fmt.Sprintf(" %d pages in, %d out, %.1f s stalled.", r.paged.PageIns, r.paged.PageOuts, r.paged.Stall.Seconds())
+	}
 	if r.state.Skipped > 0 {
 		message += fmt.Sprintf(" %d of them made no update.", r.state.Skipped)
 	}
@@ -416,6 +421,7 @@ func (r *run) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.paged.Add(result.Paging)
 	r.state.Step++
 	r.state.MicroBatches += uint64(len(window))
 	r.state.Tokens += int64(tokens)

@@ -225,7 +225,7 @@ func logged(t *testing.T, c Config) (lines []map[string]any) {
 	for line := range bytes.Lines(text) {
 		var entry map[string]any
 		require.NoError(t, json.Unmarshal(line, &entry), string(line))
-		for _, key := range []string{"seconds", "tokens_per_second", "device_bytes", "eval_seconds"} {
+		for _, key := range []string{"seconds", "tokens_per_second", "device_bytes", "peak_device_bytes", "page_ins", "page_outs", "stall_ms", "eval_seconds"} {
 			delete(entry, key)
 		}
 		lines = append(lines, entry)

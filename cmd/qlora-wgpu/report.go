@@ -60,7 +60,11 @@ func (r *reporter) step(s *trainer.StepStats) {
 			progressbar.OptionSetWidth(20),
 			progressbar.OptionSetPredictTime(true))
 	}
-	r.bar.Describe(fmt.Sprintf("loss %.4f, %.0f tokens/s, %.1f GB", s.Loss, s.TokensPerSecond, float64(s.DeviceBytes)/1e9))
+	paged := ""
+	if s.PageIns > 0 {
+		paged = fmt.Sprintf(", %d pages in, %.0f ms stalled", s.PageIns, s.StallMS)
+	}
+	r.bar.Describe(fmt.Sprintf("loss %.4f, %.0f tokens/s, %.1f GB%s", s.Loss, s.TokensPerSecond, float64(s.DeviceBytes)/1e9, paged))
 	_ = r.bar.Set(s.Step) // a terminal that cannot be written to is no reason to stop
 }
 

@@ -18,43 +18,50 @@ type Head struct {
 const lossChunk = 128
 
 // Loss adds the losses of the supervised tokens of x [T, C] to p.Stats. With gradient it returns dx [T, C] of their sum; x is freed in any case.
-func (h *Head) Loss(p *Pass, w paging.Weights, x *gpu.Tensor, gradient bool) (dx *gpu.Tensor) {
-	S, C := p.Supervised, x.Cols
-	rows := p.New("supervised", S, C)
-	kernels.GatherRows(p.Rec, rows, x, p.Rows)
-	tokens := x.Rows
-	p.Free(x)
-	normed := h.Norm.Forward(p, w, rows)
-	losses, hits := p.New("losses", 1, S), p.New("hits", 1, S)
-	var dNormed *gpu.Tensor
-	if gradient {
-		dNormed = p.New("d normed", S, C)
-	}
-	chunk := min(lossChunk, h.rowsThatFit(p.Rec.Device()))
-	logits := p.New("logits", min(chunk, S), h.Table.Rows)
-	for first := 0; first < S; first += chunk {
-		n := min(chunk, S-first)
-		part := logits.View(n, logits.Cols)
-		h.product(p, part, normed.Slice(first, n))
+func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (dx []*gpu.Tensor) {
+	losses, hits := p.New("losses", 1, p.Supervised), p.New("hits", 1, p.Supervised)
+	size := min(lossChunk, h.rowsThatFit(p.Rec.Device()))
+	logits := p.New("logits", min(size, p.Supervised), h.Table.Rows)
+	for i, c := range p.Chunks {
+		rows := p.New("supervised", c.Supervised, x[i].Cols)
+		kernels.GatherRows(p.Rec, rows, x[i], c.Rows)
+		p.Free(x[i])
+		normed := h.Norm.Forward(p, w, rows)
+		var dNormed *gpu.Tensor
 		if gradient {
-			kernels.CrossEntropyForwardBackward(p.Rec, part, h.Vocab, p.Targets, losses, hits, first)
+			dNormed = p.New("d normed", c.Supervised, rows.Cols)
+		}
+		for first := 0; first < c.Supervised; first += size {
+			n := min(size, c.Supervised-first)
+			part := logits.View(n, logits.Cols)
+			h.product(p, part, normed.Slice(first, n))
+			if !gradient {
+				kernels.CrossEntropyForward(p.Rec, part, h.Vocab, p.Targets, losses, hits, c.FirstSupervised+first)
+				continue
+			}
+			kernels.CrossEntropyForwardBackward(p.Rec, part, h.Vocab, p.Targets, losses, hits, c.FirstSupervised+first)
 			dx := dNormed.Slice(first, n)
 			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, 1, !begin) })
-		} else {
-			kernels.CrossEntropyForward(p.Rec, part, h.Vocab, p.Targets, losses, hits, first)
 		}
+		p.Free(normed)
+		if gradient {
+			dx = append(dx, h.normBackward(p, w, c, dNormed, rows))
+		}
+		p.Free(rows)
 	}
-	kernels.LossSum(p.Rec, p.Stats, losses, hits, S)
-	p.Free(logits, losses, hits, normed)
-	if gradient {
-		dRows := p.New("d supervised", S, C)
-		kernels.RMSNormBackward(p.Rec, dRows, dNormed, rows, w.Vector(h.Norm.Weight), h.Norm.Eps, false)
-		p.Free(dNormed)
-		dx = p.New("dx", tokens, C)
-		kernels.ScatterRows(p.Rec, dx, dRows, p.Inverse)
-		p.Free(dRows)
-	}
-	p.Free(rows)
+	kernels.LossSum(p.Rec, p.Stats, losses, hits, p.Supervised)
+	p.Free(logits, losses, hits)
+	return dx
+}
+
+// normBackward is the gradient [T, C] of a chunk's tokens for that of the normed rows [S, C] that are supervised, which is freed.
+func (h *Head) normBackward(p *Pass, w paging.Weights, c Chunk, dNormed, rows *gpu.Tensor) *gpu.Tensor {
+	dRows := p.New("d supervised", c.Supervised, rows.Cols)
+	kernels.RMSNormBackward(p.Rec, dRows, dNormed, rows, w.Vector(h.Norm.Weight), h.Norm.Eps, false)
+	p.Free(dNormed)
+	dx := p.New("dx", c.Tokens, rows.Cols)
+	kernels.ScatterRows(p.Rec, dx, dRows, c.Inverse)
+	p.Free(dRows)
 	return dx
 }
 
@@ -68,7 +75,7 @@ func (h *Head) rowsThatFit(dev *gpu.Device) int {
 	return max(16, int(dev.Limits.MaxBindingBytes/(4*int64(h.Table.Rows)))/16*16)
 }
 
-// Logits is the last token's logits [1, V padded] of x [T, C], which is freed.
+// Logits is the last token's logits [1, V padded] of x [T, C], a single chunk, which is freed.
 func (h *Head) Logits(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 	last := p.Arena.New("last row", gpu.U32, 1, 1)
 	p.Rec.Upload(last.Single(), gpu.Uint32Bytes([]uint32{uint32(x.Rows - 1)}))

@@ -5,6 +5,8 @@
 package model
 
 import (
+	"slices"
+
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/lora"
@@ -32,20 +34,20 @@ func (in Input) Supervised() (rows, targets []uint32) {
 // Pass carries one micro-batch through the model.
 type Pass struct {
 	lora.Pass
-	Tokens                              int
-	IDs, Positions, FirstKey, LastQuery *gpu.Tensor // U32 [T]
-	HostIDs                             []uint32    // [T], for rows that the host gathers
-	Rows, Targets, Inverse              *gpu.Tensor // U32 [S], [S], [T]: supervised tokens, their targets, and 1 + the place of each token in Rows (0: none)
-	Supervised                          int
-	Cos, Sin                            *gpu.Tensor // [P, D/2]
-	Stats                               *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
-	Cache                               *Cache      // of keys and values when generating
-	Layer                               int
+	Tokens     int
+	Chunks     []Chunk
+	LastQuery  *gpu.Tensor // U32 [T]: one past the last token of each token's sequence
+	Targets    *gpu.Tensor // U32 [S]
+	Supervised int
+	Cos, Sin   *gpu.Tensor // [P, D/2]
+	Stats      *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
+	Cache      *Cache      // of keys and values when generating
+	Layer      int
 }
 
-// NewPass uploads the micro-batch into tensors of the arena's running program.
-func NewPass(base lora.Pass, in Input) *Pass {
-	p := &Pass{Pass: base, Tokens: len(in.IDs), HostIDs: in.IDs}
+// NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
+func NewPass(base lora.Pass, in Input, size Size) *Pass {
+	p := &Pass{Pass: base, Tokens: len(in.IDs)}
 	rows, targets := in.Supervised()
 	p.Supervised = len(rows)
 	upload := func(name string, values []uint32) *gpu.Tensor {
@@ -53,7 +55,37 @@ func NewPass(base lora.Pass, in Input) *Pass {
 		p.Rec.Upload(t.Single(), gpu.Uint32Bytes(values))
 		return t
 	}
-	p.IDs, p.Positions, p.FirstKey = upload("ids", in.IDs), upload("positions", in.Positions), upload("first key", in.FirstKey)
+	for i := range size.chunks() {
+		first, end := min(i*size.Chunk, p.Tokens), min((i+1)*size.Chunk, p.Tokens)
+		c := Chunk{First: first, Tokens: end - first, HostIDs: in.IDs[first:end]}
+		c.IDs, c.Positions, c.FirstKey = upload("ids", c.HostIDs), upload("positions", in.Positions[first:end]), upload("first key", in.FirstKey[first:end])
+		if p.Supervised > 0 {
+			c.supervise(rows, upload)
+		}
+		p.Chunks = append(p.Chunks, c)
+	}
+	p.LastQuery = upload("last query", in.lastQuery())
+	if p.Supervised > 0 {
+		p.Targets = upload("targets", targets)
+	}
+	return p
+}
+
+// supervise uploads which of the chunk's tokens have a target; rows lists those of the micro-batch, ascending.
+func (c *Chunk) supervise(rows []uint32, upload func(name string, values []uint32) *gpu.Tensor) {
+	from, _ := slices.BinarySearch(rows, uint32(c.First))
+	to, _ := slices.BinarySearch(rows, uint32(c.First+c.Tokens))
+	c.FirstSupervised, c.Supervised = from, to-from
+	local, inverse := make([]uint32, c.Supervised), make([]uint32, c.Tokens)
+	for i, row := range rows[from:to] {
+		local[i] = row - uint32(c.First)
+		inverse[local[i]] = uint32(i + 1)
+	}
+	c.Rows, c.Inverse = upload("supervised rows", local), upload("inverse rows", inverse)
+}
+
+// lastQuery is one past the last token of each token's sequence.
+func (in Input) lastQuery() []uint32 {
 	last := make([]uint32, len(in.IDs))
 	for i := len(last) - 1; i >= 0; i-- {
 		last[i] = uint32(len(last))
@@ -63,18 +95,10 @@ func NewPass(base lora.Pass, in Input) *Pass {
 			last[i] = uint32(i + 1)
 		}
 	}
-	p.LastQuery = upload("last query", last)
-	if p.Supervised > 0 {
-		inverse := make([]uint32, len(in.IDs))
-		for i, row := range rows {
-			inverse[row] = uint32(i + 1)
-		}
-		p.Rows, p.Targets, p.Inverse = upload("supervised rows", rows), upload("targets", targets), upload("inverse rows", inverse)
-	}
-	return p
+	return last
 }
 
-// New is an F32 tensor of the arena.
+// New is an F32 tensor of the arena, [rows, cols].
 func (p *Pass) New(name string, rows, cols int) *gpu.Tensor {
 	return p.Arena.New(name, gpu.F32, rows, cols)
 }

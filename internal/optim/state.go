@@ -110,7 +110,11 @@ func (s *State) makeBuffers(dev *gpu.Device, paged bool) (err error) {
 	tensor := func(list *[]*gpu.Tensor, name string, m MomentShape) {
 		if err == nil {
 			var t *gpu.Tensor
-			if t, err = dev.NewUniformTensor(fmt.Sprintf("%s %d", name, len(*list)), m.DType, m.Rows, m.Cols); err == nil {
+			make := dev.NewTensor
+			if list == &s.Param {
+				make = dev.NewUniformTensor // products read them so
+			}
+			if t, err = make(fmt.Sprintf("%s %d", name, len(*list)), m.DType, m.Rows, m.Cols); err == nil {
 				*list = append(*list, t)
 			}
 		}

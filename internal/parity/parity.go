@@ -192,6 +192,7 @@ type Options struct {
 	Tune     time.Duration // to measure variants before the steps; 0: those that the device's table has, or the rules
 	Log      func(string)
 	Plan     *paging.Plan // where everything lies; nil: on the device
+	Chunk    int          // tokens of a chunk; 0: as in training
 }
 
 // Run runs the case on a device.
@@ -235,6 +236,9 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 		return nil, err
 	}
 	defer engine.Release()
+	if o.Chunk > 0 {
+		engine.ChunkTokens = o.Chunk
+	}
 	r := &runner{ctx: ctx, c: c, files: files, engine: engine, adapter: adapter, Options: o}
 	return r.run(initial)
 }

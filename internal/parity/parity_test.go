@@ -168,6 +168,11 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same.
+func TestChunks(t *testing.T) {
+	run(t, open(t, gpu.Limits{}), tiny, Options{Chunk: 16})
+}
+
 // requireStress shows on a dry device that the limits do cut the tiny model's head.
 func requireStress(t *testing.T) {
 	head, ok := tiny.model(t).Lookup("lm_head.weight")

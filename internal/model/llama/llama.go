@@ -33,11 +33,11 @@ type layer struct {
 	mlp                          model.MLP
 }
 
-// kept is what a layer's backward needs.
+// kept is what a layer's backward needs: the sum after attention, what attention keeps, and, where nothing is computed again, what each chunk's MLP does.
 type kept struct {
-	normed, middle, normed2 *gpu.Tensor
-	attention               *model.AttentionKept
-	mlp                     *model.MLPKept
+	middle    []*gpu.Tensor
+	attention *model.AttentionKept
+	mlp       []*model.MLPKept
 }
 
 func newLayer(c config, index int) *layer {
@@ -67,91 +67,117 @@ func (l *layer) linears() []*lora.Linear {
 	return []*lora.Linear{a.Q, a.K, a.V, a.O, m.Gate, m.Up, m.Down}
 }
 
-// forward returns the layer's output for x [T, C]; x stays.
-func (l *layer) forward(p *model.Pass, w paging.Weights, x *gpu.Tensor) (y *gpu.Tensor, k kept) {
-	k.normed = l.inputNorm.Forward(p, w, x)
-	var attention, mlp *gpu.Tensor
-	attention, k.attention = l.attention.Forward(p, w, k.normed)
-	k.middle = p.New("middle", x.Rows, x.Cols)
-	kernels.ResidualAddForward(p.Rec, k.middle, x, attention)
-	p.Free(attention)
-	k.normed2 = l.postAttentionNorm.Forward(p, w, k.middle)
-	mlp, k.mlp = l.mlp.Forward(p, w, k.normed2)
-	y = p.New("layer output", x.Rows, x.Cols)
-	kernels.ResidualAddForward(p.Rec, y, k.middle, mlp)
-	p.Free(mlp)
+// attend is the first half of the layer for x [T, C], a list of chunks; x stays.
+func (l *layer) attend(p *model.Pass, w paging.Weights, x []*gpu.Tensor) (k kept) {
+	k.middle = make([]*gpu.Tensor, len(x))
+	k.attention = l.attention.Forward(p, w, l.inputNorm, x, func(chunk int, y *gpu.Tensor) {
+		k.middle[chunk] = p.New("middle", y.Rows, y.Cols)
+		kernels.ResidualAddForward(p.Rec, k.middle[chunk], x[chunk], y)
+	})
+	return k
+}
+
+// forward returns the layer's output; x stays. Without keep, nothing else does.
+func (l *layer) forward(p *model.Pass, w paging.Weights, x []*gpu.Tensor, keep bool) (y []*gpu.Tensor, k kept) {
+	k = l.attend(p, w, x)
+	if !keep {
+		k.attention.Release(p)
+	}
+	for i, middle := range k.middle {
+		normed := l.postAttentionNorm.Forward(p, w, middle)
+		mlp, mlpKept := l.mlp.Forward(p, i, w, normed)
+		p.Free(normed)
+		out := p.New("layer output", middle.Rows, middle.Cols)
+		kernels.ResidualAddForward(p.Rec, out, middle, mlp)
+		p.Free(mlp)
+		y = append(y, out)
+		if keep {
+			k.mlp = append(k.mlp, mlpKept)
+		} else {
+			mlpKept.Release(p)
+			p.Free(middle)
+		}
+	}
 	return y, k
 }
 
-func (k kept) release(p *model.Pass) {
-	k.attention.Release(p)
-	k.mlp.Release(p)
-	p.Free(k.normed, k.middle, k.normed2)
-}
-
 // backward turns dx, the gradient of the layer's output, into that of its input x, in place (left alone unless wanted), and frees what was kept.
-func (l *layer) backward(p *model.Pass, w paging.Weights, dx, x *gpu.Tensor, k kept, wanted bool) {
-	dMLP := l.mlp.Backward(p, w, dx, k.normed2, k.mlp)
-	l.postAttentionNorm.BackwardAdd(p, w, dx, dMLP, k.middle)
-	p.Free(dMLP, k.normed2, k.middle)
-	dAttention := l.attention.Backward(p, w, dx, k.normed, k.attention, wanted)
-	if wanted {
-		l.inputNorm.BackwardAdd(p, w, dx, dAttention, x)
+func (l *layer) backward(p *model.Pass, w paging.Weights, dx, x []*gpu.Tensor, k kept, wanted bool) {
+	for i, middle := range k.middle {
+		normed := l.postAttentionNorm.Forward(p, w, middle)
+		var mlp *model.MLPKept
+		if k.mlp != nil {
+			mlp = k.mlp[i]
+		} else {
+			mlp = l.mlp.Recompute(p, i, w, normed)
+		}
+		dMLP := l.mlp.Backward(p, i, w, dx[i], normed, mlp)
+		l.postAttentionNorm.BackwardAdd(p, w, dx[i], dMLP, middle)
+		p.Free(dMLP, normed, middle)
 	}
-	p.Free(dAttention, k.normed)
+	l.attention.Backward(p, w, l.inputNorm, dx, x, k.attention, wanted)
 }
 
 // embedTokens is x [T, C], the tokens' rows of the embedding.
-func (m *Model) embedTokens(p *model.Pass) *gpu.Tensor {
+func (m *Model) embedTokens(p *model.Pass) []*gpu.Tensor {
 	p.Cos, p.Sin = m.cos, m.sin
-	x := p.New("embedded", p.Tokens, m.config.HiddenSize)
-	m.embed.Gather(p.Rec, x, p.IDs, p.HostIDs)
+	x := p.NewChunks("embedded", m.config.HiddenSize)
+	for i, c := range p.Chunks {
+		m.embed.Gather(p.Rec, x[i], c.IDs, c.HostIDs)
+	}
 	return x
 }
 
 // Train implements model.Model. Unless everything is kept, only each layer's input is, and the layer is computed again in its backward.
 func (m *Model) Train(p *model.Pass, activations paging.Activations) {
-	inputs, all := make([]*gpu.Tensor, len(m.layers)), make([]kept, len(m.layers))
+	inputs, all := make([][]*gpu.Tensor, len(m.layers)), make([]kept, len(m.layers))
 	x := m.embedTokens(p)
 	for i, l := range m.layers {
-		y, k := l.forward(p, l.weights.Use(p.Rec), x)
-		if activations != paging.Keep {
-			k.release(p)
-		}
-		inputs[i], all[i] = x, k
+		inputs[i] = x
+		x, all[i] = l.forward(p, l.weights.Use(p.Rec), x, activations == paging.Keep)
 		if activations == paging.Offload {
-			m.store.Keep(p.Rec, i, x)
-			p.Free(x)
+			m.offload(p, i, inputs[i])
 		}
-		x = y
 	}
 	dx := m.head.Loss(p, m.norm.Use(p.Rec), x, true)
 	for i := len(m.layers) - 1; i >= 0; i-- {
 		l, x := m.layers[i], inputs[i]
 		if activations == paging.Offload {
-			x = p.New("layer input", x.Rows, x.Cols)
-			m.store.Fetch(p.Rec, i, x)
+			x = m.fetch(p, i)
 		}
 		w := l.weights.Use(p.Rec)
 		if activations != paging.Keep {
-			var y *gpu.Tensor
-			y, all[i] = l.forward(p, w, x)
-			p.Free(y)
+			all[i] = l.attend(p, w, x)
 		}
 		l.backward(p, w, dx, x, all[i], i > 0)
-		p.Free(x)
+		p.Free(x...)
 	}
-	p.Free(dx)
+	p.Free(dx...)
+}
+
+// offload moves a layer's input to the host, and fetch brings it back.
+func (m *Model) offload(p *model.Pass, layer int, x []*gpu.Tensor) {
+	for i, part := range x {
+		m.store.Keep(p.Rec, layer*len(x)+i, part)
+	}
+	p.Free(x...)
+}
+
+func (m *Model) fetch(p *model.Pass, layer int) []*gpu.Tensor {
+	x := p.NewChunks("layer input", m.config.HiddenSize)
+	for i, part := range x {
+		m.store.Fetch(p.Rec, layer*len(x)+i, part)
+	}
+	return x
 }
 
 // hidden is the last layer's output.
-func (m *Model) hidden(p *model.Pass) *gpu.Tensor {
+func (m *Model) hidden(p *model.Pass) []*gpu.Tensor {
 	x := m.embedTokens(p)
 	for i, l := range m.layers {
 		p.Layer = i
-		y, k := l.forward(p, l.weights.Use(p.Rec), x)
-		k.release(p)
-		p.Free(x)
+		y, _ := l.forward(p, l.weights.Use(p.Rec), x, false)
+		p.Free(x...)
 		x = y
 	}
 	return x
@@ -168,7 +194,7 @@ func (m *Model) Logits(p *model.Pass) *gpu.Tensor {
 	if p.Cache != nil {
 		p.Cache.Length += p.Tokens
 	}
-	return m.head.Logits(p, m.norm.Use(p.Rec), x)
+	return m.head.Logits(p, m.norm.Use(p.Rec), x[0])
 }
 
 // Store implements model.Model.

@@ -1,0 +1,41 @@
+package model
+
+import (
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/lora"
+)
+
+// ChunkTokens is how many tokens pass through a linear at once: no tensor but keys and values grows with the whole context. It decides the order in which the adapter's
+// gradients are summed, so it is the same for every device and every plan.
+const ChunkTokens = 1024
+
+// Chunk is neighbouring tokens of a micro-batch. The model's activations are lists of tensors, one a chunk.
+type Chunk struct {
+	First, Tokens            int
+	IDs, Positions, FirstKey *gpu.Tensor // U32 [T] of its tokens
+	HostIDs                  []uint32    // [T], for rows that the host gathers
+
+	Rows, Inverse               *gpu.Tensor // U32 [S], [T]: supervised tokens, counted in the chunk, and 1 + the place of each token in Rows (0: none)
+	Supervised, FirstSupervised int
+}
+
+// size is how a program's micro-batches are cut: it is planned for tokens, and every micro-batch has as many chunks, of which the last may be empty.
+type Size struct{ Tokens, Chunk int }
+
+func (s Size) chunks() int { return max(1, (s.Tokens+s.Chunk-1)/s.Chunk) }
+
+// part is the pass as a chunk's linears see it.
+func (p *Pass) part(chunk int) *lora.Pass {
+	part := p.Pass
+	part.Chunk = chunk
+	return &part
+}
+
+// NewChunks is a tensor [T, cols] for each chunk.
+func (p *Pass) NewChunks(name string, cols int) []*gpu.Tensor {
+	out := make([]*gpu.Tensor, len(p.Chunks))
+	for i, c := range p.Chunks {
+		out[i] = p.New(name, c.Tokens, cols)
+	}
+	return out
+}
