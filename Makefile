@@ -25,7 +25,7 @@ demo: setup
 test: setup lint
 	go test -timeout 25m ./...
 
-# Kernels and a training step in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
+# Kernels and training steps in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
 

@@ -62,7 +62,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		return nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
-	r.StateTensors = adapter.State.BlockTensors()
+	r.StateTensors = adapter.State.BlockBytes()
 	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
 		if activations == paging.Keep && d.start.Activations != paging.Keep {
 			continue

@@ -48,7 +48,7 @@ type commands struct {
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`
 	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`
 	Check    checkCommand    `cmd:"" help:"Compare every kernel with the CPU on a device."`
-	Bench    benchCommand    `cmd:"" help:"Measure speed, and what paging costs."`
+	Bench    benchCommand    `cmd:"" help:"Measure speed."`
 	Demo     demoCommand     `cmd:"" help:"Fine-tune a tiny embedded model, in about a minute and without a download."`
 	Web      webCommand      `cmd:"" help:"Serve the page that fine-tunes in a browser tab."`
 }

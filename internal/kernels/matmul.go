@@ -57,7 +57,7 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	switch {
 	case x.Rows <= 4:
 		fallback = registersName(1, 1)
-	case onCPU(rec) && w.Rows <= 64:
+	case onCPU(rec) && w.Rows <= 64 && w.Cols >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
 		fallback = uniformFallback(rec)
@@ -142,7 +142,7 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	switch {
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
-	case onCPU(rec) && w.Cols <= 64:
+	case onCPU(rec) && w.Cols <= 64 && w.Rows >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
 		fallback = uniformFallback(rec)

@@ -24,7 +24,7 @@ type Pager struct {
 
 // SlotWords is the size of a pager's slot in 4-byte words, for pages of so many elements of the kind that BlockBytes tells.
 func (s *State) SlotWords(elements int) int {
-	return elements / BlockElements * int(s.BlockBytes()) / kinds / 4
+	return elements / BlockElements * buffer{eightBit: s.eightBit}.blockBytes() / 4
 }
 
 // statePage is elements [first, first+n) of a flat buffer.
@@ -138,17 +138,14 @@ func (s *State) hostMoment(kind int, e Entry) []byte {
 // Bytes are the sizes of parameters with gradients, and of the moments wherever they lie.
 func (s *State) Bytes() (adapter, moments int64) {
 	for _, b := range s.buffers {
-		adapter += 2 * gpu.F32.Size(b.elements)
+		adapter += max(gpu.F32.Size(b.elements), gpu.UniformBytes) + gpu.F32.Size(b.elements)
 		moments += int64(kinds * b.momentShape(b.elements).Bytes())
 	}
 	return adapter, moments
 }
 
-// BlockTensors is what each moment of BlockElements parameters takes in most of the state.
-func (s *State) BlockTensors() []int64 {
-	each := s.BlockBytes() / kinds
-	return []int64{each, each}
+// BlockBytes is what each moment of BlockElements parameters takes in most of the state.
+func (s *State) BlockBytes() []int64 {
+	n := int64(buffer{eightBit: s.eightBit}.blockBytes())
+	return []int64{n, n}
 }
-
-// BlockBytes is what both moments of BlockElements parameters take in most of the state.
-func (s *State) BlockBytes() int64 { return int64(kinds * buffer{eightBit: s.eightBit}.blockBytes()) }

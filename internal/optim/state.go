@@ -107,9 +107,13 @@ type MomentShape struct {
 func (m MomentShape) Bytes() int { return int(m.DType.Size(m.Rows * m.Cols)) }
 
 func (s *State) makeBuffers(dev *gpu.Device, paged bool) (err error) {
-	tensor := func(list *[]*gpu.Tensor, name string, m MomentShape, make func(name string, dtype gpu.DType, rows, cols int) (*gpu.Tensor, error)) {
+	tensor := func(list *[]*gpu.Tensor, name string, m MomentShape) {
 		if err == nil {
 			var t *gpu.Tensor
+			make := dev.NewTensor
+			if list == &s.Param {
+				make = dev.NewUniformTensor // products read them so
+			}
 			if t, err = make(fmt.Sprintf("%s %d", name, len(*list)), m.DType, m.Rows, m.Cols); err == nil {
 				*list = append(*list, t)
 			}
@@ -117,12 +121,12 @@ func (s *State) makeBuffers(dev *gpu.Device, paged bool) (err error) {
 	}
 	for _, b := range s.buffers {
 		values, moment := MomentShape{gpu.F32, 1, b.elements}, b.momentShape(b.elements)
-		tensor(&s.Param, "adapter", values, dev.NewUniformTensor)
-		tensor(&s.Grad, "gradient", values, dev.NewUniformTensor)
+		tensor(&s.Param, "adapter", values)
+		tensor(&s.Grad, "gradient", values)
 		switch {
 		case !paged:
-			tensor(&s.M, "first moment", moment, dev.NewTensor)
-			tensor(&s.V, "second moment", moment, dev.NewTensor)
+			tensor(&s.M, "first moment", moment)
+			tensor(&s.V, "second moment", moment)
 		case !dev.Dry():
 			s.paged[0], s.paged[1] = append(s.paged[0], make([]byte, moment.Bytes())), append(s.paged[1], make([]byte, moment.Bytes()))
 		}

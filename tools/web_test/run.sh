@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests of the browser half, in headless Chromium on its software adapter.
 #   tools/web_test/run.sh              the kernels' check and the page
-#   tools/web_test/run.sh check [NAME] web/check: every shader, every operation's cases and a training step; only what contains NAME
+#   tools/web_test/run.sh check [NAME] web/check: every shader, every operation's cases and training steps; only what contains NAME
 #   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`
 #   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
 # Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another executable.

@@ -161,6 +161,7 @@ const tests = {
     for (const [step, loss] of wanted) close(whole.get(step), loss, 1e-3);
     // Native into the tab.
     const checkpoint = in_('native', 'run', 'checkpoint-10');
+    await page.evaluate(() => { globalThis.messages.length = 0; });
     await page.click('#start'); // another run is under way, which the upload replaces
     await afterStep(page, 1);
     await page.click('#pause');
@@ -170,8 +171,9 @@ const tests = {
     await page.evaluate(() => { globalThis.messages.length = 0; });
     await page.click('#start');
     await afterStep(page, 14);
-    await page.click('#pause');
-    await ready(page, 'Go on from step');
+    await page.click('#stop'); // ends the run: the answers are the adapter's as it is
+    await ready(page, 'Train again');
+    await until(page, 'the answers after are there', () => [...document.querySelectorAll('#answers .after')].every((e) => e.textContent.length > 1));
     const there = await steps(page);
     assert.equal(Math.min(...there.keys()), 11);
     for (const [step, loss] of there) close(loss, wanted.get(step), 1e-3);
@@ -189,6 +191,8 @@ const tests = {
   },
 
   async 'wrong files get an error in the page'() {
+    await page.reload(); // what was stopped can still go on, or make place
+    await ready(page, 'Go on from step');
     await page.click('#fresh');
     await ready(page, 'Start');
     const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');

@@ -1,7 +1,7 @@
 //go:build js
 
 // Command check runs in a dedicated worker of web/check's page: it compiles every shader in the browser, runs every operation's cases
-// and a training step there. Each result is one JSON message to the page; the last one is the summary.
+// and the steps of a parity case there. Each result is one JSON message to the page; the last one is the summary.
 package main
 
 import (
@@ -102,7 +102,7 @@ func main() {
 			dev.Release()
 		})
 	}
-	c.step(ctx, work)
+	c.parity(ctx, work)
 	c.shaders(work)
 	c.cases(ctx, work)
 	close(work)

@@ -49,11 +49,11 @@ type sub struct {
 
 func (s sub) Open(name string) (pretrained.File, error) { return s.served.Open(s.dir + "/" + name) }
 
-// step runs the first training step of the case that run.sh put beside the page, and compares it with PyTorch's.
-func (c *checker) step(ctx context.Context, work chan<- func(*gpu.Device)) {
+// parity runs the case that run.sh put beside the page to its last step, and compares it with PyTorch's.
+func (c *checker) parity(ctx context.Context, work chan<- func(*gpu.Device)) {
 	work <- func(dev *gpu.Device) {
-		c.check(dev, "parity", "training step", func() (bool, string) {
-			uses, err := step(ctx, dev)
+		c.check(dev, "parity", "training steps", func() (bool, string) {
+			uses, err := runCase(ctx, dev)
 			if err != nil {
 				return false, err.Error()
 			}
@@ -69,7 +69,7 @@ func (c *checker) step(ctx context.Context, work chan<- func(*gpu.Device)) {
 	}
 }
 
-func step(ctx context.Context, dev *gpu.Device) ([]parity.Use, error) {
+func runCase(ctx context.Context, dev *gpu.Device) ([]parity.Use, error) {
 	files, err := list("parity")
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func step(ctx context.Context, dev *gpu.Device) ([]parity.Use, error) {
 		return nil, err
 	}
 	defer source.Close()
-	result, err := parity.Run(ctx, dev, files, source, parity.Options{MaxSteps: 1, Log: func(string) {}})
+	result, err := parity.Run(ctx, dev, files, source, parity.Options{Log: func(string) {}})
 	if err != nil {
 		return nil, err
 	}

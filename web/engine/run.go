@@ -101,14 +101,12 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	if c.Overwrite = true; args.Resume {
 		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
 	}
-	if err := e.remember(); err != nil {
-		return nil, err
-	}
 	ctx, e.stop = context.WithCancel(ctx)
 	defer func() { e.stop = nil }()
 	e.forgetAnswerers()
 	in := e.runInputs(args)
 	scale, failures := 1.0, 0
+	var remembered error
 	for {
 		dev, err := e.device(ctx, scale)
 		if err != nil {
@@ -116,11 +114,19 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 		}
 		in.Opened = dev
 		summary, err := e.attempt(ctx, c, in, func(ev trainer.Event) {
+			if ev.Plan != nil { // all that can be wrong with the inputs has been found by now
+				if remembered = e.remember(); remembered != nil {
+					e.stop()
+				}
+			}
 			if ev.Step != nil { // from here on the output folder is this run's
 				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
 			}
 			emit(ev)
 		})
+		if remembered != nil {
+			return nil, remembered
+		}
 		if err == nil || ctx.Err() != nil || dev.Lost() == nil && !errors.Is(err, trainer.ErrEngineFault) {
 			return summary, err
 		}

@@ -168,7 +168,11 @@ async function ended(config) {
   const now = await engine.ask('hello').catch(() => null);
   saved = now?.saved ?? null;
   downloads = saved !== null;
-  if (saved && stopped) {
+  if (saved && now.finished) { // the run before this one, which did not get to a step
+    saved = null;
+    say('This run did not start; the one before is still here.');
+    setPhase('done');
+  } else if (saved && stopped) {
     say(`Stopped after step ${saved.step}. The adapter is as far as it came.`);
     setPhase('done');
     for (const prompt of answers.prompts()) {
@@ -177,6 +181,7 @@ async function ended(config) {
     }
     saved = null;
   } else if (saved) {
+    settings.set(saved.settings, model?.max_positions);
     say(`Paused after step ${saved.step} of ${saved.settings.MaxSteps}. The checkpoint is in this browser; you may close the page.`);
     setPhase('paused');
   } else {
