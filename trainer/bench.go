@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"qlora-wgpu/gpu"
@@ -119,6 +120,13 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
+// StartResult compares loading a model for the first time, which quantizes it, with the second, from the cache.
+type StartResult struct {
+	FirstSeconds  float64 `json:"first_seconds"`
+	SecondSeconds float64 `json:"second_seconds"`
+	Ratio         float64 `json:"ratio"`
+}
+
 // PagingResult compares a run with half of the layers streamed with a resident one on the same device.
 type PagingResult struct {
 	Device          string  `json:"device"`
@@ -139,13 +147,15 @@ type PagingResult struct {
 	ResidentPeak int64   `json:"resident_peak_bytes"`
 	StreamedPeak int64   `json:"streamed_peak_bytes"`
 	SameBytes    bool    `json:"same_bytes"` // of adapter and losses
+
+	Start *StartResult `json:"start,omitempty"` // of a model that is a file
 }
 
 // BenchPaging runs the steps twice on the device, resident and with half of the layers streamed.
 func BenchPaging(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*PagingResult, error) {
 	layers := o.Model.Config.NumHiddenLayers
-	if layers < 2 {
-		return nil, wrong("layers", "1", "at least 2, of which half are streamed")
+	if layers < 6 {
+		return nil, wrong("layers", strconv.Itoa(layers), "at least 6: half are streamed, and two slots hold two of them")
 	}
 	bandwidth, err := paging.Bandwidth(ctx, dev)
 	if err != nil {

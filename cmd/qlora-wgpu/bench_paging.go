@@ -49,6 +49,11 @@ func (b *benchPagingCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	if b.Model != "" {
+		if r.Start, err = trainer.BenchStart(c.context, dev, b.Model, config.BlockSize, c.logEvent); err != nil {
+			return err
+		}
+	}
 	if b.JSON {
 		encoder := json.NewEncoder(c.stdout)
 		encoder.SetIndent("", "  ")
@@ -63,6 +68,9 @@ func (b *benchPagingCommand) Run(c *console) error {
 	fmt.Fprintf(c.stdout, "streamed  %.2f s a step, peak %.1f MiB, %d page-ins, %.0f ms stalled: %.2f times the resident one\n", r.StreamedSeconds, float64(r.StreamedPeak)/(1<<20), r.PageIns, r.StallMS, r.Ratio)
 	fmt.Fprintf(c.stdout, "plan      %.2f to %.2f s: %.1f MiB a step at a measured %.1f GB/s\n", r.EstimateLow, r.EstimateHigh, float64(r.Moved)/(1<<20), r.Bandwidth)
 	fmt.Fprintln(c.stdout, "both have", same)
+	if r.Start != nil {
+		fmt.Fprintf(c.stdout, "start     %.2f s quantizing, %.2f s from the cache: %.2f times the first\n", r.Start.FirstSeconds, r.Start.SecondSeconds, r.Start.Ratio)
+	}
 	return nil
 }
 
