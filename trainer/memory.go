@@ -119,9 +119,63 @@ func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 	p, err := paging.NewPlan(r, budget, d.start)
 	var small *paging.TooSmall
 	if errors.As(err, &small) {
-		return nil, usererr.New("plan memory", "", "%w", err).Hinted("give --vram-budget at least %s, or lower max_seq_length, batch_size or lora_r", paging.Size(small.Minimum+1<<19))
+		return nil, usererr.New("plan memory", "", "%w", err).Hinted("%s", d.wayOut(dev, small))
 	}
 	return p, err
+}
+
+// wayOut names the least budget, and the smallest cut of a setting, by halves, that fits the one that was given.
+func (d demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
+	hint := "give --vram-budget at least " + paging.Size(small.Minimum+1<<19)
+	for _, setting := range []struct {
+		format string
+		value  func(d *demand) *int
+		least  int
+	}{
+		{"or lower max_seq_length × batch_size from %d to %d tokens", func(d *demand) *int { return &d.tokens }, 2},
+		{"or lora_r from %d to %d", func(d *demand) *int { return &d.adapter.Rank }, 1},
+	} {
+		changed := d
+		value := setting.value(&changed)
+		from := *value
+		for *value /= 2; *value >= setting.least; *value /= 2 {
+			changed.evalTokens = min(changed.evalTokens, changed.tokens)
+			if fits, err := changed.fits(dev, small.Budget); err == nil && fits {
+				hint += ", " + fmt.Sprintf(setting.format, from, *value)
+				break
+			}
+		}
+	}
+	return hint
+}
+
+// fits tells whether the budget holds the run with everything on the host that can be there.
+func (d demand) fits(dev *gpu.Device, budget int64) (bool, error) {
+	d.start.PagedState, d.start.Activations = true, paging.Offload
+	least, err := d.estimate(dev, func(p *paging.Plan) int64 { return p.Minimum })
+	var mistake *usererr.Error
+	if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
+		return false, nil
+	}
+	const margin = 64 << 10 // of the estimate
+	return err == nil && least+margin <= budget, err
+}
+
+// estimate is a number of the plan without a budget, from plans for the first few layers: layers are alike, so it grows evenly with them. That is quick, and exact
+// to a few KiB.
+func (d demand) estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (int64, error) {
+	const few = 3
+	layers := d.shape.NumHiddenLayers
+	var at [2]int64
+	for i := range at {
+		d.shape.NumHiddenLayers = few + i
+		p, err := d.plan(dev, 0)
+		if err != nil {
+			return 0, err
+		}
+		at[i] = number(p)
+	}
+	return at[0] + int64(layers-few)*(at[1]-at[0]), nil
 }
 
 // decisions are the parts of a plan that the settings fix.

@@ -1,12 +1,10 @@
 package trainer
 
 import (
-	"errors"
 	"fmt"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/pretrained"
-	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
@@ -97,34 +95,10 @@ func (o PlanOptions) demand() demand {
 	return d
 }
 
-// estimate is a number of the plan without a budget, from plans for the first few layers: layers are alike, so it grows evenly with them. That is quick, and exact
-// to a few KiB.
-func (o PlanOptions) estimate(start func(d *paging.Decisions), number func(p *paging.Plan) int64) (int64, error) {
-	const few = 3
-	var at [2]int64
-	for i := range at {
-		d := o.demand()
-		start(&d.start)
-		d.shape.NumHiddenLayers = few + i
-		p, err := d.plan(gpu.NewDryDiscrete(), 0)
-		if err != nil {
-			return 0, err
-		}
-		at[i] = number(p)
-	}
-	return at[0] + int64(o.Shape.NumHiddenLayers-few)*(at[1]-at[0]), nil
-}
-
 // largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not fit.
 func (o PlanOptions) largest(budget int64) (*Largest, error) {
 	fits := func(o PlanOptions) (bool, error) {
-		least, err := o.estimate(func(d *paging.Decisions) { d.PagedState, d.Activations = true, paging.Offload }, func(p *paging.Plan) int64 { return p.Minimum })
-		var mistake *usererr.Error
-		if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
-			return false, nil
-		}
-		const margin = 64 << 10 // of the estimate
-		return err == nil && least+margin <= budget, err
+		return o.demand().fits(gpu.NewDryDiscrete(), budget)
 	}
 	search := func(low, high int, with func(o *PlanOptions, n int)) (int, error) {
 		for step := low; low < high; {
@@ -158,7 +132,7 @@ func (o PlanOptions) largest(budget int64) (*Largest, error) {
 // advice tries the changes that a user would, one at a time.
 func (o PlanOptions) advice() (best *Advice, err error) {
 	peak := func(o PlanOptions) (int64, error) {
-		return o.estimate(func(*paging.Decisions) {}, func(p *paging.Plan) int64 { return p.Resident })
+		return o.demand().estimate(gpu.NewDryDiscrete(), func(p *paging.Plan) int64 { return p.Resident })
 	}
 	now, err := peak(o)
 	if err != nil {

@@ -61,6 +61,10 @@ func TestPlanOfAModel(t *testing.T) {
 	status, _, stderr := invoke(t, append(append([]string{"plan"}, args...), fmt.Sprintf("--vram-budget=%dB", resident.Minimum-1))...)
 	require.Equal(t, statusUserError, status)
 	require.Contains(t, stderr, fmt.Sprintf("%d bytes", resident.Minimum))
+	// The cut of a setting that it names does fit.
+	require.Contains(t, stderr, "or lower max_seq_length × batch_size from 128 to 64 tokens")
+	status, _, stderr = invoke(t, "plan", "--model", model, "--max-seq-length=32", "--batch-size=2", fmt.Sprintf("--vram-budget=%dB", resident.Minimum-1))
+	require.Zero(t, status, stderr)
 }
 
 func TestPlanRefuses(t *testing.T) {
