@@ -113,67 +113,6 @@ func (r *Recording) fit(s sizes, budget int64, start Decisions, steps []step) *P
 	return nil
 }
 
-// step is one thing that leaves the device.
-type step struct {
-	cost    float64 // bytes moved for each byte freed
-	weights bool    // it goes through the ring
-	take    func(d *Decisions)
-}
-
-// steps lists what can leave the device, the cheapest for the bytes it frees first.
-func (r *Recording) steps(start Decisions) (all []step) {
-	add := func(freed, moved int64, take func(d *Decisions)) {
-		if freed > 0 {
-			all = append(all, step{cost: float64(moved) / float64(freed), take: take})
-		}
-	}
-	addWeights := func(freed, moved int64, take func(d *Decisions)) {
-		add(freed, moved, take)
-		if freed > 0 {
-			all[len(all)-1].weights = true
-		}
-	}
-	micro := int64(max(1, r.MicroBatches))
-	add(r.Embedding, micro*r.Gather, func(d *Decisions) { d.HostEmbedding = true })
-	if !start.PagedState {
-		add(r.Moments, 2*r.Moments, func(d *Decisions) { d.PagedState = true })
-	}
-	now := r.arena(start.Activations)
-	for _, to := range r.Arenas {
-		// Computing again moves no byte, and costs about a third of a step.
-		if to.Activations == Offload && start.Activations != Offload || to.Activations == Recompute && start.Activations == Keep {
-			add(total(now.Buffers)-total(to.Buffers), max(1, micro*to.Moved), func(d *Decisions) {
-				if d.Activations != Offload {
-					d.Activations = to.Activations
-				}
-			})
-		}
-	}
-	var layers, head, headUses int64
-	for i, page := range r.Pages {
-		if page.Layer >= 0 {
-			layers += page.Bytes
-		} else {
-			head, headUses = head+page.Bytes, max(headUses, int64(len(r.Schedule.positions[i])))
-		}
-	}
-	if n := int64(r.layers()); n > 0 {
-		for range n {
-			addWeights(layers/n, 2*micro*layers/n, func(d *Decisions) { d.Layers++ })
-		}
-	}
-	if !r.Tied {
-		for i := len(r.Pages) - 1; i >= 0 && r.Pages[i].Layer < 0; i-- {
-			addWeights(r.Pages[i].Bytes, micro*headUses*r.Pages[i].Bytes, func(d *Decisions) { d.StreamedHead++ })
-		}
-		head = 0
-	}
-	// Where the head's table is the embedding too, the host gathers rows, so it needs all of the table.
-	addWeights(head, micro*(headUses*head+r.Gather), func(d *Decisions) { d.StreamedHead, d.HostEmbedding = r.headPages(), true })
-	slices.SortStableFunc(all, func(a, b step) int { return cmp.Compare(a.cost, b.cost) })
-	return all
-}
-
 // streamed tells whether the plan streams page i of the recording.
 func (p *Plan) streamed(r *Recording, i int) bool {
 	if layer := r.Pages[i].Layer; layer >= 0 {

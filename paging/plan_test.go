@@ -12,7 +12,7 @@ const mib = 1 << 20
 // recordingOf is a model of four layers of 10 MiB and a head of four pages of 10 MiB, of which every page is used once forwards and once backwards.
 func recordingOf(tied bool) *Recording {
 	r := &Recording{
-		SlotBytes: 10 * mib, TablePageBytes: 10 * mib, Together: 1, Tied: tied, MicroBatches: 2, Tokens: 64, Gather: mib,
+		SlotBytes: 10 * mib, TablePageBytes: 10 * mib, Together: 1, Tied: tied, MicroBatches: 2, Gather: mib,
 		Adapter: 8 * mib, Moments: 8 * mib, StateTensors: []int64{1024, 1024}, TensorLimit: 128 * mib, Fixed: []Row{{Name: "tables", Device: mib}},
 		Arenas: []ArenaShape{{Activations: Recompute, Buffers: []int64{9 * mib}}, {Activations: Offload, Buffers: []int64{5 * mib}, Host: 4 * mib, Moved: 8 * mib}},
 	}

@@ -13,7 +13,6 @@ type Recording struct {
 	Gather    int64 // that the host uploads for a micro-batch when it gathers the embedding's rows
 
 	MicroBatches int     // in a step
-	Tokens       int     // of a micro-batch
 	Adapter      int64   // parameters and gradients
 	Moments      int64   // optimizer state
 	StateTensors []int64 // of it for 256 parameters, each moment

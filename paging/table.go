@@ -34,7 +34,7 @@ func (s *Store) AddEmbedding(vocab, cols int, onHost bool) (*Table, error) {
 
 func (s *Store) addTable(name string, layer, vocab, cols int, pageBytes int64, streamed int) (*Table, error) {
 	t := &Table{Rows: (vocab + 3) / 4 * 4, Cols: cols, name: name, store: s}
-	rows := TablePageRows(s.dev, cols, pageBytes)
+	rows := tablePageRows(s.dev, cols, pageBytes)
 	count := (t.Rows + rows - 1) / rows
 	for i := range count {
 		first := i * rows
@@ -48,9 +48,9 @@ func (s *Store) addTable(name string, layer, vocab, cols int, pageBytes int64, s
 	return t, nil
 }
 
-// TablePageRows is the rows of a table's page: a multiple of 256 where it can be, since partial sums over rows end there, and what is computed must not depend on
+// tablePageRows is the rows of a table's page: a multiple of 256 where it can be, since partial sums over rows end there, and what is computed must not depend on
 // the cutting.
-func TablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
+func tablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
 	rows := dev.ShardRows(gpu.BF16, cols)
 	if pageBytes > 0 {
 		rows = min(rows, max(256, int(pageBytes/gpu.BF16.Size(cols))/256*256))

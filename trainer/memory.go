@@ -39,7 +39,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, Tokens: d.tokens, TensorLimit: twin.Limits.MaxTensorBytes()}
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes()}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, err
