@@ -21,7 +21,7 @@ const (
 	bindingBytes = 128 << 20
 
 	// MinRingBytes and MaxRingBytes bound the rings of uploads, Params and read-backs. Without SetRings they are largest.
-	MinRingBytes = 64 << 10
+	MinRingBytes = 32 << 10
 	MaxRingBytes = 1 << 20
 
 	alignment   = 256 // of binding offsets, storage and uniform, on every device

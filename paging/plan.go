@@ -210,6 +210,14 @@ func (p *Plan) row(name, where string, device, host, traffic int64) {
 	}
 }
 
+// onDevice is what a page takes there: kernels may bind parts of it as uniform arrays.
+func onDevice(bytes int64) int64 {
+	if bytes == 0 {
+		return 0
+	}
+	return max(align(bytes), gpu.UniformBytes)
+}
+
 func (r *Recording) placeWeights(p *Plan, s sizes) {
 	micro := int64(max(1, r.MicroBatches))
 	const layers, head = 0, 1
@@ -224,7 +232,7 @@ func (r *Recording) placeWeights(p *Plan, s sizes) {
 		if p.streamed(r, i) {
 			away[kind(i)] += page.Bytes
 		} else {
-			kept[kind(i)] += page.Bytes
+			kept[kind(i)] += onDevice(page.Bytes)
 		}
 	}
 	if away[layers]+away[head] > 0 {
@@ -248,7 +256,7 @@ func (r *Recording) placeWeights(p *Plan, s sizes) {
 	} else {
 		p.row("embedding", "resident", r.Embedding, 0, 0)
 	}
-	p.row("ring of weights", fmt.Sprintf("%d slots", p.Slots), int64(p.Slots)*p.SlotBytes, 0, 0)
+	p.row("ring of weights", fmt.Sprintf("%d slots", p.Slots), int64(p.Slots)*onDevice(p.SlotBytes), 0, 0)
 }
 
 // placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during the update.

@@ -56,7 +56,7 @@ func TestPlan(t *testing.T) {
 			return p.HostEmbedding && !p.PagedState && p.Traffic == 2*mib && p.Host == 40*mib
 		}},
 		// Then the state, in slots within the arena: 8 MiB less, 4 staging buffers of 2 MiB more, so the plan goes on to smaller staging buffers and rings.
-		{name: "paged state", budget: 104 * mib, peak: 109*mib - 8*mib + 4*64<<10 - 3*mib + 3*64<<10, streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState && p.Slots == 0 }},
+		{name: "paged state", budget: 104 * mib, peak: 109*mib - 8*mib + 4*64<<10 - 3*mib + 3*32<<10, streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState && p.Slots == 0 }},
 		{name: "the user's paged state", start: Decisions{PagedState: true}, peak: resident - 8*mib + 4*(9*mib/2), streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState }},
 		{name: "two layers", budget: 90 * mib, start: Decisions{HostEmbedding: true, PagedState: true}, streamed: []bool{false, true, false, true}, peak: -1},
 		{name: "tied", tied: true, budget: 60 * mib, peak: -1, streamed: nil, check: func(p *Plan) bool { return p.StreamedHead == 0 || p.StreamedHead == 4 && p.HostEmbedding }},
