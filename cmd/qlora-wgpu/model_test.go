@@ -125,8 +125,16 @@ func TestTrainingSmolLM2LowersThePerplexity(t *testing.T) {
 	}
 	t.Setenv(programVariable, "1")
 	model, data, out := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
+	var rows []json.RawMessage
+	all, err := os.ReadFile(data)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(all, &rows))
+	first900, err := json.Marshal(rows[:900])
+	require.NoError(t, err)
+	trained := filepath.Join(t.TempDir(), "train.json")
+	require.NoError(t, os.WriteFile(trained, first900, 0o666))
 	before := evaluate(t, "--model", model, "--data", data, "--rows=900:960")
-	status, _, stderr := invoke(t, "train", "--model", model, "--data", data, "--output-dir", out, "--max-steps=30")
+	status, _, stderr := invoke(t, "train", "--model", model, "--data", trained, "--output-dir", out, "--max-steps=30")
 	require.Zero(t, status, stderr)
 	after := evaluate(t, "--model", model, "--adapter", out, "--data", data, "--rows=900:960")
 	require.Equal(t, before.TargetTokens, after.TargetTokens)

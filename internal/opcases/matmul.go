@@ -20,6 +20,8 @@ var matmulShapes = []struct {
 	{17, 576, 16, gpu.F32},
 	{64, 8, 320, gpu.F32},
 	{65, 36, 68, gpu.F32},
+	{161, 12, 520, gpu.F32}, // more tokens and columns than a dispatch of the uniform variants takes
+	{130, 516, 20, gpu.F32},
 	{33, 260, 132, gpu.BF16},
 	{1, 384, 128, gpu.BF16},
 	{100, 1000, 64, gpu.BF16},

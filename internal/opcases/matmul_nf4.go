@@ -43,9 +43,10 @@ var nf4Shapes = []nf4Shape{
 	{T: 64, N: 576, K: 320, block: 128},
 	{T: 65, N: 192, K: 576, block: 64, partBytes: 32 << 10, bias: true},
 	{T: 37, N: 576, K: 1536, block: 64},
+	{T: 9, N: 1056, K: 2048, block: 32}, // the absmax codes fill more than a uniform window
 }
 
-// FillRegion quantizes random weights into a region on the device, and returns it with what the weights decode to.
+// region quantizes random weights into a region on the device, and returns it with what the weights decode to.
 func (b *Bench) region(s nf4Shape) (w *kernels.NF4Weight, dequantized, bias []float64) {
 	values := b.Values(s.N*s.K, 0.05)
 	biases := b.Values(s.N, 0.5)
