@@ -218,7 +218,11 @@ func describePlan(p *paging.Plan) string {
 	}
 	b.WriteString("\n")
 	for _, r := range p.Rows {
-		fmt.Fprintf(&b, "  %-24s %-38s %10s", r.Name, r.Where, paging.Size(r.Device))
+		device := ""
+		if r.Device > 0 {
+			device = paging.Size(r.Device)
+		}
+		fmt.Fprintf(&b, "  %-28s %-38s %10s", r.Name, r.Where, device)
 		if r.Host > 0 {
 			fmt.Fprintf(&b, "  host %s", paging.Size(r.Host))
 		}
