@@ -229,3 +229,20 @@ func TestResidentMemoryIsWhatIsCounted(t *testing.T) {
 	require.InDelta(t, r.Plan.Peak, grown, 200<<20)
 	require.Greater(t, grown, r.Plan.Peak/2)
 }
+
+// A device that shares the host's memory gets no more than there is, and half of what is free where nobody says.
+func TestBudgetOfASharedDevice(t *testing.T) {
+	in := Inputs{HostMemory: func() (int64, int64) { return 8 << 30, 6 << 30 }}
+	budget := func(text string) (int64, error) {
+		r := &run{config: Config{VRAMBudget: text}, session: &session{dev: gpu.NewDry(gpu.Options{})}}
+		return r.budget(in)
+	}
+	n, err := budget("")
+	require.NoError(t, err)
+	require.EqualValues(t, 3<<30, n)
+	n, err = budget("7GiB")
+	require.NoError(t, err)
+	require.EqualValues(t, 7<<30, n)
+	_, err = budget("9GiB")
+	require.ErrorContains(t, err, "at most the memory of this machine, 8.00 GiB")
+}
