@@ -1,6 +1,6 @@
 // Drives the page as a user does, in headless Chromium on its software adapter.
 //   node web.mjs FOLDER [NAME]
-// FOLDER gets screenshots and whatever the tests write; only tests whose name contains NAME run.
+// FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. The first four build on each other.
 import assert from 'node:assert/strict';
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -192,9 +192,13 @@ const tests = {
   },
 
   async 'wrong files get an error in the page'() {
-    await page.reload(); // what was stopped can still go on, or make place
-    await ready(page, 'Go on from step');
-    await page.click('#fresh');
+    if (page) { // what was stopped can still go on, or make place
+      await page.reload();
+      await ready(page, 'Go on from step');
+      await page.click('#fresh');
+    } else {
+      page = await open();
+    }
     await ready(page, 'Start');
     const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
     const refused = async (input, files, place, message) => {
@@ -221,6 +225,7 @@ const tests = {
   },
 
   async 'a second tab waits for the first'() {
+    page ??= await open();
     const second = await open();
     await until(second, 'it says so', () => document.getElementById('notice').dataset.kind === 'second' && !document.getElementById('notice').hidden);
     assert.deepEqual(await accessible(second), []);
@@ -254,7 +259,7 @@ const tests = {
 let failed = 0, ran = 0;
 try {
   for (const [name, test] of Object.entries(tests)) {
-    if (!name.includes(only)) continue;
+    if (!new RegExp(only).test(name)) continue;
     ran++;
     const start = Date.now();
     try {
