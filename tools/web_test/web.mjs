@@ -41,6 +41,7 @@ async function shoot(page, name) {
     for (const scheme of ['light', 'dark']) {
       await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
       await page.emulateMedia({ colorScheme: scheme });
+      await page.evaluate(() => scrollTo(0, 0));
       await sleep(200); // the chart is drawn again
       await page.screenshot({ path: in_(`${name}-${width}-${scheme}.png`), fullPage: true });
       await page.screenshot({ path: in_(`${name}-${width}-${scheme}-top.png`) });

@@ -160,7 +160,7 @@ async function train() {
   $('left').textContent = '';
   try {
     await engine.ask('train', request(config, resume));
-    say(`Done: ${count(config.MaxSteps)} steps. Ask it something, or take the adapter with you.`);
+    say(`Done: ${count(config.MaxSteps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
     $('left').textContent = '';
     saved = null;
     downloads = true;
@@ -359,7 +359,7 @@ async function start() {
   await openData({ kept: Boolean(saved) });
   if (!saved || saved.demo) await openModel();
   if (saved && greeting.finished) {
-    say(`The last run is done: ${saved.step} steps. Ask it something, take the adapter with you, or train again.`);
+    say(`The last run is done: ${saved.step} steps. Ask it something, and take the adapter with you: training again replaces it.`);
     saved = null;
   } else if (saved) {
     say(saved.demo ? `A run stopped after step ${saved.step} of ${saved.settings.MaxSteps}. You can go on with it.` : `A run of ${saved.model} stopped after step ${saved.step} of ${saved.settings.MaxSteps}. Choose the same model again to go on with it.`);
