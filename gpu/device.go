@@ -127,6 +127,15 @@ func NewDryDiscrete() *Device {
 	return newDevice(AdapterInfo{Name: "WebGPU's default limits", Type: "discrete"}, nil, Options{})
 }
 
+// PartBytes is the largest part into which a layer's frozen weights are cut. In a browser they are small: a part passes through the memory of the
+// WebAssembly module, which never gets smaller again.
+func (d *Device) PartBytes() int64 {
+	if d.Info.Backend == "browser" {
+		return min(4<<20, d.Limits.MaxBindingBytes)
+	}
+	return d.Limits.MaxBindingBytes
+}
+
 // Dry reports whether the device has no hardware behind it.
 func (d *Device) Dry() bool { return d.native == nil }
 

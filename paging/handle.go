@@ -58,9 +58,9 @@ func (u *use) region(parts ...int) *Region {
 }
 
 func (u *use) Linear(name string) *kernels.NF4Weight {
-	return u.region(u.handle.layout.partsOf(name)...).Linear(name)
+	return u.region(u.handle.layout.PartsOf(name)...).Linear(name)
 }
 
 func (u *use) Vector(name string) kernels.Vector {
-	return u.region(u.handle.layout.partsOf(name)...).Vector(name)
+	return u.region(u.handle.layout.PartsOf(name)...).Vector(name)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
@@ -163,12 +164,37 @@ func (l *Layout) Bytes() (total int64) {
 // NewParts makes the region's host bytes, with the headers in place.
 func (l *Layout) NewParts() [][]byte {
 	parts := make([][]byte, len(l.Parts))
-	for i, size := range l.Parts {
-		parts[i] = make([]byte, size)
-		putFloats(parts[i], 0, doublequant.SignedMap[:])
-		putFloats(parts[i], 256, nf4.Codebook[:])
+	for i := range l.Parts {
+		parts[i] = l.NewPart(i)
 	}
 	return parts
+}
+
+// NewPart makes the host bytes of one part, with the header in place.
+func (l *Layout) NewPart(part int) []byte {
+	data := make([]byte, l.Parts[part])
+	putFloats(data, 0, doublequant.SignedMap[:])
+	putFloats(data, 256, nf4.Codebook[:])
+	return data
+}
+
+// ShardEnd is the end of the shard in which a row of a linear lies.
+func (l *Layout) ShardEnd(name string, row int) int {
+	s := l.linears[name].shardOf(row)
+	return s.row + s.rows
+}
+
+// Packed is the place of the packed codes of some rows, which lie in one shard.
+func (l *Layout) Packed(parts [][]byte, name string, row, rows int) []byte {
+	lin := l.linears[name]
+	s := lin.shardOf(row)
+	at := int(s.packed)*wordBytes + (row-s.row)*lin.k/2
+	return parts[s.part][at : at+rows*lin.k/2]
+}
+
+func (lin *linear) shardOf(row int) shard {
+	i := slices.IndexFunc(lin.shards, func(s shard) bool { return row < s.row+s.rows })
+	return lin.shards[i]
 }
 
 func putFloats(part []byte, word uint32, values []float32) {
@@ -177,14 +203,17 @@ func putFloats(part []byte, word uint32, values []float32) {
 	}
 }
 
-// PutLinear copies a quantized weight into the parts: packed codes [n·k/2], double-quantized absmax, bias [n] or nil.
+// PutLinear copies a quantized weight into the parts: packed codes [n·k/2], or nil where they are in their places (Packed) already, double-quantized absmax,
+// bias [n] or nil.
 func (l *Layout) PutLinear(parts [][]byte, name string, packed []byte, absmax doublequant.State, bias []float32) {
 	lin := l.linears[name]
 	for i := range lin.shards {
 		s := &lin.shards[i]
 		part := parts[s.part]
 		first, end := s.row*lin.k, (s.row+s.rows)*lin.k
-		copy(part[int(s.packed)*wordBytes:], packed[first/2:end/2])
+		if packed != nil {
+			copy(part[int(s.packed)*wordBytes:], packed[first/2:end/2])
+		}
 		firstBlock, endBlock := first/lin.blockSize, nf4.Blocks(end, lin.blockSize)
 		copy(part[int(s.codes)*wordBytes:], absmax.Codes[firstBlock:endBlock])
 		putFloats(part, s.nested, absmax.Nested[firstBlock/doublequant.BlockSize:doublequant.Nested(endBlock)])
@@ -216,8 +245,8 @@ func (l *Layout) readOffsets(part int, data []byte) {
 	}
 }
 
-// partsOf lists the parts that hold a tensor, each once.
-func (l *Layout) partsOf(name string) (parts []int) {
+// PartsOf lists the parts that hold a tensor, each once. Tensors lie in the parts in the order in which they were added.
+func (l *Layout) PartsOf(name string) (parts []int) {
 	if lin := l.linears[name]; lin != nil {
 		for _, s := range lin.shards {
 			if n := len(parts); n == 0 || parts[n-1] != s.part {

@@ -71,11 +71,7 @@ func TestPromptsWhileTraining(t *testing.T) {
 	require.Positive(t, plan.Device-plan.Frozen-plan.State-plan.Activations)
 	preview, err := PreviewData(c, in)
 	require.NoError(t, err)
-	require.Equal(t, plan.MaxTokens, preview.Memory.MaxTokens)
-	require.InEpsilon(t, plan.State, preview.Memory.State, 0.1)
-	require.InEpsilon(t, plan.Frozen, preview.Memory.Frozen, 0.1)
-	t.Logf("activations: planned %d, estimated %d bytes", plan.Activations, preview.Memory.Activations)
-	require.InEpsilon(t, plan.Activations, preview.Memory.Activations, 0.5)
+	require.InEpsilon(t, plan.Device, preview.Memory.Peak, 0.2, "the cache of the prompts' answers is beyond it")
 
 	log, err := os.ReadFile(filepath.Join(c.OutputDir, logFile))
 	require.NoError(t, err)

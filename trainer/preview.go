@@ -2,18 +2,18 @@ package trainer
 
 import (
 	"slices"
-	"strings"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/dataset"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/paging"
 )
 
-// Preview is what a run would learn from, found out without a device.
+// Preview is what a run would learn from and take, found out without loading the model.
 type Preview struct {
 	Format    string           `json:"format"`
 	Container string           `json:"container"`
 	Steps     int              `json:"steps"`
-	Memory    PlanStats        `json:"memory"` // an estimate of the plan: what a dry recording would tell exactly once the model is loaded
+	Memory    *paging.Plan     `json:"memory"`
 	Report    dataset.Report   `json:"report"`
 	Warnings  []string         `json:"warnings"`
 	Batch     [][]PreviewToken `json:"batch"` // sequences of the run's first micro-batch
@@ -25,7 +25,8 @@ type PreviewToken struct {
 	Target bool   `json:"target"`
 }
 
-// PreviewData encodes the data as Run would with this configuration. Of the inputs it uses Model, Data, Valid and ChatTemplate.
+// PreviewData encodes the data and plans the memory as Run would with this configuration, and reads no weight. Of the inputs it uses Model, Data, Valid,
+// ChatTemplate and, where it is given, Opened.
 func PreviewData(c Config, in Inputs) (*Preview, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -49,7 +50,13 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 		return nil, err
 	}
 	p.Steps, p.Report = r.totalSteps, r.report
-	p.Memory = estimate(c, in.Model, r.totalSteps, r.stream.MaxTokens())
+	dev := in.Opened
+	if dev == nil {
+		dev = gpu.NewDryDiscrete()
+	}
+	if p.Memory, err = r.demand(in).plan(dev, 0); err != nil {
+		return nil, s.about(err)
+	}
 	p.Warnings = append(p.Warnings, in.Data.Notes...)
 	batch := r.stream.Next()
 	starts := slices.Compact(slices.Clone(batch.FirstKey))
@@ -69,33 +76,4 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 		p.Batch = append(p.Batch, sequence)
 	}
 	return p, nil
-}
-
-// estimate is about what the run will take on the device, from the shapes alone.
-func estimate(c Config, source *pretrained.Model, steps, tokens int) PlanStats {
-	m := source.Config
-	p := PlanStats{Steps: steps, MaxTokens: tokens}
-	for _, t := range source.Tensors() {
-		n := int64(t.Rows) * int64(t.Cols)
-		switch {
-		case t.Rows == 1:
-			p.Frozen += 4 * n
-		case strings.Contains(t.Name, ".layers."):
-			p.Frozen += n/2 + n/int64(c.BlockSize)
-			p.State += 4 * 4 * int64(c.LoraR) * int64(t.Rows+t.Cols) // parameter, gradient and two moments
-		default:
-			p.Frozen += 2 * n
-		}
-	}
-	hidden, wide := int64(m.HiddenSize), int64(m.IntermediateSize)
-	heads := int64(m.NumAttentionHeads+2*m.NumKeyValueHeads) * int64(m.HeadDim)
-	layer := 4*hidden + 3*heads/2 + 3*wide // floats a token that a layer holds from its forward to its backward
-	kept := layer * int64(m.NumHiddenLayers)
-	if c.GradientCheckpointing {
-		kept = hidden*int64(m.NumHiddenLayers) + layer
-	}
-	const chunk = 128 // supervised tokens that pass through the head at once
-	p.Activations = 4*int64(tokens)*kept + 4*int64(min(chunk, tokens))*int64(m.VocabSize)
-	p.Device = p.Frozen + p.State + p.Activations
-	return p
 }

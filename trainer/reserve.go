@@ -16,6 +16,19 @@ func (c Config) adapter() lora.Config {
 	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
 }
 
+// demand is what the run asks of memory.
+func (r *run) demand(in Inputs) demand {
+	c := r.config
+	d := demand{
+		shape: r.session.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
+		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
+	}
+	if in.Adapter != nil {
+		d.adapter = in.Adapter.Config
+	}
+	return d
+}
+
 // prepareMemory plans where everything lies, measures the kernels, and takes all memory before step 1.
 func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	s, c := r.session, r.config
@@ -23,13 +36,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	if err != nil {
 		return err
 	}
-	d := demand{
-		shape: s.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
-		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
-	}
-	if in.Adapter != nil {
-		d.adapter = in.Adapter.Config
-	}
+	d := r.demand(in)
 	if _, err := d.record(s.dev); err != nil { // asks for all variants
 		return s.about(err)
 	}

@@ -216,7 +216,7 @@ func (e *engine) preview(_ context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data})
+	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data, Opened: e.dev})
 }
 
 // inspect shows a block of a weight.

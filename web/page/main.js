@@ -95,28 +95,37 @@ async function refresh() {
   const mine = ++wanted, config = settings.get();
   preview = null;
   if (model && dataReady && config && !running()) {
-    const found = await guard('data-error', () => engine.ask('preview', { Settings: config }));
+    let found = null, problem = null;
+    try {
+      found = await engine.ask('preview', { Settings: config });
+      problem = tooMuch(found.memory);
+    } catch (error) {
+      problem = error;
+    }
     if (mine !== wanted || running()) return;
-    preview = found ?? null;
+    preview = found;
+    const ofData = problem !== null && /^\w+ data set/.test(problem.message);
+    showError('data-error', ofData ? problem : null);
+    showError('plan-error', ofData ? null : problem);
     $('data-warnings').replaceChildren(...(found?.warnings ?? []).map((text) => make('li', { text })));
-    showError('memory-error', found && tooMuch(found.memory));
     if (found) {
-      $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(found.memory.device));
+      $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(found.memory.peak_device_bytes));
       showMask(found.batch);
       explain.share(config);
       if (phase === 'ready' || phase === 'loading') say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ${count(found.report.target_tokens)} tokens to learn.`);
-    } else if (phase === 'ready') say('The examples cannot be used yet; see beside them why.');
+    } else if (phase === 'ready') say('This run cannot start yet.');
   } else if (!config) say('A setting is missing or out of range.');
   setPhase(phase === 'loading' ? 'ready' : phase);
 }
 
 // tooMuch tells before anything is loaded that a run will hardly fit. Browsers tell the computer's memory in powers of two, and some not at all.
-function tooMuch({ device, frozen, activations }) {
+function tooMuch({ peak_device_bytes: needs, rows }) {
   const has = (navigator.deviceMemory ?? Infinity) * 2 ** 30;
-  if (device < 0.6 * has) return null;
+  if (needs < 0.6 * has) return null;
+  const largest = [...rows].sort((a, b) => b.device_bytes - a.device_bytes)[0];
   return {
-    message: `This run needs about ${bytes(device)} of memory (${bytes(frozen)} for the frozen weights, ${bytes(activations)} for activations); this computer says it has ${bytes(has)} in all. The tab may be closed by the browser.`,
-    hint: activations > frozen ? 'choose a shorter sequence length or a smaller batch, or recompute activations' : 'choose a smaller model',
+    message: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it has ${bytes(has)} in all. The browser may close the tab.`,
+    hint: 'choose a smaller model, a shorter sequence length or a smaller batch',
   };
 }
 
@@ -151,7 +160,7 @@ async function train() {
   $('left').textContent = '';
   try {
     await engine.ask('train', request(config, resume));
-    say(`Done: ${count(config.MaxSteps)} steps. Ask it something, or take the adapter with you.`);
+    say(`Done: ${count(config.MaxSteps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
     $('left').textContent = '';
     saved = null;
     downloads = true;
@@ -350,7 +359,7 @@ async function start() {
   await openData({ kept: Boolean(saved) });
   if (!saved || saved.demo) await openModel();
   if (saved && greeting.finished) {
-    say(`The last run is done: ${saved.step} steps. Ask it something, take the adapter with you, or train again.`);
+    say(`The last run is done: ${saved.step} steps. Ask it something, and take the adapter with you: training again replaces it.`);
     saved = null;
   } else if (saved) {
     say(saved.demo ? `A run stopped after step ${saved.step} of ${saved.settings.MaxSteps}. You can go on with it.` : `A run of ${saved.model} stopped after step ${saved.step} of ${saved.settings.MaxSteps}. Choose the same model again to go on with it.`);

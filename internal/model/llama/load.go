@@ -75,7 +75,7 @@ func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
 	c := m.config
 	for i := range c.NumHiddenLayers {
 		l := newLayer(c, i)
-		layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+		layout := paging.NewLayout(m.dev.PartBytes())
 		for _, lin := range l.linears() {
 			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, c.bias(lin))
 		}

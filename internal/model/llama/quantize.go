@@ -34,21 +34,38 @@ type vector struct {
 // chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's second-level cache.
 const chunkElements = 1 << 16
 
-// fill puts linears and vectors into their places in the parts.
-func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear, vectors []vector) error {
+// groupBytes is about how many packed bytes of a region are made at a time: enough to keep all cores busy, and little to hold.
+const groupBytes = 4 << 20
+
+// group is how many of the linears are made next.
+func group(linears []linear) (n int) {
+	for size := 0; n < len(linears); n++ {
+		size += nf4.PackedLen(linears[n].Out * linears[n].In)
+		if n > 0 && size > groupBytes {
+			break
+		}
+	}
+	return n
+}
+
+// fill puts linears into their places in the parts, which are there.
+func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear) error {
 	tensors := make([]*quantized, len(linears))
 	var chunks []func(buffer []float32) error
 	for i, l := range linears {
 		if err := q.source.Expect(l.Name+".weight", l.Out, l.In); err != nil {
 			return err
 		}
-		n := l.Out * l.In
-		t := &quantized{q, l.Linear, make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, q.blockSize))}
+		t := &quantized{q, l.Linear, make([]float32, nf4.Blocks(l.Out*l.In, q.blockSize))}
 		tensors[i] = t
-		rows := paging.RowStep(l.In, q.blockSize)
-		rows *= max(1, chunkElements/(rows*l.In))
-		for row := 0; row < l.Out; row += rows {
-			chunks = append(chunks, func(buffer []float32) error { return t.quantize(row, min(rows, l.Out-row), buffer) })
+		most := paging.RowStep(l.In, q.blockSize)
+		most *= max(1, chunkElements/(most*l.In))
+		for row := 0; row < l.Out; {
+			first, rows := row, min(most, layout.ShardEnd(l.Weight, row)-row)
+			chunks = append(chunks, func(buffer []float32) error {
+				return t.quantize(first, rows, buffer, layout.Packed(parts, l.Weight, first, rows))
+			})
+			row += rows
 		}
 	}
 	if err := onAllCores(chunks); err != nil {
@@ -64,21 +81,11 @@ func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear,
 					return err
 				}
 			}
-			layout.PutLinear(parts, l.Weight, tensors[i].packed, doublequant.Quantize(tensors[i].absmax), bias)
+			layout.PutLinear(parts, l.Weight, nil, doublequant.Quantize(tensors[i].absmax), bias)
 			return nil
 		})
 	}
-	if err := onAllCores(finish); err != nil {
-		return err
-	}
-	for _, v := range vectors {
-		values, err := q.values(v.tensor+".weight", v.n)
-		if err != nil {
-			return err
-		}
-		layout.PutVector(parts, v.weight, values)
-	}
-	return nil
+	return onAllCores(finish)
 }
 
 // values is a vector of the model file.
@@ -94,12 +101,11 @@ func (q quantizer) values(name string, n int) ([]float32, error) {
 type quantized struct {
 	quantizer
 	linear *lora.Linear
-	packed []byte
 	absmax []float32
 }
 
-// quantize reads rows from the model file and puts them in their places; the rows begin at a whole block.
-func (t *quantized) quantize(row, rows int, values []float32) error {
+// quantize reads rows from the model file and puts them in their places, the codes into packed; the rows begin at a whole block.
+func (t *quantized) quantize(row, rows int, values []float32, packed []byte) error {
 	name, k := t.linear.Name+".weight", t.linear.In
 	if n := rows * k; n <= len(values) {
 		values = values[:n]
@@ -111,7 +117,7 @@ func (t *quantized) quantize(row, rows int, values []float32) error {
 	}
 	first, end := row*k, (row+rows)*k
 	absmax := t.absmax[first/t.blockSize : nf4.Blocks(end, t.blockSize)]
-	nf4.Quantize(values, t.blockSize, t.packed[first/2:nf4.PackedLen(end)], absmax)
+	nf4.Quantize(values, t.blockSize, packed, absmax)
 	if nf4.FirstNonFinite(absmax) < 0 {
 		return nil
 	}
@@ -152,20 +158,53 @@ func (q quantizer) region(to *paging.Handle, linears []linear, vectors []vector)
 	layout := to.Layout()
 	return paging.Section{
 		Parts: layout.Parts,
-		Make: func(emit func(data []byte) error) error {
-			parts := layout.NewParts()
-			if err := q.fill(layout, parts, linears, vectors); err != nil {
-				return err
-			}
-			for _, part := range parts {
-				if err := emit(part); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		Make:  func(emit func(data []byte) error) error { return q.build(layout, linears, vectors, emit) },
 		Place: func(part int, _ int64, data []byte) error { return to.Put(part, data) },
 	}
+}
+
+// build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in a layout.
+func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vector, emit func(data []byte) error) error {
+	parts := make([][]byte, len(layout.Parts))
+	need := func(name string) {
+		for _, part := range layout.PartsOf(name) {
+			if parts[part] == nil {
+				parts[part] = layout.NewPart(part)
+			}
+		}
+	}
+	done := 0
+	complete := func(end int) error {
+		for ; done < end; done++ {
+			if err := emit(parts[done]); err != nil {
+				return err
+			}
+			parts[done] = nil
+		}
+		return nil
+	}
+	for len(linears) > 0 {
+		next := linears[:group(linears)]
+		linears = linears[len(next):]
+		if err := complete(layout.PartsOf(next[0].Weight)[0]); err != nil {
+			return err
+		}
+		for _, l := range next {
+			need(l.Weight)
+		}
+		if err := q.fill(layout, parts, next); err != nil {
+			return err
+		}
+	}
+	for _, v := range vectors {
+		need(v.weight)
+		values, err := q.values(v.tensor+".weight", v.n)
+		if err != nil {
+			return err
+		}
+		layout.PutVector(parts, v.weight, values)
+	}
+	return complete(len(parts))
 }
 
 // table is the section of an embedding or a head: rows of a tensor in bfloat16, and zeros up to a multiple of 4 rows.
