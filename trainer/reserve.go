@@ -69,14 +69,20 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	r.describeAdapter()
-	params, moments := r.adapter.State.Bytes()
-	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan, Plan: &PlanStats{
-		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
-	}})
+	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
 		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
 	return nil
+}
+
+// tellReserved tells what was taken in the end, with the memory for answers.
+func (r *run) tellReserved() {
+	s := r.session
+	params, moments := r.adapter.State.Bytes()
+	s.emit(Event{Kind: "plan", Plan: &PlanStats{
+		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
+	}})
 }
 
 // takeMemory makes every buffer of the run.

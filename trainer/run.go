@@ -155,6 +155,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 	if err := r.prepareAnswers(); err != nil {
 		return nil, err
 	}
+	r.tellReserved()
 	return r, r.compile()
 }
 

@@ -32,8 +32,9 @@ export class Chart {
   #data() {
     const steps = [...this.#losses.keys()].sort((a, b) => a - b);
     const losses = steps.map((step) => this.#losses.get(step));
+    const part = 1 / (1 + this.#steps / 15); // of the newest loss: a long run is smoothed more
     let mean = null;
-    const smooth = losses.map((loss) => (loss === null ? mean : (mean = mean === null ? loss : 0.8 * mean + 0.2 * loss)));
+    const smooth = losses.map((loss) => (loss === null ? mean : (mean = mean === null ? loss : mean + part * (loss - mean))));
     return [steps, losses, smooth];
   }
 
@@ -48,7 +49,8 @@ export class Chart {
 
   #make() {
     this.#plot?.destroy();
-    const axis = { stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
+    const values = (_, splits) => splits.map((v) => (this.#losses.size ? String(Number(v.toPrecision(6))) : ''));
+    const axis = { values, stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
     const accent = colour('accent');
     this.#plot = new uPlot({
       ...this.#size(), legend: { show: false }, cursor: { y: false, points: { size: 7 } }, padding: [12, 12, 0, 0],

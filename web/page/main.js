@@ -93,7 +93,7 @@ let wanted = 0;
 // refresh finds out what a run would be with the present settings.
 async function refresh() {
   const mine = ++wanted, config = settings.get();
-  preview = null;
+  if (!config || !dataReady) preview = null;
   if (model && dataReady && config && !running()) {
     let found = null, problem = null;
     try {
@@ -102,8 +102,9 @@ async function refresh() {
     } catch (error) {
       problem = error;
     }
-    if (mine !== wanted || running()) return;
+    if (mine !== wanted) return;
     preview = found;
+    if (running()) return; // Start was pressed meanwhile
     const ofData = problem !== null && /^\w+ data set/.test(problem.message);
     showError('data-error', ofData ? problem : null);
     showError('plan-error', ofData ? null : problem);
