@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -37,8 +38,11 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	d := r.demand(in)
-	if _, err := d.record(s.dev); err != nil { // asks for all variants
+	if _, err := architectures.Shape(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
 		return s.about(err)
+	}
+	if _, err := d.record(s.dev); err != nil { // asks for all variants
+		return err
 	}
 	if err := s.tune(ctx); err != nil {
 		return err
