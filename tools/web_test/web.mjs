@@ -99,6 +99,8 @@ const tests = {
     assert.notDeepEqual(before, after);
     for (const answer of [...before, ...after]) assert.ok(answer.length > 1, `an answer is missing: ${before} / ${after}`);
     console.log(`losses ${losses.map((l) => l.toFixed(3)).join(' ')}; ${before[0]} -> ${after[0]}`);
+    await page.click('#tab-table');
+    await page.evaluate(() => document.activeElement.blur());
     await shoot(page, 'trained');
   },
 
