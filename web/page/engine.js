@@ -24,7 +24,7 @@ export class Engine {
     this.#worker.onerror = (event) => this.#receive({ fatal: event.message });
   }
 
-  // on calls listener with every event of a kind; '*' means all.
+  // on calls listener with every event of a kind.
   on(kind, listener) { this.#listeners.push([kind, listener]); }
 
   #receive(message) {
@@ -44,7 +44,7 @@ export class Engine {
   }
 
   #tell(kind, message) {
-    for (const [wanted, listener] of this.#listeners) if (wanted === kind || wanted === '*') listener(message);
+    for (const [wanted, listener] of this.#listeners) if (wanted === kind) listener(message);
   }
 
   // ask sends a request. Files are passed as they are: the engine reads of them what it needs.

@@ -1,13 +1,15 @@
 // The page: what is open, what runs, and what may be pressed.
 import { alone, available } from './absence.js';
 import { Answers } from './answers.js';
+import { wireAsk } from './ask.js';
 import { Chart } from './chart.js';
 import { Data } from './data.js';
-import { $, bytes, count, digits, duration, make, many, save, showError } from './dom.js';
+import { $, count, make, many, save, showError } from './dom.js';
 import { Engine } from './engine.js';
 import { Explain } from './explain.js';
 import { onDrop, onPick } from './files.js';
 import { showMask } from './mask.js';
+import { Progress, tooMuch } from './progress.js';
 import { Settings } from './settings.js';
 import { startTheme } from './theme.js';
 
@@ -15,11 +17,11 @@ startTheme();
 
 // phase is what the page is doing: loading, ready, running, pausing, paused (a run can go on), done.
 let phase = 'loading';
-let engine, greeting, chart, explain, answers, data, settings;
+let engine, greeting, chart, explain, answers, data, settings, progress;
 let model = null, dataReady = false, preview = null, plan = null;
 let saved = null; // {step, settings, demo, model, data}: the run that can go on
 let stopped = false; // the run was ended early, for good
-let recent = []; // seconds of the last steps
+let stepped = false; // since the run was started or taken up again
 let downloads = false;
 
 const running = () => phase === 'running' || phase === 'pausing';
@@ -110,24 +112,13 @@ async function refresh() {
     showError('plan-error', ofData ? null : problem);
     $('data-warnings').replaceChildren(...(found?.warnings ?? []).map((text) => make('li', { text })));
     if (found) {
-      $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(found.memory.peak_device_bytes));
+      if (phase === 'ready' || phase === 'loading') progress.need(found.memory.peak_device_bytes);
       showMask(found.batch);
       explain.share(config);
       if (phase === 'ready' || phase === 'loading') say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ${count(found.report.target_tokens)} tokens to learn.`);
     } else if (phase === 'ready') say('This run cannot start yet.');
   } else if (!config) say('A setting is missing or out of range.');
   setPhase(phase === 'loading' ? 'ready' : phase);
-}
-
-// tooMuch tells before anything is loaded that a run will hardly fit. Browsers tell the computer's memory in powers of two, and some not at all.
-function tooMuch({ peak_device_bytes: needs, rows }) {
-  const has = (navigator.deviceMemory ?? Infinity) * 2 ** 30;
-  if (needs < 0.6 * has) return null;
-  const largest = [...rows].sort((a, b) => b.device_bytes - a.device_bytes)[0];
-  return {
-    message: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it has ${bytes(has)} in all. The browser may close the tab.`,
-    hint: 'choose a smaller model, a shorter sequence length or a smaller batch',
-  };
 }
 
 let timer = 0;
@@ -147,22 +138,21 @@ async function train() {
   const config = settings.get();
   showError('run-error', null);
   plan = null;
-  stopped = false;
-  recent = [];
+  stopped = stepped = false;
+  progress.pause();
   if (!resume) {
     saved = null;
     answers.clear();
     chart.clear(config.MaxSteps);
     explain.clear();
-    $('progress').value = 0;
+    progress.clear();
   }
   setPhase('running');
   say('Preparing the graphics device…');
-  $('left').textContent = '';
   try {
     await engine.ask('train', request(config, resume));
     say(`Done: ${count(config.MaxSteps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
-    $('left').textContent = '';
+    progress.pause();
     saved = null;
     downloads = true;
     setPhase('done');
@@ -174,7 +164,7 @@ async function train() {
 
 // ended looks at what a run that did not come to its end has left.
 async function ended(config) {
-  $('left').textContent = '';
+  progress.pause();
   const now = await engine.ask('hello').catch(() => null);
   saved = now?.saved ?? null;
   downloads = saved !== null;
@@ -208,21 +198,12 @@ function pause(forGood) {
 }
 
 function onStep({ step: s }) {
-  if (s.step === 1 || recent.length === 0) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
-  recent.push(s.seconds);
-  if (recent.length > 20) recent.shift();
+  const tenth = Math.max(1, Math.round(s.max_steps / 10));
+  if (phase === 'running' && (s.step === 1 || s.step % tenth === 0 || !stepped)) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
+  stepped = true;
   chart.add(s);
   explain.step(s, settings.get());
-  $('progress').max = s.max_steps;
-  $('progress').value = s.step;
-  const mean = recent.reduce((a, b) => a + b) / recent.length;
-  $('left').textContent = `${s.step} of ${count(s.max_steps)}${s.step < s.max_steps ? `, about ${duration(mean * (s.max_steps - s.step))} left` : ''}`;
-  $('stat-loss').textContent = s.loss === null ? 'not finite' : digits(s.loss);
-  $('stat-accuracy').textContent = `${(100 * s.mean_token_accuracy).toFixed(0)} %`;
-  $('stat-speed').textContent = count(s.tokens_per_second);
-  $('stat-memory').replaceChildren(bytes(s.device_bytes), ...(plan ? [make('small', { text: ` of ${bytes(plan.device)}` })] : []));
-  const tenth = Math.max(1, Math.round(s.max_steps / 10));
-  if (phase === 'running' && s.step % tenth === 0) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
+  progress.step(s, plan);
 }
 
 // replay shows what the saved run has logged so far.
@@ -234,8 +215,7 @@ function replay(log) {
     if (line.prompt) answers.add(line, greeting.finished ? last : last + 1);
     else if (line.loss !== undefined) onStep({ step: line });
   }
-  recent = [];
-  $('left').textContent = `${saved.step} of ${count(last)}`;
+  progress.pause(`${saved.step} of ${count(last)}`);
 }
 
 async function restore(files) {
@@ -246,8 +226,8 @@ async function restore(files) {
   chart.clear(found.settings.MaxSteps);
   explain.clear();
   answers.clear();
-  $('progress').max = found.settings.MaxSteps;
-  $('progress').value = found.step;
+  progress.clear();
+  progress.at(found.step, found.settings.MaxSteps);
   settings.set(found.settings, model?.max_positions);
   phase = 'paused';
   await refresh();
@@ -263,9 +243,7 @@ async function startOver() {
   phase = 'ready';
   chart.clear(1);
   explain.clear();
-  $('progress').value = 0;
-  $('left').textContent = '';
-  for (const id of ['stat-loss', 'stat-accuracy', 'stat-speed', 'stat-memory']) $(id).textContent = '–';
+  progress.clear();
   settings.set($('embedded-model').hidden ? greeting.demo : greeting.defaults, model?.max_positions);
   answers.clear();
   await refresh();
@@ -278,7 +256,7 @@ function wire() {
   engine.on('answer', ({ answer }) => answers.add(answer, settings.get().MaxSteps));
   engine.on('step', onStep);
   engine.on('warning', ({ message }) => $('data-warnings').append(make('li', { text: message })));
-  engine.on('lost', ({ message }) => { recent = []; say(`The graphics device was lost (${message}). Going on from the last checkpoint…`); });
+  engine.on('lost', ({ message }) => { progress.pause(); stepped = false; say(`The graphics device was lost (${message}). Going on from the last checkpoint…`); });
   engine.on('fatal', (error) => { showError('run-error', error); say('The engine has stopped.'); });
 
   $('start').addEventListener('click', train);
@@ -302,31 +280,7 @@ function wire() {
       if (file) save(file.name, file.bytes);
     });
   }
-  $('ask').addEventListener('submit', async (event) => {
-    event.preventDefault();
-    const prompt = $('ask-text').value.trim();
-    const found = prompt && await compare('ask', $('ask-answer'), { Prompt: prompt });
-    if (found) $('ask-answer').append(make('dl', {}, make('dt', { text: 'Before' }), make('dd', { text: found.base || '(nothing)' }), make('dt', { text: 'Now' }), make('dd', { text: found.tuned || '(nothing)' })));
-  });
-  $('measure').addEventListener('click', async () => {
-    const found = await compare('measure', $('measured'));
-    if (found) {
-      const { base, tuned } = found;
-      $('measured').dataset.loss = tuned.eval_loss;
-      $('measured').textContent = `${digits(base.eval_loss)} before, ${digits(tuned.eval_loss)} now, over ${count(tuned.eval_rows)} examples.`;
-    }
-  });
-}
-
-// compare asks for what needs the base model and the adapter.
-async function compare(op, place, more = {}) {
-  const buttons = [...$('ask').querySelectorAll('button')];
-  for (const button of buttons) button.disabled = true;
-  place.textContent = 'One moment…';
-  const found = await guard('run-error', () => engine.ask(op, { Settings: settings.get(), MaxTokens: greeting.answer_tokens, ...more }));
-  place.textContent = '';
-  for (const button of buttons) button.disabled = false;
-  return found;
+  wireAsk((op, more) => guard('run-error', () => engine.ask(op, { Settings: settings.get(), MaxTokens: greeting.answer_tokens, ...more })));
 }
 
 async function start() {
@@ -336,6 +290,7 @@ async function start() {
   $('workbench').hidden = false;
   settings = new Settings(later);
   chart = new Chart();
+  progress = new Progress();
   explain = new Explain(engine);
   answers = new Answers(() => {});
   data = new Data((name, text, edited) => openData({ name, text, edited }));

@@ -1,0 +1,52 @@
+// How far a run has come, and the figures of its last step.
+import { $, bytes, count, digits, duration, make } from './dom.js';
+
+const figures = ['stat-loss', 'stat-accuracy', 'stat-speed', 'stat-memory'];
+
+export class Progress {
+  #recent = []; // seconds of the last steps
+
+  // pause forgets how fast steps were: what follows starts anew.
+  pause(text = '') {
+    this.#recent = [];
+    $('left').textContent = text;
+  }
+
+  at(step, steps) {
+    $('progress').max = steps;
+    $('progress').value = step;
+  }
+
+  clear() {
+    this.pause();
+    this.at(0, 1);
+    for (const id of figures) $(id).textContent = '–';
+  }
+
+  // need tells what a run is planned to take, before it is loaded.
+  need(memory) { $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(memory)); }
+
+  // step shows a step; plan is what the run has reserved, as far as that is known.
+  step(s, plan) {
+    this.#recent.push(s.seconds);
+    if (this.#recent.length > 20) this.#recent.shift();
+    this.at(s.step, s.max_steps);
+    const mean = this.#recent.reduce((a, b) => a + b) / this.#recent.length;
+    $('left').textContent = `${s.step} of ${count(s.max_steps)}${s.step < s.max_steps ? `, about ${duration(mean * (s.max_steps - s.step))} left` : ''}`;
+    $('stat-loss').textContent = s.loss === null ? 'not finite' : digits(s.loss);
+    $('stat-accuracy').textContent = `${(100 * s.mean_token_accuracy).toFixed(0)} %`;
+    $('stat-speed').textContent = count(s.tokens_per_second);
+    $('stat-memory').replaceChildren(bytes(s.device_bytes), ...(plan ? [make('small', { text: ` of ${bytes(plan.device)}` })] : []));
+  }
+}
+
+// tooMuch tells before anything is loaded that a run will hardly fit. Browsers tell the computer's memory in powers of two, and some not at all.
+export function tooMuch({ peak_device_bytes: needs, rows }) {
+  const has = (navigator.deviceMemory ?? Infinity) * 2 ** 30;
+  if (needs < 0.6 * has) return null;
+  const largest = [...rows].sort((a, b) => b.device_bytes - a.device_bytes)[0];
+  return {
+    message: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it has ${bytes(has)} in all. The browser may close the tab.`,
+    hint: 'choose a smaller model, a shorter sequence length or a smaller batch',
+  };
+}
