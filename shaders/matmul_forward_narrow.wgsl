@@ -8,7 +8,6 @@ struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
-  rows4: u32,       // rows of w in the window, over 4
   y_stride4: u32,
   y_first4: u32,    // column of y that belongs to the window's first row, over 4
   first_token: u32, // of the window

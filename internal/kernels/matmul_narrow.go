@@ -5,8 +5,8 @@ import "qlora-wgpu/gpu"
 // The products of LoRA have one narrow operand, of the rank. For CPU devices they have variants that read everything through uniform arrays.
 
 type matmulForwardNarrowParams struct {
-	Tokens, Rows4, YStride4, YFirst4, FirstToken, Count4, Accumulate uint32
-	Alpha                                                            float32
+	Tokens, YStride4, YFirst4, FirstToken, Count4, Accumulate uint32
+	Alpha                                                     float32
 }
 
 type matmulBackwardNarrowParams struct {
@@ -40,7 +40,7 @@ func matmulForwardNarrowChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha flo
 			count := min(uniformColumns, w.Cols-chunk*uniformColumns)
 			for t := 0; t < x.Rows; t += uniformTokens {
 				rec.Dispatch(matmulForwardNarrow.spec(nil), rows4, int64(2*uniformTokens*4*rows4*count), matmulForwardNarrowParams{
-					Tokens: uint32(x.Rows), Rows4: uint32(rows4), YStride4: uint32(y.Cols / 4), YFirst4: uint32(row / 4), FirstToken: uint32(t),
+					Tokens: uint32(x.Rows), YStride4: uint32(y.Cols / 4), YFirst4: uint32(row / 4), FirstToken: uint32(t),
 					Count4: uint32(count / 4), Accumulate: flag(accumulate || chunk > 0), Alpha: alpha,
 				}, px.window(chunk, t), pw.window(chunk, row), y.Single())
 			}

@@ -79,15 +79,17 @@ func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
 
 // small is a model of 2 heads of 4 dimensions, one key and value head.
 func small() ([]pair, []matrix) {
-	return []pair{
+	pairs := []pair{
 		{"general.architecture", "llama"}, {"llama.embedding_length", 8}, {"llama.feed_forward_length", 4}, {"llama.block_count", 1},
 		{"llama.context_length", 64}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
 		{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"}, {"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
 		{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
-	}, []matrix{
+	}
+	matrices := []matrix{
 		{"token_embd.weight", []uint64{8, 3}}, {"output.weight", []uint64{8, 3}}, {"blk.0.attn_q.weight", []uint64{2, 8}},
 		{"blk.0.attn_q.bias", []uint64{8}}, {"blk.0.attn_k.bias", []uint64{4}}, {"rope_freqs.weight", []uint64{2}},
 	}
+	return pairs, matrices
 }
 
 func openBytes(b []byte) (*Model, error) {
