@@ -26,6 +26,7 @@ type demand struct {
 	microBatches int  // of a step
 	eightBit     bool // moments
 	start        paging.Decisions
+	staged       bool // pages go through staging buffers, even where slots can be mapped
 }
 
 // record runs a training step on a dry twin of the device, and tells what it needs.
@@ -39,7 +40,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes()}
+	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.staged}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, err

@@ -88,15 +88,15 @@ func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
 		t.Cleanup(dev.Release)
 		return dev
 	}
-	run := func(dev *gpu.Device, d paging.Decisions) *SyntheticResult {
+	run := func(dev *gpu.Device, d paging.Decisions, staged bool) *SyntheticResult {
 		c := Defaults()
 		c.Autotune = "off"
-		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: path, Tokens: tokens, MicroBatches: 2, Steps: 2, Config: c, Decisions: &d}, func(Event) {})
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: path, Tokens: tokens, MicroBatches: 2, Steps: 2, Config: c, Decisions: &d, Staged: staged}, func(Event) {})
 		require.NoError(t, err)
 		return r
 	}
 	usual, cut := open(gpu.Limits{}), open(small)
-	resident := run(usual, paging.Decisions{})
+	resident := run(usual, paging.Decisions{}, false)
 	require.Zero(t, resident.Steps[1].PageIns)
 	require.LessOrEqual(t, float64(resident.Plan.Minimum), 0.4*float64(resident.Plan.Peak))
 	for _, dev := range []*gpu.Device{usual, cut} {
@@ -112,13 +112,21 @@ func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
 			if dev == cut && i != 2 && i != 7 {
 				continue
 			}
-			got := run(dev, d)
-			require.Equal(t, resident.Adapter, got.Adapter, "%+v", d)
-			for step := range got.Steps {
-				require.Equal(t, resident.Steps[step].Loss, got.Steps[step].Loss)
-				require.Equal(t, got.Plan.Peak, got.Steps[step].PeakDeviceBytes, "%+v\n%s", d, describePlan(got.Plan))
+			for _, staged := range []bool{false, true} { // the same where slots cannot be mapped
+				got := run(dev, d, staged)
+				require.Equal(t, resident.Adapter, got.Adapter, "%+v", d)
+				for step := range got.Steps {
+					require.Equal(t, resident.Steps[step].Loss, got.Steps[step].Loss)
+					require.Equal(t, got.Plan.Peak, got.Steps[step].PeakDeviceBytes, "%+v\n%s", d, describePlan(got.Plan))
+				}
+				require.Greater(t, got.Steps[1].PageIns, max(got.Plan.Slots, 2*paging.StateSlots), "%+v", d)
+				if mapped := dev.Mappable && !staged; mapped {
+					require.Equal(t, d.Layers > 0, got.Plan.Mapped)
+					require.Equal(t, d.Activations == paging.Offload, got.Plan.Staging > 0)
+				} else {
+					require.Positive(t, got.Plan.Staging)
+				}
 			}
-			require.Greater(t, got.Steps[1].PageIns, max(got.Plan.Slots, 2*paging.StateSlots), "%+v", d)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		if r.plan, err = d.plan(s.dev, budget); err != nil {
 			return err
 		}
-		if err := enoughHost(in, r.plan, shared(s.dev)); err != nil {
+		if err := enoughHost(in, r.plan, s.dev.Info.SharesHostMemory()); err != nil {
 			return err
 		}
 		s.dev.ReleaseScratch()
@@ -137,7 +137,7 @@ func (r *run) budget(in Inputs) (int64, error) {
 		return budget, err
 	}
 	total, available := in.HostMemory()
-	if total == 0 || !shared(r.session.dev) {
+	if total == 0 || !r.session.dev.Info.SharesHostMemory() {
 		return budget, nil
 	}
 	if budget > total {
@@ -149,9 +149,6 @@ func (r *run) budget(in Inputs) (int64, error) {
 	r.session.dev.LimitMemory(total) // beyond it the system kills
 	return budget, nil
 }
-
-// shared tells whether the device has no memory of its own.
-func shared(dev *gpu.Device) bool { return dev.Info.Type == "cpu" || dev.Info.Type == "integrated" }
 
 // enoughHost refuses a plan that the host cannot hold, together with the device's part where they share their memory.
 func enoughHost(in Inputs, p *paging.Plan, shared bool) error {
