@@ -214,7 +214,7 @@ func (r *Recording) placeState(p *Plan, s sizes) {
 		p.MappedState = r.Mappable && p.Activations != Offload
 		room, where, slots := int64(0), "paged, slots in the arena", int64(0)
 		if p.MappedState {
-			room, where = min(StateSlots*s.staging, r.Moments), fmt.Sprintf("paged, %d slots, mapped by the host", StateSlots)
+			room, where = min(StateSlots*s.staging, r.Moments/2), fmt.Sprintf("paged, %d slots, mapped by the host", StateSlots)
 		} else if len(buffers) > 0 {
 			room = buffers[0]
 		}

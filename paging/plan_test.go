@@ -102,9 +102,9 @@ func TestMappedSlots(t *testing.T) {
 	state := Decisions{PagedState: true}
 	staged, mapped = plan(false, 0, state), plan(true, 0, state)
 	require.True(t, mapped.MappedState && !mapped.Mapped)
-	require.Equal(t, 524288, mapped.StatePageElements, "all 8 MiB in two pages")
+	require.Equal(t, 262144, mapped.StatePageElements, "8 MiB in four pages")
 	require.Zero(t, mapped.Staging+mapped.StagingOut)
-	require.Equal(t, staged.Peak-4*(9*mib/2)+8*mib, mapped.Peak)
+	require.Equal(t, staged.Peak-4*(9*mib/2)+4*mib, mapped.Peak)
 
 	for _, activations := range []Activations{Recompute, Offload} {
 		all := Decisions{Layers: 4, StreamedHead: 4, PagedState: true, Activations: activations}

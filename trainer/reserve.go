@@ -47,6 +47,11 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	if err := s.tune(ctx); err != nil {
 		return err
 	}
+	if budget == 0 && s.dev.Info.Type == "discrete" {
+		if budget, err = r.probe(ctx, d); err != nil {
+			return err
+		}
+	}
 	for {
 		if r.plan, err = d.plan(s.dev, budget); err != nil {
 			return err
@@ -147,6 +152,38 @@ func (r *run) budget(in Inputs) (int64, error) {
 		budget = available / 2 // such a device has no memory of its own
 	}
 	r.session.dev.LimitMemory(total) // beyond it the system kills
+	return budget, nil
+}
+
+// probe is the budget that a graphics card sets where the user does not: 0 where it holds a run with everything resident.
+func (r *run) probe(ctx context.Context, d demand) (int64, error) {
+	s := r.session
+	all, err := d.plan(s.dev, 0)
+	if err != nil {
+		return 0, err
+	}
+	s.dev.ReleaseScratch()
+	held, slow := s.measured.Memory, true
+	if held == 0 || s.options.Autotune == "force" {
+		if held, slow, err = paging.Probe(ctx, s.dev, all.Peak-s.dev.Bytes()); err != nil {
+			return 0, fmt.Errorf("%w: probe of the device's memory: %w", ErrEngineFault, err)
+		}
+		held += s.dev.Bytes()
+		// Where the driver refuses, asking again costs nothing, and something else may have been in the card before.
+		if s.measured.Memory = 0; slow {
+			s.measured.Memory = held
+			s.saveMeasurements()
+		}
+	}
+	if held >= all.Peak {
+		return 0, nil
+	}
+	how := "holds"
+	if slow {
+		how = "is fast with at most"
+	}
+	budget := max(held/100*95, 1)
+	s.info("The device %s %s, a run with everything resident takes %s: planning for %s (--vram-budget says otherwise).", how, paging.Size(held), paging.Size(all.Peak), paging.Size(budget))
 	return budget, nil
 }
 
