@@ -158,12 +158,32 @@ func measurementCache(named string) Cache {
 	return nil
 }
 
+// CacheLimit is what quantized models take together before the least recently used go.
+const CacheLimit = nf4cache.DefaultLimit
+
+// CachedModel is a quantized model in the cache.
+type CachedModel = nf4cache.Entry
+
+// CachedModels lists the quantized models below the cache folder, the least recently used first; an empty name is the user's.
+func CachedModels(named string) (dir string, models []CachedModel, err error) {
+	if dir = cacheFolder(named); dir == "" {
+		return "", nil, usererr.New("list cache", "", "this system has no cache folder").Hinted("--cache-dir names one")
+	}
+	dir = filepath.Join(dir, quantizedFolder)
+	if models, err = nf4cache.List(dir); err != nil {
+		return "", nil, usererr.New("list cache", dir, "%w", err)
+	}
+	return dir, models, nil
+}
+
+const quantizedFolder = "nf4"
+
 // quantizedCache keeps quantized models below the cache folder.
 func quantizedCache(ctx context.Context, dir string, source *pretrained.Model, emit func(Event)) *nf4cache.Cache {
 	say := func(kind string) func(string) {
 		return func(message string) { emit(Event{Kind: kind, Message: message}) }
 	}
-	return nf4cache.New(ctx, filepath.Join(dir, "nf4"), source, say("warning"), say("info"))
+	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), CacheLimit, source, say("warning"), say("info"))
 }
 
 func (c folderCache) Load(name string) ([]byte, error) {
