@@ -71,7 +71,6 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	}
 	emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	dev.ReleaseScratch()
-	dev.ResetPeak()
 	defer r.releaseMemory()
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
 		return nil, err
@@ -87,6 +86,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 			window[i] = worst(o.Tokens)
 			for t := range o.Tokens {
 				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Config.VocabSize)), int32(rng.IntN(o.Model.Config.VocabSize))
+				if t < o.Tokens-answerTokens(o.Tokens) {
+					window[i].Targets[t] = -100
+				}
 			}
 		}
 		start := time.Now()
@@ -116,6 +118,10 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	result.Adapter = hex.EncodeToString(sum.Sum(nil))
 	return result, nil
 }
+
+// answerTokens are the last of a synthetic sample, the ones that are targets: an eighth, and at least 64. What stands before them is a prompt, as in the data that
+// long contexts are trained on.
+func answerTokens(tokens int) int { return max(tokens/8, min(tokens, 64)) }
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))

@@ -60,7 +60,6 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 			return err
 		}
 		s.dev.ReleaseScratch()
-		s.dev.ResetPeak()
 		if budget > 0 && r.config.VRAMBudget != "" {
 			s.dev.LimitMemory(budget) // it is a promise
 		}
@@ -100,6 +99,7 @@ func (r *run) takeMemory(ctx context.Context, from *AdapterFiles, tokens, evalTo
 	if err := s.dev.SetRings(r.plan.RingBytes); err != nil {
 		return err
 	}
+	s.dev.ResetPeak() // larger rings may have been there before
 	if err := s.load(ctx, r.plan); err != nil {
 		return err
 	}
