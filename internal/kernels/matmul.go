@@ -40,6 +40,7 @@ var matmulForwardVariants = []variant{
 	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4},
+	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs},
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
 }
@@ -61,6 +62,8 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
 		fallback = uniformFallback(rec)
+	case onCPU(rec) && !inBrowser(rec):
+		fallback = "uniform_thin"
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
@@ -68,6 +71,13 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	if v.shader == matmulForwardNarrow {
 		if forwardNarrowFits(w) {
 			matmulForwardNarrowChunks(rec, y, x, w, alpha, accumulate)
+			return
+		}
+		v = forwardRegisters(16, 1)
+	}
+	if v.shader == matmulForwardThin {
+		if forwardThinFits(w) {
+			matmulForwardThinPieces(rec, y, x, w, alpha, accumulate)
 			return
 		}
 		v = forwardRegisters(16, 1)
@@ -124,6 +134,7 @@ var matmulBackwardVariants = []variant{
 	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4},
+	{"uniform_thin", matmulBackwardThin, nil, thinTokens, thinOutputs},
 	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
 }
@@ -146,6 +157,8 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
 		fallback = uniformFallback(rec)
+	case onCPU(rec) && !inBrowser(rec):
+		fallback = "uniform_thin"
 	case onCPU(rec):
 		fallback = registersName(16, 4)
 	}
@@ -153,6 +166,13 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	if v.shader == matmulBackwardNarrow {
 		if backwardNarrowFits(w) {
 			matmulBackwardNarrowChunks(rec, dx, dy, w, alpha, accumulate)
+			return
+		}
+		v = backwardRegisters(16, 1)
+	}
+	if v.shader == matmulBackwardThin {
+		if backwardThinFits(w, dy) {
+			matmulBackwardThinPieces(rec, dx, dy, w, alpha, accumulate)
 			return
 		}
 		v = backwardRegisters(16, 1)
