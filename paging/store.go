@@ -191,8 +191,13 @@ func (s *Store) Log(program string, record func()) {
 	s.programs[program] = NewSchedule(s.logging)
 }
 
-// Accesses is the order in which a logged program uses pages.
-func (s *Store) Accesses(program string) []Access { return s.programs[program].accesses }
+// Accesses is the order in which a logged program uses pages; nil for one that was not logged.
+func (s *Store) Accesses(program string) []Access {
+	if schedule := s.programs[program]; schedule != nil {
+		return schedule.accesses
+	}
+	return nil
+}
 
 // Begin starts a logged program.
 func (s *Store) Begin(program string) { s.current, s.at, s.last = s.programs[program], -1, nil }

@@ -221,6 +221,7 @@ type EvalOptions struct {
 	BlockSize            int
 	Device, Autotune     string
 	CacheDir             string // empty: under the user's cache folder
+	VRAMBudget           string // device memory; empty: as much as it takes, with all weights on the device
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set.
@@ -243,7 +244,7 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 		}
 	}
 	a, err := OpenAnswerer(ctx, GenerateOptions{
-		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune, CacheDir: o.CacheDir,
+		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune, CacheDir: o.CacheDir, VRAMBudget: o.VRAMBudget,
 	}, emit)
 	if err != nil {
 		return nil, err
@@ -267,7 +268,7 @@ func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*An
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	in := Inputs{Cache: measurementCache(o.CacheDir)}
+	in := Inputs{Cache: measurementCache(o.CacheDir), HostMemory: hostMemory}
 	var err error
 	if o.Adapter != "" {
 		if in.Adapter, err = OpenAdapter(o.Adapter); err != nil {

@@ -137,22 +137,32 @@ func (r *run) releaseMemory() {
 
 // budget is the device memory that the run may take; 0: as much as there is.
 func (r *run) budget(in Inputs) (int64, error) {
-	budget, err := ParseBudget(r.config.VRAMBudget)
-	if err != nil || in.HostMemory == nil {
-		return budget, err
+	dev := r.session.dev
+	budget, err := givenBudget(r.config.VRAMBudget, dev, in)
+	if total, available := sharedMemory(dev, in); err == nil && total > 0 {
+		dev.LimitMemory(total) // beyond it the system kills
+		if budget == 0 {
+			budget = available / 2 // such a device has no memory of its own
+		}
 	}
-	total, available := in.HostMemory()
-	if total == 0 || !r.session.dev.Info.SharesHostMemory() {
-		return budget, nil
+	return budget, err
+}
+
+// givenBudget is what the user named, in bytes; 0: nothing.
+func givenBudget(text string, dev *gpu.Device, in Inputs) (int64, error) {
+	budget, err := ParseBudget(text)
+	if total, _ := sharedMemory(dev, in); err == nil && total > 0 && budget > total {
+		return 0, wrong("vram_budget", text, "at most the memory of this machine, "+paging.Size(total)+", which the device shares")
 	}
-	if budget > total {
-		return 0, wrong("vram_budget", r.config.VRAMBudget, "at most the memory of this machine, "+paging.Size(total)+", which the device shares")
+	return budget, err
+}
+
+// sharedMemory is the host's, where the device has none of its own and the system tells; else 0.
+func sharedMemory(dev *gpu.Device, in Inputs) (total, available int64) {
+	if in.HostMemory == nil || !dev.Info.SharesHostMemory() {
+		return 0, 0
 	}
-	if budget == 0 {
-		budget = available / 2 // such a device has no memory of its own
-	}
-	r.session.dev.LimitMemory(total) // beyond it the system kills
-	return budget, nil
+	return in.HostMemory()
 }
 
 // probe is the budget that a graphics card sets where the user does not: 0 where it holds a run with everything resident.
