@@ -1,21 +1,33 @@
 package paging
 
-import "qlora-wgpu/gpu"
+import (
+	"slices"
 
-// Activations is what happens to the activations that a layer's backward needs.
+	"qlora-wgpu/gpu"
+)
+
+// Activations is what happens to the activations that a layer's backward needs. Whatever it is, the backward computes with the same values.
 type Activations int
 
 const (
 	// Recompute keeps each layer's input and computes the layer again in its backward.
 	Recompute Activations = iota
+	// Selective keeps what attention needs as well, and computes again only norms, the MLP's gate and up, and what is cheap.
+	Selective
 	// Keep holds everything on the device.
 	Keep
 	// Offload moves each layer's input to the host, and recomputes from it.
 	Offload
 )
 
+// byMemory is what can be done with activations, from what takes most of the device to what takes least.
+var byMemory = []Activations{Keep, Selective, Recompute, Offload}
+
+// Less lists what takes less memory of the device than a, the most of it first.
+func (a Activations) Less() []Activations { return byMemory[slices.Index(byMemory, a)+1:] }
+
 func (a Activations) String() string {
-	return [...]string{"recomputed", "kept", "recomputed from the host"}[a]
+	return [...]string{"recomputed from layer inputs", "kept but for gate and up", "kept", "recomputed from the host"}[a]
 }
 
 // statePage is the page number of a layer's input in the log of accesses.

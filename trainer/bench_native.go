@@ -22,7 +22,7 @@ type BenchOptions struct {
 	Tokens                int // of the one sequence of a step, all of them targets but the last
 	Steps                 int
 	LoraR, BlockSize      int
-	GradientCheckpointing bool
+	GradientCheckpointing string
 	Autotune              string
 }
 
@@ -43,6 +43,9 @@ type BenchResult struct {
 
 // BenchTrain measures optimizer steps on random tokens.
 func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchResult, error) {
+	if err := oneOf("gradient_checkpointing", o.GradientCheckpointing, CheckpointFull, CheckpointSelective, CheckpointOff); err != nil {
+		return nil, err
+	}
 	source, err := pretrained.Open(o.Model)
 	if err != nil {
 		return nil, err
@@ -64,10 +67,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 	if err := adapter.Init(1); err != nil {
 		return nil, err
 	}
-	plan := &paging.Plan{Decisions: paging.Decisions{Activations: paging.Keep}}
-	if o.GradientCheckpointing {
-		plan.Activations = paging.Recompute
-	}
+	plan := &paging.Plan{Decisions: paging.Decisions{Activations: activationsOf(o.GradientCheckpointing)}}
 	engine, err := NewEngine(s.dev, s.model, adapter, plan, 1)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type demand struct {
 	microBatches int  // of a step
 	eightBit     bool // moments
 	start        paging.Decisions
+	auto         bool // how much is recomputed follows from the budget, not from start
 }
 
 // record runs a training step on a dry twin of the device, and tells what it needs.
@@ -63,10 +64,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
 	r.StateTensors = adapter.State.BlockBytes()
-	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
-		if activations == paging.Keep && d.start.Activations != paging.Keep {
-			continue
-		}
+	for _, activations := range d.recorded() {
 		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 0)
 		if err != nil {
 			return nil, err
@@ -112,6 +110,9 @@ func (d demand) largestPart(dev *gpu.Device) (largest int64, err error) {
 
 // plan makes the plan for a budget in bytes, 0 for none.
 func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
+	if d.auto {
+		return d.planAuto(dev, budget)
+	}
 	r, err := d.record(dev)
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func (d demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
 
 // fits tells whether the budget holds the run with everything on the host that can be there.
 func (d demand) fits(dev *gpu.Device, budget int64) (bool, error) {
-	d.start.PagedState, d.start.Activations = true, paging.Offload
+	d.start.PagedState, d.start.Activations, d.auto = true, paging.Offload, false
 	least, err := d.estimate(dev, func(p *paging.Plan) int64 { return p.Minimum })
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
@@ -180,10 +181,7 @@ func (d demand) estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (in
 
 // decisions are the parts of a plan that the settings fix.
 func (c Config) decisions() (d paging.Decisions) {
-	d.PagedState = strings.HasPrefix(c.Optim, paged)
-	if !c.GradientCheckpointing {
-		d.Activations = paging.Keep
-	}
+	d.PagedState, d.Activations = strings.HasPrefix(c.Optim, paged), activationsOf(c.GradientCheckpointing)
 	return d
 }
 

@@ -14,7 +14,7 @@ type benchTrainCommand struct {
 	Steps                 int    `name:"steps" default:"5" help:"Steps to time after the first, which compiles."`
 	LoraR                 int    `name:"lora-r" default:"16" help:"Rank of the LoRA matrices, on all linears."`
 	BlockSize             int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
-	GradientCheckpointing bool   `name:"gradient-checkpointing" negatable:"" default:"true" help:"Recompute activations in the backward pass."`
+	GradientCheckpointing string `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"full" help:"Recompute activations in the backward pass: full, selective or off."`
 	Device                string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune              string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
 	JSON                  bool   `name:"json" help:"Print one object of JSON."`

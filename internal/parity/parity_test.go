@@ -15,6 +15,7 @@ import (
 	"qlora-wgpu/internal/opcases"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/testfiles"
+	"qlora-wgpu/paging"
 )
 
 // folder opens the files of a case.
@@ -168,9 +169,18 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same.
+// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same, whatever is computed again.
 func TestChunks(t *testing.T) {
-	run(t, open(t, gpu.Limits{}), tiny, Options{Chunk: 16})
+	dev := open(t, gpu.Limits{})
+	want := run(t, dev, tiny, Options{Chunk: 16})
+	for _, activations := range []paging.Activations{paging.Selective, paging.Keep} {
+		require.Equal(t, want, run(t, dev, tiny, Options{Chunk: 16, Plan: residentPlan(t, paging.Decisions{Activations: activations})}), activations)
+	}
+}
+
+// residentPlan leaves the tiny model's weights on the device.
+func residentPlan(t *testing.T, d paging.Decisions) *paging.Plan {
+	return &paging.Plan{Decisions: d, StreamedLayers: make([]bool, tiny.model(t).Config.NumHiddenLayers)}
 }
 
 // requireStress shows on a dry device that the limits do cut the tiny model's head.

@@ -1,0 +1,131 @@
+//go:build !js
+
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// Computing activations again saves memory and changes no bit: with dropout, over several micro-batches, and where a tight budget moves them to the host.
+func TestGradientCheckpointingChangesNothing(t *testing.T) {
+	folder, data := demotest.Model(t, 2, nil), demotest.Rows(t, 8)
+	run := func(setting, budget string) (result, *paging.Plan) {
+		c := small(t, folder, data)
+		c.LoraDropout, c.GradientCheckpointing, c.VRAMBudget = 0.2, setting, budget
+		var plan *paging.Plan
+		r, err := tryTrain(t, t.Context(), c, func(e Event) {
+			if e.Memory != nil {
+				plan = e.Memory
+			}
+		})
+		require.NoError(t, err)
+		r.adapter = adapterOf(t, c)
+		return r, plan
+	}
+	off, resident := run(CheckpointOff, "")
+	least := resident.Peak
+	for _, setting := range []string{CheckpointSelective, CheckpointFull} {
+		r, plan := run(setting, "")
+		require.True(t, bytes.Equal(off.adapter, r.adapter), setting)
+		require.Equal(t, losses(off), losses(r))
+		require.Less(t, plan.Peak, least, setting)
+		require.Equal(t, plan.Peak, r.steps[1].PeakDeviceBytes)
+		least = plan.Peak
+	}
+	paged, plan := run(CheckpointSelective, fmt.Sprintf("%dB", resident.Minimum))
+	require.Equal(t, paging.Offload, plan.Activations)
+	require.Positive(t, paged.steps[1].PageOuts)
+	require.True(t, bytes.Equal(off.adapter, paged.adapter))
+}
+
+// The same where micro-batches are cut into chunks, of which a short one leaves the last ones empty; each chunk has dropout masks of its own.
+func TestRecomputedChunks(t *testing.T) {
+	dev, err := gpu.Open(context.Background(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	source, err := pretrained.Open(demotest.Model(t, 2, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	m, err := architectures.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
+	require.NoError(t, err)
+	defer m.Release()
+	window := []model.Input{randomInput(40, source.Config.VocabSize), randomInput(9, source.Config.VocabSize)}
+	steps := func(activations paging.Activations, chunk int) (trained []lora.Tensor) {
+		adapter, err := lora.Attach(dev, m.Linears(), lora.Config{Rank: 4, Alpha: 8, Dropout: 0.2, Targets: []string{"all-linear"}}, optim.Options{})
+		require.NoError(t, err)
+		defer adapter.Detach()
+		require.NoError(t, adapter.Init(1))
+		e, err := NewEngine(dev, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 7)
+		require.NoError(t, err)
+		defer e.Release()
+		e.ChunkTokens = chunk
+		require.NoError(t, e.ReserveTraining(40))
+		b := &bench{engine: e, window: window}
+		for range 2 {
+			_, _, err := b.step(t.Context())
+			require.NoError(t, err)
+		}
+		trained, err = adapter.Tensors(t.Context(), adapter.State.Param)
+		require.NoError(t, err)
+		return trained
+	}
+	want := steps(paging.Recompute, 16)
+	require.NotEqual(t, want, steps(paging.Recompute, 40), "other masks")
+	for _, activations := range []paging.Activations{paging.Selective, paging.Keep} {
+		require.Equal(t, want, steps(activations, 16), activations)
+	}
+}
+
+// Auto takes the least recompute with which everything stays on the device, to the byte, and a resumed run goes on with it.
+func TestAutoFitsTheBudget(t *testing.T) {
+	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
+	c := small(t, folder, data)
+	source, err := pretrained.Open(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	d := demand{
+		shape: source.Config, blockSize: 64, adapter: c.adapter(), tokens: 64, microBatches: 2, auto: true,
+	}
+	dev := gpu.NewDryDiscrete()
+	peak := map[string]int64{}
+	for _, way := range checkpointing {
+		exact := d
+		exact.auto, exact.start.Activations = false, way.activations
+		p, err := exact.plan(dev, 0)
+		require.NoError(t, err)
+		peak[way.name] = p.Peak
+	}
+	for _, test := range []struct {
+		budget int64
+		want   string
+	}{
+		{0, CheckpointFull}, {1 << 40, CheckpointOff}, {peak[CheckpointOff], CheckpointOff}, {peak[CheckpointOff] - 1, CheckpointSelective},
+		{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull}, {peak[CheckpointFull] - 1, CheckpointFull},
+	} {
+		p, err := d.plan(dev, test.budget)
+		require.NoError(t, err)
+		require.Equal(t, test.want, checkpointingOf(p.Activations), "%d", test.budget)
+	}
+
+	c.SaveSteps, c.MaxSteps, c.LRSchedulerType = 2, 2, Constant
+	first := train(t, c)
+	require.Contains(t, first.said, "gradient_checkpointing: auto is off, the least recompute that fits ")
+	c.MaxSteps, c.ResumeFromCheckpoint = 4, "auto"
+	saved, err := LastSaved(nativeOutput{}, c.OutputDir)
+	require.NoError(t, err)
+	require.Equal(t, CheckpointOff, saved.Settings.GradientCheckpointing)
+}
