@@ -6,7 +6,7 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Activations is what happens to the activations that a layer's backward needs. Whatever it is, the backward computes with the same values.
+// Activations is what happens to the activations that a layer's backward needs. Whatever it is, the backward computes with the same values, unless what is kept is rounded.
 type Activations int
 
 const (
@@ -23,11 +23,21 @@ const (
 // byMemory is what can be done with activations, from what takes most of the device to what takes least.
 var byMemory = []Activations{Keep, Selective, Recompute, Offload}
 
-// Less lists what takes less memory of the device than a, the most of it first.
-func (a Activations) Less() []Activations { return byMemory[slices.Index(byMemory, a)+1:] }
+// Lighter lists what takes less memory of the device and changes no bit, the most of it first. Where what is kept is rounded, other tensors would be rounded if others were kept, so
+// only their place may change.
+func (d Decisions) Lighter() []Activations {
+	less := byMemory[slices.Index(byMemory, d.Activations)+1:]
+	if d.Rounded() && d.Activations != Recompute {
+		return nil
+	}
+	return less
+}
+
+// Rounded tells whether what is kept for the backward is stored with less than its bits.
+func (d Decisions) Rounded() bool { return d.Kept != gpu.F32 }
 
 func (a Activations) String() string {
-	return [...]string{"recomputed from layer inputs", "kept but for gate and up", "kept", "recomputed from the host"}[a]
+	return [...]string{"layer inputs kept", "all kept but gate and up", "activations kept", "layer inputs on the host"}[a]
 }
 
 // statePage is the page number of a layer's input in the log of accesses.

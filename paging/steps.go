@@ -31,12 +31,12 @@ func (r *Recording) steps(start Decisions) (all []step) {
 		add(r.Moments, 2*r.Moments, func(d *Decisions) { d.PagedState = true })
 	}
 	before := total(r.arena(start.Activations).Buffers)
-	for _, a := range start.Activations.Less() {
+	for _, a := range start.Lighter() {
 		to := r.arena(a)
 		bytes := total(to.Buffers)
 		// Computing again moves no byte, and costs at most a third of a step; the least of it comes first.
 		add(before-bytes, micro*to.Moved, func(d *Decisions) {
-			if slices.Contains(d.Activations.Less(), a) {
+			if slices.Contains(d.Lighter(), a) {
 				d.Activations = a
 			}
 		})

@@ -7,12 +7,18 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// The values of gradient_checkpointing: how much of a layer is computed again in its backward. None changes a bit of the result.
+// The values of gradient_checkpointing: how much of a layer is computed again in its backward. None changes a bit of the result, as long as what is kept is not rounded.
 const (
 	CheckpointAuto      = "auto"      // the least that fits the budget
 	CheckpointFull      = "full"      // the whole layer, from its input
 	CheckpointSelective = "selective" // norms, gate and up, and what is cheap
 	CheckpointOff       = "off"       // nothing
+)
+
+// The values of activation_dtype: how what is kept of a layer for its backward is stored.
+const (
+	ActivationsF32  = "f32"
+	ActivationsBF16 = "bf16" // half the memory; gradients carry the rounding, losses of the forward pass do not
 )
 
 // checkpointing are the values that a run can have in the end, and how they treat activations: what computes least again comes first.
@@ -71,7 +77,7 @@ func residentPeak(p *paging.Plan) int64 { return p.Resident }
 
 // recorded are the ways to treat activations that a plan may choose from.
 func (d demand) recorded() []paging.Activations {
-	return slices.Concat([]paging.Activations{d.start.Activations}, d.start.Activations.Less())
+	return slices.Concat([]paging.Activations{d.start.Activations}, d.start.Lighter())
 }
 
 // describeAuto says what auto amounts to.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -128,4 +129,67 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	saved, err := LastSaved(nativeOutput{}, c.OutputDir)
 	require.NoError(t, err)
 	require.Equal(t, CheckpointOff, saved.Settings.GradientCheckpointing)
+}
+
+// Activations in bf16 take less memory and give other gradients, the same in every run with the seed and wherever they and the weights lie. A checkpoint is for its own type, and how
+// much is recomputed is never changed on the way, since that would change what is rounded.
+func TestActivationsInBF16(t *testing.T) {
+	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
+	settings := func(dtype, checkpointing string) Config {
+		c := small(t, folder, data)
+		c.ActivationDType, c.GradientCheckpointing, c.LoraDropout, c.SaveSteps = dtype, checkpointing, 0.1, 2
+		return c
+	}
+	run := func(c Config) (result, *paging.Plan) {
+		var plan *paging.Plan
+		r, err := tryTrain(t, t.Context(), c, func(e Event) {
+			if e.Memory != nil {
+				plan = e.Memory
+			}
+		})
+		require.NoError(t, err)
+		r.adapter = adapterOf(t, c)
+		for _, s := range r.steps {
+			require.InEpsilon(t, plan.Peak, s.PeakDeviceBytes, 0.01)
+		}
+		return r, plan
+	}
+	for _, checkpointing := range []string{CheckpointFull, CheckpointSelective} {
+		wide, widePlan := run(settings(ActivationsF32, checkpointing))
+		c := settings(ActivationsBF16, checkpointing)
+		want, plan := run(c)
+		require.Less(t, plan.Peak, widePlan.Peak)
+		require.Equal(t, wide.steps[0].Loss, want.steps[0].Loss)
+		require.NotEqual(t, losses(wide), losses(want))
+		// The gradients of a step are off by 1e-3 to 5e-3 of them, and four steps moved the loss by a few percent.
+		require.InEpsilonSlice(t, losses(wide), losses(want), 1e-3)
+		again, _ := run(settings(ActivationsBF16, checkpointing))
+		require.Equal(t, losses(want), losses(again))
+		require.True(t, bytes.Equal(want.adapter, again.adapter))
+
+		paged := settings(ActivationsBF16, checkpointing)
+		paged.VRAMBudget = fmt.Sprintf("%dB", plan.Minimum)
+		got, pagedPlan := run(paged)
+		require.True(t, bytes.Equal(want.adapter, got.adapter))
+		require.Positive(t, got.steps[1].PageIns)
+		require.Equal(t, checkpointing, checkpointingOf(pagedPlan.Activations))
+		require.Equal(t, checkpointing == CheckpointFull, pagedPlan.Activations == paging.Offload)
+
+		c.ResumeFromCheckpoint, c.MaxSteps = filepath.Join(c.OutputDir, "checkpoint-2"), 6
+		c.ActivationDType = ActivationsF32
+		_, err := tryTrain(t, t.Context(), c, nil)
+		require.ErrorContains(t, err, "activation_dtype was bf16, is f32")
+		c.ActivationDType, c.GradientCheckpointing = ActivationsBF16, CheckpointOff
+		_, err = tryTrain(t, t.Context(), c, nil)
+		require.ErrorContains(t, err, "gradient_checkpointing was "+checkpointing+", is off")
+	}
+	// What a fixed choice cannot hold says which choice would.
+	c := settings(ActivationsBF16, CheckpointOff)
+	_, plan := run(c)
+	full := settings(ActivationsBF16, CheckpointFull)
+	_, fullPlan := run(full)
+	require.Less(t, fullPlan.Minimum+2<<16, plan.Minimum)
+	c.VRAMBudget, c.Overwrite = fmt.Sprintf("%dB", fullPlan.Minimum+1<<16), true
+	_, err := tryTrain(t, t.Context(), c, nil)
+	require.ErrorContains(t, err, "or set gradient_checkpointing to full")
 }

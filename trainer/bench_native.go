@@ -23,6 +23,7 @@ type BenchOptions struct {
 	Steps                 int
 	LoraR, BlockSize      int
 	GradientCheckpointing string
+	ActivationDType       string
 	Autotune              string
 }
 
@@ -43,8 +44,12 @@ type BenchResult struct {
 
 // BenchTrain measures optimizer steps on random tokens.
 func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchResult, error) {
-	if err := oneOf("gradient_checkpointing", o.GradientCheckpointing, CheckpointFull, CheckpointSelective, CheckpointOff); err != nil {
-		return nil, err
+	for _, err := range []error{
+		oneOf("gradient_checkpointing", o.GradientCheckpointing, CheckpointFull, CheckpointSelective, CheckpointOff), validActivationDType(o.ActivationDType),
+	} {
+		if err != nil {
+			return nil, err
+		}
 	}
 	source, err := pretrained.Open(o.Model)
 	if err != nil {
@@ -67,7 +72,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 	if err := adapter.Init(1); err != nil {
 		return nil, err
 	}
-	plan := &paging.Plan{Decisions: paging.Decisions{Activations: activationsOf(o.GradientCheckpointing)}}
+	plan := &paging.Plan{Decisions: Config{GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType}.decisions()}
 	engine, err := NewEngine(s.dev, s.model, adapter, plan, 1)
 	if err != nil {
 		return nil, err

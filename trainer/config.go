@@ -63,6 +63,7 @@ type Config struct {
 
 	Seed                  uint64 `yaml:"seed" name:"seed" help:"Seed of shuffling, dropout and the adapter's first values."`
 	GradientCheckpointing string `yaml:"gradient_checkpointing" name:"gradient-checkpointing" type:"checkpointing" negatable:"" help:"Recompute activations in the backward pass, which saves memory and changes no result: full (whole layers), selective (norms, gate and up), off, or auto, the least that fits the memory budget, full where there is none. Alone it is full, with no- before the name off."`
+	ActivationDType       string `yaml:"activation_dtype" name:"activation-dtype" help:"How what is kept for the backward pass is stored: f32, or bf16, which takes half the memory and rounds gradients a little."`
 	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
@@ -80,7 +81,7 @@ func Defaults() Config {
 		LearningRate: 2e-4, LRSchedulerType: Linear, WarmupRatio: 0.03,
 		Optim: adamW32bit, WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
 		LoggingSteps: 1, SaveSteps: 50, SaveTotalLimit: 3,
-		Seed: 42, GradientCheckpointing: CheckpointAuto, Autotune: "on",
+		Seed: 42, GradientCheckpointing: CheckpointAuto, ActivationDType: ActivationsF32, Autotune: "on",
 	}
 }
 
@@ -129,6 +130,7 @@ func (c Config) Validate() error {
 		within("save_steps", c.SaveSteps, 0, maxInt),
 		within("save_total_limit", c.SaveTotalLimit, 0, maxInt),
 		validCheckpointing(c.GradientCheckpointing),
+		validActivationDType(c.ActivationDType),
 		oneOf("autotune", c.Autotune, "on", "off", "force"),
 	} {
 		if err != nil {
@@ -213,6 +215,10 @@ func validOptim(value string) error {
 
 func validCheckpointing(value string) error {
 	return oneOf("gradient_checkpointing", value, CheckpointAuto, CheckpointFull, CheckpointSelective, CheckpointOff)
+}
+
+func validActivationDType(value string) error {
+	return oneOf("activation_dtype", value, ActivationsF32, ActivationsBF16)
 }
 
 func targets(key string, modules []string) error {

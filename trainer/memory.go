@@ -65,7 +65,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 	r.Adapter, r.Moments = adapter.State.Bytes()
 	r.StateTensors = adapter.State.BlockBytes()
 	for _, activations := range d.recorded() {
-		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 0)
+		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations, Kept: d.start.Kept}}, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
 		if activations == paging.Offload {
-			shape.Host = int64(d.shape.NumHiddenLayers) * gpu.F32.Size(d.tokens*d.shape.HiddenSize)
+			shape.Host = int64(d.shape.NumHiddenLayers) * d.start.Kept.Size(d.tokens*d.shape.HiddenSize)
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
@@ -147,12 +147,22 @@ func (d demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
 			}
 		}
 	}
+	changed := d
+	changed.start.Activations = paging.Recompute
+	if d.start.Rounded() && d.start.Activations != paging.Recompute {
+		if fits, err := changed.fits(dev, small.Budget); err == nil && fits {
+			hint += ", or set gradient_checkpointing to full"
+		}
+	}
 	return hint
 }
 
 // fits tells whether the budget holds the run with everything on the host that can be there.
 func (d demand) fits(dev *gpu.Device, budget int64) (bool, error) {
-	d.start.PagedState, d.start.Activations, d.auto = true, paging.Offload, false
+	d.start.PagedState, d.auto = true, false
+	if lighter := d.start.Lighter(); len(lighter) > 0 {
+		d.start.Activations = lighter[len(lighter)-1]
+	}
 	least, err := d.estimate(dev, func(p *paging.Plan) int64 { return p.Minimum })
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
@@ -182,6 +192,9 @@ func (d demand) estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (in
 // decisions are the parts of a plan that the settings fix.
 func (c Config) decisions() (d paging.Decisions) {
 	d.PagedState, d.Activations = strings.HasPrefix(c.Optim, paged), activationsOf(c.GradientCheckpointing)
+	if c.ActivationDType == ActivationsBF16 {
+		d.Kept = gpu.BF16
+	}
 	return d
 }
 

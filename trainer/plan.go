@@ -23,6 +23,7 @@ type PlanOptions struct {
 	BlockSize             int
 	Optim                 string
 	GradientCheckpointing string
+	ActivationDType       string
 	Bandwidth             float64 // GB/s between host and device
 }
 
@@ -30,8 +31,9 @@ type PlanOptions struct {
 type PlanReport struct {
 	Model  string `json:"model"`
 	Tokens int    `json:"tokens"` // of a micro-batch
-	// GradientCheckpointing is what auto amounts to, or what was given; Choices are the peaks with its other values.
+	// GradientCheckpointing is what auto amounts to, or what was given; Choices are the peaks with all of its values, and those of ActivationDType.
 	GradientCheckpointing string   `json:"gradient_checkpointing"`
+	ActivationDType       string   `json:"activation_dtype"`
 	Choices               []Choice `json:"choices"`
 	*paging.Plan
 	Bandwidth float64 `json:"bandwidth_gb_per_s"`
@@ -44,6 +46,7 @@ type PlanReport struct {
 // Choice is a way to treat activations, and the peak with everything resident then, to about a percent.
 type Choice struct {
 	GradientCheckpointing string `json:"gradient_checkpointing"`
+	ActivationDType       string `json:"activation_dtype"`
 	Peak                  int64  `json:"peak_device_bytes"`
 }
 
@@ -67,7 +70,7 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 	for _, err := range []error{
 		within("max_seq_length", o.MaxSeqLength, 2, 1<<20), within("batch_size", o.BatchSize, 1, 65536), within("gradient_accumulation_steps", o.MicroBatches, 1, 65536),
 		within("lora_r", o.LoraR, 1, 65536), blockSize("block_size", o.BlockSize), targets("lora_target_modules", o.LoraTargetModules), within("bandwidth", o.Bandwidth, 1e-3, 1e6),
-		validOptim(o.Optim), validCheckpointing(o.GradientCheckpointing),
+		validOptim(o.Optim), validCheckpointing(o.GradientCheckpointing), validActivationDType(o.ActivationDType),
 	} {
 		if err != nil {
 			return nil, err
@@ -84,14 +87,15 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.GradientCheckpointing == CheckpointAuto {
-		o.GradientCheckpointing = checkpointingOf(plan.Activations)
-	}
-	r := &PlanReport{Model: o.Name, Tokens: o.demand().tokens, GradientCheckpointing: o.GradientCheckpointing, Plan: plan, Bandwidth: o.Bandwidth, PagingSeconds: float64(plan.Traffic) / (o.Bandwidth * 1e9)}
+	r := &PlanReport{Model: o.Name, Tokens: o.demand().tokens, GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType, Plan: plan, Bandwidth: o.Bandwidth, PagingSeconds: float64(plan.Traffic) / (o.Bandwidth * 1e9)}
 	if budget > 0 {
 		if r.Largest, err = o.largest(budget); err != nil {
 			return nil, err
 		}
+	}
+	if o.GradientCheckpointing == CheckpointAuto {
+		o.GradientCheckpointing = checkpointingOf(plan.Activations)
+		r.GradientCheckpointing = o.GradientCheckpointing
 	}
 	if r.Choices, err = o.choices(); err != nil {
 		return nil, err
@@ -105,7 +109,7 @@ func (o PlanOptions) demand() demand {
 		shape: o.Shape, blockSize: o.BlockSize, tokens: o.MaxSeqLength * o.BatchSize, microBatches: o.MicroBatches,
 		adapter: lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: o.LoraTargetModules},
 	}
-	c := Config{Optim: o.Optim, GradientCheckpointing: o.GradientCheckpointing}
+	c := Config{Optim: o.Optim, GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType}
 	d.eightBit, d.start, d.auto = c.eightBit(), c.decisions(), c.GradientCheckpointing == CheckpointAuto
 	return d
 }
@@ -117,13 +121,15 @@ func (o PlanOptions) peak() (int64, error) {
 
 // choices tries every way to treat activations.
 func (o PlanOptions) choices() (all []Choice, err error) {
-	for _, c := range checkpointing {
-		o.GradientCheckpointing = c.name
-		peak, err := o.peak()
-		if err != nil {
-			return nil, err
+	for _, o.ActivationDType = range []string{ActivationsF32, ActivationsBF16} {
+		for _, c := range checkpointing {
+			o.GradientCheckpointing = c.name
+			peak, err := o.peak()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Choice{c.name, o.ActivationDType, peak})
 		}
-		all = append(all, Choice{c.name, peak})
 	}
 	return all, nil
 }
@@ -177,6 +183,7 @@ func (o PlanOptions) advice() (best *Advice, err error) {
 		with     func(o *PlanOptions)
 	}{
 		{"gradient_checkpointing", o.GradientCheckpointing != CheckpointFull, o.GradientCheckpointing, CheckpointFull, func(o *PlanOptions) { o.GradientCheckpointing = CheckpointFull }},
+		{"activation_dtype", o.ActivationDType == ActivationsF32, ActivationsF32, ActivationsBF16, func(o *PlanOptions) { o.ActivationDType = ActivationsBF16 }},
 		{"optim", !eightBit, o.Optim, eightBitName, func(o *PlanOptions) { o.Optim = eightBitName }},
 		{"optim", !isPaged, o.Optim, paged + o.Optim, func(o *PlanOptions) { o.Optim = paged + o.Optim }},
 		{"batch_size", o.BatchSize > 1, o.BatchSize, o.BatchSize / 2, func(o *PlanOptions) { o.BatchSize /= 2 }},
@@ -202,11 +209,15 @@ func (o PlanOptions) advice() (best *Advice, err error) {
 // String is the report for people.
 func (r *PlanReport) String() string {
 	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, describePlan(r.Plan))
-	s += fmt.Sprintf("Gradient checkpointing: %s. With everything resident:", r.GradientCheckpointing)
+	s += fmt.Sprintf("gradient_checkpointing: %s, activation_dtype: %s. The peaks with everything resident:", r.GradientCheckpointing, r.ActivationDType)
 	for i, c := range r.Choices {
-		s += fmt.Sprintf("%s %s %s", []string{"", ","}[min(i, 1)], c.GradientCheckpointing, paging.Size(c.Peak))
+		separator := ","
+		if i%len(checkpointing) == 0 {
+			separator = "\n  " + c.ActivationDType + ":"
+		}
+		s += fmt.Sprintf("%s %s %s", separator, c.GradientCheckpointing, paging.Size(c.Peak))
 	}
-	s += ".\n"
+	s += "\n"
 	if r.Traffic > 0 {
 		s += fmt.Sprintf("Paging moves %s a step: at most %.2f s at %g GB/s, less as far as the device computes meanwhile.\n", paging.Size(r.Traffic), r.PagingSeconds, r.Bandwidth)
 	}

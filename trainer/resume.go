@@ -51,7 +51,10 @@ func (r *run) identity() checkpoint.Identity {
 // numerical is c without what changes no number: where files lie, what is paged or recomputed, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
 	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
-	c.VRAMBudget, c.GradientCheckpointing, c.Optim = "", "", strings.TrimPrefix(c.Optim, paged) // neither changes a bit
+	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, paged) // paging changes no bit
+	if c.ActivationDType == ActivationsF32 {
+		c.GradientCheckpointing = "" // what is computed again are the same bits, unless it begins from rounded ones
+	}
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }

@@ -23,6 +23,7 @@ type planCommand struct {
 	BlockSize             int      `name:"block-size" default:"64" help:"Weights per NF4 block."`
 	Optim                 string   `name:"optim" default:"adamw_32bit" help:"Optimizer, as in train."`
 	GradientCheckpointing string   `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"auto" help:"Recompute activations in the backward pass: full, selective, off, or auto, the least that fits the budget."`
+	ActivationDType       string   `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
 	Bandwidth             float64  `name:"bandwidth" default:"12" help:"Between host and device, in GB/s, for the time that paging takes."`
 	JSON                  bool     `name:"json" help:"Print a JSON object."`
 }
@@ -36,7 +37,7 @@ func (p *planCommand) Run(c *console) error {
 	report, err := trainer.PlanMemory(trainer.PlanOptions{
 		Shape: shape, Name: name, VRAMBudget: p.VRAMBudget, MaxSeqLength: p.MaxSeqLength, BatchSize: p.BatchSize, MicroBatches: p.MicroBatches, LoraR: p.LoraR,
 		LoraTargetModules: p.LoraTargetModules, BlockSize: p.BlockSize, Optim: p.Optim,
-		GradientCheckpointing: p.GradientCheckpointing, Bandwidth: p.Bandwidth,
+		GradientCheckpointing: p.GradientCheckpointing, ActivationDType: p.ActivationDType, Bandwidth: p.Bandwidth,
 	})
 	if err != nil {
 		return err

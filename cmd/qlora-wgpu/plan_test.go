@@ -57,19 +57,27 @@ func TestPlanOfLlama(t *testing.T) {
 	require.Less(t, float64(resident.Minimum), 0.4*float64(resident.Peak))
 	require.Equal(t, "full", resident.GradientCheckpointing)
 	// What a larger card could keep: the estimate for a way to treat activations is its own plan's.
+	require.Len(t, resident.Choices, 6)
 	for i, choice := range resident.Choices {
-		require.Equal(t, []string{"off", "selective", "full"}[i], choice.GradientCheckpointing)
-		exact := plan(t, append(args, "--gradient-checkpointing="+choice.GradientCheckpointing)...)
-		require.InEpsilon(t, exact.Peak, choice.Peak, 0.01)
-		auto := plan(t, append(args, fmt.Sprintf("--vram-budget=%dB", exact.Peak))...)
-		require.Equal(t, choice.GradientCheckpointing, auto.GradientCheckpointing)
-		require.Equal(t, exact.Peak, auto.Peak)
+		require.Equal(t, []string{"off", "selective", "full"}[i%3], choice.GradientCheckpointing)
+		require.Equal(t, []string{"f32", "bf16"}[i/3], choice.ActivationDType)
 	}
+	selective := resident.Choices[4]
+	args = append(args, "--activation-dtype=bf16")
+	exact := plan(t, append(args, "--gradient-checkpointing=selective")...)
+	require.InEpsilon(t, exact.Peak, selective.Peak, 0.01)
+	auto := plan(t, append(args, fmt.Sprintf("--vram-budget=%dB", exact.Peak))...)
+	require.Equal(t, "selective", auto.GradientCheckpointing)
+	require.Equal(t, exact.Peak, auto.Peak)
 	require.Greater(t, resident.Choices[0].Peak, resident.Choices[1].Peak+1<<30)
 	require.Greater(t, resident.Choices[1].Peak, resident.Choices[2].Peak+1<<29)
+	for i, choice := range resident.Choices[3:] { // half of what is kept goes: 32 layers × 512 tokens × 2 bytes × the values kept of a token
+		kept := []int64{2 * (4*4096 + 2*1024 + 2*14336), 2 * (4*4096 + 2*1024), 2 * 4096}[i] * 31 * 512
+		require.InEpsilon(t, kept, resident.Choices[i].Peak-choice.Peak, 0.1)
+	}
 	// Moments in 8 bits are a quarter of the adapter's 42 M parameters times 8 bytes.
-	eight := plan(t, append(args, "--optim=adamw_8bit")...)
-	require.InDelta(t, 0.75*8*41.9e6, resident.Peak-eight.Peak, 4e6)
+	eight := plan(t, append(args, "--optim=adamw_8bit", "--gradient-checkpointing=selective")...)
+	require.InDelta(t, 0.75*8*41.9e6, exact.Peak-eight.Peak, 4e6)
 }
 
 func TestPlanOfAModel(t *testing.T) {
