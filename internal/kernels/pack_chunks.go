@@ -9,10 +9,15 @@ const (
 	uniformColumns = 512
 )
 
-// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is.
+// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
+// attention's operands by heads.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow
+	scratchQueries
+	scratchKeys
+	scratchValues
+	scratchGradients // of the output
 )
 
 type packChunksParams struct{ Tokens, Padded, Cols4, First4, Count4 uint32 }

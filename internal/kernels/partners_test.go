@@ -24,6 +24,7 @@ var withoutReference = map[string]string{
 	"fill":        "a constant",
 	"loss_sum":    "a sum, which the case writes down",
 	"pack_chunks": "a copy",
+	"pack_heads":  "a copy",
 }
 
 // TestPartners asks of every shader the wrapper, the cases and the reference of its operation, by the name of the file, and a case.
