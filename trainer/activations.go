@@ -21,6 +21,14 @@ const (
 	ActivationsBF16 = "bf16" // half the memory; gradients carry the rounding, losses of the forward pass do not
 )
 
+func validCheckpointing(value string) error {
+	return oneOf("gradient_checkpointing", value, CheckpointAuto, CheckpointFull, CheckpointSelective, CheckpointOff)
+}
+
+func validActivationDType(value string) error {
+	return oneOf("activation_dtype", value, ActivationsF32, ActivationsBF16)
+}
+
 // checkpointing are the values that a run can have in the end, and how they treat activations: what computes least again comes first.
 var checkpointing = []struct {
 	name        string
@@ -51,26 +59,23 @@ func checkpointingOf(a paging.Activations) string {
 // layers are computed again.
 func (d demand) planAuto(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 	d.auto = false
-	for _, c := range checkpointing {
-		d.start.Activations = c.activations
-		if c.name != CheckpointFull {
-			if budget == 0 {
-				continue
-			}
-			about, err := d.estimate(dev, residentPeak)
-			if err != nil {
-				return nil, err
-			}
-			if about-about/16 > budget { // no need to record it in full
-				continue
-			}
+	for _, d.start.Activations = range []paging.Activations{paging.Keep, paging.Selective} {
+		if budget == 0 {
+			break
 		}
-		p, err := d.plan(dev, budget)
-		if c.name == CheckpointFull || err == nil && p.Resident <= budget {
-			return p, err
+		about, err := d.estimate(dev, residentPeak)
+		if err != nil {
+			return nil, err
+		}
+		if about-about/16 > budget { // no need to record it in full
+			continue
+		}
+		if p, err := d.plan(dev, budget); err == nil && p.Resident <= budget {
+			return p, nil
 		}
 	}
-	panic("trainer: full is no value of gradient_checkpointing")
+	d.start.Activations = paging.Recompute
+	return d.plan(dev, budget)
 }
 
 func residentPeak(p *paging.Plan) int64 { return p.Resident }

@@ -122,13 +122,17 @@ func TestAutoFitsTheBudget(t *testing.T) {
 		require.Equal(t, test.want, checkpointingOf(p.Activations), "%d", test.budget)
 	}
 
-	c.SaveSteps, c.MaxSteps, c.LRSchedulerType = 2, 2, Constant
+	c.SaveSteps = 2
 	first := train(t, c)
 	require.Contains(t, first.said, "gradient_checkpointing: auto is off, the least recompute that fits ")
-	c.MaxSteps, c.ResumeFromCheckpoint = 4, "auto"
-	saved, err := LastSaved(nativeOutput{}, c.OutputDir)
+	saved, err := OpenSaved(nativeOutput{}, filepath.Join(c.OutputDir, "checkpoint-2"))
 	require.NoError(t, err)
 	require.Equal(t, CheckpointOff, saved.Settings.GradientCheckpointing)
+	c.ResumeFromCheckpoint = saved.Path
+	again := train(t, c)
+	require.Len(t, again.steps, 2)
+	require.NotContains(t, again.said, "auto is")
+	require.Equal(t, first.adapter, again.adapter)
 }
 
 // Activations in bf16 take less memory and give other gradients, the same in every run with the seed and wherever they and the weights lie. A checkpoint is for its own type, and how

@@ -213,14 +213,6 @@ func validOptim(value string) error {
 	return oneOf("optim", value, adamW32bit, adamW8bit, paged+adamW32bit, paged+adamW8bit)
 }
 
-func validCheckpointing(value string) error {
-	return oneOf("gradient_checkpointing", value, CheckpointAuto, CheckpointFull, CheckpointSelective, CheckpointOff)
-}
-
-func validActivationDType(value string) error {
-	return oneOf("activation_dtype", value, ActivationsF32, ActivationsBF16)
-}
-
 func targets(key string, modules []string) error {
 	const allowed = "all-linear alone, or a list of module names, each once"
 	if len(modules) == 0 {
