@@ -99,7 +99,7 @@ func BenchKernels(ctx context.Context, o BenchKernelsOptions, report func(Kernel
 	}
 	done := map[kernels.Cell]bool{}
 	for _, m := range benchModels {
-		for _, tokens := range []int{128, 512, 2048} {
+		for _, tokens := range []int{1, 128, 512, 2048} {
 			for _, c := range m.cells(tokens) {
 				if done[c] || !filter.MatchString(m.name+" "+c.String()) {
 					continue
