@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/pretrained"
 )
 
 func TestBenchTrain(t *testing.T) {
@@ -48,4 +49,29 @@ func TestBenchKernels(t *testing.T) {
 	}
 	_, err = BenchKernels(t.Context(), BenchKernelsOptions{Filter: "("}, nil)
 	require.ErrorContains(t, err, "filter is (, allowed: a regular expression")
+}
+
+func TestBenchLoad(t *testing.T) {
+	o := BenchLoadOptions{Model: demotest.Model(t, 1, nil), BlockSize: 64, Runs: 2}
+	r, err := BenchLoad(t.Context(), o)
+	require.NoError(t, err)
+	source, err := pretrained.Open(o.Model)
+	require.NoError(t, err)
+	defer source.Close()
+	embedding, _ := source.Lookup("model.embed_tokens.weight")
+	require.Greater(t, r.Elements, int64(embedding.Rows*embedding.Cols))
+	for _, took := range []Took{r.Read, r.Cached, r.Quantize, r.Load} {
+		require.Positive(t, took.Seconds)
+	}
+	require.InEpsilon(t, r.Quantize.Seconds/r.Read.Seconds, r.Ratio, 1e-9)
+	o.Runs = 0
+	_, err = BenchLoad(t.Context(), o)
+	require.ErrorContains(t, err, "runs is 0, allowed: 1 to 1000")
+}
+
+func TestLeast(t *testing.T) {
+	var took Took
+	took.least(3, 4)
+	took.least(5, 2)
+	require.Equal(t, Took{3, 2}, took)
 }
