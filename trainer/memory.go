@@ -29,7 +29,7 @@ type demand struct {
 }
 
 // record runs a training step on a dry twin of the device, and tells what it needs.
-func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
+func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, error) {
 	twin := dev.Twin()
 	// Every page goes through a ring here, so that every access is noted.
 	const slots = 16
@@ -39,15 +39,16 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		all.StreamedLayers[i] = true
 	}
 	var fixed int64
+	var named []gpu.KernelSpec
 	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes()}
 	largest, err := d.largestPart(twin)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
 	m, err := architectures.Shape(d.shape, twin, d.blockSize, all)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Pages = m.Store().Shapes()
 	for _, page := range r.Pages {
@@ -59,7 +60,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
 	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
 	r.StateTensors = adapter.State.BlockBytes()
@@ -69,14 +70,14 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		}
 		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := e.planTraining(d.tokens); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if d.evalTokens > 0 {
 			if err := e.planEvaluation(d.evalTokens); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
@@ -85,13 +86,14 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
+		named = append(named, e.named...)
 		fixed = twin.Bytes()
 		e.Release()
 	}
 	r.Schedule = paging.NewSchedule(m.Store().Accesses(programTrain))
 	r.Together = r.Schedule.Together()
 	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - slots*all.SlotBytes - r.Adapter}}
-	return r, nil
+	return r, named, nil
 }
 
 // largestPart is the bytes of the largest part of a layer.
@@ -112,7 +114,7 @@ func (d demand) largestPart(dev *gpu.Device) (largest int64, err error) {
 
 // plan makes the plan for a budget in bytes, 0 for none.
 func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
-	r, err := d.record(dev)
+	r, _, err := d.record(dev)
 	if err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ func (r *run) compile() error {
 			r.generator.dry(rec, ids)
 		}
 	}
-	if err := r.session.dev.Compile(rec); err != nil {
+	if err := r.session.dev.Compile(rec.Kernels()); err != nil {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	return nil
