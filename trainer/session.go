@@ -117,6 +117,7 @@ func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
 	}
 	start, o := time.Now(), s.options
 	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	progress(0, 0)
 	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
 		return s.about(err)
 	}

@@ -28,6 +28,7 @@ type engine struct {
 	data  *dataset.Source
 	bytes []byte // of the data set's file
 	asked *answerers
+	heap  heap
 	inputs
 	stop context.CancelFunc // ends the running operation; nil when none runs
 	gpu  sync.Mutex         // held by what computes on the device
@@ -41,11 +42,11 @@ type inputs struct {
 }
 
 // folder is a model's files by name.
-type folder map[string]*browser.Blob
+type folder map[string]metered
 
 func (f folder) Open(name string) (pretrained.File, error) {
-	if blob := f[name]; blob != nil {
-		return blob, nil
+	if file, found := f[name]; found {
+		return file, nil
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
@@ -84,7 +85,7 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	f, total := folder{}, int64(0)
 	gguf := -1
 	for i, file := range files {
-		f[path.Base(file.name)] = file.blob
+		f[path.Base(file.name)] = metered{file.blob, &e.heap}
 		total += file.blob.Size()
 		if strings.HasSuffix(strings.ToLower(file.name), ".gguf") {
 			gguf = i
@@ -92,17 +93,18 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	}
 	var source *pretrained.Model
 	var err error
+	_, config := f["config.json"]
 	switch {
 	case embedded:
 		source, err = pretrained.OpenFolder(f, name)
-	case f["config.json"] != nil:
+	case config:
 		if name = args.Name; name == "" {
 			name = "the folder"
 		}
 		source, err = pretrained.OpenFolder(f, name)
 	case gguf >= 0:
 		name = path.Base(files[gguf].name)
-		source, err = pretrained.OpenGGUF(files[gguf].blob, files[gguf].blob.Size(), name)
+		source, err = pretrained.OpenGGUF(metered{files[gguf].blob, &e.heap}, files[gguf].blob.Size(), name)
 	default:
 		return nil, usererr.New("open model", path.Base(files[0].name), "neither a GGUF file nor the files of a Hugging Face folder").
 			Hinted("choose a .gguf file, or config.json, tokenizer.json and all *.safetensors files together")

@@ -47,13 +47,29 @@ type event struct {
 	Answer  *trainer.AnswerStats `json:"answer,omitempty"`
 	Step    *trainer.StepStats   `json:"step,omitempty"`
 	Eval    *trainer.EvalStats   `json:"eval,omitempty"`
+	Heap    *heap                `json:"heap,omitempty"` // with "load"
 }
 
-func emit(ev trainer.Event) {
-	post(event{ev.Kind, ev.Message, ev.Load, ev.Plan, ev.Answer, ev.Step, ev.Eval})
-	if ev.Kind == "load" {
-		browser.Yield() // quantizing is work without a pause
+// emit posts a run's event.
+func (e *engine) emit(ev trainer.Event) {
+	out := event{Event: ev.Kind, Message: ev.Message, Load: ev.Load, Plan: ev.Plan, Answer: ev.Answer, Step: ev.Step, Eval: ev.Eval}
+	if ev.Load != nil {
+		e.loading(*ev.Load)
+		out.Heap = &e.heap
 	}
+	post(out)
+}
+
+// loading follows the heap, and lets messages in: quantizing is work without a pause.
+func (e *engine) loading(l trainer.LoadStats) {
+	switch {
+	case l.Total == 0:
+		e.heap.begin()
+	case l.Done == l.Total:
+		e.heap.end()
+	}
+	e.heap.sample()
+	browser.Yield()
 }
 
 // device is the open one, or a new one. scale shortens submissions on a new one.
@@ -104,6 +120,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	ctx, e.stop = context.WithCancel(ctx)
 	defer func() { e.stop = nil }()
 	e.forgetAnswerers()
+	defer e.heap.end()
 	in := e.runInputs(args)
 	scale, failures := 1.0, 0
 	var remembered error
@@ -122,7 +139,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 			if ev.Step != nil { // from here on the output folder is this run's
 				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
 			}
-			emit(ev)
+			e.emit(ev)
 		})
 		if remembered != nil {
 			return nil, remembered
@@ -163,9 +180,10 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	if in.Opened, err = e.device(ctx, 1); err != nil {
 		return nil, err
 	}
+	defer e.heap.end()
 	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
-		if ev.Kind == "load" {
-			browser.Yield()
+		if ev.Load != nil {
+			e.loading(*ev.Load)
 		}
 	})
 }

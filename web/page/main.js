@@ -4,7 +4,7 @@ import { Answers } from './answers.js';
 import { wireAsk } from './ask.js';
 import { Chart } from './chart.js';
 import { Data } from './data.js';
-import { $, count, make, many, save, showError } from './dom.js';
+import { $, bytes, count, make, many, save, showError } from './dom.js';
 import { Engine } from './engine.js';
 import { Explain } from './explain.js';
 import { onDrop, onPick } from './files.js';
@@ -250,7 +250,7 @@ async function startOver() {
 }
 
 function wire() {
-  engine.on('load', ({ load }) => { say(`Quantizing the model to 4 bits: layer ${load.done} of ${load.total}…`); });
+  engine.on('load', ({ load, heap }) => { say(load.total ? `Quantizing the model to 4 bits: layer ${load.done} of ${load.total} (${bytes(heap.peak)} of it at once in the engine)…` : 'Reading the model…'); });
   engine.on('info', ({ message }) => { if (phase === 'running' && /^(Checking|All|Autotune)/.test(message)) say(message); });
   engine.on('plan', (event) => { if (event.plan) { plan = event.plan; explain.share(settings.get(), plan); say('Compiling the shaders and asking the model as it is…'); } });
   engine.on('answer', ({ answer }) => answers.add(answer, settings.get().MaxSteps));
