@@ -59,6 +59,11 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		if err := enoughHost(in, r.plan, shared(s.dev)); err != nil {
 			return err
 		}
+		if short, err := r.checkRoom(s.dev, in, r.plan); err != nil {
+			return err
+		} else if short != nil {
+			return short.error()
+		}
 		s.dev.ReleaseScratch()
 		s.dev.ResetPeak()
 		if budget > 0 && r.config.VRAMBudget != "" {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/trainer"
 )
 
 // heap is how far the Go heap has grown since a model began to be loaded, in bytes. Weights only pass through it: a WebAssembly module's memory never gets smaller.
@@ -40,6 +41,14 @@ func (h *heap) sample() {
 }
 
 func (h *heap) end() { debug.SetGCPercent(usual) }
+
+// moduleBytes is where a WebAssembly module's memory ends.
+const moduleBytes = 4 << 30
+
+// room is what a run may take where the page knows of so many bytes. What it keeps on the host lies in the Go heap, and leaves a quarter of that to the rest.
+func room(memory int64) trainer.Room {
+	return trainer.Room{Total: memory, Host: moduleBytes / 4 * 3}
+}
 
 // metered is a model's file, at whose every read the heap is looked at.
 type metered struct {

@@ -100,6 +100,7 @@ type trainArgs struct {
 	Prompts   []string
 	Every     int
 	MaxTokens int
+	Memory    int64 // bytes that a run may take; 0: unknown
 }
 
 // train runs until it is done or paused. When the device is lost it opens another one and goes on from the last checkpoint.
@@ -114,6 +115,11 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	}
 	e.gpu.Lock()
 	defer e.gpu.Unlock()
+	if args.Resume {
+		if err := e.sameModel(); err != nil {
+			return nil, err
+		}
+	}
 	if c.Overwrite = true; args.Resume {
 		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
 	}
@@ -159,7 +165,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 	return trainer.Inputs{
 		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
-		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens},
+		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens}, Room: room(args.Memory),
 	}
 }
 
