@@ -37,6 +37,7 @@ type Decisions struct {
 	HostEmbedding bool
 	PagedState    bool
 	Activations   Activations
+	Kept          gpu.DType // F32 or BF16: what is kept of activations is stored as; the user's choice
 }
 
 // TooSmall says that no plan fits.
@@ -214,7 +215,11 @@ func (r *Recording) placeState(p *Plan) {
 	} else {
 		p.row("optimizer state", "resident", r.Moments, 0, 0)
 	}
-	p.row("arena", "activations "+p.Activations.String(), total(buffers), arena.Host, int64(max(1, r.MicroBatches))*arena.Moved)
+	in := ""
+	if p.Rounded() {
+		in = " in bf16"
+	}
+	p.row("arena", p.Activations.String()+in, total(buffers), arena.Host, int64(max(1, r.MicroBatches))*arena.Moved)
 }
 
 // statePage is the bytes of a page of optimizer state.

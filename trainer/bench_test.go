@@ -12,7 +12,7 @@ import (
 )
 
 func TestBenchTrain(t *testing.T) {
-	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 24, Steps: 3, LoraR: 4, BlockSize: 64, Autotune: "off"}
+	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 24, Steps: 3, LoraR: 4, BlockSize: 64, GradientCheckpointing: CheckpointOff, ActivationDType: ActivationsF32, Autotune: "off"}
 	r, err := BenchTrain(t.Context(), o, func(Event) {})
 	require.NoError(t, err)
 	require.Positive(t, r.SecondsPerStep)

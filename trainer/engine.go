@@ -76,6 +76,7 @@ func (e *Engine) trainPass(rec *gpu.Recorder, in model.Input, key uint64) {
 	base.Key.K1 = uint32(e.seed>>32) ^ uint32(key>>32)<<16
 	pass := model.NewPass(base, in, e.sizes[programTrain])
 	pass.Stats = e.Adapter.State.Stats
+	pass.Kept = e.plan.Kept
 	e.Model.Train(pass, e.plan.Activations)
 }
 

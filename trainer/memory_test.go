@@ -112,6 +112,9 @@ func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
 			if dev == cut && i != 2 && i != 7 {
 				continue
 			}
+			if i == 2 || i == 3 {
+				d.Activations = []paging.Activations{paging.Selective, paging.Keep}[i-2]
+			}
 			got := run(dev, d)
 			require.Equal(t, resident.Adapter, got.Adapter, "%+v", d)
 			for step := range got.Steps {

@@ -22,7 +22,7 @@ func (r *run) demand(in Inputs) demand {
 	c := r.config
 	d := demand{
 		shape: r.session.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
-		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
+		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(), auto: c.GradientCheckpointing == CheckpointAuto,
 	}
 	if in.Adapter != nil {
 		d.adapter = in.Adapter.Config
@@ -83,6 +83,10 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	r.describeAdapter()
+	if d.auto {
+		r.config.GradientCheckpointing = checkpointingOf(r.plan.Activations) // a resumed run goes on with it
+		s.info("%s", describeAuto(r.plan))
+	}
 	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,

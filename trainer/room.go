@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/dataset"
@@ -24,11 +25,11 @@ type Shortage struct {
 	Ways  []Way `json:"ways"` // each alone is enough
 }
 
-// Way is the smallest cut of one setting, by halves, with which a run fits; gradient_checkpointing is 1 or 0.
+// Way is the smallest cut of one setting, by halves, with which a run fits, or more recompute.
 type Way struct {
 	Setting string `json:"setting"`
-	From    int    `json:"from"`
-	To      int    `json:"to"`
+	From    string `json:"from"`
+	To      string `json:"to"`
 }
 
 // shortage compares a plan with the room; nil: it fits.
@@ -52,12 +53,12 @@ func (r *run) checkRoom(dev *gpu.Device, in Inputs, p *paging.Plan) (*Shortage, 
 	if c.Packing {
 		longest = r.maxSeqLength
 	}
-	if d := r.demand(in); d.start.Activations == paging.Keep {
+	if d := r.demand(in); !d.auto && d.start.Activations != paging.Recompute {
 		d.start.Activations = paging.Recompute
 		if fits, err := in.Room.holds(dev, d); err != nil {
 			return nil, err
 		} else if fits {
-			short.Ways = append(short.Ways, Way{"gradient_checkpointing", 0, 1})
+			short.Ways = append(short.Ways, Way{"gradient_checkpointing", c.GradientCheckpointing, CheckpointFull})
 		}
 	}
 	for _, setting := range []struct {
@@ -78,7 +79,7 @@ func (r *run) checkRoom(dev *gpu.Device, in Inputs, p *paging.Plan) (*Shortage, 
 				return nil, err
 			}
 			if fits {
-				short.Ways = append(short.Ways, Way{setting.name, setting.from, to})
+				short.Ways = append(short.Ways, Way{setting.name, strconv.Itoa(setting.from), strconv.Itoa(to)})
 				break
 			}
 		}
@@ -108,7 +109,7 @@ func (room Room) holds(dev *gpu.Device, d demand) (bool, error) {
 func (s *Shortage) error() error {
 	hint := "free memory, or choose a smaller model"
 	for _, w := range s.Ways {
-		hint += fmt.Sprintf(", or change %s from %d to %d", w.Setting, w.From, w.To)
+		hint += fmt.Sprintf(", or change %s from %s to %s", w.Setting, w.From, w.To)
 	}
 	return usererr.New("plan memory", "", "the run takes %s, there are %s", paging.Size(s.Needs), paging.Size(s.Has)).Hinted("%s", hint)
 }

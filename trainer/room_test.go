@@ -3,6 +3,7 @@
 package trainer
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func TestRoom(t *testing.T) {
 	data, err := dataset.Read(strings.NewReader(strings.Repeat(row, 16)), "rows.jsonl")
 	require.NoError(t, err)
 	c := small(t, "the model", "rows.jsonl")
-	c.BatchSize, c.LoraR, c.GradientCheckpointing = 16, 32, false
+	c.BatchSize, c.LoraR, c.GradientCheckpointing = 16, 32, CheckpointOff
 	preview := func(c Config, room Room) *Preview {
 		p, err := PreviewData(c, Inputs{Model: source, Data: data, Room: room})
 		require.NoError(t, err)
@@ -40,15 +41,16 @@ func TestRoom(t *testing.T) {
 	var named []string
 	for _, way := range short.Ways {
 		changed := c
+		to, _ := strconv.Atoi(way.To)
 		switch way.Setting {
 		case "batch_size":
-			changed.BatchSize = way.To
+			changed.BatchSize = to
 		case "max_seq_length":
-			changed.MaxSeqLength = way.To
+			changed.MaxSeqLength = to
 		case "lora_r":
-			changed.LoraR = way.To
+			changed.LoraR = to
 		case "gradient_checkpointing":
-			changed.GradientCheckpointing = true
+			changed.GradientCheckpointing = way.To
 		}
 		require.Nil(t, preview(changed, room).Shortage, "%+v", way)
 		named = append(named, way.Setting)

@@ -102,9 +102,9 @@ func Variants(op string) []string {
 	case "matmul_gradient":
 		return variantNames(matmulGradientVariants)
 	case "attention_forward":
-		return tileNames(attentionForwardTiles)
+		return attentionVariants(attentionForwardTiles)
 	case "attention_backward":
-		return tileNames(attentionBackwardTiles)
+		return attentionVariants(attentionBackwardTiles)
 	}
 	return nil
 }

@@ -78,8 +78,8 @@ func demoSettings() trainer.Config {
 	c.LearningRate, c.LRSchedulerType, c.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
 	c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	c.MaxSeqLength = recipe.MaxSeqLength
-	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, false // the activations of so small a model fit anywhere
-	c.Autotune = "off"                                                    // measuring takes longer than it saves on so small a model
+	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, trainer.CheckpointOff // the activations of so small a model fit anywhere
+	c.Autotune = "off"                                                                    // measuring takes longer than it saves on so small a model
 	return c
 }
 

@@ -15,7 +15,7 @@ const more = [
   { key: 'SaveSteps', label: 'Save every', hint: 'Steps between checkpoints', min: 1, max: 100000, step: 1 },
   { key: 'MaxGradNorm', label: 'Clip the norm at', hint: '0: never', min: 0, max: 1e6, step: 'any' },
   { key: 'Seed', label: 'Seed', hint: 'The same one gives the same run', min: 0, max: 2 ** 32 - 1, step: 1 },
-  { key: 'GradientCheckpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', check: true },
+  { key: 'GradientCheckpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', choices: ['auto', 'full', 'selective', 'off'] },
 ];
 
 // names are the trainer's for the settings that a run's memory depends on.
@@ -30,10 +30,10 @@ export class Settings {
 
   constructor(changed) {
     this.#changed = changed;
-    const field = ({ key, label, hint, check, required = true, ...limits }) => make('div', { class: check ? 'field check' : 'field' },
-      ...(check
-        ? [make('input', { id: key, type: 'checkbox', 'aria-describedby': `${key}-hint`, on: { change: changed } }), make('label', { for: key, text: label })]
-        : [make('label', { for: key, text: label }), make('input', { id: key, type: 'number', inputmode: 'decimal', required, 'aria-describedby': `${key}-hint`, ...limits, on: { input: changed } })]),
+    const field = ({ key, label, hint, choices, required = true, ...limits }) => make('div', { class: 'field' }, make('label', { for: key, text: label }),
+      choices
+        ? make('select', { id: key, 'aria-describedby': `${key}-hint`, on: { change: changed } }, ...choices.map((text) => make('option', { text })))
+        : make('input', { id: key, type: 'number', inputmode: 'decimal', required, 'aria-describedby': `${key}-hint`, ...limits, on: { input: changed } }),
       make('span', { id: `${key}-hint`, class: 'hint', text: hint }));
     $('settings').append(...fields.map(field), make('details', {}, make('summary', { text: 'More settings' }), make('div', {}, ...[...more, { ...room, required: false }].map(field))));
     if (hinted && hinted < 8) $(room.key).value = hinted;
@@ -44,10 +44,7 @@ export class Settings {
   set(config, maxPositions) {
     this.#base = { ...config };
     if (maxPositions) $('MaxSeqLength').max = maxPositions;
-    for (const { key, check } of [...fields, ...more]) {
-      if (check) $(key).checked = config[key];
-      else $(key).value = config[key];
-    }
+    for (const { key } of [...fields, ...more]) $(key).value = config[key];
     if (maxPositions) $('MaxSeqLength').value = Math.min(config.MaxSeqLength, maxPositions);
   }
 
@@ -55,12 +52,12 @@ export class Settings {
   get() {
     const config = { ...this.#base };
     let valid = true;
-    for (const { key, check } of [...fields, ...more]) {
+    for (const { key, choices } of [...fields, ...more]) {
       const input = $(key);
-      const good = check || (input.value !== '' && input.checkValidity());
+      const good = input.value !== '' && input.checkValidity();
       input.setAttribute('aria-invalid', String(!good));
       valid &&= good;
-      config[key] = check ? input.checked : Number(input.value);
+      config[key] = choices ? input.value : Number(input.value);
     }
     return valid ? config : null;
   }
@@ -70,15 +67,8 @@ export class Settings {
 
   // way is a change that makes a run fit: how it reads, and what makes it.
   way({ setting, to }) {
-    const { key, label, check } = [...fields, ...more].find((each) => each.key === names[setting]);
-    return {
-      label: check ? label : `${label} ${to}`,
-      apply: () => {
-        if (check) $(key).checked = true;
-        else $(key).value = to;
-        this.#changed();
-      },
-    };
+    const { key, label } = [...fields, ...more].find((each) => each.key === names[setting]);
+    return { label: `${label}: ${to}`, apply: () => { $(key).value = to; this.#changed(); } };
   }
 
   lock(locked, note = '') {
