@@ -32,6 +32,7 @@ type Engine struct {
 	stats  *gpu.Tensor  // of evaluation, and of training without an adapter's own
 	seed   uint64
 	sizes  map[string]model.Size // that programs were planned for
+	named  []gpu.KernelSpec      // that the planned programs dispatch
 	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
 	ChunkTokens int
 }

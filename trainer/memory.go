@@ -60,30 +60,31 @@ func (d demand) streamed(twin *gpu.Device) (m model.Model, r *paging.Recording, 
 }
 
 // record runs a training step on a dry twin of the device, and tells what it needs.
-func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
+func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, error) {
 	twin := dev.Twin()
 	m, r, ring, err := d.streamed(twin)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var fixed int64
+	var named []gpu.KernelSpec
 	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
 	r.StateTensors = adapter.State.BlockBytes()
 	for _, activations := range d.recorded() {
 		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations, Kept: d.start.Kept}}, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := e.planTraining(d.tokens); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if d.evalTokens > 0 {
 			if err := e.planEvaluation(d.evalTokens); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
@@ -92,13 +93,14 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
+		named = append(named, e.named...)
 		fixed = twin.Bytes()
 		e.Release()
 	}
 	r.Schedule = paging.NewSchedule(m.Store().Accesses(programTrain))
 	r.Together = r.Schedule.Together()
 	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - ring - r.Adapter}}
-	return r, nil
+	return r, named, nil
 }
 
 // largestPart is the bytes of the largest part of a layer.
@@ -122,7 +124,7 @@ func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 	if d.auto {
 		return d.planAuto(dev, budget)
 	}
-	r, err := d.record(dev)
+	r, _, err := d.record(dev)
 	if err != nil {
 		return nil, err
 	}

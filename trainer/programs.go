@@ -66,7 +66,7 @@ func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorde
 		}
 	}()
 	e.sizes[program] = model.Size{Tokens: tokens, Chunk: e.ChunkTokens}
-	e.Model.Store().Log(program, func() { e.arena.Plan(program, record) })
+	e.Model.Store().Log(program, func() { e.named = append(e.named, e.arena.Plan(program, record).Kernels()...) })
 	return nil
 }
 

@@ -41,7 +41,12 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	if _, err := architectures.Shape(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
 		return s.about(err)
 	}
-	if _, err := d.record(s.dev); err != nil { // asks for all variants
+	_, named, err := d.record(s.dev) // asks for all variants
+	if err != nil {
+		return err
+	}
+	s.dev.CompileAhead(named)
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	if err := s.tune(ctx); err != nil {
@@ -58,6 +63,11 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		}
 		if err := enoughHost(in, r.plan, s.dev.Info.SharesHostMemory()); err != nil {
 			return err
+		}
+		if short, err := r.checkRoom(s.dev, in, r.plan); err != nil {
+			return err
+		} else if short != nil {
+			return short.error()
 		}
 		s.dev.ReleaseScratch()
 		if budget > 0 && r.config.VRAMBudget != "" {

@@ -63,11 +63,11 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	case onCPU(rec) && w.Rows <= 64 && w.Cols >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.Rows*w.Cols)
 	case onCPU(rec) && !inBrowser(rec):
 		fallback = "uniform_thin"
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
 	if v.shader == matmulForwardNarrow {
@@ -172,11 +172,11 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	case onCPU(rec) && w.Cols <= 64 && w.Rows >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.Rows*w.Cols)
 	case onCPU(rec) && !inBrowser(rec):
 		fallback = "uniform_thin"
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
 	if v.shader == matmulBackwardNarrow {

@@ -61,7 +61,7 @@ var (
 )
 
 var matmulNF4ForwardVariants = append([]variant{
-	nf4Registers(4, 2), nf4Registers(16, 4), nf4Registers(32, 4),
+	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
@@ -84,7 +84,7 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
 	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
@@ -181,7 +181,7 @@ var (
 )
 
 var matmulNF4BackwardVariants = []variant{
-	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
+	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
 	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
 	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
@@ -202,7 +202,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
