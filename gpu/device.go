@@ -57,7 +57,7 @@ type Device struct {
 	host    hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
-	kernels     map[string]*Kernel
+	kernels     map[string]func() (*Kernel, error) // by label; each makes its kernel once
 	layouts     map[string]*layout
 	groups      map[groupKey]*wgpu.BindGroup
 	params      *Buffer
@@ -76,7 +76,7 @@ func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
 	d := &Device{
 		Info: info, native: native, options: o,
 		Variants:  newVariantTable(),
-		kernels:   map[string]*Kernel{},
+		kernels:   map[string]func() (*Kernel, error){},
 		layouts:   map[string]*layout{},
 		groups:    map[groupKey]*wgpu.BindGroup{},
 		ringBytes: MaxRingBytes,

@@ -207,6 +207,9 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 	})
 }
 
+// CompileAhead does nothing: drivers compile quickly, and on the cores that would do something else meanwhile.
+func (d *Device) CompileAhead([]KernelSpec) {}
+
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 	return d.queue.WriteBuffer(b.native, uint64(offset), data)
 }

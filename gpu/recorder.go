@@ -3,8 +3,10 @@ package gpu
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/cogentcore/webgpu/wgpu"
 )
@@ -50,6 +52,14 @@ func (r *Recorder) Dry() bool       { return r.dry }
 
 // Err is the first error so far.
 func (r *Recorder) Err() error { return r.err }
+
+// Kernels lists what a dry recording dispatched, for Compile.
+func (r *Recorder) Kernels() (specs []KernelSpec) {
+	for _, label := range slices.Sorted(maps.Keys(r.kernels)) {
+		specs = append(specs, r.kernels[label])
+	}
+	return specs
+}
 
 func (r *Recorder) fail(label string, err error) {
 	if r.err == nil {

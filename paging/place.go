@@ -89,7 +89,11 @@ func (r *Recording) placeState(p *Plan, s sizes) {
 	} else {
 		p.row("optimizer state", "resident", r.Moments, 0, 0)
 	}
-	p.row("arena", "activations "+p.Activations.String(), total(buffers), arena.Host, int64(max(1, r.MicroBatches))*arena.Moved)
+	in := ""
+	if p.Rounded() {
+		in = " in bf16"
+	}
+	p.row("arena", p.Activations.String()+in, total(buffers), arena.Host, int64(max(1, r.MicroBatches))*arena.Moved)
 }
 
 // statePage is the bytes of a page of optimizer state.

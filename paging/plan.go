@@ -38,6 +38,7 @@ type Decisions struct {
 	HostEmbedding bool
 	PagedState    bool
 	Activations   Activations
+	Kept          gpu.DType // F32 or BF16: what is kept of activations is stored as; the user's choice
 }
 
 // TooSmall says that no plan fits.

@@ -68,7 +68,7 @@ func (r *Recording) arena(a Activations) ArenaShape {
 			return shape
 		}
 	}
-	panic("paging: no recording with activations " + a.String())
+	panic("paging: no recording with " + a.String())
 }
 
 func total(sizes []int64) (sum int64) {

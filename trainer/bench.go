@@ -59,9 +59,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err != nil {
 		return nil, err
 	}
-	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged}
+	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged, auto: c.GradientCheckpointing == CheckpointAuto}
 	if o.Decisions != nil {
-		d.start = *o.Decisions
+		d.start, d.auto = *o.Decisions, false
 	}
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err

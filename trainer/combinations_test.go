@@ -84,6 +84,9 @@ func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gp
 			if dev == cut && i != 2 && i != 7 {
 				continue
 			}
+			if i == 2 || i == 3 {
+				d.Activations = []paging.Activations{paging.Selective, paging.Keep}[i-2]
+			}
 			for _, staged := range []bool{false, true} {
 				if staged && !(dev.Mappable && (d.Layers > 0 || d.Activations != paging.Offload)) {
 					continue // no slot is mapped in any case

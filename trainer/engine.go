@@ -32,6 +32,7 @@ type Engine struct {
 	stats  *gpu.Tensor  // of evaluation, and of training without an adapter's own
 	seed   uint64
 	sizes  map[string]model.Size // that programs were planned for
+	named  []gpu.KernelSpec      // that the planned programs dispatch
 	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
 	ChunkTokens int
 }
@@ -82,6 +83,7 @@ func (e *Engine) trainPass(rec *gpu.Recorder, in model.Input, key uint64) {
 	base.Key.K1 = uint32(e.seed>>32) ^ uint32(key>>32)<<16
 	pass := model.NewPass(base, in, e.sizes[programTrain])
 	pass.Stats = e.Adapter.State.Stats
+	pass.Kept = e.plan.Kept
 	e.Model.Train(pass, e.plan.Activations)
 }
 

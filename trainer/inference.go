@@ -105,6 +105,9 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 		if _, err := d.recordInference(s.dev, want); err != nil { // asks for all variants
 			return err
 		}
+		if err := s.check(ctx); err != nil {
+			return err
+		}
 		if err := s.tune(ctx); err != nil {
 			return err
 		}

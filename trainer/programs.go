@@ -66,14 +66,14 @@ func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorde
 		}
 	}()
 	e.sizes[program] = model.Size{Tokens: tokens, Chunk: e.ChunkTokens}
-	e.Model.Store().Log(program, func() { e.arena.Plan(program, record) })
+	e.Model.Store().Log(program, func() { e.named = append(e.named, e.arena.Plan(program, record).Kernels()...) })
 	return nil
 }
 
 // reserve makes the arena's buffers.
 func (e *Engine) reserve(tokens int) error {
 	if err := e.arena.Reserve(); err != nil {
-		return usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, err).Hinted("lower batch_size or max_seq_length, or turn gradient_checkpointing on")
+		return usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, err).Hinted("lower batch_size or max_seq_length, or set gradient_checkpointing to full")
 	}
 	return nil
 }

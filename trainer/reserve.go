@@ -22,7 +22,7 @@ func (r *run) demand(in Inputs) demand {
 	c := r.config
 	d := demand{
 		shape: r.session.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
-		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(),
+		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(), auto: c.GradientCheckpointing == CheckpointAuto,
 	}
 	if in.Adapter != nil {
 		d.adapter = in.Adapter.Config
@@ -41,7 +41,12 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	if _, err := architectures.Shape(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
 		return s.about(err)
 	}
-	if _, err := d.record(s.dev); err != nil { // asks for all variants
+	_, named, err := d.record(s.dev) // asks for all variants
+	if err != nil {
+		return err
+	}
+	s.dev.CompileAhead(named)
+	if err := s.check(ctx); err != nil {
 		return err
 	}
 	if err := s.tune(ctx); err != nil {
@@ -58,6 +63,11 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		}
 		if err := enoughHost(in, r.plan, s.dev.Info.SharesHostMemory()); err != nil {
 			return err
+		}
+		if short, err := r.checkRoom(s.dev, in, r.plan); err != nil {
+			return err
+		} else if short != nil {
+			return short.error()
 		}
 		s.dev.ReleaseScratch()
 		if budget > 0 && r.config.VRAMBudget != "" {
@@ -77,6 +87,10 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	r.describeAdapter()
+	if d.auto {
+		r.config.GradientCheckpointing = checkpointingOf(r.plan.Activations) // a resumed run goes on with it
+		s.info("%s", describeAuto(r.plan))
+	}
 	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
 		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,

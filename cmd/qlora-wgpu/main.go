@@ -100,6 +100,7 @@ func newParser(c *console) (*kong.Kong, error) {
 		kong.Name("qlora-wgpu"),
 		kong.Description("Fine-tune language models with QLoRA on any GPU, through WebGPU."),
 		kong.Writers(c.stdout, c.stderr),
+		kong.NamedMapper("checkpointing", checkpointingMapper{}),
 		kong.NamedMapper("resume", kong.MapperFunc(decodeResume)),
 		kong.PostBuild(setTrainDefaults),
 	)

@@ -72,8 +72,8 @@ var (
 type attentionTile struct{ own, take, width int }
 
 var (
-	attentionForwardTiles  = []attentionTile{{1, 16, 32}, {8, 8, 8}, {16, 16, 8}}
-	attentionBackwardTiles = []attentionTile{{1, 8, 32}, {8, 8, 8}, {16, 16, 8}}
+	attentionForwardTiles  = []attentionTile{{1, 16, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
+	attentionBackwardTiles = []attentionTile{{1, 8, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
 )
 
 func (t attentionTile) name() string { return fmt.Sprintf("tile_%dx%d", t.own, t.take) }
@@ -104,6 +104,8 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 	switch {
 	case onCPU(rec) && q.Rows > 16 && !inBrowser(rec):
 		fallback = uniformAttention
+	case onCPU(rec) && rows > 16 && rows <= 1024 && inBrowser(rec):
+		fallback = attentionForwardTiles[3].name() // which compiles in a quarter of the time
 	case onCPU(rec) && rows > 16:
 		fallback = attentionForwardTiles[1].name()
 	}
@@ -141,6 +143,8 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 	switch {
 	case onCPU(rec) && !inBrowser(rec):
 		fallback = uniformAttention
+	case onCPU(rec) && T <= 512:
+		fallback = attentionBackwardTiles[3].name()
 	case onCPU(rec):
 		fallback = attentionBackwardTiles[1].name()
 	}

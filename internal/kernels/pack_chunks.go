@@ -3,17 +3,20 @@ package kernels
 import "qlora-wgpu/gpu"
 
 // The uniform variants of the NF4 products read activations through uniform arrays: windows of uniformTokens tokens × uniformColumns columns, which is the
-// 64 KiB that every device binds.
+// 64 KiB that every device binds, and at most uniformWindows of them in a dispatch.
 const (
 	uniformTokens  = 32
 	uniformColumns = 512
+	uniformWindows = 3
 )
 
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
+// an activation of a few tokens as it is;
 // attention's operands by heads.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow
+	scratchFlat
 	scratchQueries
 	scratchKeys
 	scratchValues
@@ -28,6 +31,7 @@ var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 type packed struct {
 	buffer *gpu.Buffer
 	padded int // tokens, a multiple of uniformTokens
+	chunks int
 }
 
 // packChunks cuts x [T, C] into windows in a uniform scratch, unless they are there from an earlier product with x.
@@ -35,7 +39,7 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
 	if b := rec.HoldsFrom(scratch, x); b != nil {
-		return packed{b, padded}
+		return packed{b, padded, chunks}
 	}
 	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
 	count4 := chunks * padded * uniformColumns / 4
@@ -47,7 +51,21 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(16 * first), Size: int64(16 * n)})
 	}
 	rec.FilledFrom(scratch, x)
-	return packed{buffer, padded}
+	return packed{buffer, padded, chunks}
+}
+
+// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there from an earlier product with x.
+func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
+	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
+		return b
+	}
+	count4 := ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns / 4
+	buffer := rec.UniformScratch(scratchFlat, int64(16*count4))
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
+		Tokens: 1, Padded: 1, Cols4: uint32(x.Rows * x.Cols / 4), Count4: uint32(count4),
+	}, x.Single(), gpu.Range{Buffer: buffer, Size: int64(16 * count4)})
+	rec.FilledFrom(scratchFlat, x)
+	return buffer
 }
 
 // PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
@@ -59,4 +77,12 @@ func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
 // window is uniformTokens tokens of one chunk.
 func (p packed) window(chunk, firstToken int) gpu.Range {
 	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.UniformBytes}
+}
+
+// three is the windows of the same tokens from a chunk on; beyond the last it is repeated, for a kernel that does not read it.
+func (p packed) three(chunk, firstToken int) (windows [uniformWindows]gpu.Range) {
+	for i := range windows {
+		windows[i] = p.window(min(chunk+i, p.chunks-1), firstToken)
+	}
+	return windows
 }
