@@ -92,6 +92,9 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 		return nil
 	}
 	a.unload()
+	if err := s.check(ctx); err != nil {
+		return err
+	}
 	var plan *paging.Plan
 	if a.budget > 0 {
 		s.dev.LimitMemory(0)
@@ -103,9 +106,6 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 			return s.about(err)
 		}
 		if _, err := d.recordInference(s.dev, want); err != nil { // asks for all variants
-			return err
-		}
-		if err := s.check(ctx); err != nil {
 			return err
 		}
 		if err := s.tune(ctx); err != nil {
