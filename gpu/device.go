@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,8 @@ type Device struct {
 	// Variants holds the choice of each operation's variant on this device.
 	Variants *VariantTable
 
-	options Options
+	options  Options
+	features []string     // that the device was asked for and has, beyond those that every one has
 	native  *wgpu.Device // nil for a dry device
 	queue   *wgpu.Queue
 	host    hostDevice // what native and browser keep beside it
@@ -118,7 +120,7 @@ func NewDry(o Options) *Device {
 // Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
 func (d *Device) Twin() *Device {
 	twin := newDevice(d.Info, nil, d.options)
-	twin.Limits, twin.Variants = d.Limits, d.Variants
+	twin.Limits, twin.Variants, twin.features = d.Limits, d.Variants, d.features
 	return twin
 }
 
@@ -135,6 +137,12 @@ func (d *Device) PartBytes() int64 {
 	}
 	return d.Limits.MaxBindingBytes
 }
+
+// Subgroups is the feature of WebGPU by which invocations exchange values within a subgroup.
+const Subgroups = "subgroups"
+
+// Has reports whether kernels may need the feature; every device has the empty one.
+func (d *Device) Has(feature string) bool { return feature == "" || slices.Contains(d.features, feature) }
 
 // Dry reports whether the device has no hardware behind it.
 func (d *Device) Dry() bool { return d.native == nil }
