@@ -49,9 +49,9 @@ type Device struct {
 
 	options  Options
 	features []string     // that the device was asked for and has, beyond those that every one has
-	native  *wgpu.Device // nil for a dry device
-	queue   *wgpu.Queue
-	host    hostDevice // what native and browser keep beside it
+	native   *wgpu.Device // nil for a dry device
+	queue    *wgpu.Queue
+	host     hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
 	kernels     map[string]*Kernel
@@ -142,7 +142,9 @@ func (d *Device) PartBytes() int64 {
 const Subgroups = "subgroups"
 
 // Has reports whether kernels may need the feature; every device has the empty one.
-func (d *Device) Has(feature string) bool { return feature == "" || slices.Contains(d.features, feature) }
+func (d *Device) Has(feature string) bool {
+	return feature == "" || slices.Contains(d.features, feature)
+}
 
 // Dry reports whether the device has no hardware behind it.
 func (d *Device) Dry() bool { return d.native == nil }
