@@ -22,7 +22,8 @@ type BenchOptions struct {
 	Tokens                int // of the one sequence of a step, all of them targets but the last
 	Steps                 int
 	LoraR, BlockSize      int
-	GradientCheckpointing bool
+	GradientCheckpointing string
+	ActivationDType       string
 	Autotune              string
 }
 
@@ -43,6 +44,13 @@ type BenchResult struct {
 
 // BenchTrain measures optimizer steps on random tokens.
 func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchResult, error) {
+	for _, err := range []error{
+		oneOf("gradient_checkpointing", o.GradientCheckpointing, CheckpointFull, CheckpointSelective, CheckpointOff), validActivationDType(o.ActivationDType),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
 	source, err := pretrained.Open(o.Model)
 	if err != nil {
 		return nil, err
@@ -64,10 +72,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 	if err := adapter.Init(1); err != nil {
 		return nil, err
 	}
-	plan := &paging.Plan{Decisions: paging.Decisions{Activations: paging.Keep}}
-	if o.GradientCheckpointing {
-		plan.Activations = paging.Recompute
-	}
+	plan := &paging.Plan{Decisions: Config{GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType}.decisions()}
 	engine, err := NewEngine(s.dev, s.model, adapter, plan, 1)
 	if err != nil {
 		return nil, err

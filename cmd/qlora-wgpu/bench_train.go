@@ -14,7 +14,8 @@ type benchTrainCommand struct {
 	Steps                 int    `name:"steps" default:"5" help:"Steps to time after the first, which compiles."`
 	LoraR                 int    `name:"lora-r" default:"16" help:"Rank of the LoRA matrices, on all linears."`
 	BlockSize             int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
-	GradientCheckpointing bool   `name:"gradient-checkpointing" negatable:"" default:"true" help:"Recompute activations in the backward pass."`
+	GradientCheckpointing string `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"full" help:"Recompute activations in the backward pass: full, selective or off."`
+	ActivationDType       string `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
 	Device                string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune              string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
 	JSON                  bool   `name:"json" help:"Print one object of JSON."`
@@ -24,7 +25,7 @@ type benchTrainCommand struct {
 func (b *benchTrainCommand) Run(c *console) error {
 	r, err := trainer.BenchTrain(c.context, trainer.BenchOptions{
 		Model: b.Model, Device: b.Device, Tokens: b.MaxSeqLength, Steps: max(1, b.Steps), LoraR: b.LoraR, BlockSize: b.BlockSize,
-		GradientCheckpointing: b.GradientCheckpointing, Autotune: b.Autotune,
+		GradientCheckpointing: b.GradientCheckpointing, ActivationDType: b.ActivationDType, Autotune: b.Autotune,
 	}, c.logEvent)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ var (
 )
 
 var matmulNF4ForwardVariants = append([]variant{
-	nf4Registers(4, 2), nf4Registers(16, 4), nf4Registers(32, 4),
+	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
@@ -79,6 +79,11 @@ func nf4Subgroup(lanes, t, q int) variant {
 	return variant{subgroupName(lanes, t, q), matmulNF4ForwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t), "TILE_Q": uint32(q)}, lanes * t, 4 * q}
 }
 
+// subgroupsPay: the device has them, and W is one of those for which a large tile is worth its compilation.
+func subgroupsPay(rec *gpu.Recorder, w *NF4Weight) bool {
+	return rec.Device().Has(gpu.Subgroups) && w.N*w.K >= largeTileWeights
+}
+
 // MatmulNF4Forward is y [T, N] = x [T, K] Wᵀ (+ bias).
 func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	const op = "matmul_nf4_forward"
@@ -90,10 +95,10 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 		fallback = few
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
-	case onCPU(rec) && rec.Device().Has(gpu.Subgroups):
+	case onCPU(rec) && subgroupsPay(rec, w):
 		fallback = subgroupName(4, 16, 4)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
 	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
@@ -127,7 +132,7 @@ type matmulNF4ForwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
 }
 
-var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuw", matmulNF4ForwardUniformParams{})
+var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuuuw", matmulNF4ForwardUniformParams{})
 
 // scaleWindows are the uniform arrays in which a dispatch over some of a shard's rows finds their scales.
 type scaleWindows struct {
@@ -161,15 +166,17 @@ func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v
 		for row := 0; row < s.Rows; row += piece {
 			end := min(row+piece, s.Rows)
 			scales := w.scales(s, row, end)
-			for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
-				first, last := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
+			for first := 0; first < w.K; first += uniformWindows * uniformColumns {
+				last := min(first+uniformWindows*uniformColumns, w.K)
+				spec := v.shader.spec(with(v.constants, "WINDOWS", uint32(ceilDiv(last-first, uniformColumns))))
 				for t := 0; t < x.Rows; t += uniformTokens {
-					rec.Dispatch(v.shader.spec(v.constants), ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
+					xs := p.three(first/uniformColumns, t)
+					rec.Dispatch(spec, ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
 						matmulNF4ForwardUniformParams{
 							Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 							Packed: s.Packed, Bias: s.Bias, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock,
 							BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(last / 4), Span4: uint32(span / 4), Halves: 2,
-						}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), y.Single())
+						}, s.Region, scales.maps, scales.codes, scales.nested, xs[0], xs[1], xs[2], y.Single())
 				}
 			}
 		}
@@ -189,7 +196,7 @@ var (
 )
 
 var matmulNF4BackwardVariants = []variant{
-	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
+	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
 	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
 	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
@@ -214,10 +221,10 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	switch {
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
-	case onCPU(rec) && rec.Device().Has(gpu.Subgroups):
+	case onCPU(rec) && subgroupsPay(rec, w):
 		fallback = subgroupName(4, 16, 1)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
@@ -229,7 +236,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 		constants, outputs = v.constants, v.outputs
 	}
 	if v.shader == matmulNF4BackwardUniform {
-		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
+		matmulNF4BackwardChunks(rec, dx, dy, w, constants, outputs, accumulate)
 		return
 	}
 	for i, s := range w.Shards {
@@ -249,23 +256,25 @@ type matmulNF4BackwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, Accumulate uint32
 }
 
-var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuw", matmulNF4BackwardUniformParams{})
+var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuuuw", matmulNF4BackwardUniformParams{})
 
 // matmulNF4BackwardChunks is the input's gradient with dy and the scales in uniform arrays. A chunk of dy's columns may reach over two shards of W.
-func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
+func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, constants map[string]uint32, outputs int, accumulate bool) {
 	p := packChunks(rec, scratchWide, dy)
 	piece := w.rowsOfCodes() / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+1)*uniformColumns, s.Row+s.Rows, first+piece)
+			end := min((chunk+uniformWindows)*uniformColumns, s.Row+s.Rows, first+piece)
 			scales := w.scales(s, first-s.Row, end-s.Row)
+			spec := matmulNF4BackwardUniform.spec(with(constants, "WINDOWS", uint32(ceilDiv(end, uniformColumns)-chunk)))
 			for t := 0; t < dx.Rows; t += uniformTokens {
+				dys := p.three(chunk, t)
 				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
 					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst,
 					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),
-				}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), dx.Single())
+				}, s.Region, scales.maps, scales.codes, scales.nested, dys[0], dys[1], dys[2], dx.Single())
 			}
 			first = end
 		}
