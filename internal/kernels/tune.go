@@ -55,8 +55,8 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	defer release()
 	best, bestTime := "", time.Duration(0)
 	for _, name := range VariantsOn(dev, op) {
-		if strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_") {
-			continue // for a few tokens
+		if forFewTokens(name) {
+			continue
 		}
 		dev.Variants.Force(op, name)
 		times, err := measure(ctx, dev, bench, 3*bestTime)

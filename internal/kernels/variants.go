@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"qlora-wgpu/gpu"
 )
@@ -114,6 +115,11 @@ func Variants(op string) []string {
 		return attentionVariants(attentionBackwardTiles)
 	}
 	return nil
+}
+
+// forFewTokens reports whether a product's variant is made for a few tokens, and hopeless at many.
+func forFewTokens(name string) bool {
+	return strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_")
 }
 
 // VariantsOn lists those of Variants that the device can run.

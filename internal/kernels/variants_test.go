@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,11 @@ func TestVariantsOfADevice(t *testing.T) {
 	testify.Equal(t, "tiled_1x1", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
 	dev.Variants.Set("matmul_nf4_forward", matmulClass(128, 64, 64), "registers_16x4")
 	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
+}
+
+// Every product keeps variants to measure at many tokens.
+func TestForFewTokens(t *testing.T) {
+	testify.Equal(t, []string{"registers_4x2", "vector_1", "vector_4", "vector_uniform"}, slices.DeleteFunc(Variants("matmul_nf4_forward"), func(name string) bool { return !forFewTokens(name) }))
 }
 
 // The variants for few tokens are chosen by rule: for a device with and without a GPU, and for as many tokens as they serve.
