@@ -12,6 +12,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
@@ -28,13 +29,19 @@ type SyntheticOptions struct {
 	HostMemory   func() (total, available int64)
 	// Decisions, where set, replaces what follows from budget and settings.
 	Decisions *paging.Decisions
+	Cache     Cache          // of what was measured on the device; nil: none
+	CPU       func() float64 // what this process used of the CPU so far, in seconds; nil: nobody wants to know
+	Profile   bool           // take one step more, whose dispatches are waited for one by one
 }
 
 // SyntheticResult is what the steps took.
 type SyntheticResult struct {
 	Plan    *paging.Plan
 	Steps   []StepStats
-	Adapter string // SHA-256 over the trained adapter
+	CPU     []float64        // seconds of each step, of all cores
+	Kernels []gpu.KernelTime // of the profile
+	Flops   int64            // of a step, see stepFlops
+	Adapter string           // SHA-256 over the trained adapter
 }
 
 // Median is the median of a step's seconds; the first step, which compiles, does not count where there are others.
@@ -51,7 +58,12 @@ func (r *SyntheticResult) Median() float64 {
 // Synthetic runs training steps over random tokens on the device.
 func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*SyntheticResult, error) {
 	c := o.Config
-	s := &session{dev: dev, source: o.Model, options: sessionOptions{Model: o.Name, Autotune: c.Autotune, BlockSize: c.BlockSize}, emit: emit}
+	s := &session{dev: dev, source: o.Model, cache: o.Cache, options: sessionOptions{Model: o.Name, Autotune: c.Autotune, BlockSize: c.BlockSize}, emit: emit}
+	if s.measured = loadMeasurements(o.Cache, dev); c.Autotune != "force" {
+		if err := s.measured.apply(dev); err != nil {
+			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
+		}
+	}
 	r := &run{config: c, session: s}
 	budget, err := r.budget(Inputs{HostMemory: o.HostMemory})
 	if err != nil {
@@ -60,6 +72,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions()}
 	if o.Decisions != nil {
 		d.start = *o.Decisions
+	}
+	if _, err := architectures.Shape(d.shape, dev.Twin(), d.blockSize, nil); err != nil {
+		return nil, s.about(err)
 	}
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err
@@ -77,9 +92,10 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err := s.tune(ctx); err != nil {
 		return nil, err
 	}
-	result := &SyntheticResult{Plan: r.plan}
+	recompute := r.plan.Activations != paging.Keep
+	result := &SyntheticResult{Plan: r.plan, Flops: int64(o.MicroBatches) * stepFlops(o.Model.Config, s.model.Linears(), c.LoraR, o.Tokens, recompute)}
 	rng := rand.New(rand.NewPCG(c.Seed, 2))
-	for step := range o.Steps {
+	take := func(step int) (StepStats, error) {
 		window := make([]model.Input, o.MicroBatches)
 		for i := range window {
 			window[i] = worst(o.Tokens)
@@ -87,21 +103,43 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Config.VocabSize)), int32(rng.IntN(o.Model.Config.VocabSize))
 			}
 		}
-		start := time.Now()
+		start, used := time.Now(), 0.0
+		if o.CPU != nil {
+			used = o.CPU()
+		}
 		got, err := r.engine.Step(ctx, window, uint64(step*o.MicroBatches), optim.Settings{MaxGradNorm: c.MaxGradNorm, AdamW: kernels.AdamW{
 			LearningRate: c.LearningRate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: step + 1,
 		}})
 		if err != nil {
-			return nil, err
+			return StepStats{}, err
 		}
 		stats := StepStats{
 			Step: step + 1, MaxSteps: o.Steps, Loss: got.Loss(), GradNorm: got.GradNorm, LearningRate: c.LearningRate, TargetTokens: int64(got.Targets),
 			DeviceBytes: dev.Bytes(), PeakDeviceBytes: dev.PeakBytes(), PageIns: got.Paging.PageIns, PageOuts: got.Paging.PageOuts,
 			StallMS: float64(got.Paging.Stall.Microseconds()) / 1e3, Skipped: got.Skipped, BadTensor: got.BadTensor, Seconds: time.Since(start).Seconds(),
 		}
+		if o.CPU != nil {
+			result.CPU = append(result.CPU, o.CPU()-used)
+		}
 		stats.TokensPerSecond = float64(got.Targets) / stats.Seconds
+		return stats, nil
+	}
+	for step := range o.Steps {
+		stats, err := take(step)
+		if err != nil {
+			return nil, err
+		}
 		result.Steps = append(result.Steps, stats)
 		emit(Event{Kind: "step", Step: &stats})
+	}
+	if o.Profile {
+		dev.StartProfile()
+		_, err := take(o.Steps)
+		result.Kernels = dev.StopProfile()
+		if err != nil {
+			return nil, err
+		}
+		result.CPU = result.CPU[:min(len(result.CPU), o.Steps)]
 	}
 	trained, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
 	if err != nil {

@@ -3,6 +3,7 @@
 package trainer
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,26 +17,57 @@ import (
 )
 
 func TestBenchTrain(t *testing.T) {
-	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 24, Steps: 3, LoraR: 4, BlockSize: 64, Autotune: "off"}
+	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 32, Steps: 3, LoraR: 4, BlockSize: 64, Autotune: "off", Limit: time.Millisecond}
+	for _, o.GradientCheckpointing = range []bool{false, true} {
+		r, err := BenchTrain(t.Context(), o, func(Event) {})
+		require.NoError(t, err)
+		require.Positive(t, r.SecondsPerStep)
+		require.LessOrEqual(t, r.Least.Seconds, r.SecondsPerStep)
+		require.InEpsilon(t, 32/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
+		require.InEpsilon(t, r.Least.best()/r.GEMM.best(), r.Share.Value, 1e-9)
+		require.Greater(t, r.Loss, math.Log(320)/2, "random tokens")
+		require.Nil(t, r.Extrapolated)
+		dispatches, products := map[string]int{}, int64(0)
+		for i, k := range r.Kernels {
+			require.Positive(t, k.Time, k.Kernel)
+			if i > 0 {
+				require.LessOrEqual(t, k.Time, r.Kernels[i-1].Time)
+			}
+			dispatches[k.Kernel] = k.Dispatches
+			if strings.HasPrefix(k.Kernel, "matmul_") {
+				products += k.Cost
+			}
+		}
+		require.Equal(t, 1, dispatches["adamw_step"])
+		require.Equal(t, 1, dispatches["attention_backward_delta"])
+		// The formula counts every product that is computed, and attention: of 4 heads of 32 in one layer.
+		attention := int64(4 * 32 * 32 * 33 / 2 * (4 + 10))
+		if o.GradientCheckpointing {
+			attention += 4 * 32 * 32 * 33 / 2 * 4
+		}
+		require.Equal(t, r.Flops, products+attention)
+	}
+	o.Tokens = 1
+	_, err := BenchTrain(t.Context(), o, func(Event) {})
+	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 256")
+	o.Tokens, o.LoraR = 32, 65
+	_, err = BenchTrain(t.Context(), o, func(Event) {})
+	require.ErrorContains(t, err, "lora_r is 65, ")
+}
+
+// Of a shape, a few layers are measured and all are told, as an extrapolation.
+func TestBenchTrainOfAShape(t *testing.T) {
+	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 1, LoraR: 4, BlockSize: 64, GradientCheckpointing: true, Autotune: "off", Limit: time.Millisecond}
 	r, err := BenchTrain(t.Context(), o, func(Event) {})
 	require.NoError(t, err)
-	require.Positive(t, r.SecondsPerStep)
-	require.InEpsilon(t, 24/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
-	dispatches := map[string]int{}
-	for i, k := range r.Kernels {
-		require.Positive(t, k.Time, k.Kernel)
-		if i > 0 {
-			require.LessOrEqual(t, k.Time, r.Kernels[i-1].Time)
-		}
-		dispatches[k.Kernel] = k.Dispatches
-	}
-	require.Equal(t, 1, dispatches["adamw_step"])
-	require.Equal(t, 1, dispatches["attention_backward_delta"])
-	// Twice the frozen weights forward and backward, LoRA, attention and the head: four flops a weight at least.
-	require.Greater(t, r.GFLOPPerToken*1e9, 4.0*(4*128*128-2*128*64+3*128*320))
-	o.Tokens = 1
-	_, err = BenchTrain(t.Context(), o, func(Event) {})
-	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 256")
+	require.Equal(t, 2, r.Layers)
+	e := r.Extrapolated
+	require.NotNil(t, e)
+	require.Equal(t, 30, e.Layers)
+	head := int64(4 * 4 * 49152 * 576)
+	require.InEpsilon(t, 15, float64(e.Flops-head)/float64(r.Flops-head), 0.05, "but for the first layer")
+	require.InEpsilon(t, r.SecondsPerStep*float64(e.Flops)/float64(r.Flops), e.SecondsPerStep, 1e-9)
+	require.Greater(t, e.PlannedBytes, r.PeakDeviceBytes)
 }
 
 func TestBenchKernels(t *testing.T) {
