@@ -121,6 +121,10 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		Device: describeDevice(dev.Info), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0), Model: name,
 		Layers: source.Config.NumHiddenLayers, Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
 	}
+	// Before the steps and after them: a machine that slowed down meanwhile must not flatter the steps.
+	if err := r.product(ctx, dev, o.Limit); err != nil {
+		return nil, err
+	}
 	steps, err := Synthetic(ctx, dev, SyntheticOptions{
 		Model: source, Name: name, Tokens: o.Tokens, MicroBatches: 1, Steps: o.Steps + 1, Config: c, HostMemory: hostMemory, Cache: measurementCache(""), CPU: cpuSeconds, Profile: true,
 	}, emit)
@@ -128,8 +132,11 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	r.take(dev, steps)
-	if err := r.compare(ctx, dev, o.Limit); err != nil {
+	if err := r.product(ctx, dev, o.Limit); err != nil {
 		return nil, err
+	}
+	if r.Share.Missing == "" {
+		r.Share.Value = r.Least.best() / r.GEMM.best()
 	}
 	if layers > r.Layers {
 		if err := r.extrapolate(dev, o, c, layers); err != nil {
@@ -152,9 +159,9 @@ func (r *BenchResult) take(dev *gpu.Device, steps *SyntheticResult) {
 	r.PeakDeviceBytes, r.PeakResidentKiB = dev.PeakBytes(), peakResidentKiB()
 }
 
-// compare measures a product, and sets the share of its speed that the best step had.
-func (r *BenchResult) compare(ctx context.Context, dev *gpu.Device, limit time.Duration) error {
-	r.Share = Ratio{Name: "a whole step : NF4 GEMM of 512 tokens, 2048 × 2048", Goal: stepGoal}
+// product measures the product that steps are compared with, and keeps it if it is the fastest so far.
+func (r *BenchResult) product(ctx context.Context, dev *gpu.Device, limit time.Duration) error {
+	r.Share.Name, r.Share.Goal = "a whole step : NF4 GEMM of 512 tokens, 2048 × 2048", stepGoal
 	cell := kernels.Cell{Op: kernels.BenchNF4Forward, T: 512, N: 2048, K: 2048}
 	took, _, err := kernels.Meter{Device: dev, CPU: cpuSeconds, Limit: limit}.Measure(ctx, cell, "")
 	var big kernels.TooBig
@@ -166,8 +173,9 @@ func (r *BenchResult) compare(ctx context.Context, dev *gpu.Device, limit time.D
 	if err != nil {
 		return err
 	}
-	r.GEMM = speedOf(dev, cell.Flops(), took)
-	r.Share.Value = r.Least.best() / r.GEMM.best()
+	if speed := speedOf(dev, cell.Flops(), took); speed.best() > r.GEMM.best() {
+		r.GEMM = speed
+	}
 	return nil
 }
 

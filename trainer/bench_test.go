@@ -16,18 +16,24 @@ import (
 	"qlora-wgpu/internal/pretrained"
 )
 
-func TestBenchTrain(t *testing.T) {
-	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 32, Steps: 3, LoraR: 4, BlockSize: 64, Autotune: "off", Limit: time.Millisecond}
-	for _, o.GradientCheckpointing = range []bool{false, true} {
-		r, err := BenchTrain(t.Context(), o, func(Event) {})
+// The formula counts every product that is computed, and attention: of 4 heads of 32 in one layer.
+func TestStepFlops(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	c := Defaults()
+	c.Autotune, c.LoraR = "off", 4
+	for _, c.GradientCheckpointing = range []bool{false, true} {
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Tokens: 32, MicroBatches: 1, Steps: 2, Config: c, CPU: cpuSeconds, Profile: true}, func(Event) {})
 		require.NoError(t, err)
-		require.Positive(t, r.SecondsPerStep)
-		require.LessOrEqual(t, r.Least.Seconds, r.SecondsPerStep)
-		require.InEpsilon(t, 32/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
-		require.InEpsilon(t, r.Least.best()/r.GEMM.best(), r.Share.Value, 1e-9)
-		require.Greater(t, r.Loss, math.Log(320)/2, "random tokens")
-		require.Nil(t, r.Extrapolated)
-		dispatches, products := map[string]int{}, int64(0)
+		require.Len(t, r.CPU, 2, "without the profiled step's")
+		dispatches, flops := map[string]int{}, int64(4*32*(32*33/2)*(4+10))
+		if c.GradientCheckpointing {
+			flops += 4 * 32 * (32 * 33 / 2) * 4
+		}
 		for i, k := range r.Kernels {
 			require.Positive(t, k.Time, k.Kernel)
 			if i > 0 {
@@ -35,32 +41,26 @@ func TestBenchTrain(t *testing.T) {
 			}
 			dispatches[k.Kernel] = k.Dispatches
 			if strings.HasPrefix(k.Kernel, "matmul_") {
-				products += k.Cost
+				flops += k.Cost
 			}
 		}
 		require.Equal(t, 1, dispatches["adamw_step"])
 		require.Equal(t, 1, dispatches["attention_backward_delta"])
-		// The formula counts every product that is computed, and attention: of 4 heads of 32 in one layer.
-		attention := int64(4 * 32 * 32 * 33 / 2 * (4 + 10))
-		if o.GradientCheckpointing {
-			attention += 4 * 32 * 32 * 33 / 2 * 4
-		}
-		require.Equal(t, r.Flops, products+attention)
+		require.Equal(t, flops, r.Flops)
 	}
-	o.Tokens = 1
-	_, err := BenchTrain(t.Context(), o, func(Event) {})
-	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 256")
-	o.Tokens, o.LoraR = 32, 65
-	_, err = BenchTrain(t.Context(), o, func(Event) {})
-	require.ErrorContains(t, err, "lora_r is 65, ")
 }
 
 // Of a shape, a few layers are measured and all are told, as an extrapolation.
-func TestBenchTrainOfAShape(t *testing.T) {
-	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 1, LoraR: 4, BlockSize: 64, GradientCheckpointing: true, Autotune: "off", Limit: time.Millisecond}
+func TestBenchTrain(t *testing.T) {
+	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 2, LoraR: 4, BlockSize: 64, GradientCheckpointing: true, Autotune: "off", Limit: time.Millisecond}
 	r, err := BenchTrain(t.Context(), o, func(Event) {})
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Layers)
+	require.Positive(t, r.SecondsPerStep)
+	require.LessOrEqual(t, r.Least.Seconds, r.SecondsPerStep)
+	require.InEpsilon(t, 4/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
+	require.InEpsilon(t, r.Least.best()/r.GEMM.best(), r.Share.Value, 1e-9)
+	require.InDelta(t, math.Log(49152), r.Loss, 3, "random weights know nothing")
 	e := r.Extrapolated
 	require.NotNil(t, e)
 	require.Equal(t, 30, e.Layers)
@@ -68,6 +68,13 @@ func TestBenchTrainOfAShape(t *testing.T) {
 	require.InEpsilon(t, 15, float64(e.Flops-head)/float64(r.Flops-head), 0.05, "but for the first layer")
 	require.InEpsilon(t, r.SecondsPerStep*float64(e.Flops)/float64(r.Flops), e.SecondsPerStep, 1e-9)
 	require.Greater(t, e.PlannedBytes, r.PeakDeviceBytes)
+
+	o.Tokens = 1
+	_, err = BenchTrain(t.Context(), o, nil)
+	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 8192")
+	o.Tokens, o.Steps = 4, 0
+	_, err = BenchTrain(t.Context(), o, nil)
+	require.ErrorContains(t, err, "steps is 0, allowed: 1 to 100000")
 }
 
 func TestBenchKernels(t *testing.T) {
