@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall/js"
 	"unsafe"
 
@@ -21,6 +22,7 @@ type hostDevice struct {
 	staging       js.Value // Uint8Array; uploads pass through it, a view of the Go heap may be detached when the heap grows
 	uncaptured    js.Func  // listener of errors outside any error scope
 	gone          chan struct{}
+	compiling     sync.WaitGroup
 	submitted     submission
 }
 
@@ -112,6 +114,7 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 // Release destroys the device and waits until the browser has said so: its callback may not come after the program's end.
 func (d *Device) Release() {
 	if d.native != nil {
+		d.host.compiling.Wait()
 		d.host.device.Call("destroy")
 		<-d.host.gone
 		d.host.device.Call("removeEventListener", "uncapturederror", d.host.uncaptured)
@@ -180,6 +183,11 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 		return nil, err
 	}
 	return wrapped[wgpu.ComputePipeline](pipeline), nil
+}
+
+// CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does. What goes wrong is told where a kernel is used.
+func (d *Device) CompileAhead(specs []KernelSpec) {
+	d.host.compiling.Go(func() { _ = d.Compile(specs) })
 }
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {

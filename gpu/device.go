@@ -28,6 +28,9 @@ func (a AdapterInfo) Key() string {
 	return fmt.Sprintf("%s/%s/%s", a.Name, a.Backend, a.Driver)
 }
 
+// SharesHostMemory tells whether the adapter has no memory of its own.
+func (a AdapterInfo) SharesHostMemory() bool { return a.Type == "cpu" || a.Type == "integrated" }
+
 // Options selects and restricts a device.
 type Options struct {
 	// Adapter is an index or a part of a name as `devices` prints them; empty picks the fastest kind.
@@ -45,6 +48,8 @@ type Device struct {
 	Limits Limits
 	// Variants holds the choice of each operation's variant on this device.
 	Variants *VariantTable
+	// Mappable says that storage buffers can be mapped and lie in the host's own memory. Browsers do not offer it, and on a graphics card the host would reach its memory through the bus.
+	Mappable bool
 
 	options Options
 	native  *wgpu.Device // nil for a dry device
@@ -52,7 +57,7 @@ type Device struct {
 	host    hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
-	kernels     map[string]*Kernel
+	kernels     map[string]func() (*Kernel, error) // by label; each makes its kernel once
 	layouts     map[string]*layout
 	groups      map[groupKey]*wgpu.BindGroup
 	params      *Buffer
@@ -71,7 +76,7 @@ func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
 	d := &Device{
 		Info: info, native: native, options: o,
 		Variants:  newVariantTable(),
-		kernels:   map[string]*Kernel{},
+		kernels:   map[string]func() (*Kernel, error){},
 		layouts:   map[string]*layout{},
 		groups:    map[groupKey]*wgpu.BindGroup{},
 		ringBytes: MaxRingBytes,
@@ -118,7 +123,7 @@ func NewDry(o Options) *Device {
 // Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
 func (d *Device) Twin() *Device {
 	twin := newDevice(d.Info, nil, d.options)
-	twin.Limits, twin.Variants = d.Limits, d.Variants
+	twin.Limits, twin.Variants, twin.Mappable = d.Limits, d.Variants, d.Mappable
 	return twin
 }
 

@@ -2,10 +2,9 @@ package gpu
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/cogentcore/webgpu/wgpu"
 	"golang.org/x/sync/errgroup"
@@ -98,38 +97,36 @@ func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 		panic(fmt.Sprintf("gpu: %s has %d storage and %d uniform bindings, WebGPU promises %d and %d", label, storage, uniform, maxStorageBindings, maxUniformBindings))
 	}
 	d.mu.Lock()
-	k := d.kernels[label]
+	kernel := d.kernels[label]
+	if kernel == nil {
+		kernel = sync.OnceValues(func() (*Kernel, error) { return d.newKernel(spec, label) })
+		d.kernels[label] = kernel
+	}
 	d.mu.Unlock()
-	if k != nil {
+	return kernel()
+}
+
+func (d *Device) newKernel(spec KernelSpec, label string) (_ *Kernel, err error) {
+	k := &Kernel{Spec: spec, label: label}
+	if d.native == nil {
 		return k, nil
 	}
-	k = &Kernel{Spec: spec, label: label}
-	source := Specialize(spec.Name, spec.Source, spec.Constants)
-	if d.native != nil {
-		var err error
-		if k.layout, err = d.layoutFor(spec.Bindings); err != nil {
-			return nil, fmt.Errorf("kernel %s: %w", label, err)
-		}
-		if k.pipeline, err = d.compile(label, source, k.layout); err != nil {
-			return nil, fmt.Errorf("kernel %s: %w", label, err)
-		}
+	if k.layout, err = d.layoutFor(spec.Bindings); err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", label, err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if first := d.kernels[label]; first != nil {
-		return first, nil
+	if k.pipeline, err = d.compile(label, Specialize(spec.Name, spec.Source, spec.Constants), k.layout); err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", label, err)
 	}
-	d.kernels[label] = k
 	return k, nil
 }
 
-// Compile makes the kernels that a dry recording dispatched, several at a time: a driver may take a tenth of a second and more for each.
-func (d *Device) Compile(dry *Recorder) error {
+// Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call is making is waited for.
+func (d *Device) Compile(specs []KernelSpec) error {
 	var group errgroup.Group
 	group.SetLimit(compilers)
-	for _, label := range slices.Sorted(maps.Keys(dry.kernels)) {
+	for _, spec := range specs {
 		group.Go(func() error {
-			_, err := d.Kernel(dry.kernels[label])
+			_, err := d.Kernel(spec)
 			return err
 		})
 	}

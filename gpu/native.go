@@ -27,6 +27,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -135,11 +136,18 @@ func Open(_ context.Context, o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	native, err := list[at].RequestDevice(&wgpu.DeviceDescriptor{Label: "qlora-wgpu"})
+	descriptor := wgpu.DeviceDescriptor{Label: "qlora-wgpu"}
+	mappable := infos[at].SharesHostMemory() && slices.Contains(infos[at].Features, wgpu.NativeFeatureMappablePrimaryBuffers.String())
+	if mappable {
+		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, wgpu.NativeFeatureMappablePrimaryBuffers)
+	}
+	native, err := list[at].RequestDevice(&descriptor)
 	if err != nil {
 		return nil, fmt.Errorf("open device %s: %w", infos[at].Name, err)
 	}
-	return newDevice(infos[at], native, o), nil
+	d := newDevice(infos[at], native, o)
+	d.Mappable = mappable
+	return d, nil
 }
 
 func pick(infos []AdapterInfo, want string) (int, error) {
@@ -198,6 +206,9 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 		Label: label, Layout: l.pipeline, Compute: wgpu.ProgrammableStageDescriptor{Module: module, EntryPoint: "main"},
 	})
 }
+
+// CompileAhead does nothing: drivers compile quickly, and on the cores that would do something else meanwhile.
+func (d *Device) CompileAhead([]KernelSpec) {}
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 	return d.queue.WriteBuffer(b.native, uint64(offset), data)

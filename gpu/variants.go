@@ -3,6 +3,7 @@ package gpu
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sort"
 	"sync"
 )
@@ -63,11 +64,15 @@ func (t *VariantTable) Wanted() []string {
 	return out
 }
 
-// ForgetWanted drops what was noted as wanted.
-func (t *VariantTable) ForgetWanted() {
+// Aside runs f, and forgets what was asked for meanwhile.
+func (t *VariantTable) Aside(f func()) {
+	t.mu.Lock()
+	wanted := maps.Clone(t.wanted)
+	t.mu.Unlock()
+	f()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	clear(t.wanted)
+	t.wanted = wanted
 }
 
 // MarshalJSON writes the choices; UnmarshalJSON replaces them.

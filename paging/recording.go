@@ -16,6 +16,7 @@ type Recording struct {
 	Adapter      int64   // parameters and gradients
 	Moments      int64   // optimizer state
 	StateTensors []int64 // of it for 256 parameters, each moment
+	Mappable     bool    // the device's slots can be mapped (gpu.Device.Mappable)
 	TensorLimit  int64   // of a tensor and of a buffer of the arena
 	Fixed        []Row   // what is there in every plan
 	Arenas       []ArenaShape
@@ -67,7 +68,7 @@ func (r *Recording) arena(a Activations) ArenaShape {
 			return shape
 		}
 	}
-	panic("paging: no recording with activations " + a.String())
+	panic("paging: no recording with " + a.String())
 }
 
 func total(sizes []int64) (sum int64) {

@@ -30,16 +30,17 @@ func (r *Recording) steps(start Decisions) (all []step) {
 	if !start.PagedState {
 		add(r.Moments, 2*r.Moments, func(d *Decisions) { d.PagedState = true })
 	}
-	now := r.arena(start.Activations)
-	for _, to := range r.Arenas {
-		// Computing again moves no byte, and costs about a third of a step.
-		if to.Activations == Offload && start.Activations != Offload || to.Activations == Recompute && start.Activations == Keep {
-			add(total(now.Buffers)-total(to.Buffers), max(1, micro*to.Moved), func(d *Decisions) {
-				if d.Activations != Offload {
-					d.Activations = to.Activations
-				}
-			})
-		}
+	before := total(r.arena(start.Activations).Buffers)
+	for _, a := range start.Lighter() {
+		to := r.arena(a)
+		bytes := total(to.Buffers)
+		// Computing again moves no byte, and costs at most a third of a step; the least of it comes first.
+		add(before-bytes, micro*to.Moved, func(d *Decisions) {
+			if slices.Contains(d.Lighter(), a) {
+				d.Activations = a
+			}
+		})
+		before = min(before, bytes)
 	}
 	var layers, head, headUses int64
 	for i, page := range r.Pages {

@@ -17,7 +17,6 @@ import (
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
-	"qlora-wgpu/paging"
 )
 
 // BenchOptions are the settings of a benchmark of whole optimizer steps.
@@ -29,7 +28,8 @@ type BenchOptions struct {
 	Tokens                int // of the one sequence of a step, all of them targets
 	Steps                 int
 	LoraR, BlockSize      int
-	GradientCheckpointing bool
+	GradientCheckpointing string
+	ActivationDType       string
 	VRAMBudget            string
 	Autotune              string
 	Limit                 time.Duration // for the product that the steps are compared with
@@ -90,10 +90,12 @@ func (o BenchOptions) open() (source *pretrained.Model, layers int, err error) {
 // BenchTrain measures optimizer steps on random tokens, and a product to compare them with.
 func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchResult, error) {
 	c := Defaults()
-	c.LoraR, c.LoraAlpha, c.BlockSize, c.GradientCheckpointing, c.VRAMBudget, c.Autotune = o.LoraR, float64(o.LoraR), o.BlockSize, o.GradientCheckpointing, o.VRAMBudget, o.Autotune
+	c.LoraR, c.LoraAlpha, c.BlockSize, c.VRAMBudget, c.Autotune = o.LoraR, float64(o.LoraR), o.BlockSize, o.VRAMBudget, o.Autotune
+	c.GradientCheckpointing, c.ActivationDType = o.GradientCheckpointing, o.ActivationDType
 	for _, err := range []error{
 		within("lora_r", o.LoraR, 1, 65536), blockSize("block_size", o.BlockSize), within("steps", o.Steps, 1, 100000), within("layers", o.Layers, 0, 1000),
-		oneOf("autotune", o.Autotune, "on", "off", "force"),
+		oneOf("autotune", o.Autotune, "on", "off", "force"), validActivationDType(o.ActivationDType),
+		oneOf("gradient_checkpointing", o.GradientCheckpointing, CheckpointFull, CheckpointSelective, CheckpointOff),
 	} {
 		if err != nil {
 			return nil, err
@@ -126,7 +128,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	steps, err := Synthetic(ctx, dev, SyntheticOptions{
-		Model: source, Name: name, Tokens: o.Tokens, MicroBatches: 1, Steps: o.Steps + 1, Config: c, HostMemory: hostMemory, Cache: measurementCache(""), CPU: cpuSeconds, Profile: true,
+		Model: source, Name: name, Tokens: o.Tokens, Answer: o.Tokens, MicroBatches: 1, Steps: o.Steps + 1, Config: c, HostMemory: hostMemory, Cache: measurementCache(""), CPU: cpuSeconds, Profile: true,
 	}, emit)
 	if err != nil {
 		return nil, err
@@ -195,7 +197,7 @@ func (r *BenchResult) extrapolate(dev *gpu.Device, o BenchOptions, c Config, lay
 	if _, err := lora.Attach(twin, m.Linears(), c.adapter(), optim.Options{}); err != nil {
 		return err
 	}
-	e := &Extrapolation{Layers: layers, Flops: stepFlops(shape, m.Linears(), c.LoraR, o.Tokens, plan.Activations != paging.Keep), PlannedBytes: plan.Peak}
+	e := &Extrapolation{Layers: layers, Flops: stepFlops(shape, m.Linears(), c.LoraR, o.Tokens, o.Tokens, plan.Activations), PlannedBytes: plan.Peak}
 	e.SecondsPerStep = r.SecondsPerStep * float64(e.Flops) / float64(r.Flops)
 	e.TokensPerSecond = float64(r.Tokens) / e.SecondsPerStep
 	r.Extrapolated = e

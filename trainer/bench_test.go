@@ -26,13 +26,13 @@ func TestStepFlops(t *testing.T) {
 	defer dev.Release()
 	c := Defaults()
 	c.Autotune, c.LoraR = "off", 4
-	for _, c.GradientCheckpointing = range []bool{false, true} {
-		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Tokens: 32, MicroBatches: 1, Steps: 2, Config: c, CPU: cpuSeconds, Profile: true}, func(Event) {})
+	for _, c.GradientCheckpointing = range []string{CheckpointOff, CheckpointSelective, CheckpointFull} {
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Tokens: 64, Answer: 32, MicroBatches: 1, Steps: 2, Config: c, CPU: cpuSeconds, Profile: true}, func(Event) {})
 		require.NoError(t, err)
 		require.Len(t, r.CPU, 2, "without the profiled step's")
-		dispatches, flops := map[string]int{}, int64(4*32*(32*33/2)*(4+10))
-		if c.GradientCheckpointing {
-			flops += 4 * 32 * (32 * 33 / 2) * 4
+		dispatches, flops := map[string]int{}, int64(4*32*(64*65/2)*(4+10))
+		if c.GradientCheckpointing == CheckpointFull {
+			flops += 4 * 32 * (64 * 65 / 2) * 4
 		}
 		for i, k := range r.Kernels {
 			require.Positive(t, k.Time, k.Kernel)
@@ -52,7 +52,7 @@ func TestStepFlops(t *testing.T) {
 
 // Of a shape, a few layers are measured and all are told, as an extrapolation.
 func TestBenchTrain(t *testing.T) {
-	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 2, LoraR: 4, BlockSize: 64, GradientCheckpointing: true, Autotune: "off", Limit: time.Millisecond}
+	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 2, LoraR: 4, BlockSize: 64, GradientCheckpointing: CheckpointFull, ActivationDType: ActivationsF32, Autotune: "off", Limit: time.Millisecond}
 	r, err := BenchTrain(t.Context(), o, func(Event) {})
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Layers)

@@ -62,7 +62,8 @@ type Config struct {
 	ResumeFromCheckpoint string `yaml:"resume_from_checkpoint" name:"resume" aliases:"resume-from-checkpoint" type:"resume" help:"Go on from a checkpoint: auto (the newest valid one) or its folder." placeholder:"auto|DIR"`
 
 	Seed                  uint64 `yaml:"seed" name:"seed" help:"Seed of shuffling, dropout and the adapter's first values."`
-	GradientCheckpointing bool   `yaml:"gradient_checkpointing" name:"gradient-checkpointing" negatable:"" help:"Recompute activations in the backward pass to save memory."`
+	GradientCheckpointing string `yaml:"gradient_checkpointing" name:"gradient-checkpointing" type:"checkpointing" negatable:"" help:"Recompute activations in the backward pass, which saves memory and, with activations in f32, changes no result: full (whole layers), selective (norms, gate and up), off, or auto, the least that fits the memory budget, full where there is none. Alone it is full, with no- before the name off."`
+	ActivationDType       string `yaml:"activation_dtype" name:"activation-dtype" help:"How what is kept for the backward pass is stored: f32, or bf16, which takes half the memory and rounds gradients a little."`
 	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
@@ -80,7 +81,7 @@ func Defaults() Config {
 		LearningRate: 2e-4, LRSchedulerType: Linear, WarmupRatio: 0.03,
 		Optim: adamW32bit, WeightDecay: 0.01, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1,
 		LoggingSteps: 1, SaveSteps: 50, SaveTotalLimit: 3,
-		Seed: 42, GradientCheckpointing: true, Autotune: "on",
+		Seed: 42, GradientCheckpointing: CheckpointAuto, ActivationDType: ActivationsF32, Autotune: "on",
 	}
 }
 
@@ -117,7 +118,7 @@ func (c Config) Validate() error {
 		oneOf("lr_scheduler_type", c.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
 		within("warmup_steps", c.WarmupSteps, 0, maxInt),
 		within("warmup_ratio", c.WarmupRatio, 0, 1),
-		oneOf("optim", c.Optim, adamW32bit, adamW8bit, paged+adamW32bit, paged+adamW8bit),
+		validOptim(c.Optim),
 		within("weight_decay", c.WeightDecay, 0, 10),
 		within("adam_beta1", c.AdamBeta1, 0, 0.9999999),
 		within("adam_beta2", c.AdamBeta2, 0, 0.9999999),
@@ -128,6 +129,8 @@ func (c Config) Validate() error {
 		within("logging_steps", c.LoggingSteps, 1, maxInt),
 		within("save_steps", c.SaveSteps, 0, maxInt),
 		within("save_total_limit", c.SaveTotalLimit, 0, maxInt),
+		validCheckpointing(c.GradientCheckpointing),
+		validActivationDType(c.ActivationDType),
 		oneOf("autotune", c.Autotune, "on", "off", "force"),
 	} {
 		if err != nil {
@@ -204,6 +207,10 @@ func oneOf(key, value string, allowed ...string) error {
 		}
 	}
 	return wrong(key, strconv.Quote(value), strings.Join(allowed, ", "))
+}
+
+func validOptim(value string) error {
+	return oneOf("optim", value, adamW32bit, adamW8bit, paged+adamW32bit, paged+adamW8bit)
 }
 
 func targets(key string, modules []string) error {

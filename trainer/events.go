@@ -20,7 +20,7 @@ type Event struct {
 	Memory  *paging.Plan // with "plan": where everything lies
 }
 
-// LoadStats is how many of the model's layers are on the device.
+// LoadStats is how many of the model's layers are on the device. Both are 0 where loading begins.
 type LoadStats struct {
 	Done  int `json:"done"`
 	Total int `json:"total"`

@@ -20,6 +20,7 @@ type measurements struct {
 	Device    string          `json:"device"`
 	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
 	Variants  json.RawMessage `json:"variants,omitempty"`
+	Memory    int64           `json:"memory_bytes,omitempty"` // that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
 }
 
 // measurementKey changes with the adapter, its driver, and the shaders: other kernels must be checked and measured again.
@@ -69,31 +70,40 @@ func (s *session) saveMeasurements() {
 	}
 }
 
-// selfCheck runs one case of every operation: there are drivers whose kernels return zeros and train garbage.
-func (s *session) selfCheck(ctx context.Context) error {
+// check runs one case of every operation, once on a device: there are drivers whose kernels return zeros and train garbage.
+func (s *session) check(ctx context.Context) error {
+	if s.measured.SelfCheck {
+		return nil
+	}
 	start := time.Now()
 	s.info("Checking the kernels on this device (once)…")
-	byOp := map[string][]opcases.Case{}
-	var order []string
-	for _, c := range opcases.All() {
-		if byOp[c.Op] == nil {
-			order = append(order, c.Op)
+	var trials []*opcases.Trial
+	defer func() {
+		for _, t := range trials {
+			t.Release()
 		}
-		byOp[c.Op] = append(byOp[c.Op], c)
+	}()
+	var failure error
+	s.dev.Variants.Aside(func() { // the cases' shapes are not the run's
+		for _, c := range opcases.OneOfEach() {
+			t := opcases.Prepare(s.dev, c, "")
+			trials = append(trials, t)
+			s.dev.CompileAhead(t.Kernels())
+		}
+		for _, t := range trials {
+			r := t.Run(ctx)
+			if failure = ctx.Err(); failure == nil && !r.OK() { // a cancelled case says nothing against the device
+				failure = wrongDevice(s.dev, r)
+			}
+			if failure != nil {
+				return
+			}
+		}
+	})
+	if failure != nil {
+		return failure
 	}
-	for _, op := range order {
-		cases := byOp[op]
-		c := cases[len(cases)/2]
-		r := opcases.Run(ctx, s.dev, c, "")
-		if err := ctx.Err(); err != nil {
-			return err // and no word against the device
-		}
-		if !r.OK() {
-			return wrongDevice(s.dev, r)
-		}
-	}
-	s.info("All %d operations compute rightly (%.1f s).", len(order), time.Since(start).Seconds())
-	s.dev.Variants.ForgetWanted() // the cases' shapes are not the run's
+	s.info("All %d operations compute rightly (%.1f s).", len(trials), time.Since(start).Seconds())
 	s.measured.SelfCheck = true
 	s.saveMeasurements()
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
@@ -26,28 +27,26 @@ type demand struct {
 	microBatches int  // of a step
 	eightBit     bool // moments
 	start        paging.Decisions
+	auto         bool // how much is recomputed follows from the budget, not from start
+	staged       bool // pages go through staging buffers, even where slots can be mapped
 }
 
-// record runs a training step on a dry twin of the device, and tells what it needs.
-func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
-	twin := dev.Twin()
-	// Every page goes through a ring here, so that every access is noted.
+// streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted, and tells its pages and the ring's bytes.
+func (d demand) streamed(twin *gpu.Device) (m model.Model, r *paging.Recording, ring int64, err error) {
 	const slots = 16
 	all := &paging.Plan{StreamedLayers: make([]bool, d.shape.NumHiddenLayers), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
 	all.StreamedHead, all.HostEmbedding = math.MaxInt, true
 	for i := range all.StreamedLayers {
 		all.StreamedLayers[i] = true
 	}
-	var fixed int64
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes()}
+	r = &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.staged}
 	largest, err := d.largestPart(twin)
 	if err != nil {
-		return nil, err
+		return nil, nil, 0, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
-	m, err := architectures.Shape(d.shape, twin, d.blockSize, all)
-	if err != nil {
-		return nil, err
+	if m, err = architectures.Shape(d.shape, twin, d.blockSize, all); err != nil {
+		return nil, nil, 0, err
 	}
 	r.Pages = m.Store().Shapes()
 	for _, page := range r.Pages {
@@ -57,41 +56,51 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, error) {
 		r.Embedding = row * int64((d.shape.VocabSize+3)/4*4)
 	}
 	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
+	return m, r, slots * all.SlotBytes, nil
+}
+
+// record runs a training step on a dry twin of the device, and tells what it needs.
+func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, error) {
+	twin := dev.Twin()
+	m, r, ring, err := d.streamed(twin)
+	if err != nil {
+		return nil, nil, err
+	}
+	var fixed int64
+	var named []gpu.KernelSpec
 	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Adapter, r.Moments = adapter.State.Bytes()
 	r.StateTensors = adapter.State.BlockBytes()
-	for _, activations := range []paging.Activations{paging.Keep, paging.Recompute, paging.Offload} {
-		if activations == paging.Keep && d.start.Activations != paging.Keep {
-			continue
-		}
-		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 0)
+	for _, activations := range d.recorded() {
+		e, err := NewEngine(twin, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations, Kept: d.start.Kept}}, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := e.planTraining(d.tokens); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if d.evalTokens > 0 {
 			if err := e.planEvaluation(d.evalTokens); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
 		if activations == paging.Offload {
-			shape.Host = int64(d.shape.NumHiddenLayers) * gpu.F32.Size(d.tokens*d.shape.HiddenSize)
+			shape.Host = int64(d.shape.NumHiddenLayers) * d.start.Kept.Size(d.tokens*d.shape.HiddenSize)
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
+		named = append(named, e.named...)
 		fixed = twin.Bytes()
 		e.Release()
 	}
 	r.Schedule = paging.NewSchedule(m.Store().Accesses(programTrain))
 	r.Together = r.Schedule.Together()
-	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - slots*all.SlotBytes - r.Adapter}}
-	return r, nil
+	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - ring - r.Adapter}}
+	return r, named, nil
 }
 
 // largestPart is the bytes of the largest part of a layer.
@@ -112,7 +121,10 @@ func (d demand) largestPart(dev *gpu.Device) (largest int64, err error) {
 
 // plan makes the plan for a budget in bytes, 0 for none.
 func (d demand) plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
-	r, err := d.record(dev)
+	if d.auto {
+		return d.planAuto(dev, budget)
+	}
+	r, _, err := d.record(dev)
 	if err != nil {
 		return nil, err
 	}
@@ -146,12 +158,22 @@ func (d demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
 			}
 		}
 	}
+	changed := d
+	changed.start.Activations = paging.Recompute
+	if d.start.Rounded() && d.start.Activations != paging.Recompute {
+		if fits, err := changed.fits(dev, small.Budget); err == nil && fits {
+			hint += ", or set gradient_checkpointing to full"
+		}
+	}
 	return hint
 }
 
 // fits tells whether the budget holds the run with everything on the host that can be there.
 func (d demand) fits(dev *gpu.Device, budget int64) (bool, error) {
-	d.start.PagedState, d.start.Activations = true, paging.Offload
+	d.start.PagedState, d.auto = true, false
+	if lighter := d.start.Lighter(); len(lighter) > 0 {
+		d.start.Activations = lighter[len(lighter)-1]
+	}
 	least, err := d.estimate(dev, func(p *paging.Plan) int64 { return p.Minimum })
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) { // a tensor exceeds what can be bound, or a rank a matrix
@@ -180,9 +202,9 @@ func (d demand) estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (in
 
 // decisions are the parts of a plan that the settings fix.
 func (c Config) decisions() (d paging.Decisions) {
-	d.PagedState = strings.HasPrefix(c.Optim, paged)
-	if !c.GradientCheckpointing {
-		d.Activations = paging.Keep
+	d.PagedState, d.Activations = strings.HasPrefix(c.Optim, paged), activationsOf(c.GradientCheckpointing)
+	if c.ActivationDType == ActivationsBF16 {
+		d.Kept = gpu.BF16
 	}
 	return d
 }

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"fmt"
+	"strings"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/pretrained"
@@ -20,8 +21,9 @@ type PlanOptions struct {
 	LoraR                 int
 	LoraTargetModules     []string
 	BlockSize             int
-	PagedState            bool
-	GradientCheckpointing bool
+	Optim                 string
+	GradientCheckpointing string
+	ActivationDType       string
 	Bandwidth             float64 // GB/s between host and device
 }
 
@@ -29,12 +31,23 @@ type PlanOptions struct {
 type PlanReport struct {
 	Model  string `json:"model"`
 	Tokens int    `json:"tokens"` // of a micro-batch
+	// GradientCheckpointing is what auto amounts to, or what was given; Choices are the peaks with all of its values, and those of ActivationDType.
+	GradientCheckpointing string   `json:"gradient_checkpointing"`
+	ActivationDType       string   `json:"activation_dtype"`
+	Choices               []Choice `json:"choices"`
 	*paging.Plan
 	Bandwidth float64 `json:"bandwidth_gb_per_s"`
 	// PagingSeconds is what the traffic of a step takes at the bandwidth; as far as the device computes meanwhile it costs less.
 	PagingSeconds float64  `json:"paging_seconds_per_step"`
 	Largest       *Largest `json:"largest,omitempty"` // with a budget
 	Advice        *Advice  `json:"frees_most,omitempty"`
+}
+
+// Choice is a way to treat activations, and the peak with everything resident then, to about a percent.
+type Choice struct {
+	GradientCheckpointing string `json:"gradient_checkpointing"`
+	ActivationDType       string `json:"activation_dtype"`
+	Peak                  int64  `json:"peak_device_bytes"`
 }
 
 // Largest are the values that fit the budget, each with the other settings as they are.
@@ -57,6 +70,7 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 	for _, err := range []error{
 		within("max_seq_length", o.MaxSeqLength, 2, 1<<20), within("batch_size", o.BatchSize, 1, 65536), within("gradient_accumulation_steps", o.MicroBatches, 1, 65536),
 		within("lora_r", o.LoraR, 1, 65536), blockSize("block_size", o.BlockSize), targets("lora_target_modules", o.LoraTargetModules), within("bandwidth", o.Bandwidth, 1e-3, 1e6),
+		validOptim(o.Optim), validCheckpointing(o.GradientCheckpointing), validActivationDType(o.ActivationDType),
 	} {
 		if err != nil {
 			return nil, err
@@ -73,11 +87,18 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &PlanReport{Model: o.Name, Tokens: o.demand().tokens, Plan: plan, Bandwidth: o.Bandwidth, PagingSeconds: float64(plan.Traffic) / (o.Bandwidth * 1e9)}
+	r := &PlanReport{Model: o.Name, Tokens: o.demand().tokens, GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType, Plan: plan, Bandwidth: o.Bandwidth, PagingSeconds: float64(plan.Traffic) / (o.Bandwidth * 1e9)}
 	if budget > 0 {
 		if r.Largest, err = o.largest(budget); err != nil {
 			return nil, err
 		}
+	}
+	if o.GradientCheckpointing == CheckpointAuto {
+		o.GradientCheckpointing = checkpointingOf(plan.Activations)
+		r.GradientCheckpointing = o.GradientCheckpointing
+	}
+	if r.Choices, err = o.choices(); err != nil {
+		return nil, err
 	}
 	r.Advice, err = o.advice()
 	return r, err
@@ -87,12 +108,30 @@ func (o PlanOptions) demand() demand {
 	d := demand{
 		shape: o.Shape, blockSize: o.BlockSize, tokens: o.MaxSeqLength * o.BatchSize, microBatches: o.MicroBatches,
 		adapter: lora.Config{Rank: o.LoraR, Alpha: float64(o.LoraR), Targets: o.LoraTargetModules},
-		start:   paging.Decisions{PagedState: o.PagedState},
 	}
-	if !o.GradientCheckpointing {
-		d.start.Activations = paging.Keep
-	}
+	c := Config{Optim: o.Optim, GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType}
+	d.eightBit, d.start, d.auto = c.eightBit(), c.decisions(), c.GradientCheckpointing == CheckpointAuto
 	return d
+}
+
+// peak is what everything resident takes.
+func (o PlanOptions) peak() (int64, error) {
+	return o.demand().estimate(gpu.NewDryDiscrete(), residentPeak)
+}
+
+// choices tries every way to treat activations.
+func (o PlanOptions) choices() (all []Choice, err error) {
+	for _, o.ActivationDType = range []string{ActivationsF32, ActivationsBF16} {
+		for _, c := range checkpointing {
+			o.GradientCheckpointing = c.name
+			peak, err := o.peak()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Choice{c.name, o.ActivationDType, peak})
+		}
+	}
+	return all, nil
 }
 
 // largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not fit.
@@ -131,21 +170,22 @@ func (o PlanOptions) largest(budget int64) (*Largest, error) {
 
 // advice tries the changes that a user would, one at a time.
 func (o PlanOptions) advice() (best *Advice, err error) {
-	peak := func(o PlanOptions) (int64, error) {
-		return o.demand().estimate(gpu.NewDryDiscrete(), func(p *paging.Plan) int64 { return p.Resident })
-	}
-	now, err := peak(o)
+	now, err := o.peak()
 	if err != nil {
 		return nil, err
 	}
+	eightBit, isPaged := Config{Optim: o.Optim}.eightBit(), strings.HasPrefix(o.Optim, paged)
+	eightBitName := strings.Replace(o.Optim, adamW32bit, adamW8bit, 1)
 	for _, change := range []struct {
 		setting  string
 		possible bool
 		from, to any
 		with     func(o *PlanOptions)
 	}{
-		{"gradient_checkpointing", !o.GradientCheckpointing, false, true, func(o *PlanOptions) { o.GradientCheckpointing = true }},
-		{"optim", !o.PagedState, "adamw_32bit", "paged_adamw_32bit", func(o *PlanOptions) { o.PagedState = true }},
+		{"gradient_checkpointing", o.GradientCheckpointing != CheckpointFull, o.GradientCheckpointing, CheckpointFull, func(o *PlanOptions) { o.GradientCheckpointing = CheckpointFull }},
+		{"activation_dtype", o.ActivationDType == ActivationsF32, ActivationsF32, ActivationsBF16, func(o *PlanOptions) { o.ActivationDType = ActivationsBF16 }},
+		{"optim", !eightBit, o.Optim, eightBitName, func(o *PlanOptions) { o.Optim = eightBitName }},
+		{"optim", !isPaged, o.Optim, paged + o.Optim, func(o *PlanOptions) { o.Optim = paged + o.Optim }},
 		{"batch_size", o.BatchSize > 1, o.BatchSize, o.BatchSize / 2, func(o *PlanOptions) { o.BatchSize /= 2 }},
 		{"max_seq_length", o.MaxSeqLength >= 256, o.MaxSeqLength, o.MaxSeqLength / 2, func(o *PlanOptions) { o.MaxSeqLength /= 2 }},
 		{"lora_r", o.LoraR > 1, o.LoraR, o.LoraR / 2, func(o *PlanOptions) { o.LoraR /= 2 }},
@@ -155,7 +195,7 @@ func (o PlanOptions) advice() (best *Advice, err error) {
 		}
 		changed := o
 		change.with(&changed)
-		then, err := peak(changed)
+		then, err := changed.peak()
 		if err != nil {
 			return nil, err
 		}
@@ -169,6 +209,15 @@ func (o PlanOptions) advice() (best *Advice, err error) {
 // String is the report for people.
 func (r *PlanReport) String() string {
 	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, describePlan(r.Plan))
+	s += fmt.Sprintf("gradient_checkpointing: %s, activation_dtype: %s. The peaks with everything resident:", r.GradientCheckpointing, r.ActivationDType)
+	for i, c := range r.Choices {
+		separator := ","
+		if i%len(checkpointing) == 0 {
+			separator = "\n  " + c.ActivationDType + ":"
+		}
+		s += fmt.Sprintf("%s %s %s", separator, c.GradientCheckpointing, paging.Size(c.Peak))
+	}
+	s += "\n"
 	if r.Traffic > 0 {
 		s += fmt.Sprintf("Paging moves %s a step: at most %.2f s at %g GB/s, less as far as the device computes meanwhile.\n", paging.Size(r.Traffic), r.PagingSeconds, r.Bandwidth)
 	}

@@ -14,6 +14,7 @@ type Preview struct {
 	Container string           `json:"container"`
 	Steps     int              `json:"steps"`
 	Memory    *paging.Plan     `json:"memory"`
+	Shortage  *Shortage        `json:"shortage"` // the run does not fit the room; nil: it does
 	Report    dataset.Report   `json:"report"`
 	Warnings  []string         `json:"warnings"`
 	Batch     [][]PreviewToken `json:"batch"` // sequences of the run's first micro-batch
@@ -26,7 +27,7 @@ type PreviewToken struct {
 }
 
 // PreviewData encodes the data and plans the memory as Run would with this configuration, and reads no weight. Of the inputs it uses Model, Data, Valid,
-// ChatTemplate and, where it is given, Opened.
+// ChatTemplate, Room and, where it is given, Opened.
 func PreviewData(c Config, in Inputs) (*Preview, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -54,7 +55,14 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 	if dev == nil {
 		dev = gpu.NewDryDiscrete()
 	}
-	if p.Memory, err = r.demand(in).plan(dev, 0); err != nil {
+	budget, err := ParseBudget(c.VRAMBudget)
+	if err != nil {
+		return nil, err
+	}
+	if p.Memory, err = r.demand(in).plan(dev, budget); err != nil {
+		return nil, s.about(err)
+	}
+	if p.Shortage, err = r.checkRoom(dev, in, p.Memory); err != nil {
 		return nil, s.about(err)
 	}
 	p.Warnings = append(p.Warnings, in.Data.Notes...)

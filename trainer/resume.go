@@ -48,10 +48,13 @@ func (r *run) identity() checkpoint.Identity {
 	return checkpoint.Identity{"model": r.session.source.ContentHash(), "data": r.data.Hash, "settings": hex.EncodeToString(sum[:])}
 }
 
-// numerical is c without what changes no number: where files lie, and how often something is printed, saved or evaluated.
+// numerical is c without what changes no number: where files lie, what is paged or recomputed, and how often something is printed, saved or evaluated.
 func numerical(c Config) Config {
 	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
 	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, paged) // paging changes no bit
+	if c.ActivationDType == ActivationsF32 {
+		c.GradientCheckpointing = "" // what is computed again are the same bits, unless it begins from rounded ones
+	}
 	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
 	return c
 }
@@ -138,6 +141,9 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	var saved runState
 	if err := c.State(&saved); err != nil {
 		return nil, err
+	}
+	if r.config.GradientCheckpointing == CheckpointAuto {
+		r.config.GradientCheckpointing = saved.Settings.GradientCheckpointing
 	}
 	if names := otherSettings(saved.Settings, r.config); len(names) > 0 {
 		return nil, usererr.New("resume", c.Path, "the checkpoint belongs to a run with other settings: %s", strings.Join(names, "; ")).

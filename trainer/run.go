@@ -31,6 +31,7 @@ type Inputs struct {
 	Cache        Cache
 	Quantized    paging.Cache                    // of quantized models; nil: none
 	HostMemory   func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
+	Room         Room                            // what is known of the memory before anything is loaded
 	SubmitScale  float64                         // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 	Prompts      Prompts
 	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
@@ -193,7 +194,7 @@ func (r *run) compile() error {
 			r.generator.dry(rec, ids)
 		}
 	}
-	if err := r.session.dev.Compile(rec); err != nil {
+	if err := r.session.dev.Compile(rec.Kernels()); err != nil {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	return nil

@@ -110,17 +110,6 @@ func TestOneSeedGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-// Recomputing activations saves memory and changes no bit.
-func TestGradientCheckpointingChangesNothing(t *testing.T) {
-	model, data := demotest.Model(t, 2, nil), demotest.Rows(t, 8)
-	on, off := small(t, model, data), small(t, model, data)
-	on.LoraDropout, off.LoraDropout = 0.2, 0.2
-	off.GradientCheckpointing = false
-	a, b := train(t, on), train(t, off)
-	require.True(t, bytes.Equal(a.adapter, b.adapter))
-	require.Less(t, a.steps[0].DeviceBytes, b.steps[0].DeviceBytes)
-}
-
 // An epoch of 5 micro-batches has windows of 2, 2 and 1; every row is seen once in it.
 func TestWindowsEndWithTheEpoch(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 9)

@@ -80,7 +80,7 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// openSession opens the device and checks its kernels once; load then loads the model. The caller closes source and releases the session.
+// openSession opens the device; load then checks it and loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
 	s := &session{source: source, cache: cache, options: o, emit: emit, dev: o.Opened}
 	defer func() {
@@ -107,16 +107,17 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
 		}
 	}
-	if !s.measured.SelfCheck {
-		return s, s.selfCheck(ctx)
-	}
 	return s, nil
 }
 
 // load puts the model where the plan says; nil: all of it on the device.
 func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
 	start, o := time.Now(), s.options
 	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	progress(0, 0)
 	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
 		return s.about(err)
 	}

@@ -21,7 +21,8 @@ type benchTrainCommand struct {
 	Seconds               time.Duration `name:"seconds" default:"1s" help:"Time for the product that the steps are compared with."`
 	LoraR                 int           `name:"lora-r" default:"16" help:"Rank of the LoRA matrices, on all linears."`
 	BlockSize             int           `name:"block-size" default:"64" help:"Weights per NF4 block."`
-	GradientCheckpointing bool          `name:"gradient-checkpointing" negatable:"" default:"true" help:"Recompute activations in the backward pass."`
+	GradientCheckpointing string        `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"full" help:"Recompute activations in the backward pass: full, selective or off."`
+	ActivationDType       string        `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
 	VRAMBudget            string        `name:"vram-budget" help:"Device memory that the steps may take (6GiB); what does not fit is paged from the host." placeholder:"SIZE"`
 	Device                string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune              string        `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
@@ -58,7 +59,7 @@ func (b *benchTrainCommand) Run(c *console) error {
 	}
 	r, err := trainer.BenchTrain(c.context, trainer.BenchOptions{
 		Model: b.Model, Arch: b.Arch, Layers: b.Layers, Device: b.Device, Tokens: b.MaxSeqLength, Steps: b.Steps, LoraR: b.LoraR, BlockSize: b.BlockSize,
-		GradientCheckpointing: b.GradientCheckpointing, VRAMBudget: b.VRAMBudget, Autotune: b.Autotune, Limit: b.Seconds,
+		GradientCheckpointing: b.GradientCheckpointing, ActivationDType: b.ActivationDType, VRAMBudget: b.VRAMBudget, Autotune: b.Autotune, Limit: b.Seconds,
 	}, c.logEvent)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
 			continue
 		}
 		if found[target.flag], err = decode(pair.Value, target); err != nil {
-			return nil, yamlError(path, pair.Value, fmt.Errorf("%s takes %s, this is %s", key, takes[target.flag.Target.Kind()], describe(pair.Value)))
+			return nil, yamlError(path, pair.Value, fmt.Errorf("%s takes %s, this is %s", key, takes[target.kind()], describe(pair.Value)))
 		}
 	}
 	return found, nil
@@ -99,6 +99,14 @@ func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
 type key struct {
 	flag    *kong.Flag
 	negated bool
+}
+
+// kind is what the name's value has to be; that of a negation is true or false.
+func (k key) kind() reflect.Kind {
+	if k.negated {
+		return reflect.Bool
+	}
+	return k.flag.Target.Kind()
 }
 
 // keysOf lists the names of the flags that are settings: those with a yaml tag.
@@ -135,13 +143,14 @@ func decode(node ast.Node, target key) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch target.flag.Target.Kind() {
-	case reflect.Bool:
-		on, ok := node.(*ast.BoolNode)
-		if !ok {
-			return nil, errNotScalar
-		}
+	on, isBool := node.(*ast.BoolNode)
+	switch {
+	case isBool && target.flag.IsBool():
 		return on.Value != target.negated, nil
+	case target.kind() == reflect.Bool:
+		return nil, errNotScalar
+	}
+	switch target.kind() {
 	case reflect.Int:
 		return strconv.ParseInt(text, 10, strconv.IntSize)
 	case reflect.Uint64:

@@ -66,7 +66,7 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	config.LearningRate, config.LRSchedulerType, config.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
 	config.MaxSteps, config.BatchSize, config.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	config.MaxSeqLength = recipe.MaxSeqLength
-	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, false // the activations of so small a model fit anywhere
+	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, trainer.CheckpointOff // the activations of so small a model fit anywhere
 
 	config.Overwrite = true
 	write := func(name string, content []byte) error {

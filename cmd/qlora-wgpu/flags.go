@@ -50,6 +50,27 @@ func decodeResume(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
+// checkpointingMapper reads gradient_checkpointing, which other tools have as a switch: on is full.
+type checkpointingMapper struct{}
+
+// IsBool lets the flag stand alone and be negated.
+func (checkpointingMapper) IsBool() bool { return true }
+
+func (checkpointingMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	setting := trainer.CheckpointFull
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		setting = ctx.Scan.Pop().String()
+	}
+	switch setting {
+	case "true":
+		setting = trainer.CheckpointFull
+	case "false":
+		setting = trainer.CheckpointOff
+	}
+	target.SetString(setting)
+	return nil
+}
+
 // parseError makes a user's error of what the parser says, with the nearest known flag for an unknown one.
 func parseError(err error) error {
 	var mistake *usererr.Error

@@ -76,7 +76,8 @@ save_steps: 50
 save_total_limit: 3
 resume_from_checkpoint: ""
 seed: 42
-gradient_checkpointing: true
+gradient_checkpointing: auto
+activation_dtype: f32
 vram_budget: ""
 device: ""
 cache_dir: ""
@@ -114,7 +115,11 @@ func TestEveryNameOfASetting(t *testing.T) {
 		{"--mask-prompt=false", "mask_prompt: false", "train_on_inputs: true\n"},
 		{"--shuffle=false", "shuffle: false", "shuffle: false\n"},
 		{"--no-shuffle", "no_shuffle: true", "shuffle: false\n"},
-		{"--no-gradient-checkpointing", "gradient_checkpointing: false", "gradient_checkpointing: false\n"},
+		{"--no-gradient-checkpointing", "gradient_checkpointing: false", "gradient_checkpointing: \"off\"\n"},
+		{"--gradient-checkpointing=off", "no_gradient_checkpointing: true", "gradient_checkpointing: \"off\"\n"},
+		{"--gradient-checkpointing", "gradient_checkpointing: true", "gradient_checkpointing: full\n"},
+		{"--gradient-checkpointing=selective", "gradient_checkpointing: selective", "gradient_checkpointing: selective\n"},
+		{"--activation-dtype=bf16", "activation_dtype: bf16", "activation_dtype: bf16\n"},
 		{"--val-set-size=0.1", "val_set_size: 0.1", "val_size: 0.1\n"},
 		{"--adapter-path=elsewhere", "adapter_path: elsewhere", "output_dir: elsewhere\n"},
 		{"--adam-beta1=0.8", "adam_beta1: 0.8", "adam_beta1: 0.8\n"},

@@ -22,7 +22,8 @@ type planCommand struct {
 	LoraTargetModules     []string `name:"lora-target-modules" default:"all-linear" sep:"," help:"Linears that get an adapter: all-linear or a list."`
 	BlockSize             int      `name:"block-size" default:"64" help:"Weights per NF4 block."`
 	Optim                 string   `name:"optim" default:"adamw_32bit" help:"Optimizer, as in train."`
-	GradientCheckpointing bool     `name:"gradient-checkpointing" negatable:"" default:"true" help:"Recompute activations in the backward pass."`
+	GradientCheckpointing string   `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"auto" help:"Recompute activations in the backward pass: full, selective, off, or auto, the least that fits the budget."`
+	ActivationDType       string   `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
 	Bandwidth             float64  `name:"bandwidth" default:"12" help:"Between host and device, in GB/s, for the time that paging takes."`
 	JSON                  bool     `name:"json" help:"Print a JSON object."`
 }
@@ -33,13 +34,10 @@ func (p *planCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	if optim := strings.TrimPrefix(p.Optim, "paged_"); optim != "adamw_32bit" {
-		return usererr.New("plan", "", "optim is %q, allowed: adamw_32bit, paged_adamw_32bit", p.Optim)
-	}
 	report, err := trainer.PlanMemory(trainer.PlanOptions{
 		Shape: shape, Name: name, VRAMBudget: p.VRAMBudget, MaxSeqLength: p.MaxSeqLength, BatchSize: p.BatchSize, MicroBatches: p.MicroBatches, LoraR: p.LoraR,
-		LoraTargetModules: p.LoraTargetModules, BlockSize: p.BlockSize, PagedState: strings.HasPrefix(p.Optim, "paged_"),
-		GradientCheckpointing: p.GradientCheckpointing, Bandwidth: p.Bandwidth,
+		LoraTargetModules: p.LoraTargetModules, BlockSize: p.BlockSize, Optim: p.Optim,
+		GradientCheckpointing: p.GradientCheckpointing, ActivationDType: p.ActivationDType, Bandwidth: p.Bandwidth,
 	})
 	if err != nil {
 		return err

@@ -3,18 +3,24 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/trainer"
 )
 
 type planJSON struct {
 	Peak    int64 `json:"peak_device_bytes"`
 	Budget  int64 `json:"budget_bytes"`
 	Minimum int64 `json:"minimum_budget_bytes"`
-	Rows    []struct {
+
+	GradientCheckpointing string           `json:"gradient_checkpointing"`
+	Choices               []trainer.Choice `json:"choices"`
+
+	Rows []struct {
 		Name   string `json:"name"`
 		Device int64  `json:"device_bytes"`
 	} `json:"rows"`
@@ -49,6 +55,29 @@ func TestPlanOfLlama(t *testing.T) {
 		require.NotContains(t, row.Name, "ring of weights")
 	}
 	require.Less(t, float64(resident.Minimum), 0.4*float64(resident.Peak))
+	require.Equal(t, "full", resident.GradientCheckpointing)
+	// What a larger card could keep: the estimate for a way to treat activations is its own plan's.
+	require.Len(t, resident.Choices, 6)
+	for i, choice := range resident.Choices {
+		require.Equal(t, []string{"off", "selective", "full"}[i%3], choice.GradientCheckpointing)
+		require.Equal(t, []string{"f32", "bf16"}[i/3], choice.ActivationDType)
+	}
+	selective := resident.Choices[4]
+	args = append(args, "--activation-dtype=bf16")
+	exact := plan(t, append(args, "--gradient-checkpointing=selective")...)
+	require.InEpsilon(t, exact.Peak, selective.Peak, 0.01)
+	auto := plan(t, append(args, fmt.Sprintf("--vram-budget=%dB", exact.Peak))...)
+	require.Equal(t, "selective", auto.GradientCheckpointing)
+	require.Equal(t, exact.Peak, auto.Peak)
+	require.Greater(t, resident.Choices[0].Peak, resident.Choices[1].Peak+1<<30)
+	require.Greater(t, resident.Choices[1].Peak, resident.Choices[2].Peak+1<<29)
+	for i, choice := range resident.Choices[3:] { // half of what is kept goes: 32 layers × 512 tokens × 2 bytes × the values kept of a token
+		kept := []int64{2 * (4*4096 + 2*1024 + 2*14336), 2 * (4*4096 + 2*1024), 2 * 4096}[i] * 31 * 512
+		require.InEpsilon(t, kept, resident.Choices[i].Peak-choice.Peak, 0.1)
+	}
+	// Moments in 8 bits are a quarter of the adapter's 42 M parameters times 8 bytes.
+	eight := plan(t, append(args, "--optim=adamw_8bit", "--gradient-checkpointing=selective")...)
+	require.InDelta(t, 0.75*8*41.9e6, exact.Peak-eight.Peak, 4e6)
 }
 
 func TestPlanOfAModel(t *testing.T) {
@@ -71,9 +100,11 @@ func TestPlanRefuses(t *testing.T) {
 	for _, c := range []struct{ args, message string }{
 		{"--arch=lama-3.1-8b", "did you mean llama-3.1-8b?"},
 		{"--arch=qwen2.5-7", "did you mean qwen2.5-7b?"},
+		{"--optim=sgd --arch=smollm2-135m", `optim is "sgd", allowed: adamw_32bit, adamw_8bit, paged_adamw_32bit, paged_adamw_8bit`},
+		{"--gradient-checkpointing=half --arch=smollm2-135m", `gradient_checkpointing is "half", allowed: auto, full, selective, off`},
 		{"--vram-budget=1GiB", "one of --model and --arch"},
 	} {
-		status, _, stderr := invoke(t, "plan", c.args)
+		status, _, stderr := invoke(t, append([]string{"plan"}, strings.Fields(c.args)...)...)
 		require.Equal(t, statusUserError, status)
 		require.Contains(t, stderr, c.message)
 	}

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 
 	"qlora-wgpu/gpu"
 )
@@ -71,8 +72,8 @@ var (
 type attentionTile struct{ own, take, width int }
 
 var (
-	attentionForwardTiles  = []attentionTile{{1, 16, 32}, {8, 8, 8}, {16, 16, 8}}
-	attentionBackwardTiles = []attentionTile{{1, 8, 32}, {8, 8, 8}, {16, 16, 8}}
+	attentionForwardTiles  = []attentionTile{{1, 16, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
+	attentionBackwardTiles = []attentionTile{{1, 8, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
 )
 
 func (t attentionTile) name() string { return fmt.Sprintf("tile_%dx%d", t.own, t.take) }
@@ -99,14 +100,21 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 	sameShape(kernel, q, o)
 	a.checkStatistic(kernel, lse, q.Rows, 1)
 	rows := q.Rows * a.Heads / a.KVHeads
-	fallback := attentionForwardTiles[0]
+	fallback := attentionForwardTiles[0].name()
 	switch {
-	case onCPU(rec) && rows > 512 && !inBrowser(rec):
-		fallback = attentionForwardTiles[2]
+	case onCPU(rec) && q.Rows > 16 && !inBrowser(rec):
+		fallback = uniformAttention
+	case onCPU(rec) && rows > 16 && rows <= 1024 && inBrowser(rec):
+		fallback = attentionForwardTiles[3].name() // which compiles in a quarter of the time
 	case onCPU(rec) && rows > 16:
-		fallback = attentionForwardTiles[1]
+		fallback = attentionForwardTiles[1].name()
 	}
-	tile := a.pickTile(rec, kernel, attentionForwardTiles, q.Rows, fallback)
+	variant := a.pickVariant(rec, kernel, q.Rows, fallback)
+	if variant == uniformAttention {
+		attentionForwardWindows(rec, o, lse, q, k, v, a)
+		return
+	}
+	tile := pickTile(attentionForwardTiles, variant)
 	rowGroups := tile.groups(rows)
 	params := attentionForwardParams{uint32(rowGroups), uint32(rows), uint32(a.Heads), uint32(a.KVHeads), uint32(a.HeadDim / 4), uint32(a.QueryOffset), a.Scale}
 	rec.Dispatch(attentionForward.spec(tile.ownRows()), rowGroups*a.KVHeads, a.pairs(q.Rows)*int64(4*a.HeadDim+20), params,
@@ -131,18 +139,22 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 	delta := attentionBackwardDeltaParams{uint32(T * a.Heads), headDim4}
 	rec.Dispatch(attentionBackwardDelta.spec(nil), ceilDiv(T*a.Heads, 64), int64(2*T*q.Cols), delta, do.Single(), o.Single(), lse.Single(), stats.Single())
 
-	fallback := attentionBackwardTiles[0]
+	fallback := attentionBackwardTiles[0].name()
 	switch {
-	case onCPU(rec) && T > 256 && !inBrowser(rec):
-		fallback = attentionBackwardTiles[2]
+	case onCPU(rec) && !inBrowser(rec):
+		fallback = uniformAttention
+	case onCPU(rec) && T <= 512:
+		fallback = attentionBackwardTiles[3].name()
 	case onCPU(rec):
-		fallback = attentionBackwardTiles[1]
+		fallback = attentionBackwardTiles[1].name()
 	}
-	tile := a.pickTile(rec, kernel, attentionBackwardTiles, T, fallback)
-	keys := min(S, T+a.QueryOffset) // later ones see none of the queries
-	if !a.Accumulate {
-		keys = S
+	variant := a.pickVariant(rec, kernel, T, fallback)
+	if variant == uniformAttention {
+		attentionBackwardWindows(rec, dq, dk, dv, do, q, k, v, stats, a)
+		return
 	}
+	tile := pickTile(attentionBackwardTiles, variant)
+	keys := a.keysBackward(T, S)
 	keyGroups := tile.groups(keys)
 	keyValue := attentionBackwardKeyValueParams{uint32(keyGroups), uint32(keys), uint32(a.QueryOffset), uint32(T), flag(a.Accumulate), heads, kvHeads, headDim4, a.Scale}
 	rec.Dispatch(attentionBackwardKeyValue.spec(tile.ownKeys()), keyGroups*a.KVHeads, a.pairs(T)*int64(8*a.HeadDim+20), keyValue,
@@ -175,21 +187,30 @@ func (a Attention) pairs(T int) int64 {
 	return int64(a.Heads) * (int64(T)*int64(T+1)/2 + int64(T)*int64(a.QueryOffset))
 }
 
-// pickTile is the recorded choice, the forced one, or the fallback.
-func (a Attention) pickTile(rec *gpu.Recorder, op string, tiles []attentionTile, tokens int, fallback attentionTile) attentionTile {
-	class := fmt.Sprintf("T%d H%d KVH%d D%d", tokenClass(tokens), a.Heads, a.KVHeads, a.HeadDim)
-	name := rec.Device().Variants.Choose(op, class, fallback.name())
-	for _, t := range tiles {
-		if t.name() == name {
-			return t
-		}
+// keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only the first time.
+func (a Attention) keysBackward(T, S int) int {
+	if a.Accumulate {
+		return min(S, T+a.QueryOffset)
 	}
-	return fallback // a table from another version may name a tile that is gone
+	return S
 }
 
-func tileNames(tiles []attentionTile) (names []string) {
+// pickVariant is the recorded choice, the forced one, or the fallback.
+func (a Attention) pickVariant(rec *gpu.Recorder, op string, tokens int, fallback string) string {
+	name := rec.Device().Variants.Choose(op, fmt.Sprintf("T%d H%d KVH%d D%d", tokenClass(tokens), a.Heads, a.KVHeads, a.HeadDim), fallback)
+	if !slices.Contains(Variants(op), name) {
+		return fallback // a table from another version may name a variant that is gone
+	}
+	return name
+}
+
+func pickTile(tiles []attentionTile, name string) attentionTile {
+	return tiles[slices.IndexFunc(tiles, func(t attentionTile) bool { return t.name() == name })]
+}
+
+func attentionVariants(tiles []attentionTile) (names []string) {
 	for _, t := range tiles {
 		names = append(names, t.name())
 	}
-	return names
+	return append(names, uniformAttention)
 }

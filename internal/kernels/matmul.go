@@ -35,14 +35,15 @@ var (
 	matmulForwardTiled     = define("matmul_forward_tiled", "iiw", matmulForwardParams{})
 )
 
-var matmulForwardVariants = []variant{
+var matmulForwardVariants = append([]variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
 	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4},
+	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs},
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
-}
+}, vectorVariants(matmulForwardVector, matmulForwardVectorUniform)...)
 
 func forwardRegisters(t, q int) variant {
 	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -53,16 +54,20 @@ func forwardRegisters(t, q int) variant {
 func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
 	const op = "matmul_forward"
 	require(x.Cols == w.Cols && y.Cols == (w.Rows+3)/4*4 && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
-	fallback := tiledFallback(x.Rows)
+	fallback, few := tiledFallback(x.Rows), vectorFallback(rec, x.Rows)
 	switch {
-	case x.Rows <= 4:
+	case few == "vector_uniform" && !forwardVectorUniformFits(w), few == "" && x.Rows <= 4:
 		fallback = registersName(1, 1)
+	case few != "":
+		fallback = few
 	case onCPU(rec) && w.Rows <= 64 && w.Cols >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.Rows*w.Cols)
+	case onCPU(rec) && !inBrowser(rec):
+		fallback = "uniform_thin"
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
 	if v.shader == matmulForwardNarrow {
@@ -72,11 +77,25 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		}
 		v = forwardRegisters(16, 1)
 	}
-	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	if v.shader == matmulForwardThin {
+		if forwardThinFits(w) {
+			matmulForwardThinPieces(rec, y, x, w, alpha, accumulate)
+			return
+		}
+		v = forwardRegisters(16, 1)
+	}
+	if v.shader == matmulForwardVectorUniform {
+		if forwardVectorUniformFits(w) {
+			matmulForwardWindows(rec, y, x, w, v, alpha, accumulate)
+			return
+		}
+		v = forwardRegisters(1, 1)
+	}
 	if v.shader == matmulForwardUniform {
-		matmulForwardChunks(rec, y, x, w, spec, v.outputs, alpha, accumulate)
+		matmulForwardChunks(rec, y, x, w, v, alpha, accumulate)
 		return
 	}
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		rec.Dispatch(spec, rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), matmulForwardParams{
@@ -91,19 +110,26 @@ type matmulForwardUniformParams struct {
 	Alpha                                                                            float32
 }
 
-var matmulForwardUniform = define("matmul_forward_uniform", "uiw", matmulForwardUniformParams{})
+var matmulForwardUniform = define("matmul_forward_uniform", "uuuiw", matmulForwardUniformParams{})
+
+// spec is a uniform variant's kernel for so many windows of the activation.
+func (v variant) spec(w *gpu.Tensor, windows int) gpu.KernelSpec {
+	return v.shader.spec(with(with(v.constants, "BF16", flag(w.DType == gpu.BF16)), "WINDOWS", uint32(windows)))
+}
 
 // matmulForwardChunks is the forward product with x in uniform arrays.
-func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
+func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
 	p := packChunks(rec, scratchWide, x)
 	for _, s := range w.Shards {
-		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
-			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
+		for first := 0; first < w.Cols; first += uniformWindows * uniformColumns {
+			end := min(first+uniformWindows*uniformColumns, w.Cols)
+			spec := v.spec(w, ceilDiv(end-first, uniformColumns))
 			for t := 0; t < x.Rows; t += uniformTokens {
-				rec.Dispatch(spec, ceilDiv(s.Rows, outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
+				xs := p.three(first/uniformColumns, t)
+				rec.Dispatch(spec, ceilDiv(s.Rows, v.outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
 					Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
-					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || chunk > 0), Alpha: alpha,
-				}, p.window(chunk, t), s.Range, y.Single())
+					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
+				}, xs[0], xs[1], xs[2], s.Range, y.Single())
 			}
 		}
 	}
@@ -124,6 +150,7 @@ var matmulBackwardVariants = []variant{
 	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4},
+	{"uniform_thin", matmulBackwardThin, nil, thinTokens, thinOutputs},
 	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
 }
@@ -145,9 +172,11 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	case onCPU(rec) && w.Cols <= 64 && w.Rows >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && w.Rows >= 64:
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.Rows*w.Cols)
+	case onCPU(rec) && !inBrowser(rec):
+		fallback = "uniform_thin"
 	case onCPU(rec):
-		fallback = registersName(16, 4)
+		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
 	if v.shader == matmulBackwardNarrow {
@@ -157,11 +186,18 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		}
 		v = backwardRegisters(16, 1)
 	}
-	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	if v.shader == matmulBackwardThin {
+		if backwardThinFits(w, dy) {
+			matmulBackwardThinPieces(rec, dx, dy, w, alpha, accumulate)
+			return
+		}
+		v = backwardRegisters(16, 1)
+	}
 	if v.shader == matmulBackwardUniform {
-		matmulBackwardChunks(rec, dx, dy, w, spec, v.outputs, alpha, accumulate)
+		matmulBackwardChunks(rec, dx, dy, w, v, alpha, accumulate)
 		return
 	}
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	colTiles := ceilDiv(w.Cols, v.outputs)
 	for i, s := range w.Shards {
 		rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.Cols), matmulBackwardParams{
@@ -176,20 +212,22 @@ type matmulBackwardUniformParams struct {
 	Alpha                                                                      float32
 }
 
-var matmulBackwardUniform = define("matmul_backward_uniform", "uiw", matmulBackwardUniformParams{})
+var matmulBackwardUniform = define("matmul_backward_uniform", "uuuiw", matmulBackwardUniformParams{})
 
 // matmulBackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of w.
-func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
+func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
 	p := packChunks(rec, scratchWide, dy)
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
+			end := min((chunk+uniformWindows)*uniformColumns, s.Row+s.Rows)
+			spec := v.spec(w, ceilDiv(end, uniformColumns)-chunk)
 			for t := 0; t < dx.Rows; t += uniformTokens {
-				rec.Dispatch(spec, ceilDiv(w.Cols, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
+				dys := p.three(chunk, t)
+				rec.Dispatch(spec, ceilDiv(w.Cols, v.outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
 					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
-				}, p.window(chunk, t), s.Range, dx.Single())
+				}, dys[0], dys[1], dys[2], s.Range, dx.Single())
 			}
 			first = end
 		}

@@ -60,13 +60,13 @@ var (
 	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardParams{})
 )
 
-var matmulNF4ForwardVariants = []variant{
-	nf4Registers(1, 1), nf4Registers(4, 2), nf4Registers(16, 4), nf4Registers(32, 4),
+var matmulNF4ForwardVariants = append([]variant{
+	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
-}
+}, vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform)...)
 
 func nf4Registers(t, q int) variant {
 	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -77,18 +77,25 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	const op = "matmul_nf4_forward"
 	w.check(op)
 	require(x.Cols == w.K && y.Cols == w.N && x.Rows == y.Rows, op, "%s is %d×%d, x %d×%d, y %d×%d", w.Name, w.N, w.K, x.Rows, x.Cols, y.Rows, y.Cols)
-	fallback := tiledFallback(x.Rows)
+	fallback, few := tiledFallback(x.Rows), vectorFallback(rec, x.Rows)
 	switch {
-	case x.Rows <= 2:
-		fallback = registersName(1, 1)
+	case few != "":
+		fallback = few
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
 	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
 		v = nf4Registers(16, 4)
+	}
+	if v.shader == matmulNF4ForwardVectorUniform {
+		if w.vectorUniformFits() {
+			matmulNF4ForwardWindows(rec, y, x, w, v)
+			return
+		}
+		v = nf4Registers(4, 2)
 	}
 	if v.shader == matmulNF4ForwardUniform {
 		matmulNF4ForwardChunks(rec, y, x, w, v)
@@ -111,7 +118,7 @@ type matmulNF4ForwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
 }
 
-var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuw", matmulNF4ForwardUniformParams{})
+var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuuuw", matmulNF4ForwardUniformParams{})
 
 // scaleWindows are the uniform arrays in which a dispatch over some of a shard's rows finds their scales.
 type scaleWindows struct {
@@ -145,15 +152,17 @@ func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v
 		for row := 0; row < s.Rows; row += piece {
 			end := min(row+piece, s.Rows)
 			scales := w.scales(s, row, end)
-			for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
-				first, last := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
+			for first := 0; first < w.K; first += uniformWindows * uniformColumns {
+				last := min(first+uniformWindows*uniformColumns, w.K)
+				spec := v.shader.spec(with(v.constants, "WINDOWS", uint32(ceilDiv(last-first, uniformColumns))))
 				for t := 0; t < x.Rows; t += uniformTokens {
-					rec.Dispatch(v.shader.spec(v.constants), ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
+					xs := p.three(first/uniformColumns, t)
+					rec.Dispatch(spec, ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
 						matmulNF4ForwardUniformParams{
 							Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 							Packed: s.Packed, Bias: s.Bias, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock,
 							BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(last / 4), Span4: uint32(span / 4), Halves: 2,
-						}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), y.Single())
+						}, s.Region, scales.maps, scales.codes, scales.nested, xs[0], xs[1], xs[2], y.Single())
 				}
 			}
 		}
@@ -172,7 +181,7 @@ var (
 )
 
 var matmulNF4BackwardVariants = []variant{
-	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
+	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
 	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
 	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
@@ -193,7 +202,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
 	case onCPU(rec):
-		fallback = uniformFallback(rec)
+		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
@@ -205,7 +214,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 		constants, outputs = v.constants, v.outputs
 	}
 	if v.shader == matmulNF4BackwardUniform {
-		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
+		matmulNF4BackwardChunks(rec, dx, dy, w, constants, outputs, accumulate)
 		return
 	}
 	for i, s := range w.Shards {
@@ -225,23 +234,25 @@ type matmulNF4BackwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, Accumulate uint32
 }
 
-var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuw", matmulNF4BackwardUniformParams{})
+var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuuuw", matmulNF4BackwardUniformParams{})
 
 // matmulNF4BackwardChunks is the input's gradient with dy and the scales in uniform arrays. A chunk of dy's columns may reach over two shards of W.
-func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
+func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, constants map[string]uint32, outputs int, accumulate bool) {
 	p := packChunks(rec, scratchWide, dy)
 	piece := w.rowsOfCodes() / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+1)*uniformColumns, s.Row+s.Rows, first+piece)
+			end := min((chunk+uniformWindows)*uniformColumns, s.Row+s.Rows, first+piece)
 			scales := w.scales(s, first-s.Row, end-s.Row)
+			spec := matmulNF4BackwardUniform.spec(with(constants, "WINDOWS", uint32(ceilDiv(end, uniformColumns)-chunk)))
 			for t := 0; t < dx.Rows; t += uniformTokens {
+				dys := p.three(chunk, t)
 				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
 					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst,
 					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),
-				}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), dx.Single())
+				}, s.Region, scales.maps, scales.codes, scales.nested, dys[0], dys[1], dys[2], dx.Single())
 			}
 			first = end
 		}

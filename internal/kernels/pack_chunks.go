@@ -3,19 +3,27 @@ package kernels
 import "qlora-wgpu/gpu"
 
 // The uniform variants of the NF4 products read activations through uniform arrays: windows of uniformTokens tokens × uniformColumns columns, which is the
-// 64 KiB that every device binds.
+// 64 KiB that every device binds, and at most uniformWindows of them in a dispatch.
 const (
 	uniformTokens  = 32
 	uniformColumns = 512
+	uniformWindows = 3
 )
 
-// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is.
+// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
+// an activation of a few tokens as it is;
+// attention's operands by heads.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow
+	scratchFlat
+	scratchQueries
+	scratchKeys
+	scratchValues
+	scratchGradients // of the output
 )
 
-type packChunksParams struct{ Tokens, Padded, Cols4, First4, Count4 uint32 }
+type packChunksParams struct{ Tokens, FirstToken, Pitch, Cols4, FirstCol4, Width4 uint32 }
 
 var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 
@@ -23,6 +31,7 @@ var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 type packed struct {
 	buffer *gpu.Buffer
 	padded int // tokens, a multiple of uniformTokens
+	chunks int
 }
 
 // packChunks cuts x [T, C] into windows in a uniform scratch, unless they are there from an earlier product with x.
@@ -30,19 +39,50 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
 	if b := rec.HoldsFrom(scratch, x); b != nil {
-		return packed{b, padded}
+		return packed{b, padded, chunks}
 	}
 	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
-	count4 := chunks * padded * uniformColumns / 4
-	piece := max(1, int(rec.Device().Limits.MaxBindingBytes/gpu.UniformBytes)) * gpu.UniformBytes / 16 // whole windows that can be bound at once
-	for first := 0; first < count4; first += piece {
-		n := min(piece, count4-first)
-		rec.Dispatch(packChunksForward.spec(nil), ceilDiv(n, 64), int64(4*n), packChunksParams{
-			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first), Count4: uint32(n),
-		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(16 * first), Size: int64(16 * n)})
+	p := packed{buffer, padded, chunks}
+	// As many chunks as can be bound at once, and where that is none, as many tokens of one.
+	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * uniformTokens)
+	switch {
+	case padded == 0: // a chunk without tokens
+	case tokens >= padded:
+		together := tokens / padded
+		for c := 0; c < chunks; c += together {
+			p.fill(rec, x, c, min(together, chunks-c), 0, padded)
+		}
+	default:
+		for c := range chunks {
+			for t := 0; t < padded; t += tokens {
+				p.fill(rec, x, c, 1, t, min(tokens, padded-t))
+			}
+		}
 	}
 	rec.FilledFrom(scratch, x)
-	return packed{buffer, padded}
+	return p
+}
+
+// fill packs some tokens of some chunks, which lie together in p.
+func (p packed) fill(rec *gpu.Recorder, x *gpu.Tensor, chunk, chunks, firstToken, tokens int) {
+	first := chunk * uniformColumns
+	width4 := (min(x.Cols, first+chunks*uniformColumns) - first) / 4
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(tokens*width4, 64), int64(4*tokens*width4), packChunksParams{
+		Tokens: uint32(x.Rows), FirstToken: uint32(firstToken), Pitch: uint32(tokens), Cols4: uint32(x.Cols / 4), FirstCol4: uint32(first / 4), Width4: uint32(width4),
+	}, x.Single(), gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.F32.Size(chunks * tokens * uniformColumns)})
+}
+
+// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there from an earlier product with x.
+func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
+	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
+		return b
+	}
+	count4 := uint32(x.Rows * x.Cols / 4)
+	size := gpu.F32.Size(ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns)
+	buffer := rec.UniformScratch(scratchFlat, size)
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(int(count4), 64), int64(4*count4), packChunksParams{Tokens: 1, Pitch: 1, Cols4: count4, Width4: count4}, x.Single(), gpu.Range{Buffer: buffer, Size: size})
+	rec.FilledFrom(scratchFlat, x)
+	return buffer
 }
 
 // PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
@@ -54,4 +94,12 @@ func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
 // window is uniformTokens tokens of one chunk.
 func (p packed) window(chunk, firstToken int) gpu.Range {
 	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.UniformBytes}
+}
+
+// three is the windows of the same tokens from a chunk on; beyond the last it is repeated, for a kernel that does not read it.
+func (p packed) three(chunk, firstToken int) (windows [uniformWindows]gpu.Range) {
+	for i := range windows {
+		windows[i] = p.window(min(chunk+i, p.chunks-1), firstToken)
+	}
+	return windows
 }

@@ -17,13 +17,14 @@ import (
 var pass = regexp.MustCompile(`_(forward|backward|gradient|step|partial|final)(_.*)?$`)
 
 // partOf are operations that share another one's files.
-var partOf = map[string]string{"dequantize_nf4": "matmul_nf4"}
+var partOf = map[string]string{"dequantize_nf4": "matmul_nf4", "unpack_bf16": "pack_bf16"}
 
 // withoutReference are operations whose definition is no file of internal/reference, and why.
 var withoutReference = map[string]string{
 	"fill":        "a constant",
 	"loss_sum":    "a sum, which the case writes down",
 	"pack_chunks": "a copy",
+	"pack_heads":  "a copy",
 }
 
 // TestPartners asks of every shader the wrapper, the cases and the reference of its operation, by the name of the file, and a case.
@@ -76,7 +77,7 @@ func TestEveryVariantHasCases(t *testing.T) {
 	}
 	for _, name := range shaders.Names() {
 		op, family := name, ""
-		for _, f := range []string{"registers", "tiled"} {
+		for _, f := range []string{"registers", "tiled", "vector"} {
 			if stem, ok := strings.CutSuffix(name, "_"+f); ok {
 				op, family = stem, f
 			}

@@ -122,6 +122,14 @@ func TestWorkgroupLimits(t *testing.T) {
 		constants["attention_backward_query"] = append(constants["attention_backward_query"], tile.ownRows())
 		constants["attention_backward_key_value"] = append(constants["attention_backward_key_value"], tile.ownKeys())
 	}
+	uniform := Attention{HeadDim: 64}
+	for name, tile := range map[string]map[string]uint32{
+		"attention_forward_uniform":            uniform.uniformTile().ownRows(),
+		"attention_backward_query_uniform":     uniform.uniformTile().ownRows(),
+		"attention_backward_key_value_uniform": uniform.uniformTile().ownKeys(),
+	} {
+		constants[name] = append(constants[name], uniform.uniformConstants(tile))
+	}
 	for name, all := range constants {
 		for _, c := range all {
 			label := ops[name].spec(c).Label()

@@ -51,15 +51,26 @@ func pickVariant(rec *gpu.Recorder, op string, variants []variant, tokens, n, k 
 // onCPU reports whether barrier-free variants are the better guess on this device, before anything was measured.
 func onCPU(rec *gpu.Recorder) bool { return rec.Device().Info.Type == "cpu" }
 
-// inBrowser reports whether the device is a browser's: compiling a long shader takes seconds on a software one there.
+// inBrowser reports whether the device is a browser's.
 func inBrowser(rec *gpu.Recorder) bool { return rec.Device().Info.Backend == "browser" }
 
-// uniformFallback is the fallback for CPU devices: activations read through uniform arrays, which a browser's software device does not gain from.
-func uniformFallback(rec *gpu.Recorder) string {
+// uniformFallback is the fallback for CPU devices and a matrix of so many weights: activations read through uniform arrays, which a browser's software device does not gain from.
+func uniformFallback(rec *gpu.Recorder, weights int) string {
 	if inBrowser(rec) {
-		return registersName(16, 4)
+		return registersFallback(rec, weights)
 	}
 	return "uniform_32x2"
+}
+
+// largeTileWeights is the matrix from which on a browser's software device gets a large tile, which it compiles for 1 to 6 seconds. On smaller ones no step gains by that.
+const largeTileWeights = 1 << 18
+
+// registersFallback is the tile in registers for CPU devices.
+func registersFallback(rec *gpu.Recorder, weights int) string {
+	if inBrowser(rec) && weights < largeTileWeights {
+		return registersName(16, 1)
+	}
+	return registersName(16, 4)
 }
 
 // tiled is the fallback for GPUs: a tile in workgroup memory, small for few tokens.
@@ -91,9 +102,9 @@ func Variants(op string) []string {
 	case "matmul_gradient":
 		return variantNames(matmulGradientVariants)
 	case "attention_forward":
-		return tileNames(attentionForwardTiles)
+		return attentionVariants(attentionForwardTiles)
 	case "attention_backward":
-		return tileNames(attentionBackwardTiles)
+		return attentionVariants(attentionBackwardTiles)
 	}
 	return nil
 }

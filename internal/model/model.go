@@ -41,6 +41,7 @@ type Pass struct {
 	Supervised int
 	Cos, Sin   *gpu.Tensor // [P, D/2]
 	Stats      *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
+	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
 	Cache      *Cache      // of keys and values when generating
 	Layer      int
 }

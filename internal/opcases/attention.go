@@ -60,6 +60,9 @@ func attention() (cases []Case) {
 		{T: 65, H: 9, KVH: 3, D: 64, segments: []int{20}},
 		{T: 130, H: 4, KVH: 2, D: 32, segments: []int{1, 77}},
 		{T: 65, H: 4, KVH: 2, D: 32, largeLogits: 30},
+		// Several windows of 64 KiB, and rows that see nothing of an earlier one.
+		{T: 130, H: 2, KVH: 1, D: 256, segments: []int{70}},
+		{T: 270, H: 2, KVH: 1, D: 64},
 	}
 	for _, s := range shapes {
 		cases = append(cases, attentionForward(s), attentionBackward(s))
@@ -68,6 +71,7 @@ func attention() (cases []Case) {
 	cases = append(cases, attentionForward(attentionCase{T: 7, H: 4, KVH: 2, D: 32, before: 13, spare: 3}))
 	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 9, KVH: 3, D: 64, segments: []int{20}, chunk: 64}))
 	cases = append(cases, attentionBackward(attentionCase{T: 65, H: 4, KVH: 2, D: 32, segments: []int{7, 40}, chunk: 16}))
+	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 2, KVH: 1, D: 256, segments: []int{70}, chunk: 64}))
 	return cases
 }
 

@@ -151,23 +151,50 @@ type Result struct {
 // OK reports whether the kernel computed what it should.
 func (r Result) OK() bool { return r.Err == nil && r.Used <= 1 }
 
-// Run runs one case with one variant ("" = the one chosen) on a device.
-func Run(ctx context.Context, dev *gpu.Device, c Case, variant string) (r Result) {
-	r = Result{Case: c, Variant: variant}
-	b := &Bench{Dev: dev, rng: rand.New(rand.NewPCG(7, uint64(len(c.Shape))))}
-	defer func() {
-		for _, t := range b.buffers {
-			t.Release()
-		}
-	}()
-	if c.Tune != "" && variant != "" {
-		dev.Variants.Force(c.Tune, variant)
-		defer dev.Variants.Force(c.Tune, "")
+// Trial is a case whose inputs, and what it must compute of them, are made.
+type Trial struct {
+	c       Case
+	variant string
+	bench   *Bench
+}
+
+// Prepare makes the inputs of a case for one variant ("" = the one chosen) on a device.
+func Prepare(dev *gpu.Device, c Case, variant string) *Trial {
+	t := &Trial{c, variant, &Bench{Dev: dev, rng: rand.New(rand.NewPCG(7, uint64(len(c.Shape))))}}
+	t.forced(func() { c.Run(t.bench) })
+	return t
+}
+
+// Release frees the inputs and outputs.
+func (t *Trial) Release() {
+	for _, tensor := range t.bench.buffers {
+		tensor.Release()
 	}
-	c.Run(b)
+}
+
+// forced runs f while the trial's variant is the one for every shape.
+func (t *Trial) forced(f func()) {
+	if t.c.Tune != "" && t.variant != "" {
+		t.bench.Dev.Variants.Force(t.c.Tune, t.variant)
+		defer t.bench.Dev.Variants.Force(t.c.Tune, "")
+	}
+	f()
+}
+
+// Kernels is what the trial will dispatch.
+func (t *Trial) Kernels() []gpu.KernelSpec {
+	t.bench.Rec = t.bench.Dev.DryRecord(t.c.Op + " " + t.c.Shape)
+	t.forced(t.bench.record)
+	return t.bench.Rec.Kernels()
+}
+
+// Run runs the case, twice.
+func (t *Trial) Run(ctx context.Context) (r Result) {
+	r = Result{Case: t.c, Variant: t.variant}
+	b := t.bench
 	var first [][]byte
 	for replay := range 2 {
-		b.Rec = dev.Record(c.Op + " " + c.Shape)
+		b.Rec = b.Dev.Record(t.c.Op + " " + t.c.Shape)
 		for _, u := range b.uploads {
 			at := 0
 			for _, s := range u.tensor.Shards {
@@ -176,12 +203,12 @@ func Run(ctx context.Context, dev *gpu.Device, c Case, variant string) (r Result
 				at += n
 			}
 		}
-		b.record()
+		t.forced(b.record)
 		if r.Err = b.Rec.Submit(); r.Err != nil {
 			return r
 		}
 		for i, o := range b.outputs {
-			data, err := dev.Read(ctx, o.guard)
+			data, err := b.Dev.Read(ctx, o.guard)
 			if err != nil {
 				r.Err = err
 				return r
@@ -205,6 +232,13 @@ func Run(ctx context.Context, dev *gpu.Device, c Case, variant string) (r Result
 		}
 	}
 	return r
+}
+
+// Run prepares and runs one case with one variant ("" = the one chosen) on a device.
+func Run(ctx context.Context, dev *gpu.Device, c Case, variant string) Result {
+	t := Prepare(dev, c, variant)
+	defer t.Release()
+	return t.Run(ctx)
 }
 
 func (o output) compare(data []byte) (used float64, detail string, err error) {
@@ -270,4 +304,20 @@ func All() []Case {
 		all = append(all, cases()...)
 	}
 	return all
+}
+
+// OneOfEach is one case of every operation, the middle one of its list.
+func OneOfEach() (some []Case) {
+	byOp := map[string][]Case{}
+	var order []string
+	for _, c := range All() {
+		if byOp[c.Op] == nil {
+			order = append(order, c.Op)
+		}
+		byOp[c.Op] = append(byOp[c.Op], c)
+	}
+	for _, op := range order {
+		some = append(some, byOp[op][len(byOp[op])/2])
+	}
+	return some
 }

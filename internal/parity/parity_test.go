@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"qlora-wgpu/internal/opcases"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/testfiles"
+	"qlora-wgpu/paging"
 )
 
 // folder opens the files of a case.
@@ -168,9 +170,36 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same.
+// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same, whatever is computed again.
 func TestChunks(t *testing.T) {
-	run(t, open(t, gpu.Limits{}), tiny, Options{Chunk: 16})
+	dev := open(t, gpu.Limits{})
+	want := run(t, dev, tiny, Options{Chunk: 16})
+	for _, activations := range []paging.Activations{paging.Selective, paging.Keep} {
+		require.Equal(t, want, run(t, dev, tiny, Options{Chunk: 16, Plan: residentPlan(t, paging.Decisions{Activations: activations})}), activations)
+	}
+}
+
+// TestRoundedActivations keeps activations in bf16: the forward pass is that of float32, gradients are near PyTorch's, and a second run gives the same bytes.
+func TestRoundedActivations(t *testing.T) {
+	dev := open(t, gpu.Limits{})
+	exact := run(t, dev, tiny, Options{MaxSteps: 1})
+	adapters := map[string]bool{exact.Adapter: true}
+	for _, activations := range []paging.Activations{paging.Recompute, paging.Selective, paging.Keep} {
+		o := Options{Chunk: 16, Plan: residentPlan(t, paging.Decisions{Activations: activations, Kept: gpu.BF16})}
+		got := run(t, dev, tiny, o)
+		require.Equal(t, exact.Losses[0], got.Losses[0], "step 1")
+		require.Greater(t, got.Uses[1].Error, 1e3*exact.Uses[1].Error, "nothing was rounded")
+		require.False(t, adapters[got.Adapter], "what is kept is what is rounded")
+		adapters[got.Adapter] = true
+		if activations == paging.Selective {
+			require.Equal(t, got, run(t, dev, tiny, o), "a second run")
+		}
+	}
+}
+
+// residentPlan leaves the tiny model's weights on the device.
+func residentPlan(t *testing.T, d paging.Decisions) *paging.Plan {
+	return &paging.Plan{Decisions: d, StreamedLayers: make([]bool, tiny.model(t).Config.NumHiddenLayers)}
 }
 
 // requireStress shows on a dry device that the limits do cut the tiny model's head.
@@ -190,16 +219,23 @@ func requireStress(t *testing.T) {
 	require.Greater(t, rec.Dispatches, len(w.Shards))
 }
 
-// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full.
+// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full, or so many steps of it as QLORA_TEST_STEPS says; the first compares
+// logits and gradients.
 func TestEveryCaseWithEveryVariant(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") != "1" {
 		t.Skip("QLORA_TEST_LONG=1 runs every variant in every case")
+	}
+	var o Options
+	if steps := os.Getenv("QLORA_TEST_STEPS"); steps != "" {
+		var err error
+		o.MaxSteps, err = strconv.Atoi(steps)
+		require.NoError(t, err)
 	}
 	for _, d := range cases(t, testfiles.Reference(t, "parity")) {
 		for i, round := range rounds(t) {
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(string(d)), i), func(t *testing.T) {
 				t.Log(round)
-				runRound(t, round, gpu.Limits{}, d, Options{})
+				runRound(t, round, gpu.Limits{}, d, o)
 			})
 		}
 	}

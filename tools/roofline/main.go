@@ -24,10 +24,12 @@ import (
 type bench struct {
 	Device   string
 	Ceilings struct {
-		GFLOPS    float64
-		CPUGFLOPS float64 `json:"cpu_gflops"`
-		CopyF32   float64 `json:"copy_f32_gbs"`
-		CopyVec4  float64 `json:"copy_vec4_gbs"`
+		GFLOPS      float64
+		CPUGFLOPS   float64 `json:"cpu_gflops"`
+		CopyF32     float64 `json:"copy_f32_gbs"`
+		CopyVec4    float64 `json:"copy_vec4_gbs"`
+		CopyF32CPU  float64 `json:"copy_f32_cpu_gbs"`
+		CopyVec4CPU float64 `json:"copy_vec4_cpu_gbs"`
 	}
 	Cells []struct {
 		Op           string
@@ -91,7 +93,7 @@ func roofline(in io.Reader, out io.Writer) error {
 	}
 	fma := b.Ceilings.GFLOPS
 	if byCPU {
-		fma = b.Ceilings.CPUGFLOPS
+		fma, b.Ceilings.CopyF32, b.Ceilings.CopyVec4 = b.Ceilings.CPUGFLOPS, b.Ceilings.CopyF32CPU, b.Ceilings.CopyVec4CPU
 	}
 	if len(points) == 0 || fma <= 0 || b.Ceilings.CopyVec4 <= 0 || b.Ceilings.CopyF32 <= 0 {
 		return errors.New("the table has no measured cell, or no ceilings")

@@ -49,6 +49,9 @@ try {
     console.log(`step ${step} after ${took()}`);
   }
   await ready(page, 'Train again');
+  const heap = await page.evaluate(() => globalThis.messages.findLast(({ event }) => event === 'load').heap);
+  console.log(`while the weights passed through it, the engine's heap grew by ${(heap.peak / 2 ** 20).toFixed(1)} MiB of objects`);
+  assert.ok(heap.peak > 0 && heap.peak <= 16 * 2 ** 20, 'the weights are not passed on in parts');
   const here = await steps(page);
   for (const [name, bytes] of await download(page, 'save-checkpoint')) {
     await mkdir(dirname(join(folder, name)), { recursive: true });

@@ -4,6 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { until } from './browser.mjs';
 
+// A small run: a dozen examples, two at a time.
+export const examples = (await readFile('internal/demo/train.jsonl', 'utf8')).split('\n').slice(0, 12).join('\n') + '\n';
+export const small = { MaxSteps: 20, BatchSize: 2, MaxSeqLength: 48, SaveSteps: 10 };
+
 export const binary = process.env.QLORA ?? 'bin/qlora-wgpu';
 
 // serve starts the program on a free port and resolves to the page's address.

@@ -5,9 +5,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,6 +31,7 @@ type engine struct {
 	data  *dataset.Source
 	bytes []byte // of the data set's file
 	asked *answerers
+	heap  heap
 	inputs
 	stop context.CancelFunc // ends the running operation; nil when none runs
 	gpu  sync.Mutex         // held by what computes on the device
@@ -38,14 +42,16 @@ type inputs struct {
 	Demo      bool   `json:"demo"` // the embedded model
 	ModelName string `json:"model"`
 	DataName  string `json:"data"`
+	// Fingerprint tells the model's files from others, whatever their names.
+	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
 // folder is a model's files by name.
-type folder map[string]*browser.Blob
+type folder map[string]metered
 
 func (f folder) Open(name string) (pretrained.File, error) {
-	if blob := f[name]; blob != nil {
-		return blob, nil
+	if file, found := f[name]; found {
+		return file, nil
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
@@ -62,6 +68,7 @@ type modelInfo struct {
 	Template     bool                `json:"template"` // it carries a chat template
 	Linears      []pretrained.Tensor `json:"linears"`  // those of every layer that are kept in NF4
 	Bytes        int64               `json:"bytes"`    // of the files
+	Fingerprint  string              `json:"fingerprint"`
 }
 
 // openModel opens a GGUF file, the files of a Hugging Face folder, or without any file the embedded model.
@@ -84,7 +91,7 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	f, total := folder{}, int64(0)
 	gguf := -1
 	for i, file := range files {
-		f[path.Base(file.name)] = file.blob
+		f[path.Base(file.name)] = metered{file.blob, &e.heap}
 		total += file.blob.Size()
 		if strings.HasSuffix(strings.ToLower(file.name), ".gguf") {
 			gguf = i
@@ -92,17 +99,18 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	}
 	var source *pretrained.Model
 	var err error
+	_, config := f["config.json"]
 	switch {
 	case embedded:
 		source, err = pretrained.OpenFolder(f, name)
-	case f["config.json"] != nil:
+	case config:
 		if name = args.Name; name == "" {
 			name = "the folder"
 		}
 		source, err = pretrained.OpenFolder(f, name)
 	case gguf >= 0:
 		name = path.Base(files[gguf].name)
-		source, err = pretrained.OpenGGUF(files[gguf].blob, files[gguf].blob.Size(), name)
+		source, err = pretrained.OpenGGUF(metered{files[gguf].blob, &e.heap}, files[gguf].blob.Size(), name)
 	default:
 		return nil, usererr.New("open model", path.Base(files[0].name), "neither a GGUF file nor the files of a Hugging Face folder").
 			Hinted("choose a .gguf file, or config.json, tokenizer.json and all *.safetensors files together")
@@ -114,12 +122,43 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 		source.Close()
 		return nil, err
 	}
+	sum, err := fingerprint(files)
+	if err != nil {
+		source.Close()
+		return nil, err
+	}
 	e.forgetAnswerers()
 	if e.model != nil {
 		e.model.Close()
 	}
-	e.model, e.Demo, e.ModelName = source, embedded, name
-	return describeModel(source, name, total), nil
+	e.model, e.Demo, e.ModelName, e.Fingerprint = source, embedded, name, sum
+	info := describeModel(source, name, total)
+	info.Fingerprint = sum
+	return info, nil
+}
+
+// fingerprint is a hash of the sizes of files and of samples of their bytes, which are all bytes of small ones: a model of gigabytes is known again at once.
+func fingerprint(files []file) (string, error) {
+	const samples, sample = 64, 64 << 10
+	var sums []string
+	for _, f := range files {
+		h := sha256.New()
+		size := f.blob.Size()
+		fmt.Fprintln(h, size)
+		part := make([]byte, sample)
+		step := max(sample, size/samples)
+		for at := int64(0); at < size; at += step {
+			n := min(sample, size-at)
+			if _, err := f.blob.ReadAt(part[:n], at); err != nil {
+				return "", usererr.New("open model", path.Base(f.name), "%w", err)
+			}
+			h.Write(part[:n])
+		}
+		sums = append(sums, hex.EncodeToString(h.Sum(nil)))
+	}
+	slices.Sort(sums) // files of a folder come in any order
+	sum := sha256.Sum256([]byte(strings.Join(sums, " ")))
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 func describeModel(source *pretrained.Model, name string, total int64) modelInfo {
@@ -216,7 +255,11 @@ func (e *engine) preview(_ context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data, Opened: e.dev})
+	var args trainArgs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
 }
 
 // inspect shows a block of a weight.

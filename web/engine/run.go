@@ -47,13 +47,29 @@ type event struct {
 	Answer  *trainer.AnswerStats `json:"answer,omitempty"`
 	Step    *trainer.StepStats   `json:"step,omitempty"`
 	Eval    *trainer.EvalStats   `json:"eval,omitempty"`
+	Heap    *heap                `json:"heap,omitempty"` // with "load"
 }
 
-func emit(ev trainer.Event) {
-	post(event{ev.Kind, ev.Message, ev.Load, ev.Plan, ev.Answer, ev.Step, ev.Eval})
-	if ev.Kind == "load" {
-		browser.Yield() // quantizing is work without a pause
+// emit posts a run's event.
+func (e *engine) emit(ev trainer.Event) {
+	out := event{Event: ev.Kind, Message: ev.Message, Load: ev.Load, Plan: ev.Plan, Answer: ev.Answer, Step: ev.Step, Eval: ev.Eval}
+	if ev.Load != nil {
+		e.loading(*ev.Load)
+		out.Heap = &e.heap
 	}
+	post(out)
+}
+
+// loading follows the heap, and lets messages in: quantizing is work without a pause.
+func (e *engine) loading(l trainer.LoadStats) {
+	switch {
+	case l.Total == 0:
+		e.heap.begin()
+	case l.Done == l.Total:
+		e.heap.end()
+	}
+	e.heap.sample()
+	browser.Yield()
 }
 
 // device is the open one, or a new one. scale shortens submissions on a new one.
@@ -84,6 +100,7 @@ type trainArgs struct {
 	Prompts   []string
 	Every     int
 	MaxTokens int
+	Memory    int64 // bytes that a run may take; 0: unknown
 }
 
 // train runs until it is done or paused. When the device is lost it opens another one and goes on from the last checkpoint.
@@ -98,12 +115,18 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 	}
 	e.gpu.Lock()
 	defer e.gpu.Unlock()
+	if args.Resume {
+		if err := e.sameModel(); err != nil {
+			return nil, err
+		}
+	}
 	if c.Overwrite = true; args.Resume {
 		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
 	}
 	ctx, e.stop = context.WithCancel(ctx)
 	defer func() { e.stop = nil }()
 	e.forgetAnswerers()
+	defer e.heap.end()
 	in := e.runInputs(args)
 	scale, failures := 1.0, 0
 	var remembered error
@@ -122,7 +145,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 			if ev.Step != nil { // from here on the output folder is this run's
 				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
 			}
-			emit(ev)
+			e.emit(ev)
 		})
 		if remembered != nil {
 			return nil, remembered
@@ -142,7 +165,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 	return trainer.Inputs{
 		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
-		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens},
+		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens}, Room: room(args.Memory),
 	}
 }
 
@@ -163,9 +186,10 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	if in.Opened, err = e.device(ctx, 1); err != nil {
 		return nil, err
 	}
+	defer e.heap.end()
 	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
-		if ev.Kind == "load" {
-			browser.Yield()
+		if ev.Load != nil {
+			e.loading(*ev.Load)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
 	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
 
@@ -57,10 +58,17 @@ func (e *engine) hello(ctx context.Context, _ request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := greeting{Adapter: dev.Info, Defaults: trainer.Defaults(), Demo: demoSettings(), Answer: demo.Recipe.MaxNewTokens, Heldout: demo.Examples("heldout.jsonl", heldout)}
-	g.Defaults.SaveSteps, g.Defaults.SaveTotalLimit = 10, 2
+	g := greeting{Adapter: dev.Info, Defaults: tabSettings(), Demo: demoSettings(), Answer: demo.Recipe.MaxNewTokens, Heldout: demo.Examples("heldout.jsonl", heldout)}
 	g.Saved, g.Log, g.Finished, err = e.look()
 	return g, err
+}
+
+// tabSettings are what a model of the user's starts from: shapes with which a tab gets to its first steps soon.
+func tabSettings() trainer.Config {
+	c := trainer.Defaults()
+	c.MaxSteps, c.SaveSteps, c.SaveTotalLimit = 30, 10, 2
+	c.MaxSeqLength, c.BatchSize = 256, 1
+	return c
 }
 
 // demoSettings is the recipe of the embedded model.
@@ -70,8 +78,8 @@ func demoSettings() trainer.Config {
 	c.LearningRate, c.LRSchedulerType, c.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
 	c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	c.MaxSeqLength = recipe.MaxSeqLength
-	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, false // the activations of so small a model fit anywhere
-	c.Autotune = "off"                                                    // measuring takes longer than it saves on so small a model
+	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, trainer.CheckpointOff // the activations of so small a model fit anywhere
+	c.Autotune = "off"                                                                    // measuring takes longer than it saves on so small a model
 	return c
 }
 
@@ -103,6 +111,15 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 	}
 	finished, _ := e.finished()
 	return s, lines, finished, nil
+}
+
+// sameModel refuses to go on with another model than the one that the saved run was trained on, as far as that is known.
+func (e *engine) sameModel() error {
+	run, _, _, err := e.look()
+	if err != nil || run == nil || run.Fingerprint == "" || run.Fingerprint == e.Fingerprint {
+		return err
+	}
+	return usererr.New("go on", e.ModelName, "the run was trained on another model, %s", run.ModelName).Hinted("choose that model again, or start over")
 }
 
 // remember writes down what the run is started with.

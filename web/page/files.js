@@ -1,4 +1,5 @@
-// Files by drag and drop or by picker, sorted by what they are.
+// Files by drag and drop or by picker, sorted by what they are, with handles where the browser has them.
+import { canKeep, filesOf, pick } from './handles.js';
 
 // kind tells a model, a data set or a checkpoint by the names of its files.
 function kind(files) {
@@ -20,7 +21,7 @@ async function entries(entry) {
   return found;
 }
 
-// onDrop calls take(kind, files, folder) with what is dropped anywhere on the page.
+// onDrop calls take(kind, files, folder, handles) with what is dropped anywhere on the page.
 export function onDrop(allowed, take) {
   const veil = document.getElementById('drop');
   let depth = 0;
@@ -37,17 +38,24 @@ export function onDrop(allowed, take) {
     event.preventDefault();
     hide();
     if (!allowed()) return;
-    const roots = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === 'file'); // they are gone after the first wait
+    const roots = items.map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const handles = Promise.all(canKeep ? items.map((item) => item.getAsFileSystemHandle()) : []).catch(() => []);
     const folder = roots.length === 1 && roots[0].isDirectory ? roots[0].name : '';
     const files = roots.length ? (await Promise.all(roots.map(entries))).flat() : [...event.dataTransfer.files];
-    if (files.length) take(kind(files), files, folder);
+    if (files.length) take(kind(files), files, folder, (await handles).filter(Boolean));
   });
 }
 
-// onPick connects a button with its hidden file input.
+// onPick connects a button with the dialogue that gives handles, or with its hidden file input.
 export function onPick(button, input, take) {
   const picker = document.getElementById(input);
-  document.getElementById(button).addEventListener('click', () => picker.click());
+  document.getElementById(button).addEventListener('click', async () => {
+    if (!canKeep) return picker.click();
+    const handles = await pick(picker.webkitdirectory);
+    const files = await filesOf(handles);
+    if (files.length) take(files, picker.webkitdirectory ? handles[0].name : '', handles);
+  });
   picker.addEventListener('change', () => {
     const files = [...picker.files];
     picker.value = ''; // so that the same file can be chosen again

@@ -24,7 +24,7 @@ export class Progress {
   }
 
   // need tells what a run is planned to take, before it is loaded.
-  need(memory) { $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(memory)); }
+  need(memory, room) { $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(memory), ...(room ? [make('small', { text: ` of ${bytes(room)}` })] : [])); }
 
   // step shows a step; plan is what the run has reserved, as far as that is known.
   step(s, plan) {
@@ -40,13 +40,16 @@ export class Progress {
   }
 }
 
-// tooMuch tells before anything is loaded that a run will hardly fit. Browsers tell the computer's memory in powers of two, and some not at all.
-export function tooMuch({ peak_device_bytes: needs, rows }) {
-  const has = (navigator.deviceMemory ?? Infinity) * 2 ** 30;
-  if (needs < 0.6 * has) return null;
-  const largest = [...rows].sort((a, b) => b.device_bytes - a.device_bytes)[0];
+// hinted is the computer's memory in GiB as the browser tells it: a power of two, at most 8 in most browsers, which then may be any more; 0: it does not.
+export const hinted = navigator.deviceMemory ?? 0;
+
+// risky tells before anything is loaded that a run takes most of the memory there is, if it says no more than that it may not be there.
+export function risky({ peak_device_bytes: needs, rows }, room) {
+  const has = room || hinted * 2 ** 30;
+  if (!has || needs < 0.6 * has || (room && needs > room)) return null;
+  const [largest] = [...rows].sort((a, b) => b.device_bytes - a.device_bytes);
   return {
-    message: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it has ${bytes(has)} in all. The browser may close the tab.`,
+    message: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it has ${bytes(has)}${room ? '' : ' or more'}. The browser may close the tab.`,
     hint: 'choose a smaller model, a shorter sequence length or a smaller batch',
   };
 }

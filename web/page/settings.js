@@ -1,5 +1,6 @@
 // The settings that the page offers; all others stay as the trainer's defaults or a checkpoint have them. Keys are those of trainer.Config.
 import { $, make } from './dom.js';
+import { hinted } from './progress.js';
 
 const fields = [
   { key: 'LoraR', label: 'Rank', hint: 'Size of the adapter', min: 1, max: 256, step: 1 },
@@ -14,8 +15,14 @@ const more = [
   { key: 'SaveSteps', label: 'Save every', hint: 'Steps between checkpoints', min: 1, max: 100000, step: 1 },
   { key: 'MaxGradNorm', label: 'Clip the norm at', hint: '0: never', min: 0, max: 1e6, step: 'any' },
   { key: 'Seed', label: 'Seed', hint: 'The same one gives the same run', min: 0, max: 2 ** 32 - 1, step: 1 },
-  { key: 'GradientCheckpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', check: true },
+  { key: 'GradientCheckpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', choices: ['auto', 'full', 'selective', 'off'] },
 ];
+
+// names are the trainer's for the settings that a run's memory depends on.
+const names = { max_seq_length: 'MaxSeqLength', batch_size: 'BatchSize', lora_r: 'LoraR', gradient_checkpointing: 'GradientCheckpointing' };
+
+// room is no setting of the run: what memory it may take. A browser that tells of 8 GiB may mean more.
+const room = { key: 'Memory', label: 'Memory, GiB', hint: 'What a run may take. Empty: unknown', min: 0, step: 'any' };
 
 export class Settings {
   #base = {};
@@ -23,12 +30,13 @@ export class Settings {
 
   constructor(changed) {
     this.#changed = changed;
-    const field = ({ key, label, hint, check, ...limits }) => make('div', { class: check ? 'field check' : 'field' },
-      ...(check
-        ? [make('input', { id: key, type: 'checkbox', 'aria-describedby': `${key}-hint`, on: { change: changed } }), make('label', { for: key, text: label })]
-        : [make('label', { for: key, text: label }), make('input', { id: key, type: 'number', inputmode: 'decimal', required: true, 'aria-describedby': `${key}-hint`, ...limits, on: { input: changed } })]),
+    const field = ({ key, label, hint, choices, required = true, ...limits }) => make('div', { class: 'field' }, make('label', { for: key, text: label }),
+      choices
+        ? make('select', { id: key, 'aria-describedby': `${key}-hint`, on: { change: changed } }, ...choices.map((text) => make('option', { text })))
+        : make('input', { id: key, type: 'number', inputmode: 'decimal', required, 'aria-describedby': `${key}-hint`, ...limits, on: { input: changed } }),
       make('span', { id: `${key}-hint`, class: 'hint', text: hint }));
-    $('settings').append(...fields.map(field), make('details', {}, make('summary', { text: 'More settings' }), make('div', {}, ...more.map(field))));
+    $('settings').append(...fields.map(field), make('details', {}, make('summary', { text: 'More settings' }), make('div', {}, ...[...more, { ...room, required: false }].map(field))));
+    if (hinted && hinted < 8) $(room.key).value = hinted;
     $('settings').addEventListener('submit', (event) => event.preventDefault());
   }
 
@@ -36,24 +44,31 @@ export class Settings {
   set(config, maxPositions) {
     this.#base = { ...config };
     if (maxPositions) $('MaxSeqLength').max = maxPositions;
-    for (const { key, check } of [...fields, ...more]) {
-      if (check) $(key).checked = config[key];
-      else $(key).value = config[key];
-    }
+    for (const { key } of [...fields, ...more]) $(key).value = config[key];
+    if (maxPositions) $('MaxSeqLength').value = Math.min(config.MaxSeqLength, maxPositions);
   }
 
   // get is the whole configuration, or null where a field holds what no run could use.
   get() {
     const config = { ...this.#base };
     let valid = true;
-    for (const { key, check } of [...fields, ...more]) {
+    for (const { key, choices } of [...fields, ...more]) {
       const input = $(key);
-      const good = check || (input.value !== '' && input.checkValidity());
+      const good = input.value !== '' && input.checkValidity();
       input.setAttribute('aria-invalid', String(!good));
       valid &&= good;
-      config[key] = check ? input.checked : Number(input.value);
+      config[key] = choices ? input.value : Number(input.value);
     }
     return valid ? config : null;
+  }
+
+  // memory is what a run may take in bytes, 0 where that is unknown.
+  memory() { return Math.round(Number($(room.key).value) * 2 ** 30); }
+
+  // way is a change that makes a run fit: how it reads, and what makes it.
+  way({ setting, to }) {
+    const { key, label } = [...fields, ...more].find((each) => each.key === names[setting]);
+    return { label: `${label}: ${to}`, apply: () => { $(key).value = to; this.#changed(); } };
   }
 
   lock(locked, note = '') {

@@ -33,7 +33,7 @@ type layer struct {
 	mlp                          model.MLP
 }
 
-// kept is what a layer's backward needs: the sum after attention, what attention keeps, and, where nothing is computed again, what each chunk's MLP does.
+// kept is what a layer's backward needs: the sum after attention, what attention keeps, and, where nothing of the MLP is computed again, what each chunk's keeps.
 type kept struct {
 	middle    []*gpu.Tensor
 	attention *model.AttentionKept
@@ -77,10 +77,10 @@ func (l *layer) attend(p *model.Pass, w paging.Weights, x []*gpu.Tensor) (k kept
 	return k
 }
 
-// forward returns the layer's output; x stays. Without keep, nothing else does.
-func (l *layer) forward(p *model.Pass, w paging.Weights, x []*gpu.Tensor, keep bool) (y []*gpu.Tensor, k kept) {
+// forward returns the layer's output; x stays, and what is to be kept.
+func (l *layer) forward(p *model.Pass, w paging.Weights, x []*gpu.Tensor, keepAttention, keepMLP bool) (y []*gpu.Tensor, k kept) {
 	k = l.attend(p, w, x)
-	if !keep {
+	if !keepAttention {
 		k.attention.Release(p)
 	}
 	for i, middle := range k.middle {
@@ -91,10 +91,12 @@ func (l *layer) forward(p *model.Pass, w paging.Weights, x []*gpu.Tensor, keep b
 		kernels.ResidualAddForward(p.Rec, out, middle, mlp)
 		p.Free(mlp)
 		y = append(y, out)
-		if keep {
+		if keepMLP {
 			k.mlp = append(k.mlp, mlpKept)
 		} else {
 			mlpKept.Release(p)
+		}
+		if !keepAttention {
 			p.Free(middle)
 		}
 	}
@@ -128,55 +130,12 @@ func (m *Model) embedTokens(p *model.Pass) []*gpu.Tensor {
 	return x
 }
 
-// Train implements model.Model. Unless everything is kept, only each layer's input is, and the layer is computed again in its backward.
-func (m *Model) Train(p *model.Pass, activations paging.Activations) {
-	inputs, all := make([][]*gpu.Tensor, len(m.layers)), make([]kept, len(m.layers))
-	x := m.embedTokens(p)
-	for i, l := range m.layers {
-		inputs[i] = x
-		x, all[i] = l.forward(p, l.weights.Use(p.Rec), x, activations == paging.Keep)
-		if activations == paging.Offload {
-			m.offload(p, i, inputs[i])
-		}
-	}
-	dx := m.head.Loss(p, m.norm.Use(p.Rec), x, true)
-	for i := len(m.layers) - 1; i >= 0; i-- {
-		l, x := m.layers[i], inputs[i]
-		if activations == paging.Offload {
-			x = m.fetch(p, i)
-		}
-		w := l.weights.Use(p.Rec)
-		if activations != paging.Keep {
-			all[i] = l.attend(p, w, x)
-		}
-		l.backward(p, w, dx, x, all[i], i > 0)
-		p.Free(x...)
-	}
-	p.Free(dx...)
-}
-
-// offload moves a layer's input to the host, and fetch brings it back.
-func (m *Model) offload(p *model.Pass, layer int, x []*gpu.Tensor) {
-	for i, part := range x {
-		m.store.Keep(p.Rec, layer*len(x)+i, part)
-	}
-	p.Free(x...)
-}
-
-func (m *Model) fetch(p *model.Pass, layer int) []*gpu.Tensor {
-	x := p.NewChunks("layer input", m.config.HiddenSize)
-	for i, part := range x {
-		m.store.Fetch(p.Rec, layer*len(x)+i, part)
-	}
-	return x
-}
-
 // hidden is the last layer's output.
 func (m *Model) hidden(p *model.Pass) []*gpu.Tensor {
 	x := m.embedTokens(p)
 	for i, l := range m.layers {
 		p.Layer = i
-		y, _ := l.forward(p, l.weights.Use(p.Rec), x, false)
+		y, _ := l.forward(p, l.weights.Use(p.Rec), x, false, false)
 		p.Free(x...)
 		x = y
 	}

@@ -1,0 +1,37 @@
+// Where the page cannot work, or not now.
+import assert from 'node:assert/strict';
+import { complaints, launch, software, until } from './browser.mjs';
+import { accessible, ready } from './page.mjs';
+
+export const absence = {
+  async 'a second tab waits for the first'(t) {
+    t.page ??= await t.open();
+    const second = await t.open();
+    await until(second, 'it says so', () => document.getElementById('notice').dataset.kind === 'second' && !document.getElementById('notice').hidden);
+    assert.deepEqual(await accessible(second), []);
+    await t.page.close();
+    await ready(second, 'Start');
+    assert.deepEqual(second.seen, []);
+    t.page = second;
+  },
+
+  async 'without WebGPU or an adapter it helps'(t) {
+    for (const [kind, flags, url] of [
+      ['adapter', [], t.address],
+      ['insecure', [...software, '--host-resolver-rules=MAP page.test 127.0.0.1'], t.address.replace('127.0.0.1', 'page.test')],
+    ]) {
+      const other = await launch(flags);
+      try {
+        const absent = await other.newPage();
+        const seen = complaints(absent);
+        await absent.goto(url);
+        await until(absent, `it explains: ${kind}`, (kind) => document.getElementById('notice').dataset.kind === kind && !document.getElementById('notice').hidden, kind, 20e3);
+        assert.deepEqual(await accessible(absent), []);
+        await absent.screenshot({ path: t.path(`absent-${kind}.png`), fullPage: true });
+        assert.deepEqual(seen.filter((line) => line !== 'No available adapters.'), []); // which Chromium itself warns of
+      } finally {
+        await other.close();
+      }
+    }
+  },
+};
