@@ -142,6 +142,14 @@ func picture(b bench, points map[string]plotter.XYs, fma, low, high float64, byC
 		p.Add(scatter)
 		p.Legend.Add(o.name, scatter)
 	}
+	least := fma
+	for _, xys := range points {
+		for _, at := range xys {
+			least = min(least, at.Y)
+		}
+	}
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, least/6, fma*1.3 // room for the legend below
+	p.Legend.Padding = vg.Points(2)
 	p.Legend.Top, p.Legend.Left = false, false
 	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(6), vg.Points(6)
 	p.BackgroundColor = color.White
