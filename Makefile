@@ -24,6 +24,7 @@ demo: setup
 
 test: setup lint
 	go test -timeout 25m ./...
+	go -C tools/roofline test .
 
 # Kernels and training steps in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
 test-web:

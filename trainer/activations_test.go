@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
@@ -75,9 +77,9 @@ func TestRecomputedChunks(t *testing.T) {
 		defer e.Release()
 		e.ChunkTokens = chunk
 		require.NoError(t, e.ReserveTraining(40))
-		b := &bench{engine: e, window: window}
-		for range 2 {
-			_, _, err := b.step(t.Context())
+		for step := range 2 {
+			settings := optim.Settings{MaxGradNorm: 1, AdamW: kernels.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Step: step + 1}}
+			_, err := e.Step(t.Context(), window, 0, settings)
 			require.NoError(t, err)
 		}
 		trained, err = adapter.Tensors(t.Context(), adapter.State.Param)
@@ -196,4 +198,20 @@ func TestActivationsInBF16(t *testing.T) {
 	c.VRAMBudget, c.Overwrite = fmt.Sprintf("%dB", fullPlan.Minimum+1<<16), true
 	_, err := tryTrain(t, t.Context(), c, nil)
 	require.ErrorContains(t, err, "or set gradient_checkpointing to full")
+}
+
+// randomInput is one sequence whose every token predicts the next.
+func randomInput(tokens, vocab int) model.Input {
+	random := rand.New(rand.NewPCG(1, 2))
+	in := worst(tokens)
+	for i := range in.IDs {
+		in.IDs[i] = uint32(random.IntN(vocab))
+	}
+	for i := range in.Targets {
+		in.Targets[i] = -100
+		if i+1 < tokens {
+			in.Targets[i] = int32(in.IDs[i+1])
+		}
+	}
+	return in
 }

@@ -12,6 +12,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
@@ -22,6 +23,7 @@ type SyntheticOptions struct {
 	Model        *pretrained.Model // of random weights, or a real one
 	Name         string
 	Tokens       int // of a micro-batch, one sequence
+	Answer       int // so many of them, the last ones, are targets; 0: as many as of a common long sample
 	MicroBatches int // of a step
 	Steps        int
 	Config       Config // adapter, optimizer, budget, device
@@ -30,13 +32,19 @@ type SyntheticOptions struct {
 	Staged bool
 	// Decisions, where set, replaces what follows from budget and settings.
 	Decisions *paging.Decisions
+	Cache     Cache          // of what was measured on the device; nil: none
+	CPU       func() float64 // what this process used of the CPU so far, in seconds; nil: nobody wants to know
+	Profile   bool           // take one step more, whose dispatches are waited for one by one
 }
 
 // SyntheticResult is what the steps took.
 type SyntheticResult struct {
 	Plan    *paging.Plan
 	Steps   []StepStats
-	Adapter string // SHA-256 over the trained adapter
+	CPU     []float64        // seconds of each step, of all cores
+	Kernels []gpu.KernelTime // of the profile
+	Flops   int64            // of a step, see stepFlops
+	Adapter string           // SHA-256 over the trained adapter
 }
 
 // Median is the median of a step's seconds; the first step, which compiles, does not count where there are others.
@@ -53,7 +61,12 @@ func (r *SyntheticResult) Median() float64 {
 // Synthetic runs training steps over random tokens on the device.
 func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*SyntheticResult, error) {
 	c := o.Config
-	s := &session{dev: dev, source: o.Model, options: sessionOptions{Model: o.Name, Autotune: c.Autotune, BlockSize: c.BlockSize}, emit: emit}
+	s := &session{dev: dev, source: o.Model, cache: o.Cache, options: sessionOptions{Model: o.Name, Autotune: c.Autotune, BlockSize: c.BlockSize}, emit: emit}
+	if s.measured = loadMeasurements(o.Cache, dev); c.Autotune != "force" {
+		if err := s.measured.apply(dev); err != nil {
+			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
+		}
+	}
 	r := &run{config: c, session: s}
 	budget, err := r.budget(Inputs{HostMemory: o.HostMemory})
 	if err != nil {
@@ -62,6 +75,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged, auto: c.GradientCheckpointing == CheckpointAuto}
 	if o.Decisions != nil {
 		d.start, d.auto = *o.Decisions, false
+	}
+	if _, err := architectures.Shape(d.shape, dev.Twin(), d.blockSize, nil); err != nil {
+		return nil, s.about(err)
 	}
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err
@@ -78,34 +94,60 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err := s.tune(ctx); err != nil {
 		return nil, err
 	}
-	result := &SyntheticResult{Plan: r.plan}
+	answer := o.Answer
+	if answer == 0 {
+		answer = answerTokens(o.Tokens)
+	}
+	result := &SyntheticResult{Plan: r.plan, Flops: int64(o.MicroBatches) * stepFlops(o.Model.Config, s.model.Linears(), c.LoraR, o.Tokens, answer, r.plan.Activations)}
 	rng := rand.New(rand.NewPCG(c.Seed, 2))
-	for step := range o.Steps {
+	take := func(step int) (StepStats, error) {
 		window := make([]model.Input, o.MicroBatches)
 		for i := range window {
 			window[i] = worst(o.Tokens)
 			for t := range o.Tokens {
 				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Config.VocabSize)), int32(rng.IntN(o.Model.Config.VocabSize))
-				if t < o.Tokens-answerTokens(o.Tokens) {
+				if t < o.Tokens-answer {
 					window[i].Targets[t] = -100
 				}
 			}
 		}
-		start := time.Now()
+		start, used := time.Now(), 0.0
+		if o.CPU != nil {
+			used = o.CPU()
+		}
 		got, err := r.engine.Step(ctx, window, uint64(step*o.MicroBatches), optim.Settings{MaxGradNorm: c.MaxGradNorm, AdamW: kernels.AdamW{
 			LearningRate: c.LearningRate, Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Epsilon: c.AdamEpsilon, WeightDecay: c.WeightDecay, Step: step + 1,
 		}})
 		if err != nil {
-			return nil, err
+			return StepStats{}, err
 		}
 		stats := StepStats{
 			Step: step + 1, MaxSteps: o.Steps, Loss: got.Loss(), GradNorm: got.GradNorm, LearningRate: c.LearningRate, TargetTokens: int64(got.Targets),
 			DeviceBytes: dev.Bytes(), PeakDeviceBytes: dev.PeakBytes(), PageIns: got.Paging.PageIns, PageOuts: got.Paging.PageOuts,
 			StallMS: float64(got.Paging.Stall.Microseconds()) / 1e3, Skipped: got.Skipped, BadTensor: got.BadTensor, Seconds: time.Since(start).Seconds(),
 		}
+		if o.CPU != nil {
+			result.CPU = append(result.CPU, o.CPU()-used)
+		}
 		stats.TokensPerSecond = float64(got.Targets) / stats.Seconds
+		return stats, nil
+	}
+	for step := range o.Steps {
+		stats, err := take(step)
+		if err != nil {
+			return nil, err
+		}
 		result.Steps = append(result.Steps, stats)
 		emit(Event{Kind: "step", Step: &stats})
+	}
+	if o.Profile {
+		dev.StartProfile()
+		_, err := take(o.Steps)
+		result.Kernels = dev.StopProfile()
+		if err != nil {
+			return nil, err
+		}
+		result.CPU = result.CPU[:min(len(result.CPU), o.Steps)]
 	}
 	trained, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
 	if err != nil {

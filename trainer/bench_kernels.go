@@ -68,10 +68,13 @@ type KernelCell struct {
 
 // KernelCeilings are the most that the device was seen to do in this call.
 type KernelCeilings struct {
-	Speed              // of multiply-adds in registers, two flops each
-	FMAVectors int     `json:"fma_vectors"`  // with so many vec4 accumulators
-	CopyF32    float64 `json:"copy_f32_gbs"` // GB/s read and written
-	CopyVec4   float64 `json:"copy_vec4_gbs"`
+	Speed          // of multiply-adds in registers, two flops each
+	FMAVectors int `json:"fma_vectors"` // with so many vec4 accumulators
+	// GB/s read and written; by CPU time on a CPU device, as the figures of cells are.
+	CopyF32     float64 `json:"copy_f32_gbs"`
+	CopyVec4    float64 `json:"copy_vec4_gbs"`
+	CopyF32CPU  float64 `json:"copy_f32_cpu_gbs,omitempty"`
+	CopyVec4CPU float64 `json:"copy_vec4_cpu_gbs,omitempty"`
 }
 
 // KernelBench is the whole table.
@@ -202,8 +205,9 @@ func BenchKernels(ctx context.Context, o BenchKernelsOptions, report func(Kernel
 	if err != nil {
 		return nil, err
 	}
+	f32, vec4 := speedOf(dev, ceilings.CopyBytes, ceilings.CopyF32), speedOf(dev, ceilings.CopyBytes, ceilings.CopyVec4)
 	b.Ceilings = KernelCeilings{
-		Speed: speedOf(dev, ceilings.FMAFlops, ceilings.FMA), FMAVectors: ceilings.FMAVectors, CopyF32: ceilings.CopyF32 / 1e9, CopyVec4: ceilings.CopyVec4 / 1e9,
+		Speed: speedOf(dev, ceilings.FMAFlops, ceilings.FMA), FMAVectors: ceilings.FMAVectors, CopyF32: f32.GFLOPS, CopyVec4: vec4.GFLOPS, CopyF32CPU: f32.CPUGFLOPS, CopyVec4CPU: vec4.CPUGFLOPS,
 	}
 	if b.Ceilings.CPUGFLOPS > 0 {
 		b.Ceilings.CPUGFLOPS = ceilings.FMACPUFlops / 1e9 * float64(b.Cores)

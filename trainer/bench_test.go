@@ -3,6 +3,7 @@
 package trainer
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -15,27 +16,65 @@ import (
 	"qlora-wgpu/internal/pretrained"
 )
 
+// The formula counts every product that is computed, and attention: of 4 heads of 32 in one layer.
+func TestStepFlops(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	c := Defaults()
+	c.Autotune, c.LoraR = "off", 4
+	for _, c.GradientCheckpointing = range []string{CheckpointOff, CheckpointSelective, CheckpointFull} {
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Tokens: 64, Answer: 32, MicroBatches: 1, Steps: 2, Config: c, CPU: cpuSeconds, Profile: true}, func(Event) {})
+		require.NoError(t, err)
+		require.Len(t, r.CPU, 2, "without the profiled step's")
+		dispatches, flops := map[string]int{}, int64(4*32*(64*65/2)*(4+10))
+		if c.GradientCheckpointing == CheckpointFull {
+			flops += 4 * 32 * (64 * 65 / 2) * 4
+		}
+		for i, k := range r.Kernels {
+			require.Positive(t, k.Time, k.Kernel)
+			if i > 0 {
+				require.LessOrEqual(t, k.Time, r.Kernels[i-1].Time)
+			}
+			dispatches[k.Kernel] = k.Dispatches
+			if strings.HasPrefix(k.Kernel, "matmul_") {
+				flops += k.Cost
+			}
+		}
+		require.Equal(t, 1, dispatches["adamw_step"])
+		require.Equal(t, 1, dispatches["attention_backward_delta"])
+		require.Equal(t, flops, r.Flops)
+	}
+}
+
+// Of a shape, a few layers are measured and all are told, as an extrapolation.
 func TestBenchTrain(t *testing.T) {
-	o := BenchOptions{Model: demotest.Model(t, 1, nil), Tokens: 24, Steps: 3, LoraR: 4, BlockSize: 64, GradientCheckpointing: CheckpointOff, ActivationDType: ActivationsF32, Autotune: "off"}
+	o := BenchOptions{Arch: "smollm2-135m", Layers: 2, Tokens: 4, Steps: 2, LoraR: 4, BlockSize: 64, GradientCheckpointing: CheckpointFull, ActivationDType: ActivationsF32, Autotune: "off", Limit: time.Millisecond}
 	r, err := BenchTrain(t.Context(), o, func(Event) {})
 	require.NoError(t, err)
+	require.Equal(t, 2, r.Layers)
 	require.Positive(t, r.SecondsPerStep)
-	require.InEpsilon(t, 24/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
-	dispatches := map[string]int{}
-	for i, k := range r.Kernels {
-		require.Positive(t, k.Time, k.Kernel)
-		if i > 0 {
-			require.LessOrEqual(t, k.Time, r.Kernels[i-1].Time)
-		}
-		dispatches[k.Kernel] = k.Dispatches
-	}
-	require.Equal(t, 1, dispatches["adamw_step"])
-	require.Equal(t, 1, dispatches["attention_backward_delta"])
-	// Twice the frozen weights forward and backward, LoRA, attention and the head: four flops a weight at least.
-	require.Greater(t, r.GFLOPPerToken*1e9, 4.0*(4*128*128-2*128*64+3*128*320))
+	require.LessOrEqual(t, r.Least.Seconds, r.SecondsPerStep)
+	require.InEpsilon(t, 4/r.SecondsPerStep, r.TokensPerSecond, 1e-9)
+	require.InEpsilon(t, r.Least.best()/r.GEMM.best(), r.Share.Value, 1e-9)
+	require.InDelta(t, math.Log(49152), r.Loss, 3, "random weights know nothing")
+	e := r.Extrapolated
+	require.NotNil(t, e)
+	require.Equal(t, 30, e.Layers)
+	head := int64(4 * 4 * 49152 * 576)
+	require.InEpsilon(t, 15, float64(e.Flops-head)/float64(r.Flops-head), 0.05, "but for the first layer")
+	require.InEpsilon(t, r.SecondsPerStep*float64(e.Flops)/float64(r.Flops), e.SecondsPerStep, 1e-9)
+	require.Greater(t, e.PlannedBytes, r.PeakDeviceBytes)
+
 	o.Tokens = 1
-	_, err = BenchTrain(t.Context(), o, func(Event) {})
-	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 256")
+	_, err = BenchTrain(t.Context(), o, nil)
+	require.ErrorContains(t, err, "max_seq_length is 1, allowed: between 2 and the model's 8192")
+	o.Tokens, o.Steps = 4, 0
+	_, err = BenchTrain(t.Context(), o, nil)
+	require.ErrorContains(t, err, "steps is 0, allowed: 1 to 100000")
 }
 
 func TestBenchKernels(t *testing.T) {

@@ -72,8 +72,8 @@ func byCPU(s trainer.Speed) string {
 }
 
 func printCeilings(w io.Writer, r trainer.KernelBench) {
-	fmt.Fprintf(w, "%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s by float32, %.1f GB/s by vec4\n\n",
-		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors, r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4)
+	fmt.Fprintf(w, "%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s by float32, %.1f GB/s by vec4 (by CPU time: %.1f, %.1f)\n\n",
+		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors, r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4, r.Ceilings.CopyF32CPU, r.Ceilings.CopyVec4CPU)
 }
 
 func ratioLine(r trainer.Ratio) string {

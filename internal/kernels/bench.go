@@ -69,9 +69,10 @@ func (m Meter) Best(ctx context.Context, record func(rec *gpu.Recorder)) (best T
 type Ceilings struct {
 	FMA         Took // of FMAFlops
 	FMAFlops    int64
-	FMAVectors  int     // with so many vec4 accumulators
-	CopyF32     float64 // bytes a second, read and written
-	CopyVec4    float64
+	FMAVectors  int  // with so many vec4 accumulators
+	CopyF32     Took // of CopyBytes, read and written
+	CopyVec4    Took
+	CopyBytes   int64
 	FMACPUFlops float64 // flops a second and CPU, with whichever number of accumulators was best by that; of a CPU device
 }
 
@@ -105,15 +106,15 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 		}
 		c.FMACPUFlops = max(c.FMACPUFlops, float64(flops)/took.CPUSeconds)
 	}
-	for vector, out := range []*float64{&c.CopyF32, &c.CopyVec4} {
+	c.CopyBytes = count * 4 * 8
+	for vector, out := range []*Took{&c.CopyF32, &c.CopyVec4} {
 		n := count << (2 - 2*vector)
-		took, err := m.Best(ctx, func(rec *gpu.Recorder) {
+		*out, err = m.Best(ctx, func(rec *gpu.Recorder) {
 			rec.Dispatch(benchCopy.spec(map[string]uint32{"VECTOR": uint32(vector)}), ceilDiv(n, 64), int64(n), benchCopyParams{uint32(n)}, x.Single(), y.Single())
 		})
 		if err != nil {
 			return c, err
 		}
-		*out = float64(count*4*8) / took.Seconds
 	}
 	return c, nil
 }

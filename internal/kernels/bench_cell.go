@@ -148,7 +148,7 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m.Limit = 20 * time.Millisecond
+	m.Limit = min(m.Limit, 20*time.Millisecond)
 	best, least := "", Took{}
 	for _, name := range VariantsOn(m.Device, op) {
 		if c.T > 8 && forFewTokens(name) {
