@@ -33,7 +33,8 @@ test-web:
 test-web-long:
 	tools/web_test/run.sh long
 
-# Hours: every kernel variant, forced in turn, on the 135M parity case, 30 steps of training on it, and every way of paging it. Wants the model and data in ../shared.
+# Hours: every kernel variant, forced in turn, on the 135M parity case (QLORA_TEST_STEPS=1: the first of its ten steps), 30 steps of training on it, and every way of paging it.
+# Wants the model and data in ../shared.
 test-long: setup
 	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
 

@@ -39,36 +39,39 @@ func Quantize(absmax []float32) State {
 	for b := range s.Nested {
 		first := b * BlockSize
 		block := absmax[first:min(first+BlockSize, len(absmax))]
-		largest := float32(0)
+		largest := uint32(0) // as bits, which order as the magnitudes do
 		for _, a := range block {
-			largest = max(largest, float32(math.Abs(float64(a-s.Offset))))
+			largest = max(largest, math.Float32bits(a-s.Offset)&(1<<31-1))
 		}
-		s.Nested[b] = largest
-		inv := 1 / largest
+		s.Nested[b] = math.Float32frombits(largest)
+		inv := 1 / s.Nested[b]
+		codes := s.Codes[first : first+len(block)]
 		for i, a := range block {
-			s.Codes[first+i] = nearest(float32((a - s.Offset) * inv))
+			codes[i] = nearest(float32((a - s.Offset) * inv))
 		}
 	}
 	return s
 }
 
-// nearest is what search finds, with a table for most of its steps: the floats are cut into cells of equal sign, exponent and leading five bits
-// of the mantissa, of which hardly one holds more than two midpoints between neighbouring entries.
+// nearest is what search finds, with a table for all but its last step: the floats are cut into cells of equal sign, exponent and leading six bits
+// of the mantissa, none of which holds more than one midpoint between neighbouring entries.
 func nearest(x float32) byte {
 	if x != x {
 		return 0
 	}
 	code := lowest[math.Float32bits(x)>>cellShift]
-	for x > midpoints[code] {
-		code++
-	}
-	if x == midpoints[code] {
+	middle := midpoints[code]
+	if x == middle {
 		return ties[code]
 	}
-	return code
+	above := byte(0)
+	if x > middle {
+		above = 1
+	}
+	return code + above
 }
 
-const cellShift = 18
+const cellShift = 17
 
 var (
 	midpoints [256]float32                // above each entry, in float32; infinity above the last

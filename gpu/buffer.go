@@ -15,6 +15,8 @@ type Buffer struct {
 	dev      *Device
 	native   *wgpu.Buffer // nil on a dry device
 	capacity int64        // what was allocated, at least Size
+	mappable bool         // by the host, too
+	used     submission   // the last that binds a mappable buffer
 }
 
 // Range is a part of a buffer, in bytes.

@@ -28,6 +28,9 @@ func (a AdapterInfo) Key() string {
 	return fmt.Sprintf("%s/%s/%s", a.Name, a.Backend, a.Driver)
 }
 
+// SharesHostMemory tells whether the adapter has no memory of its own.
+func (a AdapterInfo) SharesHostMemory() bool { return a.Type == "cpu" || a.Type == "integrated" }
+
 // Options selects and restricts a device.
 type Options struct {
 	// Adapter is an index or a part of a name as `devices` prints them; empty picks the fastest kind.
@@ -45,6 +48,8 @@ type Device struct {
 	Limits Limits
 	// Variants holds the choice of each operation's variant on this device.
 	Variants *VariantTable
+	// Mappable says that storage buffers can be mapped and lie in the host's own memory. Browsers do not offer it, and on a graphics card the host would reach its memory through the bus.
+	Mappable bool
 
 	options Options
 	native  *wgpu.Device // nil for a dry device
@@ -118,7 +123,7 @@ func NewDry(o Options) *Device {
 // Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
 func (d *Device) Twin() *Device {
 	twin := newDevice(d.Info, nil, d.options)
-	twin.Limits, twin.Variants = d.Limits, d.Variants
+	twin.Limits, twin.Variants, twin.Mappable = d.Limits, d.Variants, d.Mappable
 	return twin
 }
 

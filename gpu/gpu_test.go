@@ -121,6 +121,52 @@ func TestReadSurvivesGarbageCollection(t *testing.T) {
 	<-done
 }
 
+// What the host fills and collects is in order with the dispatches around it, whether they were submitted or not, and no garbage collection matters.
+func TestMappableBuffers(t *testing.T) {
+	d := open(t, Limits{})
+	if !d.Mappable {
+		t.Skip("this device's storage buffers cannot be mapped")
+	}
+	const n, rounds = 20_000, 40
+	var slots [2]*Tensor
+	for i := range slots {
+		b, err := d.NewMappableBuffer("slot", 4*n)
+		require.NoError(t, err)
+		defer b.Release()
+		slots[i] = &Tensor{Name: "slot", DType: F32, Rows: 1, Cols: n, Shards: []Shard{{Range: b.All(), Rows: 1}}}
+	}
+	sum, err := d.NewTensor("sum", F32, 1, n)
+	require.NoError(t, err)
+	add := func(rec *Recorder, y, x *Tensor) {
+		rec.Dispatch(scaleSpec(1), n/4, n, scaleParams{n, 1}, x.Single(), y.Single())
+	}
+	rec := d.Record("fill")
+	want, total := make([]float32, n), make([]float32, n)
+	for round := range rounds {
+		slot := slots[round%2]
+		for i := range want {
+			want[i] = float32(i%100 + round)
+			total[i] += want[i]
+		}
+		rec.Fill(slot.Single().Buffer, Float32Bytes(want))
+		runtime.GC()
+		add(rec, sum, slot)
+		if round%5 == 0 {
+			add(rec, slot, sum)
+			got := make([]byte, 4*n)
+			rec.Collect(slot.Single().Buffer, got)
+			for i := range want {
+				want[i] += total[i]
+			}
+			require.Equal(t, Float32Bytes(want), got, "round %d", round)
+		}
+	}
+	require.NoError(t, rec.Submit())
+	got, err := d.ReadFloat32(t.Context(), sum)
+	require.NoError(t, err)
+	require.Equal(t, total, got)
+}
+
 func TestErrorsNameTheKernel(t *testing.T) {
 	d := open(t, Limits{})
 	x, _ := d.NewTensor("x", F32, 1, 4)

@@ -27,6 +27,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -135,11 +136,18 @@ func Open(_ context.Context, o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	native, err := list[at].RequestDevice(&wgpu.DeviceDescriptor{Label: "qlora-wgpu"})
+	descriptor := wgpu.DeviceDescriptor{Label: "qlora-wgpu"}
+	mappable := infos[at].SharesHostMemory() && slices.Contains(infos[at].Features, wgpu.NativeFeatureMappablePrimaryBuffers.String())
+	if mappable {
+		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, wgpu.NativeFeatureMappablePrimaryBuffers)
+	}
+	native, err := list[at].RequestDevice(&descriptor)
 	if err != nil {
 		return nil, fmt.Errorf("open device %s: %w", infos[at].Name, err)
 	}
-	return newDevice(infos[at], native, o), nil
+	d := newDevice(infos[at], native, o)
+	d.Mappable = mappable
+	return d, nil
 }
 
 func pick(infos []AdapterInfo, want string) (int, error) {

@@ -152,14 +152,31 @@ func BFloat16Bytes(x []float32) []byte {
 
 // PutBFloat16 is BFloat16Bytes into dst, of at least 2 bytes a value.
 func PutBFloat16(dst []byte, x []float32) {
-	dst = dst[:2*len(x)]
-	for i, v := range x {
-		bits := math.Float32bits(v)
-		if v == v {
-			bits += 0x7fff + bits>>16&1
-		} else {
-			bits |= 1 << 22
+	const infinity = 0xff << 24 // without the sign; above it are NaNs
+	for ; len(x) >= 16; dst, x = dst[32:], x[16:] {
+		in, out := (*[16]float32)(x), (*[32]byte)(dst)
+		for i := 0; i < 16; i += 2 {
+			low, high := math.Float32bits(in[i]), math.Float32bits(in[i+1])
+			if low<<1 > infinity || high<<1 > infinity {
+				low, high = uint32(bfloat16(in[i]))<<16, uint32(bfloat16(in[i+1]))<<16
+			} else {
+				low, high = low+0x7fff+low>>16&1, high+0x7fff+high>>16&1
+			}
+			binary.LittleEndian.PutUint32(out[2*i:2*i+4], low>>16|high&0xffff0000)
 		}
-		binary.LittleEndian.PutUint16(dst[2*i:], uint16(bits>>16))
 	}
+	for i, v := range x {
+		binary.LittleEndian.PutUint16(dst[2*i:], bfloat16(v))
+	}
+}
+
+// bfloat16 rounds to nearest even; a NaN stays one.
+func bfloat16(v float32) uint16 {
+	bits := math.Float32bits(v)
+	if v == v {
+		bits += 0x7fff + bits>>16&1
+	} else {
+		bits |= 1 << 22
+	}
+	return uint16(bits >> 16)
 }

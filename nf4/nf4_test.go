@@ -3,6 +3,7 @@ package nf4
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,54 @@ func TestCodeOfEqualsDefinition(t *testing.T) {
 	for v := float32(-1); v <= 1; v += 1.0 / (1 << 16) {
 		if slowCode(v) != codeOf(v) {
 			require.Equal(t, slowCode(v), codeOf(v), "v = %v", v)
+		}
+	}
+}
+
+// What Quantize does with the processor's vectors is what quantizeBlock does, at and to both sides of everything where a code or a scale changes.
+func TestQuantizeIsQuantizeBlock(t *testing.T) {
+	var x []float32
+	around := func(v float32, steps int) {
+		for range steps {
+			v = math.Nextafter32(v, -2)
+		}
+		for range 2*steps + 1 {
+			x = append(x, v)
+			v = math.Nextafter32(v, 2)
+		}
+	}
+	for i := range 15 {
+		around(threshold(i), 50)
+	}
+	for i := -64; i <= 64; i++ {
+		around(float32(i)/64, 5)
+	}
+	x = append(x, normals(8, 1<<14)...)
+	for len(x)%63 != 0 {
+		x = append(x, 0)
+	}
+	var scaled []float32
+	for block := 0; len(x) > 0; block++ { // the first value of a block is the largest and leaves the others as they are, or scales them
+		scale := []float32{1, -1, 0.37, 1e-30, 1e30, 2.9e-39, 0}[block%7]
+		scaled = append(scaled, scale)
+		for _, v := range x[:63] {
+			scaled = append(scaled, v*scale)
+		}
+		x = x[63:]
+	}
+	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
+	scaled = append(scaled, slices.Concat(slices.Repeat([]float32{1, nan}, 32), slices.Repeat([]float32{inf, 1}, 32), slices.Repeat([]float32{nan, inf}, 32))...)
+	finite := len(scaled)/64 - 3
+	for _, blockSize := range []int{32, 64, 256} {
+		packed, absmax := quantize(scaled, blockSize)
+		for b, got := range absmax {
+			first, end := b*blockSize, min((b+1)*blockSize, len(scaled))
+			block := make([]byte, PackedLen(end-first))
+			want := quantizeBlock(scaled[first:end], block)
+			require.Equal(t, math.Float32bits(want), math.Float32bits(got))
+			if end <= 64*finite {
+				require.Equal(t, block, packed[first/2:PackedLen(end)], "block %d of %d weights", b, blockSize)
+			}
 		}
 	}
 }

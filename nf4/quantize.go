@@ -8,33 +8,36 @@ import (
 )
 
 // A code is the number of thresholds below the scaled value v; a threshold is the float32 midpoint of two neighbouring
-// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons, the interval [-1, 1] is cut into 4,096
-// cells, of which 15 hold a threshold: in those the code is counted, in all others looked up. This is exact whatever cellOf's
-// rounding does: cellOf never decreases, so a threshold in a lower cell is below v and one in a higher cell is above it.
+// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons there is one: the interval [-1, 1] is cut
+// into 128 cells, none of which holds two thresholds, and each knows how many lie in lower cells and its own. This is exact
+// whatever cellOf's rounding does: cellOf never decreases, so a threshold in a lower cell is below v and one in a higher cell is
+// above it.
 //
-// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 4096 and, wrapped around, cell 8191.
+// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 128 and, wrapped around, cell 255.
 var cells = buildCells()
 
-// undecided marks a cell that holds a threshold.
-const undecided = 16
+type cell struct {
+	code      uint32  // thresholds in lower cells
+	threshold float32 // the cell's own, or infinity
+}
 
-func buildCells() (cells [8192]uint8) {
-	const above, below = 4096, 8191
+func buildCells() (cells [256]cell) {
+	const above, below = 128, 255
 	for i := range cells {
-		code := uint32(len(Codebook) - 1)
+		cells[i] = cell{uint32(len(Codebook) - 1), float32(math.Inf(1))}
 		switch {
 		case i == below:
-			code = 0
+			cells[i].code = 0
 		case i < above:
-			code = 0
-			for int(code) < len(Codebook)-1 && cellOf(threshold(int(code))) < uint32(i) {
+			code := 0
+			for code < len(Codebook)-1 && cellOf(threshold(code)) < uint32(i) {
 				code++
 			}
-			if int(code) < len(Codebook)-1 && cellOf(threshold(int(code))) == uint32(i) {
-				code = undecided
+			cells[i].code = uint32(code)
+			if code < len(Codebook)-1 && cellOf(threshold(code)) == uint32(i) {
+				cells[i].threshold = threshold(code)
 			}
 		}
-		cells[i] = uint8(code)
 	}
 	return cells
 }
@@ -42,20 +45,18 @@ func buildCells() (cells [8192]uint8) {
 // threshold is the midpoint above codebook entry i, in float32.
 func threshold(i int) float32 { return (Codebook[i] + Codebook[i+1]) / 2 }
 
-// cellOf maps [-1, 1] to 0…4096: v+3 lies in [2, 4], where all floats share an exponent and the leading twelve bits of the
-// mantissa count steps of 1/2048; the last bit of the exponent tells 4 and what lies below 2.
-func cellOf(v float32) uint32 { return math.Float32bits(v+3) >> 11 & 8191 }
+// cellOf maps [-1, 1] to 0…128: v+3 lies in [2, 4], where all floats share an exponent and the leading seven bits of the
+// mantissa count steps of 1/64; the last bit of the exponent tells 4 and what lies below 2.
+func cellOf(v float32) uint32 { return math.Float32bits(v+3) >> 16 & 255 }
 
 // codeOf counts the thresholds below v.
 func codeOf(v float32) uint32 {
-	if c := cells[cellOf(v)]; c != undecided {
-		return uint32(c)
+	c := &cells[cellOf(v)]
+	above := uint32(0)
+	if v > c.threshold {
+		above = 1
 	}
-	code := uint32(0)
-	for int(code) < len(Codebook)-1 && v > threshold(int(code)) {
-		code++
-	}
-	return code
+	return c.code + above
 }
 
 // Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x), blockSize)].
@@ -69,15 +70,15 @@ func codeOf(v float32) uint32 {
 // FirstNonFinite and report it as a user error.
 func Quantize(x []float32, blockSize int, packed []byte, absmax []float32) {
 	checkShapes("Quantize", len(x), blockSize, len(packed), len(absmax))
-	for b := range absmax {
+	for b := quantizeBlocks(x, blockSize, packed, absmax); b < len(absmax); b++ {
 		first := b * blockSize
-		block := x[first:min(first+blockSize, len(x))]
-		absmax[b] = maxAbs(block)
-		quantizeBlock(block, absmax[b], packed[first/2:])
+		absmax[b] = quantizeBlock(x[first:min(first+blockSize, len(x))], packed[first/2:])
 	}
 }
 
-func quantizeBlock(x []float32, absmax float32, packed []byte) {
+// quantizeBlock writes a block's codes and returns its absmax.
+func quantizeBlock(x []float32, packed []byte) (absmax float32) {
+	absmax = maxAbs(x)
 	inv := 1 / absmax
 	if math.IsInf(float64(inv), 0) {
 		inv = 0
@@ -86,16 +87,12 @@ func quantizeBlock(x []float32, absmax float32, packed []byte) {
 	pairs := len(x) / 2
 	for i := range packed[:pairs] {
 		pair := x[2*i : 2*i+2 : 2*i+2]
-		u, v := float32(pair[0]*inv), float32(pair[1]*inv)
-		first, second := cells[cellOf(u)], cells[cellOf(v)]
-		if first|second >= undecided {
-			first, second = uint8(codeOf(u)), uint8(codeOf(v))
-		}
-		packed[i] = first<<4 | second
+		packed[i] = byte(codeOf(float32(pair[0]*inv))<<4 | codeOf(float32(pair[1]*inv)))
 	}
 	if len(x)%2 != 0 {
 		packed[pairs] = byte(codeOf(float32(x[len(x)-1]*inv))<<4 | zeroCode)
 	}
+	return absmax
 }
 
 // maxAbs compares floats without their sign bit as integers, which order the same way; four chains hide the latency.

@@ -57,7 +57,7 @@ func (s *Store) Keep(rec *gpu.Recorder, layer int, x *gpu.Tensor) {
 	}
 	p.host, p.landed = p.host[:n], false
 	r := x.Single()
-	s.drain.Out(rec, p.host, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(n)})
+	s.staging.Out(rec, p.host, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(n)})
 }
 
 // Fetch records the way back of a layer's input into x. Everything that is on its way to the host has to arrive before.
@@ -68,7 +68,7 @@ func (s *Store) Fetch(rec *gpu.Recorder, layer int, x *gpu.Tensor) {
 	}
 	p := s.states[layer]
 	if !p.landed {
-		if err := s.drain.Finish(); err != nil {
+		if err := s.staging.Finish(); err != nil {
 			rec.Fail("page in", err)
 			return
 		}
@@ -79,6 +79,6 @@ func (s *Store) Fetch(rec *gpu.Recorder, layer int, x *gpu.Tensor) {
 	s.advance(statePage(layer))
 	s.last = nil
 	r := x.Single()
-	s.feeder.In(rec, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(len(p.host))}, p.host, s.upcoming)
+	s.staging.In(rec, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: int64(len(p.host))}, p.host, s.upcoming)
 	p.landed = false
 }

@@ -7,19 +7,18 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Bandwidth measures how many bytes a second pages travel from the host to the device when nothing is computed.
-func Bandwidth(ctx context.Context, dev *gpu.Device) (bytesPerSecond float64, err error) {
+// Bandwidth measures how many bytes a second pages travel from the host to the device when nothing is computed: into slots that the host maps, or through staging.
+func Bandwidth(ctx context.Context, dev *gpu.Device, mapped bool) (bytesPerSecond float64, err error) {
 	const size, rounds = 32 << 20, 8
-	slot, err := dev.NewBuffer("bandwidth", size)
+	plan := &Plan{Slots: 2, SlotBytes: size, Mapped: mapped}
+	if !mapped {
+		plan.Staging, plan.StagingBytes = stagingBuffers, size
+	}
+	s, err := NewStore(dev, plan)
 	if err != nil {
 		return 0, err
 	}
-	defer slot.Release()
-	f, err := NewFeeder(dev, stagingBuffers, size)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Release()
+	defer s.Release()
 	pages := [][]byte{make([]byte, size), make([]byte, size)}
 	for i := range pages {
 		for j := 0; j < size; j += 4096 { // memory that was never written may not exist
@@ -31,7 +30,7 @@ func Bandwidth(ctx context.Context, dev *gpu.Device) (bytesPerSecond float64, er
 		start := time.Now()
 		rec := dev.Record("bandwidth")
 		for i := range rounds {
-			f.In(rec, slot.All(), pages[i%2], func(yield func([]byte) bool) {
+			s.transport().In(rec, s.slots[i%2].All(), pages[i%2], func(yield func([]byte) bool) {
 				if i+1 < rounds {
 					yield(pages[(i+1)%2])
 				}

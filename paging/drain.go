@@ -35,9 +35,6 @@ func NewDrain(dev *gpu.Device, count int, bytes int64) (*Drain, error) {
 
 // Release frees the staging buffers; what has not arrived is lost.
 func (d *Drain) Release() {
-	if d == nil {
-		return
-	}
 	for _, t := range d.free {
 		t.Release()
 	}
@@ -80,9 +77,6 @@ func (d *Drain) arrive() error {
 
 // Finish waits for all that is under way.
 func (d *Drain) Finish() error {
-	if d == nil {
-		return nil
-	}
 	for len(d.away) > 0 {
 		if err := d.arrive(); err != nil {
 			return err

@@ -9,21 +9,6 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Counters are what paging did since they were last taken.
-type Counters struct {
-	PageIns, PageOuts int
-	Bytes             int64
-	Stall             time.Duration // the host waited for a page to be filled, or for the device to give a staging buffer back
-}
-
-// Add adds what was counted since.
-func (c *Counters) Add(more Counters) {
-	c.PageIns += more.PageIns
-	c.PageOuts += more.PageOuts
-	c.Bytes += more.Bytes
-	c.Stall += more.Stall
-}
-
 // Feeder brings host bytes to the device through a few staging buffers. Goroutines fill those that are free with what is needed next, while the
 // device computes.
 type Feeder struct {
@@ -56,9 +41,6 @@ func NewFeeder(dev *gpu.Device, count int, bytes int64) (*Feeder, error) {
 
 // Release frees the staging buffers.
 func (f *Feeder) Release() {
-	if f == nil {
-		return
-	}
 	for _, list := range [][]*feed{f.free, f.ahead, f.away} {
 		for _, b := range list {
 			_ = b.filling.Wait() // fills do not fail

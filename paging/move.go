@@ -77,7 +77,7 @@ func (s *Store) bringIn(rec *gpu.Recorder, ids []int) []int {
 		slots[i] = slot
 		if !hit {
 			p := s.pages[id]
-			s.feeder.In(rec, gpu.Range{Buffer: s.slots[slot], Size: p.bytes}, p.host, s.upcoming)
+			s.transport().In(rec, gpu.Range{Buffer: s.slots[slot], Size: p.bytes}, p.host, s.upcoming)
 		}
 	}
 	s.last = ids

@@ -23,6 +23,8 @@ type Plan struct {
 	StatePageElements int    `json:"-"` // of a page of paged optimizer state
 	Slots             int    `json:"-"` // of SlotBytes, for weights
 	SlotBytes         int64  `json:"-"`
+	Mapped            bool   `json:"-"` // the host maps the slots of weights
+	MappedState       bool   `json:"-"` // and those of optimizer state, which then do not lie in the arena
 	TablePageBytes    int64  `json:"-"` // the head is cut into pages of at most so much; 0: as the device binds
 	Staging           int    `json:"-"` // buffers of StagingBytes towards the device
 	StagingOut        int    `json:"-"` // and back
@@ -132,7 +134,7 @@ func (r *Recording) plan(s sizes, start Decisions, steps []step) *Plan {
 		p.StreamedLayers[i] = (i+1)*p.Layers/len(p.StreamedLayers) > i*p.Layers/len(p.StreamedLayers)
 	}
 	r.placeWeights(p, s)
-	r.placeState(p)
+	r.placeState(p, s)
 	r.placeStaging(p, s)
 	p.Rows = append(p.Rows, r.Fixed...)
 	for _, row := range p.Rows {
@@ -196,22 +198,37 @@ func (r *Recording) placeWeights(p *Plan, s sizes) {
 	} else {
 		p.row("embedding", "resident", r.Embedding, 0, 0)
 	}
-	p.row("ring of weights", fmt.Sprintf("%d slots", p.Slots), int64(p.Slots)*onDevice(p.SlotBytes), 0, 0)
+	where := fmt.Sprintf("%d slots", p.Slots)
+	if p.Mapped = r.Mappable && p.Slots > 0; p.Mapped {
+		where += ", mapped by the host"
+	}
+	p.row("ring of weights", where, int64(p.Slots)*onDevice(p.SlotBytes), 0, 0)
 }
 
-// placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during the update.
-func (r *Recording) placeState(p *Plan) {
+// placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during the update. Where the host can map slots, they are buffers of
+// their own instead of staging; where layers' inputs need staging in any case, both kinds share it.
+func (r *Recording) placeState(p *Plan, s sizes) {
 	arena := r.arena(p.Activations)
 	buffers := slices.Clone(arena.Buffers)
 	p.row("adapter and gradients", "resident", r.Adapter, 0, 0)
 	if p.PagedState {
-		elements := int64(0)
-		if len(buffers) > 0 {
-			elements = buffers[0] / StateSlots / max(total(r.StateTensors), 1) * 256
+		p.MappedState = r.Mappable && p.Activations != Offload
+		room, where, slots := int64(0), "paged, slots in the arena", int64(0)
+		if p.MappedState {
+			room, where = min(StateSlots*s.staging, r.Moments/2), fmt.Sprintf("paged, %d slots, mapped by the host", StateSlots)
+		} else if len(buffers) > 0 {
+			room = buffers[0]
 		}
+		elements := room / StateSlots / max(total(r.StateTensors), 1) * 256
 		p.StatePageElements = int(min(max(elements/minStatePage*minStatePage, minStatePage), maxStatePage))
-		buffers = r.withStateSlots(buffers, p)
-		p.row("optimizer state", "paged, slots in the arena", 0, r.Moments, 2*r.Moments)
+		if !p.MappedState {
+			buffers = r.withStateSlots(buffers, p)
+		} else {
+			for _, block := range r.StateTensors {
+				slots += StateSlots * onDevice(int64(p.StatePageElements/256)*block)
+			}
+		}
+		p.row("optimizer state", where, slots, r.Moments, 2*r.Moments)
 	} else {
 		p.row("optimizer state", "resident", r.Moments, 0, 0)
 	}
@@ -254,8 +271,11 @@ func (r *Recording) withStateSlots(buffers []int64, p *Plan) []int64 {
 }
 
 func (r *Recording) placeStaging(p *Plan, s sizes) {
-	largest := p.SlotBytes // thing that passes through
-	if p.PagedState {
+	largest := int64(0) // thing that passes through
+	if !p.Mapped {
+		largest = p.SlotBytes
+	}
+	if p.PagedState && !p.MappedState {
 		largest, p.StagingOut = max(largest, r.statePage(p)), stagingBuffers
 	}
 	if p.Activations == Offload {

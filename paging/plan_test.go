@@ -83,6 +83,39 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// Where the host maps slots, nothing is staged but layers' inputs, and slots of optimizer state are buffers of their own.
+func TestMappedSlots(t *testing.T) {
+	plan := func(mappable bool, budget int64, start Decisions) *Plan {
+		r := recordingOf(false)
+		r.Mappable = mappable
+		p, err := NewPlan(r, budget, start)
+		require.NoError(t, err)
+		return p
+	}
+	weights := Decisions{Layers: 2, StreamedHead: 1}
+	staged, mapped := plan(false, 0, weights), plan(true, 0, weights)
+	require.True(t, mapped.Mapped && !staged.Mapped && !mapped.MappedState)
+	require.Equal(t, []int{2, 0, 0}, []int{mapped.Slots, mapped.Staging, mapped.StagingOut})
+	require.Equal(t, staged.Peak-2*10*mib, mapped.Peak)
+	require.Equal(t, []int64{staged.Traffic, staged.Host}, []int64{mapped.Traffic, mapped.Host})
+
+	state := Decisions{PagedState: true}
+	staged, mapped = plan(false, 0, state), plan(true, 0, state)
+	require.True(t, mapped.MappedState && !mapped.Mapped)
+	require.Equal(t, 262144, mapped.StatePageElements, "8 MiB in four pages")
+	require.Zero(t, mapped.Staging+mapped.StagingOut)
+	require.Equal(t, staged.Peak-4*(9*mib/2)+4*mib, mapped.Peak)
+
+	for _, activations := range []Activations{Recompute, Offload} {
+		all := Decisions{Layers: 4, StreamedHead: 4, PagedState: true, Activations: activations}
+		p := plan(true, 0, all)
+		require.True(t, p.Mapped)
+		require.Equal(t, activations == Recompute, p.MappedState)
+		require.Equal(t, activations == Offload, p.Staging == stagingBuffers && p.StagingOut == stagingBuffers && p.StagingBytes > 0)
+	}
+	require.LessOrEqual(t, plan(true, 0, Decisions{}).Minimum, plan(false, 0, Decisions{}).Minimum)
+}
+
 func TestMinimum(t *testing.T) {
 	r := recordingOf(false)
 	p, err := NewPlan(r, 0, Decisions{})

@@ -16,6 +16,7 @@ type Recording struct {
 	Adapter      int64   // parameters and gradients
 	Moments      int64   // optimizer state
 	StateTensors []int64 // of it for 256 parameters, each moment
+	Mappable     bool    // the device's slots can be mapped (gpu.Device.Mappable)
 	TensorLimit  int64   // of a tensor and of a buffer of the arena
 	Fixed        []Row   // what is there in every plan
 	Arenas       []ArenaShape

@@ -13,11 +13,10 @@ import (
 type Store struct {
 	dev      *gpu.Device
 	slots    []*gpu.Buffer
-	slotSize int64
 	pages    []*page
 	ring     ring
-	feeder   *Feeder
-	drain    *Drain
+	direct   *Direct  // nil where the plan does not map slots
+	staging  *Staging // nil where nothing passes through staging buffers
 	programs map[string]*Schedule
 	current  *Schedule
 	at       int      // position of the last access of the running program
@@ -45,9 +44,12 @@ func NewStore(dev *gpu.Device, plan *Plan) (*Store, error) {
 	if plan == nil {
 		return s, nil
 	}
-	s.slotSize = plan.SlotBytes
+	makeSlot := dev.NewUniformBuffer
+	if plan.Mapped {
+		makeSlot = dev.NewMappableBuffer
+	}
 	for i := range plan.Slots {
-		b, err := dev.NewUniformBuffer(fmt.Sprintf("slot %d", i), plan.SlotBytes)
+		b, err := makeSlot(fmt.Sprintf("slot %d", i), plan.SlotBytes)
 		if err != nil {
 			s.Release()
 			return nil, err
@@ -55,16 +57,15 @@ func NewStore(dev *gpu.Device, plan *Plan) (*Store, error) {
 		s.slots = append(s.slots, b)
 	}
 	s.ring = newRing(len(s.slots))
-	var err error
+	if plan.Mapped || plan.MappedState {
+		s.direct = &Direct{}
+	}
 	if plan.Staging > 0 {
-		s.feeder, err = NewFeeder(dev, plan.Staging, plan.StagingBytes)
-	}
-	if err == nil && plan.StagingOut > 0 {
-		s.drain, err = NewDrain(dev, plan.StagingOut, plan.StagingBytes)
-	}
-	if err != nil {
-		s.Release()
-		return nil, err
+		var err error
+		if s.staging, err = NewStaging(dev, plan); err != nil {
+			s.Release()
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -78,26 +79,34 @@ func (s *Store) Release() {
 	for _, b := range s.slots {
 		b.Release()
 	}
-	s.feeder.Release()
-	s.drain.Release()
-	s.pages, s.slots, s.feeder, s.drain = nil, nil, nil, nil
+	s.staging.Release()
+	s.pages, s.slots, s.staging = nil, nil, nil
 }
 
-// Feeder and Drain are what pages of other kinds travel through too; nil where nothing is paged.
-func (s *Store) Feeder() *Feeder { return s.feeder }
-func (s *Store) Drain() *Drain   { return s.drain }
+// Staging and Direct are what pages of other kinds travel through too; nil where the plan has none.
+func (s *Store) Staging() *Staging { return s.staging }
+func (s *Store) Direct() *Direct   { return s.direct }
+
+// transport is that of frozen pages.
+func (s *Store) transport() Transport {
+	if s.direct != nil {
+		return s.direct
+	}
+	return s.staging
+}
+
+// Finish waits for all that is leaving the device. The recording must have been submitted.
+func (s *Store) Finish() error {
+	if err := s.direct.Finish(); err != nil {
+		return err
+	}
+	return s.staging.Finish()
+}
 
 // TakeCounters returns what was moved since the last call.
 func (s *Store) TakeCounters() (c Counters) {
-	if s.feeder != nil {
-		c, s.feeder.counters = s.feeder.counters, Counters{}
-	}
-	if s.drain != nil {
-		c.PageOuts = s.drain.counters.PageOuts
-		c.Bytes += s.drain.counters.Bytes
-		c.Stall += s.drain.counters.Stall
-		s.drain.counters = Counters{}
-	}
+	c.Add(s.direct.takeCounters())
+	c.Add(s.staging.takeCounters())
 	return c
 }
 
@@ -182,8 +191,13 @@ func (s *Store) Log(program string, record func()) {
 	s.programs[program] = NewSchedule(s.logging)
 }
 
-// Accesses is the order in which a logged program uses pages.
-func (s *Store) Accesses(program string) []Access { return s.programs[program].accesses }
+// Accesses is the order in which a logged program uses pages; nil for one that was not logged.
+func (s *Store) Accesses(program string) []Access {
+	if schedule := s.programs[program]; schedule != nil {
+		return schedule.accesses
+	}
+	return nil
+}
 
 // Begin starts a logged program.
 func (s *Store) Begin(program string) { s.current, s.at, s.last = s.programs[program], -1, nil }

@@ -7,7 +7,6 @@ import (
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
-	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -24,6 +23,7 @@ type GenerateOptions struct {
 	BlockSize         int
 	Device, Autotune  string
 	CacheDir          string // empty: under the user's cache folder
+	VRAMBudget        string // device memory; empty: as much as it takes, with all weights on the device
 }
 
 func (o GenerateOptions) validate() error {
@@ -41,20 +41,23 @@ func (o GenerateOptions) validate() error {
 // Answerer answers prompts and measures losses with one loaded model.
 type Answerer struct {
 	session   *session
-	adapter   *lora.Adapter // nil: the base model
+	files     *AdapterFiles // nil: the base model
+	adapter   *lora.Adapter
 	engine    *Engine
 	generator *Generator
 	options   GenerateOptions
+	budget    int64    // 0: none
+	extent    extent   // that memory was taken for
 	owned     []func() // close the model's files and the cache, where nobody else does
 }
 
-// NewAnswerer loads the model of in on in.Opened or on the device that the options name, with in.Adapter where there is one. Of the options, Prompt
+// NewAnswerer loads the model of in, or with a budget has the first question do so, on in.Opened or on the device that the options name, with in.Adapter where there is one. Of the options, Prompt
 // and the paths are not used; Model names the model in messages.
 func NewAnswerer(ctx context.Context, o GenerateOptions, in Inputs, emit func(Event)) (_ *Answerer, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	a := &Answerer{options: o}
+	a := &Answerer{options: o, files: in.Adapter}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -65,30 +68,15 @@ func NewAnswerer(ctx context.Context, o GenerateOptions, in Inputs, emit func(Ev
 	}, in.Model, in.Cache, emit); err != nil {
 		return nil, err
 	}
-	if err := a.session.load(ctx, nil); err != nil {
-		return nil, err
+	if a.budget, err = givenBudget(o.VRAMBudget, a.session.dev, in); err != nil || a.budget > 0 {
+		return a, err
 	}
-	if in.Adapter != nil {
-		if a.adapter, err = a.session.attach(in.Adapter.Config, optim.Options{}, in.Adapter.Tensors, in.Adapter.Path); err != nil {
-			return nil, err
-		}
-		a.session.info("Adapter: %s", in.Adapter.Config)
-	}
-	a.engine, err = NewEngine(a.session.dev, a.session.model, a.adapter, nil, 0)
-	return a, err
+	return a, a.place(ctx, extent{})
 }
 
 // Close frees everything.
 func (a *Answerer) Close() {
-	if a.generator != nil {
-		a.generator.Release()
-	}
-	if a.engine != nil {
-		a.engine.Release()
-	}
-	if a.adapter != nil {
-		a.adapter.Detach()
-	}
+	a.unload()
 	if a.session != nil {
 		a.session.release()
 	}
@@ -108,7 +96,10 @@ func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece s
 	if err != nil {
 		return err
 	}
-	room := min(len(ids)+o.MaxTokens, s.model.Shape().MaxPositions)
+	room := min(len(ids)+o.MaxTokens, s.source.Config.MaxPositionEmbeddings)
+	if err := a.place(ctx, extent{room: (room + 255) / 256 * 256}); err != nil {
+		return err
+	}
 	if a.generator == nil || a.generator.cache.K[0].Rows < room {
 		if a.generator != nil {
 			a.generator.Release()
@@ -128,7 +119,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if all {
 		on = chat.TrainOnAll
 	}
-	limit := s.model.Shape().MaxPositions
+	limit := s.source.Config.MaxPositionEmbeddings
 	if maxSeqLength > 0 {
 		limit = min(limit, maxSeqLength)
 	}
@@ -140,6 +131,9 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 		if err := s.checkIDs(sample.IDs); err != nil {
 			return nil, usererr.New("encode data set", data.Path, "%w", err).Hinted("tokenizer and weights belong to different models")
 		}
+	}
+	if err := a.place(ctx, extent{evalTokens: longest(samples)}); err != nil {
+		return nil, err
 	}
 	if err := a.engine.ReserveEvaluation(longest(samples)); err != nil {
 		return nil, err
@@ -177,7 +171,7 @@ func (s *session) promptIDs(prompt, system string, raw bool) ([]uint32, error) {
 	if err := s.checkIDs(ids); err != nil {
 		return nil, usererr.New("generate", s.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
 	}
-	if limit := s.model.Shape().MaxPositions; len(ids) >= limit {
+	if limit := s.source.Config.MaxPositionEmbeddings; len(ids) >= limit {
 		return nil, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
 	}
 	return ids, nil

@@ -26,6 +26,8 @@ type SyntheticOptions struct {
 	Steps        int
 	Config       Config // adapter, optimizer, budget, device
 	HostMemory   func() (total, available int64)
+	// Staged moves pages through staging buffers, even where slots can be mapped.
+	Staged bool
 	// Decisions, where set, replaces what follows from budget and settings.
 	Decisions *paging.Decisions
 }
@@ -57,19 +59,18 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err != nil {
 		return nil, err
 	}
-	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), auto: c.GradientCheckpointing == CheckpointAuto}
+	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged, auto: c.GradientCheckpointing == CheckpointAuto}
 	if o.Decisions != nil {
 		d.start, d.auto = *o.Decisions, false
 	}
 	if r.plan, err = d.plan(dev, budget); err != nil {
 		return nil, err
 	}
-	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, shared(dev)); err != nil {
+	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, dev.Info.SharesHostMemory()); err != nil {
 		return nil, err
 	}
 	emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
 	dev.ReleaseScratch()
-	dev.ResetPeak()
 	defer r.releaseMemory()
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
 		return nil, err
@@ -85,6 +86,9 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 			window[i] = worst(o.Tokens)
 			for t := range o.Tokens {
 				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Config.VocabSize)), int32(rng.IntN(o.Model.Config.VocabSize))
+				if t < o.Tokens-answerTokens(o.Tokens) {
+					window[i].Targets[t] = -100
+				}
 			}
 		}
 		start := time.Now()
@@ -114,6 +118,10 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	result.Adapter = hex.EncodeToString(sum.Sum(nil))
 	return result, nil
 }
+
+// answerTokens are the last of a synthetic sample, the ones that are targets: an eighth, and at least 64. What stands before them is a prompt, as in the data that
+// long contexts are trained on.
+func answerTokens(tokens int) int { return max(tokens/8, min(tokens, 64)) }
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
@@ -148,7 +156,17 @@ type PagingResult struct {
 	StreamedPeak int64   `json:"streamed_peak_bytes"`
 	SameBytes    bool    `json:"same_bytes"` // of adapter and losses
 
+	Staged *StagedResult `json:"staged,omitempty"` // where the host maps slots: the same through staging buffers
+
 	Start *StartResult `json:"start,omitempty"` // of a model that is a file
+}
+
+// StagedResult is a streamed run through staging buffers on a device that does without them.
+type StagedResult struct {
+	Seconds   float64 `json:"seconds_per_step"`
+	StallMS   float64 `json:"stall_ms_per_step"`
+	Bandwidth float64 `json:"bandwidth_gb_per_s"`
+	Peak      int64   `json:"peak_bytes"`
 }
 
 // BenchPaging runs the steps twice on the device, resident and with half of the layers streamed.
@@ -157,7 +175,7 @@ func BenchPaging(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit 
 	if layers < 6 {
 		return nil, wrong("layers", strconv.Itoa(layers), "at least 6: half are streamed, and two slots hold two of them")
 	}
-	bandwidth, err := paging.Bandwidth(ctx, dev)
+	bandwidth, err := paging.Bandwidth(ctx, dev, dev.Mappable)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +197,20 @@ func BenchPaging(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit 
 	}
 	for i := range resident.Steps {
 		r.SameBytes = r.SameBytes && resident.Steps[i].Loss == streamed.Steps[i].Loss
+	}
+	if dev.Mappable {
+		bandwidth, err := paging.Bandwidth(ctx, dev, false)
+		if err != nil {
+			return nil, err
+		}
+		o.Staged = true
+		staged, err := Synthetic(ctx, dev, o, emit)
+		if err != nil {
+			return nil, err
+		}
+		last := staged.Steps[len(staged.Steps)-1]
+		r.SameBytes = r.SameBytes && staged.Adapter == streamed.Adapter
+		r.Staged = &StagedResult{Seconds: staged.Median(), StallMS: last.StallMS, Bandwidth: bandwidth / 1e9, Peak: last.PeakDeviceBytes}
 	}
 	moving := float64(r.Moved) / bandwidth
 	r.Ratio, r.EstimateLow, r.EstimateHigh = r.StreamedSeconds/r.ResidentSeconds, max(r.ResidentSeconds, moving), r.ResidentSeconds+moving

@@ -4,8 +4,10 @@ package trainer
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"qlora-wgpu/gpu"
@@ -15,31 +17,90 @@ import (
 // BenchKernelsOptions are the settings of a benchmark of single kernels.
 type BenchKernelsOptions struct {
 	Device  string
-	Filter  string        // regular expression over "model op T N K"; empty: all
-	Variant string        // of every operation; empty: what the autotune chose or would fall back to
+	Filter  string        // regular expression over "model op T…" and the other sizes; empty: all
+	Variant string        // of every operation; empty: what the autotune chose or would choose
 	Limit   time.Duration // for each cell
+}
+
+// Speed is how fast something was. On a CPU device there are figures by CPU time too, as if the cores had done nothing else: flops divided by CPU seconds and
+// multiplied by the number of cores. They survive other work on the machine.
+type Speed struct {
+	Seconds    float64 `json:"seconds"`
+	GFLOPS     float64 `json:"gflops"`
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+	CPUGFLOPS  float64 `json:"cpu_gflops,omitempty"`
+}
+
+func speedOf(dev *gpu.Device, flops int64, took kernels.Took) Speed {
+	s := Speed{Seconds: took.Seconds, GFLOPS: float64(flops) / took.Seconds / 1e9}
+	if dev.Info.Type == "cpu" && took.CPUSeconds > 0 {
+		s.CPUSeconds, s.CPUGFLOPS = took.CPUSeconds, float64(flops)/took.CPUSeconds/1e9*float64(runtime.GOMAXPROCS(0))
+	}
+	return s
+}
+
+// best is the figure that other work disturbs least.
+func (s Speed) best() float64 {
+	if s.CPUGFLOPS > 0 {
+		return s.CPUGFLOPS
+	}
+	return s.GFLOPS
 }
 
 // KernelCell is what was measured of one kernel at one shape.
 type KernelCell struct {
-	Model   string  `json:"model"`
-	Op      string  `json:"op"`
-	T       int     `json:"tokens"`
-	N       int     `json:"n"`
-	K       int     `json:"k"`
-	Seconds float64 `json:"seconds"`
-	GFLOPS  float64 `json:"gflops"`
-	Share   float64 `json:"share_of_fma_ceiling"`
-	GBs     float64 `json:"gbs"` // of operands and result, each counted once
+	Model   string `json:"model"`
+	Op      string `json:"op"`
+	T       int    `json:"tokens"`
+	N       int    `json:"n,omitempty"`
+	K       int    `json:"k,omitempty"`
+	Heads   int    `json:"heads,omitempty"` // of attention
+	KVHeads int    `json:"kv_heads,omitempty"`
+	HeadDim int    `json:"head_dim,omitempty"`
+	Variant string `json:"variant,omitempty"` // empty: chosen by a rule
+	Speed
+	Flops   int64   `json:"flops"`
+	Bytes   int64   `json:"bytes"`                // of operands and result, each counted once
+	Share   float64 `json:"share_of_fma_ceiling"` // by CPU time on a CPU device
+	GBs     float64 `json:"gbs"`
 	Skipped string  `json:"skipped,omitempty"`
+}
+
+// KernelCeilings are the most that the device was seen to do in this call.
+type KernelCeilings struct {
+	Speed              // of multiply-adds in registers, two flops each
+	FMAVectors int     `json:"fma_vectors"`  // with so many vec4 accumulators
+	CopyF32    float64 `json:"copy_f32_gbs"` // GB/s read and written
+	CopyVec4   float64 `json:"copy_vec4_gbs"`
 }
 
 // KernelBench is the whole table.
 type KernelBench struct {
-	Device   string           `json:"device"`
-	Driver   string           `json:"driver"`
-	Ceilings kernels.Ceilings `json:"ceilings"`
-	Cells    []KernelCell     `json:"cells"`
+	Device   string         `json:"device"`
+	Driver   string         `json:"driver"`
+	Version  string         `json:"version"` // of this program
+	Cores    int            `json:"cores"`
+	Ceilings KernelCeilings `json:"ceilings"`
+	Cells    []KernelCell   `json:"cells"`
+	Ratios   []Ratio        `json:"ratios"`
+}
+
+// programVersion is the revision that this program was built from, as far as the build knew it.
+func programVersion() string {
+	version, changed := "unknown", ""
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version
+	}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && len(s.Value) > 12:
+			version = s.Value[:12]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = ", changed"
+		}
+	}
+	return version + changed
 }
 
 // benchModel has the shapes of a model's matrix products.
@@ -55,29 +116,71 @@ var benchModels = []benchModel{
 	{"Llama-3.1-8B", 4096, 14336, 1024, 128256},
 }
 
-// cells are the products of a step: NF4 linears forward and backward, and the head's.
+var benchTokens = []int{128, 512, 2048}
+
+// linears are the shapes of a layer's linears, and how many it has of each.
+func (m benchModel) linears() map[[2]int]int {
+	return map[[2]int]int{{m.hidden, m.hidden}: 2, {m.kv, m.hidden}: 2, {m.intermediate, m.hidden}: 2, {m.hidden, m.intermediate}: 1}
+}
+
+// cells are the products of a step: linears forward, backward, and forward with float32 weights to compare with; and the head's.
 func (m benchModel) cells(tokens int) (out []kernels.Cell) {
-	for _, op := range []string{"matmul_nf4_forward", "matmul_nf4_backward"} {
+	for _, op := range []string{kernels.BenchF32Forward, kernels.BenchNF4Forward, kernels.BenchNF4Backward} {
 		for _, s := range [][2]int{{m.hidden, m.hidden}, {m.kv, m.hidden}, {m.intermediate, m.hidden}, {m.hidden, m.intermediate}} {
 			out = append(out, kernels.Cell{Op: op, T: tokens, N: s[0], K: s[1]})
 		}
 	}
-	for _, op := range []string{"matmul_forward", "matmul_backward"} {
+	for _, op := range []string{kernels.BenchForward, kernels.BenchBackward} {
 		out = append(out, kernels.Cell{Op: op, T: min(tokens, 128), N: m.vocab, K: m.hidden}) // the head takes 128 tokens at a time
 	}
 	return out
 }
 
-// bytes is operands and result, each counted once.
-func cellBytes(c kernels.Cell) float64 {
-	weight := 0.516 // NF4 with double quantization
-	if c.Op == "matmul_forward" || c.Op == "matmul_backward" {
-		weight = 2 // bfloat16
-	}
-	return weight*float64(c.N)*float64(c.K) + 4*float64(c.T)*float64(c.N+c.K)
+// namedCell is a cell under the name of the model it belongs to.
+type namedCell struct {
+	model string
+	kernels.Cell
 }
 
-// BenchKernels measures the device's ceilings and each cell, one after another, and gives each to report as it is done.
+const (
+	oddSizes  = "odd sizes" // no tile divides them
+	oddTokens = 37
+	oddRows   = 2036
+)
+
+// benchCells are all cells, each once.
+func benchCells() (out []namedCell) {
+	seen := map[kernels.Cell]bool{}
+	add := func(model string, cells ...kernels.Cell) {
+		for _, c := range cells {
+			if !seen[c] {
+				seen[c] = true
+				out = append(out, namedCell{model, c})
+			}
+		}
+	}
+	for _, m := range benchModels {
+		for _, c := range m.cells(1) { // generation has forward passes only
+			if c.Op == kernels.BenchNF4Forward || c.Op == kernels.BenchForward {
+				add(m.name, c)
+			}
+		}
+		for _, tokens := range benchTokens {
+			add(m.name, m.cells(tokens)...)
+		}
+	}
+	for _, op := range []string{kernels.BenchNF4Forward, kernels.BenchNF4Backward} {
+		add(oddSizes, kernels.Cell{Op: op, T: oddTokens, N: oddRows, K: 2048})
+	}
+	for _, op := range []string{kernels.BenchAttentionForward, kernels.BenchAttentionBackward} {
+		for _, tokens := range benchTokens {
+			add("SmolLM2-135M", kernels.Cell{Op: op, T: tokens, Heads: 9, KVHeads: 3, HeadDim: 64})
+		}
+	}
+	return out
+}
+
+// BenchKernels measures the device's ceilings and each cell, one after another, and gives each to report as it is done; then it compares them.
 func BenchKernels(ctx context.Context, o BenchKernelsOptions, report func(KernelBench, KernelCell)) (*KernelBench, error) {
 	filter, err := regexp.Compile(o.Filter)
 	if err != nil {
@@ -93,35 +196,41 @@ func BenchKernels(ctx context.Context, o BenchKernelsOptions, report func(Kernel
 			return nil, err
 		}
 	}
-	b := &KernelBench{Device: describeDevice(dev.Info), Driver: dev.Info.Driver}
-	if b.Ceilings, err = kernels.MeasureCeilings(ctx, dev, o.Limit); err != nil {
+	b := &KernelBench{Device: describeDevice(dev.Info), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0)}
+	meter := kernels.Meter{Device: dev, CPU: cpuSeconds, Limit: o.Limit}
+	ceilings, err := meter.Ceilings(ctx)
+	if err != nil {
 		return nil, err
 	}
-	done := map[kernels.Cell]bool{}
-	for _, m := range benchModels {
-		for _, tokens := range []int{128, 512, 2048} {
-			for _, c := range m.cells(tokens) {
-				if done[c] || !filter.MatchString(m.name+" "+c.String()) {
-					continue
-				}
-				done[c] = true
-				cell := KernelCell{Model: m.name, Op: c.Op, T: c.T, N: c.N, K: c.K}
-				took, ok, err := c.Measure(ctx, dev, o.Variant, o.Limit)
-				if err != nil {
-					return nil, err
-				}
-				if ok {
-					cell.Seconds = took.Seconds()
-					cell.GFLOPS = 2 * float64(c.T) * float64(c.N) * float64(c.K) / took.Seconds() / 1e9
-					cell.Share = cell.GFLOPS / b.Ceilings.GFLOPS
-					cell.GBs = cellBytes(c) / took.Seconds() / 1e9
-				} else {
-					cell.Skipped = fmt.Sprintf("an operand exceeds the %d bytes of a binding; in a run it is sharded", dev.Limits.MaxBindingBytes)
-				}
-				b.Cells = append(b.Cells, cell)
-				report(*b, cell)
-			}
-		}
+	b.Ceilings = KernelCeilings{
+		Speed: speedOf(dev, ceilings.FMAFlops, ceilings.FMA), FMAVectors: ceilings.FMAVectors, CopyF32: ceilings.CopyF32 / 1e9, CopyVec4: ceilings.CopyVec4 / 1e9,
 	}
+	if b.Ceilings.CPUGFLOPS > 0 {
+		b.Ceilings.CPUGFLOPS = ceilings.FMACPUFlops / 1e9 * float64(b.Cores)
+	}
+	for _, c := range benchCells() {
+		if !filter.MatchString(c.model + " " + c.String()) {
+			continue
+		}
+		cell := KernelCell{
+			Model: c.model, Op: c.Op, T: c.T, N: c.N, K: c.K, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Flops: c.Flops(), Bytes: c.Bytes(),
+		}
+		took, variant, err := meter.Measure(ctx, c.Cell, o.Variant)
+		var big kernels.TooBig
+		var full *gpu.OutOfMemory
+		var none kernels.NoVariant
+		switch {
+		case errors.As(err, &big), errors.As(err, &full), errors.As(err, &none):
+			cell.Skipped = err.Error()
+		case err != nil:
+			return nil, err
+		default:
+			cell.Variant, cell.Speed = variant, speedOf(dev, cell.Flops, took)
+			cell.Share, cell.GBs = cell.best()/b.Ceilings.best(), float64(cell.Bytes)/took.Seconds/1e9
+		}
+		b.Cells = append(b.Cells, cell)
+		report(*b, cell)
+	}
+	b.Ratios = b.ratios()
 	return b, nil
 }

@@ -3,12 +3,16 @@
 package trainer
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/pretrained"
 )
 
 func TestBenchTrain(t *testing.T) {
@@ -36,16 +40,118 @@ func TestBenchTrain(t *testing.T) {
 
 func TestBenchKernels(t *testing.T) {
 	var cells []KernelCell
-	r, err := BenchKernels(t.Context(), BenchKernelsOptions{Filter: "SmolLM2-135M matmul_nf4_.*ward T128 N192", Limit: time.Millisecond}, func(_ KernelBench, c KernelCell) { cells = append(cells, c) })
+	r, err := BenchKernels(t.Context(), BenchKernelsOptions{Filter: "SmolLM2-135M (matmul_.*_(for|back)ward T128 N192|attention.* T128)", Limit: time.Millisecond},
+		func(_ KernelBench, c KernelCell) { cells = append(cells, c) })
 	require.NoError(t, err)
 	require.Positive(t, r.Ceilings.GFLOPS)
 	require.Positive(t, r.Ceilings.CopyVec4)
 	require.Equal(t, r.Cells, cells)
-	require.Len(t, cells, 2)
+	flops := map[string]int64{}
 	for _, c := range cells {
-		require.InEpsilon(t, 2*128*192*576/c.Seconds/1e9, c.GFLOPS, 1e-9)
-		require.InEpsilon(t, c.GFLOPS/r.Ceilings.GFLOPS, c.Share, 1e-9)
+		require.Empty(t, c.Skipped)
+		flops[c.Op] = c.Flops
+		require.InEpsilon(t, float64(c.Flops)/c.Seconds/1e9, c.GFLOPS, 1e-9)
+		require.InEpsilon(t, c.best()/r.Ceilings.best(), c.Share, 1e-9)
+		require.Equal(t, c.Heads == 0, c.Variant != "", "of attention a rule chooses")
+	}
+	const product, pairs = 2 * 128 * 192 * 576, 9 * 128 * 129 / 2
+	require.Equal(t, map[string]int64{
+		"matmul_f32_forward": product, "matmul_nf4_forward": product, "matmul_nf4_backward": product, "attention_forward": 4 * 64 * pairs, "attention_backward": 10 * 64 * pairs,
+	}, flops)
+	for _, ratio := range r.Ratios[1:] {
+		if strings.HasSuffix(ratio.Name, ": NF4 GEMM at 512 tokens") {
+			require.Zero(t, ratio.Value)
+			require.Regexp(t, "^Llama-3.2-1B matmul_nf4_(for|back)ward T512 N[0-9]+ K[0-9]+ was not measured$|SmolLM2-135M attention_(for|back)ward T(512|2048)", ratio.Missing)
+		}
 	}
 	_, err = BenchKernels(t.Context(), BenchKernelsOptions{Filter: "("}, nil)
 	require.ErrorContains(t, err, "filter is (, allowed: a regular expression")
+}
+
+// A device whose largest binding no cell fits.
+func TestCellsThatDoNotFit(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{Limits: gpu.Limits{MaxBindingBytes: 1 << 20}})
+	require.NoError(t, err)
+	defer dev.Release()
+	meter := kernels.Meter{Device: dev, CPU: cpuSeconds, Limit: time.Millisecond}
+	for _, c := range []kernels.Cell{
+		{Op: kernels.BenchNF4Forward, T: 128, N: 2048, K: 2048}, {Op: kernels.BenchF32Forward, T: 512, N: 64, K: 1024}, {Op: kernels.BenchAttentionBackward, T: 512, Heads: 9, KVHeads: 3, HeadDim: 64},
+	} {
+		_, _, err = meter.Measure(t.Context(), c, "")
+		require.ErrorAs(t, err, new(kernels.TooBig), "%s", c)
+		require.ErrorContains(t, err, "bytes are wanted in one piece, the device has 1048576")
+	}
+	_, _, err = meter.Measure(t.Context(), kernels.Cell{Op: kernels.BenchF32Forward, T: 16, N: 64, K: 64}, "largest")
+	require.ErrorContains(t, err, "there is no variant largest, but registers_1x1, ")
+	dev.LimitMemory(1 << 20)
+	_, _, err = meter.Measure(t.Context(), kernels.Cell{Op: kernels.BenchF32Forward, T: 16, N: 1024, K: 1024}, "")
+	require.ErrorAs(t, err, new(*gpu.OutOfMemory))
+}
+
+func TestRatios(t *testing.T) {
+	b := &KernelBench{Ceilings: KernelCeilings{Speed: Speed{GFLOPS: 1, CPUGFLOPS: 100}}}
+	add := func(model, op string, tokens, n, k, heads int, gflops float64) {
+		b.Cells = append(b.Cells, KernelCell{Model: model, Op: op, T: tokens, N: n, K: k, Heads: heads, Speed: Speed{GFLOPS: 1e6, CPUGFLOPS: gflops}})
+	}
+	for op, gflops := range map[string]float64{"matmul_f32_forward": 40, "matmul_nf4_forward": 30, "matmul_nf4_backward": 15} {
+		for shape := range benchModels[1].linears() {
+			add("Llama-3.2-1B", op, 512, shape[0], shape[1], 0, gflops)
+		}
+	}
+	add(oddSizes, "matmul_nf4_forward", oddTokens, oddRows, 2048, 0, 24)
+	add("SmolLM2-135M", "attention_backward", 2048, 0, 0, 9, 6)
+	ratios := map[string]Ratio{}
+	for _, r := range b.ratios() {
+		ratios[r.Name] = r
+	}
+	value := func(name string, want float64) {
+		require.Empty(t, ratios[name].Missing)
+		require.InDelta(t, want, ratios[name].Value, 1e-9, name)
+	}
+	value("float32 GEMM at 512 tokens : multiply-add ceiling", 0.4)
+	value("NF4 GEMM at 512 tokens : float32 GEMM", 0.75)
+	value("its dX : NF4 GEMM at 512 tokens", 0.5)
+	value("NF4 GEMM, 37 tokens × 2036 rows : at 512 tokens", 0.8)
+	value("attention_backward, 2048 tokens, 9 heads of 64 : NF4 GEMM at 512 tokens", 0.2)
+	require.Equal(t, 0.3, ratios["attention_backward, 2048 tokens, 9 heads of 64 : NF4 GEMM at 512 tokens"].Goal)
+	require.Contains(t, ratios["NF4 GEMM at 128 tokens : at 512"].Missing, "T128")
+
+	// Of a layer's linears each weighs as long as it takes: a slow small one little.
+	for i := range b.Cells {
+		if c := &b.Cells[i]; c.Op == "matmul_nf4_forward" && c.N == 512 {
+			c.CPUGFLOPS = 15
+		}
+	}
+	all := 2*2048 + 2*512 + 3*8192.0
+	want := all / ((all-1024)/30 + 1024/15.0) / 40
+	for _, r := range b.ratios() {
+		if r.Name == "NF4 GEMM at 512 tokens : float32 GEMM" {
+			require.InEpsilon(t, want, r.Value, 1e-9)
+		}
+	}
+}
+
+func TestBenchLoad(t *testing.T) {
+	o := BenchLoadOptions{Model: demotest.Model(t, 1, nil), BlockSize: 64, Runs: 2}
+	r, err := BenchLoad(t.Context(), o)
+	require.NoError(t, err)
+	source, err := pretrained.Open(o.Model)
+	require.NoError(t, err)
+	defer source.Close()
+	embedding, _ := source.Lookup("model.embed_tokens.weight")
+	require.Greater(t, r.Elements, int64(embedding.Rows*embedding.Cols))
+	for _, took := range []Took{r.Read, r.Cached, r.Quantize, r.Load} {
+		require.Positive(t, took.Seconds)
+	}
+	require.InEpsilon(t, r.Quantize.Seconds/r.Read.Seconds, r.Ratio, 1e-9)
+	o.Runs = 0
+	_, err = BenchLoad(t.Context(), o)
+	require.ErrorContains(t, err, "runs is 0, allowed: 1 to 1000")
+}
+
+func TestLeast(t *testing.T) {
+	var took Took
+	took.least(3, 4)
+	took.least(5, 2)
+	require.Equal(t, Took{3, 2}, took)
 }

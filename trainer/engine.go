@@ -26,12 +26,13 @@ type Engine struct {
 	Model   model.Model
 	Adapter *lora.Adapter // nil: the base model alone
 
-	plan  *paging.Plan
-	arena *gpu.Arena
-	stats *gpu.Tensor // of evaluation, and of training without an adapter's own
-	seed  uint64
-	sizes map[string]model.Size // that programs were planned for
-	named []gpu.KernelSpec      // that the planned programs dispatch
+	plan   *paging.Plan
+	arena  *gpu.Arena
+	mapped *optim.Pager // nil unless the plan has slots of optimizer state that the host maps
+	stats  *gpu.Tensor  // of evaluation, and of training without an adapter's own
+	seed   uint64
+	sizes  map[string]model.Size // that programs were planned for
+	named  []gpu.KernelSpec      // that the planned programs dispatch
 	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
 	ChunkTokens int
 }
@@ -52,6 +53,12 @@ func NewEngine(dev *gpu.Device, m model.Model, adapter *lora.Adapter, plan *pagi
 // Release frees the engine's own memory; model, adapter and device are the caller's.
 func (e *Engine) Release() {
 	e.arena.Release()
+	if e.mapped != nil {
+		for _, slot := range e.mapped.Slots {
+			slot[0].Release()
+			slot[1].Release()
+		}
+	}
 	e.stats.Release()
 }
 
@@ -131,11 +138,12 @@ func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, s
 	if err != nil {
 		return r, e.readError(ctx, err)
 	}
-	if err := e.Model.Store().Drain().Finish(); err != nil {
+	if err := e.Model.Store().Finish(); err != nil {
 		return r, e.readError(ctx, err)
 	}
 	r.Paging = e.Model.Store().TakeCounters()
-	e.Device.Calibrate(rec.Cost, time.Since(start)-r.Paging.Stall)
+	// Stalls count as work: while the host waits for a slot, the device computes.
+	e.Device.Calibrate(rec.Cost, time.Since(start))
 	stat := statistics(data)
 	r.LossSum, r.Hits, r.GradNorm = stat(kernels.StatLoss), stat(kernels.StatHits), stat(kernels.StatGradNorm)
 	r.Skipped = stat(kernels.StatSkip) != 0

@@ -20,6 +20,7 @@ type measurements struct {
 	Device    string          `json:"device"`
 	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
 	Variants  json.RawMessage `json:"variants,omitempty"`
+	Memory    int64           `json:"memory_bytes,omitempty"` // that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
 }
 
 // measurementKey changes with the adapter, its driver, and the shaders: other kernels must be checked and measured again.

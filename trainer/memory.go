@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
@@ -27,29 +28,25 @@ type demand struct {
 	eightBit     bool // moments
 	start        paging.Decisions
 	auto         bool // how much is recomputed follows from the budget, not from start
+	staged       bool // pages go through staging buffers, even where slots can be mapped
 }
 
-// record runs a training step on a dry twin of the device, and tells what it needs.
-func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, error) {
-	twin := dev.Twin()
-	// Every page goes through a ring here, so that every access is noted.
+// streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted, and tells its pages and the ring's bytes.
+func (d demand) streamed(twin *gpu.Device) (m model.Model, r *paging.Recording, ring int64, err error) {
 	const slots = 16
 	all := &paging.Plan{StreamedLayers: make([]bool, d.shape.NumHiddenLayers), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
 	all.StreamedHead, all.HostEmbedding = math.MaxInt, true
 	for i := range all.StreamedLayers {
 		all.StreamedLayers[i] = true
 	}
-	var fixed int64
-	var named []gpu.KernelSpec
-	r := &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes()}
+	r = &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.staged}
 	largest, err := d.largestPart(twin)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
-	m, err := architectures.Shape(d.shape, twin, d.blockSize, all)
-	if err != nil {
-		return nil, nil, err
+	if m, err = architectures.Shape(d.shape, twin, d.blockSize, all); err != nil {
+		return nil, nil, 0, err
 	}
 	r.Pages = m.Store().Shapes()
 	for _, page := range r.Pages {
@@ -59,6 +56,18 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 		r.Embedding = row * int64((d.shape.VocabSize+3)/4*4)
 	}
 	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
+	return m, r, slots * all.SlotBytes, nil
+}
+
+// record runs a training step on a dry twin of the device, and tells what it needs.
+func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, error) {
+	twin := dev.Twin()
+	m, r, ring, err := d.streamed(twin)
+	if err != nil {
+		return nil, nil, err
+	}
+	var fixed int64
+	var named []gpu.KernelSpec
 	adapter, err := lora.Attach(twin, m.Linears(), d.adapter, optim.Options{EightBit: d.eightBit, Paged: true})
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +99,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 	}
 	r.Schedule = paging.NewSchedule(m.Store().Accesses(programTrain))
 	r.Together = r.Schedule.Together()
-	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - slots*all.SlotBytes - r.Adapter}}
+	r.Fixed = []paging.Row{{Name: "tables, statistics, scratch", Where: "resident", Device: fixed - ring - r.Adapter}}
 	return r, named, nil
 }
 

@@ -66,19 +66,19 @@ func TestPagingChangesNothing(t *testing.T) {
 
 // Every combination of the three kinds of paging gives the same bytes, with whole layers in a page and with layers cut into several.
 func TestEveryCombination(t *testing.T) {
-	everyCombination(t, demotest.Model(t, 5, nil), 40, gpu.Limits{MaxBindingBytes: 64 << 10})
+	everyCombination(t, demotest.Model(t, 5, nil), 40, 40, gpu.Limits{MaxBindingBytes: 64 << 10})
 }
 
-// The same on a real model.
+// The same on a real model. A binding that cuts its layers holds the logits of no more than 8 tokens.
 func TestEveryCombinationSmolLM2(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") != "1" {
 		t.Skip("QLORA_TEST_LONG=1 trains SmolLM2-135M with everything paged")
 	}
-	everyCombination(t, testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), 128, gpu.Limits{MaxBindingBytes: 1 << 20})
+	everyCombination(t, testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), 24, 8, gpu.Limits{MaxBindingBytes: 8 * 49152 * 4})
 }
 
-// everyCombination trains the model resident and paged in all ways, on a usual device and on one whose bindings are so small that a layer takes several pages.
-func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
+// everyCombination trains the model on so many tokens, resident and paged in all ways, and on cutTokens with bindings that are so small that a layer takes several pages.
+func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gpu.Limits) {
 	source, err := pretrained.Open(path)
 	require.NoError(t, err)
 	defer source.Close()
@@ -88,18 +88,37 @@ func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
 		t.Cleanup(dev.Release)
 		return dev
 	}
-	run := func(dev *gpu.Device, d paging.Decisions) *SyntheticResult {
+	run := func(dev *gpu.Device, tokens int, budget string, d *paging.Decisions, staged bool) *SyntheticResult {
 		c := Defaults()
-		c.Autotune = "off"
-		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: path, Tokens: tokens, MicroBatches: 2, Steps: 2, Config: c, Decisions: &d}, func(Event) {})
+		c.Autotune, c.VRAMBudget = "off", budget
+		r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: path, Tokens: tokens, MicroBatches: 2, Steps: 2, Config: c, Decisions: d, Staged: staged}, func(Event) {})
 		require.NoError(t, err)
 		return r
 	}
+	same := func(resident, got *SyntheticResult) {
+		p, step := got.Plan, got.Steps[1]
+		t.Logf("%+v, weights mapped %v, state mapped %v: %d page-ins, %d page-outs, %d slots of weights, peak %s", p.Decisions, p.Mapped, p.MappedState, step.PageIns, step.PageOuts, p.Slots, paging.Size(p.Peak))
+		require.Equal(t, resident.Adapter, got.Adapter, "%+v", p.Decisions)
+		for i := range got.Steps {
+			require.Equal(t, resident.Steps[i].Loss, got.Steps[i].Loss)
+			require.Equal(t, p.Peak, got.Steps[i].PeakDeviceBytes, "%+v\n%s", p.Decisions, describePlan(p))
+		}
+		require.Greater(t, step.PageIns, max(p.Slots, 2*paging.StateSlots), "%+v", p.Decisions)
+	}
 	usual, cut := open(gpu.Limits{}), open(small)
-	resident := run(usual, paging.Decisions{})
-	require.Zero(t, resident.Steps[1].PageIns)
-	require.LessOrEqual(t, float64(resident.Plan.Minimum), 0.4*float64(resident.Plan.Peak))
 	for _, dev := range []*gpu.Device{usual, cut} {
+		n := tokens
+		if dev == cut {
+			n = cutTokens
+		}
+		resident := run(usual, n, "", &paging.Decisions{}, false)
+		require.Zero(t, resident.Steps[1].PageIns)
+		if dev == usual {
+			require.LessOrEqual(t, float64(resident.Plan.Minimum), 0.4*float64(resident.Plan.Peak))
+			least := run(dev, n, fmt.Sprintf("%dB", resident.Plan.Minimum), nil, false)
+			require.Equal(t, resident.Plan.Minimum, least.Plan.Peak)
+			same(resident, least)
+		}
 		for i := 1; i < 8; i++ {
 			var d paging.Decisions
 			d.PagedState = i&1 != 0
@@ -115,13 +134,17 @@ func everyCombination(t *testing.T, path string, tokens int, small gpu.Limits) {
 			if i == 2 || i == 3 {
 				d.Activations = []paging.Activations{paging.Selective, paging.Keep}[i-2]
 			}
-			got := run(dev, d)
-			require.Equal(t, resident.Adapter, got.Adapter, "%+v", d)
-			for step := range got.Steps {
-				require.Equal(t, resident.Steps[step].Loss, got.Steps[step].Loss)
-				require.Equal(t, got.Plan.Peak, got.Steps[step].PeakDeviceBytes, "%+v\n%s", d, describePlan(got.Plan))
+			for _, staged := range []bool{false, true} {
+				if staged && !(dev.Mappable && (d.Layers > 0 || d.Activations != paging.Offload)) {
+					continue // no slot is mapped in any case
+				}
+				got := run(dev, n, "", &d, staged)
+				same(resident, got)
+				mapped := dev.Mappable && !staged
+				require.Equal(t, mapped && d.Layers > 0, got.Plan.Mapped)
+				require.Equal(t, mapped && d.PagedState && d.Activations != paging.Offload, got.Plan.MappedState)
+				require.Equal(t, !mapped || d.Activations == paging.Offload, got.Plan.Staging > 0)
 			}
-			require.Greater(t, got.Steps[1].PageIns, max(got.Plan.Slots, 2*paging.StateSlots), "%+v", d)
 		}
 	}
 }
@@ -195,6 +218,48 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	in := Inputs{HostMemory: func() (int64, int64) { return 0, resident.Peak - 1 }}
 	require.ErrorContains(t, enoughHost(in, resident, true), "of host memory")
 	require.NoError(t, enoughHost(in, resident, false))
+}
+
+// A graphics card that refuses what a resident run takes is planned for before the model is loaded.
+func TestCardIsProbed(t *testing.T) {
+	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
+	dev, err := gpu.Open(context.Background(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	dev.Info.Type = "discrete"
+	run := func(budget string) (said string, plan *paging.Plan, steps []float64, err error) {
+		c := small(t, folder, data)
+		c.VRAMBudget, c.MaxSteps, c.LoraR = budget, 2, 64
+		in := Inputs{Output: nativeOutput{}, Cache: measurementCache(""), Opened: dev}
+		in.Model, err = pretrained.Open(c.Model)
+		require.NoError(t, err)
+		defer in.Model.Close()
+		in.Data, _, err = dataset.Open(c.Data)
+		require.NoError(t, err)
+		_, err = Run(t.Context(), c, in, func(e Event) {
+			said += e.Message + "\n"
+			if e.Memory != nil {
+				plan = e.Memory
+			}
+			if e.Step != nil {
+				steps = append(steps, e.Step.Loss)
+			}
+		})
+		return said, plan, steps, err
+	}
+	said, all, want, err := run("")
+	require.NoError(t, err)
+	require.NotContains(t, said, "planning for")
+	require.Zero(t, all.Budget)
+	card := all.Peak / 10 * 8
+	dev.LimitMemory(card)
+	said, plan, steps, err := run("")
+	require.NoError(t, err)
+	require.Regexp(t, `The device holds \S+ MiB, a run with everything resident takes \S+ MiB: planning for`, said)
+	require.NotContains(t, said, "Planning again")
+	require.Equal(t, want, steps)
+	require.Less(t, plan.Budget, card)
+	require.LessOrEqual(t, plan.Peak, plan.Budget)
 }
 
 // On software Vulkan the device's memory is the process's: what the system counts agrees with what the allocator does.

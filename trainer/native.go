@@ -158,12 +158,32 @@ func measurementCache(named string) Cache {
 	return nil
 }
 
+// CacheLimit is what quantized models take together before the least recently used go.
+const CacheLimit = nf4cache.DefaultLimit
+
+// CachedModel is a quantized model in the cache.
+type CachedModel = nf4cache.Entry
+
+// CachedModels lists the quantized models below the cache folder, the least recently used first; an empty name is the user's.
+func CachedModels(named string) (dir string, models []CachedModel, err error) {
+	if dir = cacheFolder(named); dir == "" {
+		return "", nil, usererr.New("list cache", "", "this system has no cache folder").Hinted("--cache-dir names one")
+	}
+	dir = filepath.Join(dir, quantizedFolder)
+	if models, err = nf4cache.List(dir); err != nil {
+		return "", nil, usererr.New("list cache", dir, "%w", err)
+	}
+	return dir, models, nil
+}
+
+const quantizedFolder = "nf4"
+
 // quantizedCache keeps quantized models below the cache folder.
 func quantizedCache(ctx context.Context, dir string, source *pretrained.Model, emit func(Event)) *nf4cache.Cache {
 	say := func(kind string) func(string) {
 		return func(message string) { emit(Event{Kind: kind, Message: message}) }
 	}
-	return nf4cache.New(ctx, filepath.Join(dir, "nf4"), source, say("warning"), say("info"))
+	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), CacheLimit, source, say("warning"), say("info"))
 }
 
 func (c folderCache) Load(name string) ([]byte, error) {
@@ -201,6 +221,7 @@ type EvalOptions struct {
 	BlockSize            int
 	Device, Autotune     string
 	CacheDir             string // empty: under the user's cache folder
+	VRAMBudget           string // device memory; empty: as much as it takes, with all weights on the device
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set.
@@ -223,7 +244,7 @@ func Evaluate(ctx context.Context, o EvalOptions, emit func(Event)) (*EvalStats,
 		}
 	}
 	a, err := OpenAnswerer(ctx, GenerateOptions{
-		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune, CacheDir: o.CacheDir,
+		Model: o.Model, Adapter: o.Adapter, MaxTokens: 1, ChatTemplate: o.ChatTemplate, BlockSize: o.BlockSize, Device: o.Device, Autotune: o.Autotune, CacheDir: o.CacheDir, VRAMBudget: o.VRAMBudget,
 	}, emit)
 	if err != nil {
 		return nil, err
@@ -247,7 +268,7 @@ func OpenAnswerer(ctx context.Context, o GenerateOptions, emit func(Event)) (*An
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	in := Inputs{Cache: measurementCache(o.CacheDir)}
+	in := Inputs{Cache: measurementCache(o.CacheDir), HostMemory: hostMemory}
 	var err error
 	if o.Adapter != "" {
 		if in.Adapter, err = OpenAdapter(o.Adapter); err != nil {

@@ -1,6 +1,8 @@
 package trainer
 
 import (
+	"errors"
+
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -34,8 +36,13 @@ func (e *Engine) ReserveEvaluation(maxTokens int) error {
 }
 
 func (e *Engine) planTraining(maxTokens int) error {
-	if e.plan.PagedState {
-		e.arena.Plan(programUpdate, func(rec *gpu.Recorder) { e.stateSlots() })
+	switch {
+	case e.plan.MappedState:
+		if err := e.mapSlots(); err != nil {
+			return err
+		}
+	case e.plan.PagedState:
+		e.arena.Plan(programUpdate, func(rec *gpu.Recorder) { e.slotsInArena() })
 	}
 	return e.record(programTrain, maxTokens, func(rec *gpu.Recorder) { e.trainPass(rec, worst(maxTokens), 0) })
 }
@@ -77,25 +84,45 @@ func (e *Engine) begin(program string) {
 	e.Model.Store().Begin(program)
 }
 
-// stateSlots are the places of paged optimizer state in the running program.
-func (e *Engine) stateSlots() *optim.Pager {
-	store := e.Model.Store()
-	p := &optim.Pager{Feeder: store.Feeder(), Drain: store.Drain()}
+// stateSlots are the places through which pages of optimizer state go.
+func (e *Engine) stateSlots(transport paging.Transport, place func(name string, words int) *gpu.Tensor) *optim.Pager {
+	p := &optim.Pager{Transport: transport}
 	words := e.Adapter.State.SlotWords(e.plan.StatePageElements)
 	for range paging.StateSlots {
-		p.Slots = append(p.Slots, [2]*gpu.Tensor{
-			e.arena.New("first moments", gpu.F32, 1, words), e.arena.New("second moments", gpu.F32, 1, words),
-		})
+		p.Slots = append(p.Slots, [2]*gpu.Tensor{place("first moments", words), place("second moments", words)})
 	}
 	return p
 }
 
+// slotsInArena are places in the running program.
+func (e *Engine) slotsInArena() *optim.Pager {
+	return e.stateSlots(e.Model.Store().Staging(), func(name string, words int) *gpu.Tensor { return e.arena.New(name, gpu.F32, 1, words) })
+}
+
+// mapSlots makes places that the host maps.
+func (e *Engine) mapSlots() (err error) {
+	if e.mapped != nil {
+		return nil
+	}
+	e.mapped = e.stateSlots(e.Model.Store().Direct(), func(name string, words int) *gpu.Tensor {
+		t := &gpu.Tensor{Name: name, DType: gpu.F32, Rows: 1, Cols: words}
+		b, failed := e.Device.NewMappableBuffer(name, t.Bytes())
+		if failed != nil {
+			err = errors.Join(err, failed)
+			return t
+		}
+		t.Shards = []gpu.Shard{{Range: b.All(), Rows: 1}}
+		return t
+	})
+	return err
+}
+
 // update records the optimizer's update.
 func (e *Engine) update(rec *gpu.Recorder, targets int, settings optim.Settings) {
-	var pager *optim.Pager
-	if e.plan.PagedState {
+	pager := e.mapped
+	if e.plan.PagedState && pager == nil {
 		e.arena.Begin(programUpdate)
-		pager = e.stateSlots()
+		pager = e.slotsInArena()
 		e.arena.End()
 	}
 	e.Adapter.State.Update(rec, targets, settings, pager)

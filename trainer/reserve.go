@@ -52,11 +52,16 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 	if err := s.tune(ctx); err != nil {
 		return err
 	}
+	if budget == 0 && s.dev.Info.Type == "discrete" {
+		if budget, err = r.probe(ctx, d); err != nil {
+			return err
+		}
+	}
 	for {
 		if r.plan, err = d.plan(s.dev, budget); err != nil {
 			return err
 		}
-		if err := enoughHost(in, r.plan, shared(s.dev)); err != nil {
+		if err := enoughHost(in, r.plan, s.dev.Info.SharesHostMemory()); err != nil {
 			return err
 		}
 		if short, err := r.checkRoom(s.dev, in, r.plan); err != nil {
@@ -65,7 +70,6 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 			return short.error()
 		}
 		s.dev.ReleaseScratch()
-		s.dev.ResetPeak()
 		if budget > 0 && r.config.VRAMBudget != "" {
 			s.dev.LimitMemory(budget) // it is a promise
 		}
@@ -109,6 +113,7 @@ func (r *run) takeMemory(ctx context.Context, from *AdapterFiles, tokens, evalTo
 	if err := s.dev.SetRings(r.plan.RingBytes); err != nil {
 		return err
 	}
+	s.dev.ResetPeak() // larger rings may have been there before
 	if err := s.load(ctx, r.plan); err != nil {
 		return err
 	}
@@ -146,26 +151,65 @@ func (r *run) releaseMemory() {
 
 // budget is the device memory that the run may take; 0: as much as there is.
 func (r *run) budget(in Inputs) (int64, error) {
-	budget, err := ParseBudget(r.config.VRAMBudget)
-	if err != nil || in.HostMemory == nil {
-		return budget, err
+	dev := r.session.dev
+	budget, err := givenBudget(r.config.VRAMBudget, dev, in)
+	if total, available := sharedMemory(dev, in); err == nil && total > 0 {
+		dev.LimitMemory(total) // beyond it the system kills
+		if budget == 0 {
+			budget = available / 2 // such a device has no memory of its own
+		}
 	}
-	total, available := in.HostMemory()
-	if total == 0 || !shared(r.session.dev) {
-		return budget, nil
-	}
-	if budget > total {
-		return 0, wrong("vram_budget", r.config.VRAMBudget, "at most the memory of this machine, "+paging.Size(total)+", which the device shares")
-	}
-	if budget == 0 {
-		budget = available / 2 // such a device has no memory of its own
-	}
-	r.session.dev.LimitMemory(total) // beyond it the system kills
-	return budget, nil
+	return budget, err
 }
 
-// shared tells whether the device has no memory of its own.
-func shared(dev *gpu.Device) bool { return dev.Info.Type == "cpu" || dev.Info.Type == "integrated" }
+// givenBudget is what the user named, in bytes; 0: nothing.
+func givenBudget(text string, dev *gpu.Device, in Inputs) (int64, error) {
+	budget, err := ParseBudget(text)
+	if total, _ := sharedMemory(dev, in); err == nil && total > 0 && budget > total {
+		return 0, wrong("vram_budget", text, "at most the memory of this machine, "+paging.Size(total)+", which the device shares")
+	}
+	return budget, err
+}
+
+// sharedMemory is the host's, where the device has none of its own and the system tells; else 0.
+func sharedMemory(dev *gpu.Device, in Inputs) (total, available int64) {
+	if in.HostMemory == nil || !dev.Info.SharesHostMemory() {
+		return 0, 0
+	}
+	return in.HostMemory()
+}
+
+// probe is the budget that a graphics card sets where the user does not: 0 where it holds a run with everything resident.
+func (r *run) probe(ctx context.Context, d demand) (int64, error) {
+	s := r.session
+	all, err := d.plan(s.dev, 0)
+	if err != nil {
+		return 0, err
+	}
+	s.dev.ReleaseScratch()
+	held, slow := s.measured.Memory, true
+	if held == 0 || s.options.Autotune == "force" {
+		if held, slow, err = paging.Probe(ctx, s.dev, all.Peak-s.dev.Bytes()); err != nil {
+			return 0, fmt.Errorf("%w: probe of the device's memory: %w", ErrEngineFault, err)
+		}
+		held += s.dev.Bytes()
+		// Where the driver refuses, asking again costs nothing, and something else may have been in the card before.
+		if s.measured.Memory = 0; slow {
+			s.measured.Memory = held
+			s.saveMeasurements()
+		}
+	}
+	if held >= all.Peak {
+		return 0, nil
+	}
+	how := "holds"
+	if slow {
+		how = "is fast with at most"
+	}
+	budget := max(held/100*95, 1)
+	s.info("The device %s %s, a run with everything resident takes %s: planning for %s (--vram-budget says otherwise).", how, paging.Size(held), paging.Size(all.Peak), paging.Size(budget))
+	return budget, nil
+}
 
 // enoughHost refuses a plan that the host cannot hold, together with the device's part where they share their memory.
 func enoughHost(in Inputs, p *paging.Plan, shared bool) error {

@@ -3,18 +3,27 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"qlora-wgpu/trainer"
 )
 
 type benchKernelsCommand struct {
-	Filter  string        `name:"filter" help:"Only cells that match this regular expression over 'model operation Ttokens Nrows Kcolumns'." placeholder:"REGEXP"`
-	Variant string        `name:"variant" help:"Run this variant, not the one that the autotune chose." placeholder:"NAME"`
-	Seconds time.Duration `name:"seconds" default:"1s" help:"Time for each cell."`
+	Filter  string        `name:"filter" help:"Only cells that match this regular expression over 'model operation Ttokens Nrows Kcolumns' or 'model operation Ttokens Hheads KVHheads Dsize'." placeholder:"REGEXP"`
+	Variant string        `name:"variant" help:"Run this variant, not the one that the autotune chose or would choose." placeholder:"NAME"`
+	Seconds time.Duration `name:"seconds" default:"1s" help:"Time for each cell; a run that takes longer is not repeated."`
 	Device  string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	JSON    bool          `name:"json" help:"Print one object of JSON."`
 }
+
+// Help says how flops are counted.
+func (b *benchKernelsCommand) Help() string {
+	return `A product of T tokens counts 2 T N K flops. Attention counts, for each of its heads H and each of the T (T + 1) / 2 pairs of a query and a key that it sees, 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure divides by the CPU time of all cores, which other work on the machine disturbs less; shares and ratios then are by that one. The ratios at the end need the cells of '` + ratioCells + `'.`
+}
+
+// ratioCells is the filter of the cells that ratios compare.
+const ratioCells = `1B.*(f32|nf4)_.* T(128|512) |odd|attention`
 
 // Run prints a line a cell on stdout as it is measured.
 func (b *benchKernelsCommand) Run(c *console) error {
@@ -25,15 +34,19 @@ func (b *benchKernelsCommand) Run(c *console) error {
 				return
 			}
 			if lines++; lines == 1 {
-				fmt.Fprintf(c.stdout, "%s, driver %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators), copy %.1f GB/s by float32, %.1f GB/s by vec4\n\n",
-					all.Device, all.Driver, all.Ceilings.GFLOPS, all.Ceilings.FMAVectors, all.Ceilings.CopyF32, all.Ceilings.CopyVec4)
-				fmt.Fprintf(c.stdout, "%-14s %-20s %6s %7s %6s %10s %9s %7s %6s\n", "model", "operation", "tokens", "n", "k", "ms", "GFLOP/s", "of FMA", "GB/s")
+				printCeilings(c.stdout, all)
+				fmt.Fprintf(c.stdout, "%-13s %-22s %-25s %10s %9s %9s %7s %6s  %s\n", "model", "operation", "shape", "ms", "GFLOP/s", "by CPU", "of FMA", "GB/s", "variant")
 			}
+			shape := fmt.Sprintf("T%d N%d K%d", cell.T, cell.N, cell.K)
+			if cell.Heads > 0 {
+				shape = fmt.Sprintf("T%d H%d KVH%d D%d", cell.T, cell.Heads, cell.KVHeads, cell.HeadDim)
+			}
+			fmt.Fprintf(c.stdout, "%-13s %-22s %-25s ", cell.Model, cell.Op, shape)
 			if cell.Skipped != "" {
-				fmt.Fprintf(c.stdout, "%-14s %-20s %6d %7d %6d skipped: %s\n", cell.Model, cell.Op, cell.T, cell.N, cell.K, cell.Skipped)
+				fmt.Fprintf(c.stdout, "skipped: %s\n", cell.Skipped)
 				return
 			}
-			fmt.Fprintf(c.stdout, "%-14s %-20s %6d %7d %6d %10.2f %9.1f %5.0f %% %6.2f\n", cell.Model, cell.Op, cell.T, cell.N, cell.K, 1e3*cell.Seconds, cell.GFLOPS, 100*cell.Share, cell.GBs)
+			fmt.Fprintf(c.stdout, "%10.2f %9.1f %9s %5.0f %% %6.2f  %s\n", 1e3*cell.Seconds, cell.GFLOPS, byCPU(cell.Speed), 100*cell.Share, cell.GBs, cell.Variant)
 		})
 	if err != nil {
 		return err
@@ -41,5 +54,38 @@ func (b *benchKernelsCommand) Run(c *console) error {
 	if b.JSON {
 		return json.NewEncoder(c.stdout).Encode(r)
 	}
+	if lines == 0 {
+		printCeilings(c.stdout, *r)
+	}
+	fmt.Fprintln(c.stdout, "\nratios")
+	for _, ratio := range r.Ratios {
+		fmt.Fprintln(c.stdout, ratioLine(ratio))
+	}
 	return nil
+}
+
+func byCPU(s trainer.Speed) string {
+	if s.CPUGFLOPS == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", s.CPUGFLOPS)
+}
+
+func printCeilings(w io.Writer, r trainer.KernelBench) {
+	fmt.Fprintf(w, "%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s by float32, %.1f GB/s by vec4\n\n",
+		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors, r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4)
+}
+
+func ratioLine(r trainer.Ratio) string {
+	if r.Missing != "" {
+		return fmt.Sprintf("      -  %s (%s)", r.Name, r.Missing)
+	}
+	goal := ""
+	switch {
+	case r.Goal > 0 && r.Value >= r.Goal:
+		goal = fmt.Sprintf(" (goal %.0f %%: reached)", 100*r.Goal)
+	case r.Goal > 0:
+		goal = fmt.Sprintf(" (goal %.0f %%: missed)", 100*r.Goal)
+	}
+	return fmt.Sprintf("%5.0f %%  %s%s", 100*r.Value, r.Name, goal)
 }

@@ -67,7 +67,10 @@ func (b *benchPagingCommand) Run(c *console) error {
 	fmt.Fprintf(c.stdout, "resident  %.2f s a step, peak %.1f MiB\n", r.ResidentSeconds, float64(r.ResidentPeak)/(1<<20))
 	fmt.Fprintf(c.stdout, "streamed  %.2f s a step, peak %.1f MiB, %d page-ins, %.0f ms stalled: %.2f times the resident one\n", r.StreamedSeconds, float64(r.StreamedPeak)/(1<<20), r.PageIns, r.StallMS, r.Ratio)
 	fmt.Fprintf(c.stdout, "plan      %.2f to %.2f s: %.1f MiB a step at a measured %.1f GB/s\n", r.EstimateLow, r.EstimateHigh, float64(r.Moved)/(1<<20), r.Bandwidth)
-	fmt.Fprintln(c.stdout, "both have", same)
+	if s := r.Staged; s != nil {
+		fmt.Fprintf(c.stdout, "staged    %.2f s a step, peak %.1f MiB, %.0f ms stalled, %.1f GB/s: the same through staging buffers, which this device does without\n", s.Seconds, float64(s.Peak)/(1<<20), s.StallMS, s.Bandwidth)
+	}
+	fmt.Fprintln(c.stdout, "all have", same)
 	if r.Start != nil {
 		fmt.Fprintf(c.stdout, "start     %.2f s quantizing, %.2f s from the cache: %.2f times the first\n", r.Start.FirstSeconds, r.Start.SecondSeconds, r.Start.Ratio)
 	}

@@ -18,6 +18,7 @@ type evalCommand struct {
 	BlockSize     int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
 	Device        string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune      string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	VRAMBudget    string `name:"vram-budget" help:"Device memory to take at most (6GiB): weights that do not fit are streamed from the host and change no result. Empty: all weights lie on the device." placeholder:"SIZE"`
 	CacheDir      string `name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 	JSON          bool   `name:"json" help:"Print one line of JSON."`
 }
@@ -27,7 +28,7 @@ func (e *evalCommand) Run(c *console) error {
 	stats, err := trainer.Evaluate(c.context, trainer.EvalOptions{
 		Model: e.Model, Adapter: e.Adapter, Data: e.Data, Rows: e.Rows,
 		MaxSeqLength: e.MaxSeqLength, TrainOnInputs: e.TrainOnInputs,
-		ChatTemplate: e.ChatTemplate, BlockSize: e.BlockSize, Device: e.Device, Autotune: e.Autotune, CacheDir: e.CacheDir,
+		ChatTemplate: e.ChatTemplate, BlockSize: e.BlockSize, Device: e.Device, Autotune: e.Autotune, CacheDir: e.CacheDir, VRAMBudget: e.VRAMBudget,
 	}, c.logEvent)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type generateCommand struct {
 	BlockSize    int     `name:"block-size" default:"64" help:"Weights per NF4 block."`
 	Device       string  `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	Autotune     string  `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	VRAMBudget   string  `name:"vram-budget" help:"Device memory to take at most (6GiB): weights that do not fit are streamed from the host and change no result. Empty: all weights lie on the device." placeholder:"SIZE"`
 	CacheDir     string  `name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 }
 
@@ -29,7 +30,7 @@ func (g *generateCommand) Run(c *console) error {
 	err := trainer.Generate(c.context, trainer.GenerateOptions{
 		Model: g.Model, Adapter: g.Adapter, Prompt: g.Prompt, System: g.System, Raw: g.Raw, ChatTemplate: g.ChatTemplate,
 		MaxTokens: g.MaxTokens, Temperature: g.Temperature, TopP: g.TopP, Seed: g.Seed,
-		BlockSize: g.BlockSize, Device: g.Device, Autotune: g.Autotune, CacheDir: g.CacheDir,
+		BlockSize: g.BlockSize, Device: g.Device, Autotune: g.Autotune, CacheDir: g.CacheDir, VRAMBudget: g.VRAMBudget,
 	}, func(piece string) error {
 		_, err := io.WriteString(c.stdout, piece)
 		return err

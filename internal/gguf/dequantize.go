@@ -20,18 +20,31 @@ func blocks(elements, bytes int, one func(dst []float32, b []byte)) func(dst []f
 }
 
 func float32s(dst []float32, src []byte) {
+	for ; len(dst) >= 2; dst, src = dst[2:], src[8:] {
+		u := binary.LittleEndian.Uint64(src)
+		dst[0], dst[1] = math.Float32frombits(uint32(u)), math.Float32frombits(uint32(u>>32))
+	}
 	for i := range dst {
 		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}
 }
 
 func float16s(dst []float32, src []byte) {
+	for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+		out, in := (*[4]float32)(dst), (*[8]byte)(src)
+		out[0], out[1], out[2], out[3] = float16(in[0:]), float16(in[2:]), float16(in[4:]), float16(in[6:])
+	}
 	for i := range dst {
 		dst[i] = float16(src[2*i:])
 	}
 }
 
 func bfloat16s(dst []float32, src []byte) {
+	for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+		out, u := (*[4]float32)(dst), binary.LittleEndian.Uint64(src)
+		out[0], out[1] = math.Float32frombits(uint32(u)<<16), math.Float32frombits(uint32(u)&0xffff0000)
+		out[2], out[3] = math.Float32frombits(uint32(u>>32)<<16), math.Float32frombits(uint32(u>>32)&0xffff0000)
+	}
 	for i := range dst {
 		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 	}
@@ -52,45 +65,47 @@ func float16(b []byte) float32 {
 
 // q4_0: d f16, 16 bytes; the low nibbles are elements 0 to 15, the high ones 16 to 31; d·(q − 8).
 func q4_0(dst []float32, b []byte) {
-	d := float16(b)
-	for i, q := range b[2:18] {
-		dst[i] = d * float32(int(q&15)-8)
-		dst[i+16] = d * float32(int(q>>4)-8)
+	d, qs, out := float16(b), (*[16]byte)(b[2:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = d * float32(int32(q&15)-8)
+		out[i+16] = d * float32(int32(q>>4)-8)
 	}
 }
 
 // q4_1: d f16, m f16, 16 bytes as in q4_0; d·q + m.
 func q4_1(dst []float32, b []byte) {
-	d, m := float16(b), float16(b[2:])
-	for i, q := range b[4:20] {
-		dst[i] = float32(d*float32(q&15)) + m
-		dst[i+16] = float32(d*float32(q>>4)) + m
+	d, m, qs, out := float16(b), float16(b[2:]), (*[16]byte)(b[4:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = float32(d*float32(int32(q&15))) + m
+		out[i+16] = float32(d*float32(int32(q>>4))) + m
 	}
 }
 
 // q5_0: d f16, 32 fifth bits, 16 bytes as in q4_0; d·(q − 16).
 func q5_0(dst []float32, b []byte) {
-	d, high := float16(b), binary.LittleEndian.Uint32(b[2:])
-	for i, q := range b[6:22] {
-		dst[i] = d * float32(int(q&15)|int(high>>i&1)<<4-16)
-		dst[i+16] = d * float32(int(q>>4)|int(high>>(i+16)&1)<<4-16)
+	d, high, qs, out := float16(b), binary.LittleEndian.Uint32(b[2:]), (*[16]byte)(b[6:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = d * float32(int32(q&15)|int32(high&1)<<4-16)
+		out[i+16] = d * float32(int32(q>>4)|int32(high>>12&16)-16)
+		high >>= 1
 	}
 }
 
 // q5_1: d f16, m f16, 32 fifth bits, 16 bytes as in q4_0; d·q + m.
 func q5_1(dst []float32, b []byte) {
-	d, m, high := float16(b), float16(b[2:]), binary.LittleEndian.Uint32(b[4:])
-	for i, q := range b[8:24] {
-		dst[i] = float32(d*float32(uint32(q&15)|high>>i&1<<4)) + m
-		dst[i+16] = float32(d*float32(uint32(q>>4)|high>>(i+16)&1<<4)) + m
+	d, m, high, qs, out := float16(b), float16(b[2:]), binary.LittleEndian.Uint32(b[4:]), (*[16]byte)(b[8:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = float32(d*float32(int32(q&15)|int32(high&1)<<4)) + m
+		out[i+16] = float32(d*float32(int32(q>>4)|int32(high>>12&16))) + m
+		high >>= 1
 	}
 }
 
 // q8_0: d f16, 32 signed bytes; d·q.
 func q8_0(dst []float32, b []byte) {
-	d := float16(b)
-	for i, q := range b[2:34] {
-		dst[i] = float32(int8(q)) * d
+	d, qs, out := float16(b), (*[32]byte)(b[2:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = float32(int32(int8(q))) * d
 	}
 }
 
@@ -98,9 +113,9 @@ var iq4nlValues = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 2
 
 // iq4nl: as q4_0, with a table of 16 values instead of q − 8.
 func iq4nl(dst []float32, b []byte) {
-	d := float16(b)
-	for i, q := range b[2:18] {
-		dst[i] = d * iq4nlValues[q&15]
-		dst[i+16] = d * iq4nlValues[q>>4]
+	d, qs, out := float16(b), (*[16]byte)(b[2:]), (*[32]float32)(dst)
+	for i, q := range qs {
+		out[i] = d * iq4nlValues[q&15]
+		out[i+16] = d * iq4nlValues[q>>4]
 	}
 }

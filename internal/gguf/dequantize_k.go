@@ -5,26 +5,29 @@ package gguf
 // q2k: 16 bytes of (scale, min) nibbles per group of 16, 64 bytes of 2-bit codes, d f16, dmin f16; d·scale·q − dmin·min.
 // A run of 32 bytes holds 128 elements: bits 0-1 are the first 32 of them, bits 2-3 the next 32, and so on.
 func q2k(dst []float32, b []byte) {
-	scales, qs, d, dmin := b[:16], b[16:80], float16(b[80:]), float16(b[82:])
-	for i := range dst {
-		scale := scales[i/16]
-		q := qs[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3
-		dst[i] = float32(float32(d*float32(scale&15))*float32(q)) - float32(dmin*float32(scale>>4))
+	d, dmin := float16(b[80:]), float16(b[82:])
+	for g, scale := range b[:16] {
+		ds, dm := d*float32(scale&15), dmin*float32(scale>>4)
+		qs, shift := (*[16]byte)(b[16+g/8*32+g%2*16:]), g%8/2*2
+		out := (*[16]float32)(dst[16*g:])
+		for i, q := range qs {
+			out[i] = float32(ds*float32(int32(q>>(shift&7)&3))) - dm
+		}
 	}
 }
 
 // q3k: 32 bytes of third bits, 64 bytes of 2-bit codes as in q2k, 12 bytes of 6-bit scales, d f16; d·(scale − 32)·q, where q is
 // the code, less 4 if the third bit is clear.
 func q3k(dst []float32, b []byte) {
-	high, qs, packed, d := b[:32], b[32:96], b[96:108], float16(b[108:])
-	for i := range dst {
-		g := i / 16
-		scale := int(packed[g%8]>>(g/8*4)&15) | int(packed[8+g%4]>>(g/4*2)&3)<<4
-		q := int(qs[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3)
-		if high[i%32]>>(i/32)&1 == 0 {
-			q -= 4
+	packed, d := b[96:108], float16(b[108:])
+	for g := range 16 {
+		scale := int32(packed[g%8]>>(g/8*4)&15) | int32(packed[8+g%4]>>(g/4*2)&3)<<4
+		ds := d * float32(scale-32)
+		high, qs, shift := (*[16]byte)(b[g%2*16:]), (*[16]byte)(b[32+g/8*32+g%2*16:]), g%8/2*2
+		out := (*[16]float32)(dst[16*g:])
+		for i, q := range qs {
+			out[i] = ds * float32(int32(q>>(shift&7)&3)+int32(high[i]>>(g/2&7)&1)<<2-4)
 		}
-		dst[i] = float32(d*float32(scale-32)) * float32(q)
 	}
 }
 
@@ -43,20 +46,22 @@ func q4k(dst []float32, b []byte) {
 	for g := range 8 {
 		scale, minimum := scaleMin(packed, g)
 		ds, dm := d*scale, dmin*minimum
-		for i, q := range qs[g/2*32 : g/2*32+32] {
-			dst[32*g+i] = float32(ds*float32(q>>(g%2*4)&15)) - dm
+		out, shift := (*[32]float32)(dst[32*g:]), g%2*4
+		for i, q := range (*[32]byte)(qs[g/2*32:]) {
+			out[i] = float32(ds*float32(int32(q>>(shift&7)&15))) - dm
 		}
 	}
 }
 
 // q5k: as q4k, with 32 bytes of fifth bits before the codes; bit g of byte i belongs to element i of group g.
 func q5k(dst []float32, b []byte) {
-	d, dmin, packed, high, qs := float16(b), float16(b[2:]), b[4:16], b[16:48], b[48:176]
+	d, dmin, packed, high, qs := float16(b), float16(b[2:]), b[4:16], (*[32]byte)(b[16:]), b[48:176]
 	for g := range 8 {
 		scale, minimum := scaleMin(packed, g)
 		ds, dm := d*scale, dmin*minimum
-		for i, q := range qs[g/2*32 : g/2*32+32] {
-			dst[32*g+i] = float32(ds*float32(q>>(g%2*4)&15|high[i]>>g&1<<4)) - dm
+		out, shift := (*[32]float32)(dst[32*g:]), g%2*4
+		for i, q := range (*[32]byte)(qs[g/2*32:]) {
+			out[i] = float32(ds*float32(int32(q>>(shift&7)&15|high[i]>>(g&7)&1<<4))) - dm
 		}
 	}
 }
@@ -64,10 +69,14 @@ func q5k(dst []float32, b []byte) {
 // q6k: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d f16; d·scale·(q − 32). A run of 64 bytes of
 // nibbles holds 128 elements, the low nibbles first; a run of 32 bytes of pairs holds the same 128, lowest bits first.
 func q6k(dst []float32, b []byte) {
-	low, high, scales, d := b[:128], b[128:192], b[192:208], float16(b[208:])
-	for i := range dst {
-		half, j := i/128, i%128
-		q := int(low[half*64+j%64]>>(j/64*4)&15) | int(high[half*32+j%32]>>(j/32*2)&3)<<4
-		dst[i] = float32(d*float32(int8(scales[i/16]))) * float32(q-32)
+	scales, d := (*[16]byte)(b[192:]), float16(b[208:])
+	for g, scale := range scales {
+		ds := d * float32(int32(int8(scale)))
+		low, lowShift := (*[16]byte)(b[g/8*64+g%4*16:]), g%8/4*4
+		high, highShift := (*[16]byte)(b[128+g/8*32+g%2*16:]), g%8/2*2
+		out := (*[16]float32)(dst[16*g:])
+		for i, q := range low {
+			out[i] = ds * float32(int32(q>>(lowShift&7)&15)|int32(high[i]>>(highShift&7)&3)<<4-32)
+		}
 	}
 }

@@ -72,10 +72,10 @@ func TestFloat16(t *testing.T) {
 }
 
 func BenchmarkDequantize(b *testing.B) {
-	for _, typ := range []Type{F16, Q4_1, Q8_0, Q4_K, Q6_K} {
+	for _, typ := range []Type{F16, BF16, F32, Q4_0, Q4_1, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K} {
 		b.Run(typ.String(), func(b *testing.B) {
 			l := layouts[typ]
-			n := 4096 * 256
+			n := 64 * 256
 			src, dst := make([]byte, n/l.elements*l.bytes), make([]float32, n)
 			b.SetBytes(int64(4 * n))
 			for b.Loop() {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"sync"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -257,8 +258,9 @@ func (f *File) ReadFloat32(t Tensor, dst []float32, firstRow, rows int) error {
 	layout := layouts[t.Type]
 	blocks := len(dst) / layout.elements
 	at := int64(firstRow) * int64(t.Cols()/layout.elements) * int64(layout.bytes)
-	perPiece := (256 << 10) / layout.bytes
-	buf := make([]byte, min(blocks, perPiece)*layout.bytes)
+	perPiece := piece / layout.bytes
+	buf := pieces.Get().(*[piece]byte)
+	defer pieces.Put(buf)
 	for blocks > 0 {
 		n := min(blocks, perPiece)
 		b := buf[:n*layout.bytes]
@@ -270,6 +272,11 @@ func (f *File) ReadFloat32(t Tensor, dst []float32, firstRow, rows int) error {
 	}
 	return nil
 }
+
+// piece is how many bytes are read at a time: they are still in the first cache when they are dequantized.
+const piece = 16 << 10
+
+var pieces = sync.Pool{New: func() any { return new([piece]byte) }}
 
 func bad(path string, offset int64, format string, args ...any) *usererr.Error {
 	return usererr.New(op, path, format, args...).Of(usererr.Format).At("offset %d", offset)

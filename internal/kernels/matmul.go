@@ -35,7 +35,7 @@ var (
 	matmulForwardTiled     = define("matmul_forward_tiled", "iiw", matmulForwardParams{})
 )
 
-var matmulForwardVariants = []variant{
+var matmulForwardVariants = append([]variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
 	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
@@ -43,7 +43,7 @@ var matmulForwardVariants = []variant{
 	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs},
 	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
-}
+}, vectorVariants(matmulForwardVector, matmulForwardVectorUniform)...)
 
 func forwardRegisters(t, q int) variant {
 	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -54,10 +54,12 @@ func forwardRegisters(t, q int) variant {
 func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
 	const op = "matmul_forward"
 	require(x.Cols == w.Cols && y.Cols == (w.Rows+3)/4*4 && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
-	fallback := tiledFallback(x.Rows)
+	fallback, few := tiledFallback(x.Rows), vectorFallback(rec, x.Rows)
 	switch {
-	case x.Rows <= 4:
+	case few == "vector_uniform" && !forwardVectorUniformFits(w), few == "" && x.Rows <= 4:
 		fallback = registersName(1, 1)
+	case few != "":
+		fallback = few
 	case onCPU(rec) && w.Rows <= 64 && w.Cols >= 64:
 		fallback = "uniform_narrow"
 	case onCPU(rec) && x.Cols >= 64:
@@ -81,6 +83,13 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 			return
 		}
 		v = forwardRegisters(16, 1)
+	}
+	if v.shader == matmulForwardVectorUniform {
+		if forwardVectorUniformFits(w) {
+			matmulForwardWindows(rec, y, x, w, v, alpha, accumulate)
+			return
+		}
+		v = forwardRegisters(1, 1)
 	}
 	if v.shader == matmulForwardUniform {
 		matmulForwardChunks(rec, y, x, w, v, alpha, accumulate)

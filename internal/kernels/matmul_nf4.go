@@ -60,13 +60,13 @@ var (
 	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardParams{})
 )
 
-var matmulNF4ForwardVariants = []variant{
-	nf4Registers(1, 1), nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
+var matmulNF4ForwardVariants = append([]variant{
+	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
-}
+}, vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform)...)
 
 func nf4Registers(t, q int) variant {
 	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -77,10 +77,10 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	const op = "matmul_nf4_forward"
 	w.check(op)
 	require(x.Cols == w.K && y.Cols == w.N && x.Rows == y.Rows, op, "%s is %d×%d, x %d×%d, y %d×%d", w.Name, w.N, w.K, x.Rows, x.Cols, y.Rows, y.Cols)
-	fallback := tiledFallback(x.Rows)
+	fallback, few := tiledFallback(x.Rows), vectorFallback(rec, x.Rows)
 	switch {
-	case x.Rows <= 2:
-		fallback = registersName(1, 1)
+	case few != "":
+		fallback = few
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
 	case onCPU(rec):
@@ -89,6 +89,13 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	v := pickVariant(rec, op, matmulNF4ForwardVariants, x.Rows, w.N, w.K, fallback)
 	if v.shader == matmulNF4ForwardUniform && w.rowsOfCodes() < v.outputs {
 		v = nf4Registers(16, 4)
+	}
+	if v.shader == matmulNF4ForwardVectorUniform {
+		if w.vectorUniformFits() {
+			matmulNF4ForwardWindows(rec, y, x, w, v)
+			return
+		}
+		v = nf4Registers(4, 2)
 	}
 	if v.shader == matmulNF4ForwardUniform {
 		matmulNF4ForwardChunks(rec, y, x, w, v)

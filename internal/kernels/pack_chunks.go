@@ -11,10 +11,12 @@ const (
 )
 
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
+// an activation of a few tokens as it is;
 // attention's operands by heads.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow
+	scratchFlat
 	scratchQueries
 	scratchKeys
 	scratchValues
@@ -50,6 +52,20 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	}
 	rec.FilledFrom(scratch, x)
 	return packed{buffer, padded, chunks}
+}
+
+// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there from an earlier product with x.
+func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
+	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
+		return b
+	}
+	count4 := ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns / 4
+	buffer := rec.UniformScratch(scratchFlat, int64(16*count4))
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
+		Tokens: 1, Padded: 1, Cols4: uint32(x.Rows * x.Cols / 4), Count4: uint32(count4),
+	}, x.Single(), gpu.Range{Buffer: buffer, Size: int64(16 * count4)})
+	rec.FilledFrom(scratchFlat, x)
+	return buffer
 }
 
 // PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].

@@ -77,7 +77,7 @@ func TestEveryVariantHasCases(t *testing.T) {
 	}
 	for _, name := range shaders.Names() {
 		op, family := name, ""
-		for _, f := range []string{"registers", "tiled"} {
+		for _, f := range []string{"registers", "tiled", "vector"} {
 			if stem, ok := strings.CutSuffix(name, "_"+f); ok {
 				op, family = stem, f
 			}

@@ -51,7 +51,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	defer release()
 	best, bestTime := "", time.Duration(0)
 	for _, name := range Variants(op) {
-		if strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") {
+		if strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_") {
 			continue // for a few tokens
 		}
 		dev.Variants.Force(op, name)

@@ -23,6 +23,7 @@ import (
 // Cache implements paging.Cache for one model in a folder.
 type Cache struct {
 	dir        string
+	limit      int64 // of all files together, in bytes
 	source     *pretrained.Model
 	warn       func(message string)
 	info       func(message string)
@@ -34,10 +35,10 @@ type Cache struct {
 	found      *mapping
 }
 
-// New is the cache of the model's quantized forms in dir, which need not exist. warn and info get what a user should know, in the goroutine of the caller. Close it
-// before the model.
-func New(ctx context.Context, dir string, source *pretrained.Model, warn, info func(message string)) *Cache {
-	c := &Cache{dir: dir, source: source, warn: warn, info: info}
+// New is the cache of the model's quantized forms in dir, which need not exist. A file that would take the folder over limit bytes displaces those that were not used for longest. warn and info get
+// what a user should know, in the goroutine of the caller. Close it before the model.
+func New(ctx context.Context, dir string, limit int64, source *pretrained.Model, warn, info func(message string)) *Cache {
+	c := &Cache{dir: dir, limit: limit, source: source, warn: warn, info: info}
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.digest = sync.OnceValues(func() (string, error) { return c.contentDigest(ctx) })
 	return c
@@ -75,6 +76,7 @@ func (c *Cache) Find(ctx context.Context, settings string, sizes []int64) [][]by
 	switch {
 	case err == nil:
 		c.found = m
+		_ = os.Chtimes(name, time.Time{}, time.Now()) // otherwise it seems to be used less than it is
 		c.info("The quantized model comes from the cache: " + name)
 		return m.parts
 	case errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil:
@@ -145,6 +147,7 @@ func (c *Cache) Create(settings string, sizes []int64) (write func(data []byte),
 		}
 	}
 	need := fileSize(sizes) + 1<<20
+	c.makeRoom(need)
 	if free, err := files.Free(c.dir); err != nil {
 		return refuse("free space in %s: %v", c.dir, err)
 	} else if free >= 0 && free < need {

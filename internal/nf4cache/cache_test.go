@@ -25,19 +25,29 @@ type loaded struct {
 	said  string
 }
 
-// load gets a model's tensors, each as two parts, the second written in two pieces.
-func load(t *testing.T, ctx context.Context, dir, model, settings string) (r loaded) {
-	t.Helper()
-	source, err := pretrained.Open(model)
-	require.NoError(t, err)
-	defer source.Close()
-	cache := New(ctx, dir, source, func(m string) { r.said += "warning: " + m + "\n" }, func(m string) { r.said += m + "\n" })
-	defer cache.Close()
-	var sizes []int64
+// partSizes are two of each tensor.
+func partSizes(source *pretrained.Model) (sizes []int64) {
 	for _, tensor := range source.Tensors() {
 		half := tensor.Rows * tensor.Cols / 2
 		sizes = append(sizes, int64(2*half), int64(2*(tensor.Rows*tensor.Cols-half)))
 	}
+	return sizes
+}
+
+// load gets a model's tensors, each as two parts, the second written in two pieces.
+func load(t *testing.T, ctx context.Context, dir, model, settings string) loaded {
+	t.Helper()
+	return loadWithin(t, ctx, dir, 1<<40, model, settings)
+}
+
+func loadWithin(t *testing.T, ctx context.Context, dir string, limit int64, model, settings string) (r loaded) {
+	t.Helper()
+	source, err := pretrained.Open(model)
+	require.NoError(t, err)
+	defer source.Close()
+	cache := New(ctx, dir, limit, source, func(m string) { r.said += "warning: " + m + "\n" }, func(m string) { r.said += m + "\n" })
+	defer cache.Close()
+	sizes := partSizes(source)
 	if parts := cache.Find(ctx, settings, sizes); parts != nil {
 		for _, part := range parts {
 			r.parts = append(r.parts, string(part))
@@ -107,7 +117,7 @@ func TestIndex(t *testing.T) {
 		source, err := pretrained.Open(model)
 		require.NoError(t, err)
 		defer source.Close()
-		c := New(t.Context(), dir, source, nil, nil)
+		c := New(t.Context(), dir, 1<<40, source, nil, nil)
 		defer c.Close()
 		r := c.remembered(c.identities())
 		d, err := c.contentDigest(t.Context())
@@ -218,7 +228,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	source, err := pretrained.Open(model)
 	require.NoError(t, err)
 	defer source.Close()
-	c := New(t.Context(), dir, source, func(m string) { t.Error(m) }, func(string) {})
+	c := New(t.Context(), dir, 1<<40, source, func(m string) { t.Error(m) }, func(string) {})
 	write, finish := c.Create("x", []int64{8, 4})
 	require.NoFileExists(t, left)
 	write(make([]byte, 8))
@@ -233,7 +243,7 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	defer source.Close()
 	said := ""
-	c := New(t.Context(), dir, source, func(m string) { said += m }, nil)
+	c := New(t.Context(), dir, 1<<40, source, func(m string) { said += m }, nil)
 	defer c.Close()
 	write, finish := c.Create("x", []int64{1 << 60})
 	require.Nil(t, write)

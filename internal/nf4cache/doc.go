@@ -5,5 +5,7 @@
 // when no file can be meant, it is taken while the model is being quantized. After that an index remembers it beside size, time of change and
 // number of the weight files, so a start reads none of them; a file that was moved or touched is hashed again, on all cores, which is as fast as the disk.
 //
+// All files of a folder together have a limit: where a new one needs room, those that were not used for longest go, but none that a run has mapped.
+//
 // Not for the browser: there is no file to map.
 package nf4cache

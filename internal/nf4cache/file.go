@@ -65,6 +65,7 @@ func encodeHeader(key [sha256.Size]byte, sizes []int64, sums []uint32) []byte {
 type mapping struct {
 	parts  [][]byte
 	mapped mmap.MMap // nil where the file was read
+	file   *os.File  // locked against removal while it is mapped
 }
 
 func (m *mapping) release() {
@@ -72,15 +73,24 @@ func (m *mapping) release() {
 	if m.mapped != nil {
 		_ = m.mapped.Unmap() // the address space of a process that goes on without it
 	}
+	if m.file != nil {
+		_ = m.file.Close()
+	}
 }
 
 // openFile verifies a file by reading it, on all cores, and maps it. What its bytes do not agree with is an errDamaged.
-func openFile(ctx context.Context, name string, key [sha256.Size]byte, sizes []int64) (*mapping, error) {
+func openFile(ctx context.Context, name string, key [sha256.Size]byte, sizes []int64) (_ *mapping, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	m := &mapping{file: f}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	lock(f, false) // in vain only while it is being removed
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -106,7 +116,6 @@ func openFile(ctx context.Context, name string, key [sha256.Size]byte, sizes []i
 	if err := verify(ctx, f, sizes, sums); err != nil {
 		return nil, err
 	}
-	m := &mapping{}
 	data, err := mmap.MapRegion(f, int(info.Size()), mmap.RDONLY, 0, 0)
 	if m.mapped = data; err != nil {
 		data = make([]byte, info.Size())

@@ -49,8 +49,8 @@ func (c *Cache) identities() (list []identity) {
 	return list
 }
 
-func (c *Cache) readIndex() (records []record) {
-	data, err := os.ReadFile(filepath.Join(c.dir, indexFile))
+func readIndex(dir string) (records []record) {
+	data, err := os.ReadFile(filepath.Join(dir, indexFile))
 	if err != nil || json.Unmarshal(data, &records) != nil {
 		return nil // only hashes are lost
 	}
@@ -64,7 +64,7 @@ func samePlace(a, b []identity) bool {
 
 // remembered is the record of the model's place, whatever it says.
 func (c *Cache) remembered(files []identity) *record {
-	for _, r := range c.readIndex() {
+	for _, r := range readIndex(c.dir) {
 		if len(files) > 0 && samePlace(r.Files, files) {
 			return &r
 		}
@@ -82,7 +82,7 @@ func (c *Cache) remember(r record) {
 			return
 		}
 	}
-	records := slices.DeleteFunc(c.readIndex(), func(old record) bool { return samePlace(old.Files, r.Files) })
+	records := slices.DeleteFunc(readIndex(c.dir), func(old record) bool { return samePlace(old.Files, r.Files) })
 	records = append([]record{r}, records...)
 	data, err := json.MarshalIndent(records[:min(len(records), indexLimit)], "", "  ")
 	if err != nil || os.MkdirAll(c.dir, 0o777) != nil {

@@ -25,6 +25,10 @@ var matmulShapes = []struct {
 	{9, 900, 20, gpu.F32}, // more rows than lie in a window of 64 KiB
 	{33, 260, 132, gpu.BF16},
 	{1, 384, 128, gpu.BF16},
+	{1, 1156, 576, gpu.BF16}, // more rows than the windows of a dispatch of single tokens hold
+	{2, 92, 24, gpu.BF16},
+	{3, 20, 44, gpu.F32},
+	{4, 36, 1032, gpu.BF16},
 	{100, 1000, 64, gpu.BF16},
 }
 

@@ -17,9 +17,8 @@ var Moments = [kinds]string{".m", ".v"}
 
 // Pager is what paged state moves through: transport, and slots on the device for a few pages.
 type Pager struct {
-	Feeder *paging.Feeder
-	Drain  *paging.Drain
-	Slots  [][kinds]*gpu.Tensor // of SlotWords words each, all of one size
+	paging.Transport
+	Slots [][kinds]*gpu.Tensor // of SlotWords words each, all of one size
 }
 
 // SlotWords is the size of a pager's slot in 4-byte words, for pages of so many elements of the kind that BlockBytes tells.
@@ -52,14 +51,14 @@ func (s *State) updatePaged(rec *gpu.Recorder, o Settings, p *Pager) {
 		for kind := range moments {
 			at := slot[kind].Single()
 			moments[kind] = &gpu.Tensor{Name: slot[kind].Name, DType: shape.DType, Rows: shape.Rows, Cols: shape.Cols, Shards: []gpu.Shard{{Range: at, Rows: shape.Rows}}}
-			p.Feeder.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())}, s.host(kind, page), func(yield func([]byte) bool) {
+			p.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())}, s.host(kind, page), func(yield func([]byte) bool) {
 				s.after(pages[i:], kind, yield)
 			})
 		}
 		s.step(rec, b, part(s.Param[page.buffer], page), part(s.Grad[page.buffer], page), moments[0], moments[1], o)
 		for kind, moment := range moments {
 			at := moment.Single()
-			p.Drain.Out(rec, s.host(kind, page), gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())})
+			p.Out(rec, s.host(kind, page), gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())})
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -218,16 +219,23 @@ func requireStress(t *testing.T) {
 	require.Greater(t, rec.Dispatches, len(w.Shards))
 }
 
-// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full.
+// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full, or so many steps of it as QLORA_TEST_STEPS says; the first compares
+// logits and gradients.
 func TestEveryCaseWithEveryVariant(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") != "1" {
 		t.Skip("QLORA_TEST_LONG=1 runs every variant in every case")
+	}
+	var o Options
+	if steps := os.Getenv("QLORA_TEST_STEPS"); steps != "" {
+		var err error
+		o.MaxSteps, err = strconv.Atoi(steps)
+		require.NoError(t, err)
 	}
 	for _, d := range cases(t, testfiles.Reference(t, "parity")) {
 		for i, round := range rounds(t) {
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(string(d)), i), func(t *testing.T) {
 				t.Log(round)
-				runRound(t, round, gpu.Limits{}, d, Options{})
+				runRound(t, round, gpu.Limits{}, d, o)
 			})
 		}
 	}

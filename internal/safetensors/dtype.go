@@ -48,16 +48,29 @@ var toFloat32 = map[DType]func(dst []float32, src []byte){
 		}
 	},
 	F32: func(dst []float32, src []byte) {
+		for ; len(dst) >= 2; dst, src = dst[2:], src[8:] {
+			u := binary.LittleEndian.Uint64(src)
+			dst[0], dst[1] = math.Float32frombits(uint32(u)), math.Float32frombits(uint32(u>>32))
+		}
 		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 		}
 	},
 	F16: func(dst []float32, src []byte) {
+		for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+			out, u := (*[4]float32)(dst), binary.LittleEndian.Uint64(src)
+			out[0], out[1], out[2], out[3] = float16(uint16(u)), float16(uint16(u>>16)), float16(uint16(u>>32)), float16(uint16(u>>48))
+		}
 		for i := range dst {
 			dst[i] = float16(binary.LittleEndian.Uint16(src[2*i:]))
 		}
 	},
 	BF16: func(dst []float32, src []byte) {
+		for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+			out, u := (*[4]float32)(dst), binary.LittleEndian.Uint64(src)
+			out[0], out[1] = math.Float32frombits(uint32(u)<<16), math.Float32frombits(uint32(u)&0xffff0000)
+			out[2], out[3] = math.Float32frombits(uint32(u>>32)<<16), math.Float32frombits(uint32(u>>32)&0xffff0000)
+		}
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 		}

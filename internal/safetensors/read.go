@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -22,8 +23,8 @@ const (
 	// maxHeader is the limit of the reference implementation.
 	maxHeader = 100_000_000
 
-	// piece bounds the buffer between the file and converted elements; divisible by every element size.
-	piece = 256 << 10
+	// piece is how many bytes are read at a time, which are still in the first cache when they are converted; divisible by every element size.
+	piece = 16 << 10
 )
 
 // Tensor is one entry of the header.
@@ -195,17 +196,20 @@ func (f *File) ReadFloat32(t Tensor, dst []float32, first int) error {
 		panic(fmt.Sprintf("safetensors: elements [%d, %d) of tensor %q of %d elements", first, first+len(dst), t.Name, t.Elements()))
 	}
 	size := t.DType.Size()
-	buf := make([]byte, min(piece, len(dst)*size))
+	buf := pieces.Get().(*[piece]byte)
+	defer pieces.Put(buf)
 	for len(dst) > 0 {
 		n := min(len(dst), piece/size)
 		if err := f.ReadBytes(t, buf[:n*size], int64(first)*int64(size)); err != nil {
 			return err
 		}
-		convert(dst[:n], buf)
+		convert(dst[:n], buf[:])
 		dst, first = dst[n:], first+n
 	}
 	return nil
 }
+
+var pieces = sync.Pool{New: func() any { return new([piece]byte) }}
 
 func readFull(r io.ReaderAt, dst []byte, at int64) error {
 	n, err := r.ReadAt(dst, at)

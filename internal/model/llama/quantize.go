@@ -2,6 +2,8 @@ package llama
 
 import (
 	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,8 +33,12 @@ type vector struct {
 	n              int
 }
 
-// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's second-level cache.
-const chunkElements = 1 << 16
+const (
+	// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's first-level cache.
+	chunkElements = 1 << 13
+	// bufferElements is how many a buffer holds, since there are longer rows.
+	bufferElements = 1 << 16
+)
 
 // groupBytes is about how many packed bytes of a region are made at a time: enough to keep all cores busy, and little to hold.
 const groupBytes = 4 << 20
@@ -58,7 +64,10 @@ func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear)
 		}
 		t := &quantized{q, l.Linear, make([]float32, nf4.Blocks(l.Out*l.In, q.blockSize))}
 		tensors[i] = t
-		most := paging.RowStep(l.In, q.blockSize)
+		most := 1 // rows of whole blocks
+		for most*l.In%q.blockSize != 0 {
+			most *= 2
+		}
 		most *= max(1, chunkElements/(most*l.In))
 		for row := 0; row < l.Out; {
 			first, rows := row, min(most, layout.ShardEnd(l.Weight, row)-row)
@@ -126,24 +135,23 @@ func (t *quantized) quantize(row, rows int, values []float32, packed []byte) err
 		Hinted("the model file is damaged or was diverging when it was saved")
 }
 
-// onAllCores runs tasks, each with a buffer of chunkElements that no other one uses meanwhile. The error is that of the first task in order that failed.
+var buffers = sync.Pool{New: func() any { return new([bufferElements]float32) }}
+
+// onAllCores runs tasks, each with a buffer of bufferElements that no other one uses meanwhile. The error is that of the first task in order that failed.
 func onAllCores(tasks []func(buffer []float32) error) error {
 	failures := make([]error, len(tasks))
-	next := make(chan int)
+	var next atomic.Int64
 	var group errgroup.Group
 	for range min(runtime.GOMAXPROCS(0), len(tasks)) {
 		group.Go(func() error {
-			buffer := make([]float32, chunkElements)
-			for i := range next {
-				failures[i] = tasks[i](buffer)
+			buffer := buffers.Get().(*[bufferElements]float32)
+			defer buffers.Put(buffer)
+			for i := next.Add(1) - 1; int(i) < len(tasks); i = next.Add(1) - 1 {
+				failures[i] = tasks[i](buffer[:])
 			}
 			return nil
 		})
 	}
-	for i := range tasks {
-		next <- i
-	}
-	close(next)
 	_ = group.Wait() // the failures say more
 	for _, err := range failures {
 		if err != nil {
@@ -216,7 +224,7 @@ func (q quantizer) table(to *paging.Table, name string, rows int) paging.Section
 				return err
 			}
 			step := max(1, chunkElements/to.Cols)
-			piece := 16 * step // rows emitted at a time
+			piece := 128 * step // rows emitted at a time
 			for first := 0; first < to.Rows; first += piece {
 				data := make([]byte, gpu.BF16.Size(min(piece, to.Rows-first)*to.Cols))
 				var chunks []func([]float32) error

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"qlora-wgpu/trainer"
+)
+
+type cacheCommand struct {
+	CacheDir string `name:"cache-dir" help:"The folder that --cache-dir named when training; otherwise the one under the user's cache folder." placeholder:"DIR"`
+	Clear    bool   `name:"clear" help:"Remove all quantized models that no run is using."`
+	JSON     bool   `name:"json" help:"Print a JSON array of what is there (afterwards)."`
+}
+
+// Run lists the quantized models, and removes them where that is wanted.
+func (k *cacheCommand) Run(c *console) error {
+	dir, models, err := trainer.CachedModels(k.CacheDir)
+	if err != nil {
+		return err
+	}
+	if k.Clear {
+		kept := []trainer.CachedModel{}
+		for _, m := range models {
+			if err := m.Remove(); err != nil {
+				fmt.Fprintln(c.stderr, "kept:", err)
+				kept = append(kept, m)
+			} else if !k.JSON {
+				fmt.Fprintf(c.stdout, "removed %.1f MB: %s\n", float64(m.Bytes)/1e6, m)
+			}
+		}
+		models = kept
+	}
+	if k.JSON {
+		encoder := json.NewEncoder(c.stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(models)
+	}
+	var total int64
+	for _, m := range models {
+		total += m.Bytes
+		fmt.Fprintf(c.stdout, "%10.1f MB  last used %s  %s\n", float64(m.Bytes)/1e6, m.Used.Format(time.DateTime), m)
+	}
+	fmt.Fprintf(c.stdout, "%d quantized models, %.1f of at most %.1f MB in %s\n", len(models), float64(total)/1e6, float64(trainer.CacheLimit)/1e6, dir)
+	return nil
+}

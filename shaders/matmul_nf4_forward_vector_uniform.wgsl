@@ -1,0 +1,107 @@
+// y[n] = sum_k x[k] * W[n, k] (+ bias[n]) for one token, W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+//
+// The variant for generation on CPU devices whose storage loads are slow: everything that is read comes from uniform arrays, the packed weights through WINDOWS
+// windows of the region, of params.piece rows each (see matmul_nf4_forward_uniform). An invocation owns TILE_R rows in each of them, a workgroup 8·TILE_R; or in
+// every params.parts-th of them, for more workgroups where rows are long. A window is a loop of its own, since the binding cannot be an index.
+// Numerics: float32; 32 products are added before they are scaled by their absmax; in the order of k. 0.516 bytes a weight and 2 flops.
+
+const WINDOWS: u32 = 1u; // at most 7
+const TILE_R: u32 = 1u;
+
+struct Params {
+  group_base: u32,
+  group_end: u32,
+  first_row: u32,   // rows of this shard that the dispatch covers
+  end_row: u32,
+  piece: u32,       // rows of one window
+  parts: u32,       // 1: a workgroup takes all windows; else those with its number modulo so many
+  cols32: u32,      // K / 32
+  x_first4: u32,    // where x begins in its window
+  y_first: u32,     // of the shard's first row
+  bias: u32,        // word offset in region; 0xffffffff: none
+  offset: f32,      // of the double quantization
+  codes_first: u32, // the shard's block 0 in bytes from the window of codes, modulo 2^32
+  nested_first: u32, // the nested absmax of the shard's first group in the window of nested
+  first_block: u32, // the shard's first absmax within its first group of 256
+  block_shift: u32, // log2(block size)
+  first_w0: u32,    // where a window's first row begins in it, in vec4
+  first_w1: u32,
+  first_w2: u32,
+  first_w3: u32,
+  first_w4: u32,
+  first_w5: u32,
+  first_w6: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> region: array<u32>;
+@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;   // the region's start: nested map [256], codebook [16]
+@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;  // a window of the region: absmax codes, a byte each
+@group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>; // a window of the region: nested absmax
+@group(0) @binding(5) var<uniform> x: array<vec4<f32>, 4096>;
+@group(0) @binding(6) var<uniform> packed_w0: array<vec4<u32>, 4096>; // windows of the region: 32 codes each
+@group(0) @binding(7) var<uniform> packed_w1: array<vec4<u32>, 4096>;
+@group(0) @binding(8) var<uniform> packed_w2: array<vec4<u32>, 4096>;
+@group(0) @binding(9) var<uniform> packed_w3: array<vec4<u32>, 4096>;
+@group(0) @binding(10) var<uniform> packed_w4: array<vec4<u32>, 4096>;
+@group(0) @binding(11) var<uniform> packed_w5: array<vec4<u32>, 4096>;
+@group(0) @binding(12) var<uniform> packed_w6: array<vec4<u32>, 4096>;
+@group(0) @binding(13) var<storage, read_write> y: array<f32>;
+
+// absmax of block b of this shard
+fn scale(b: u32) -> f32 {
+  let i = params.codes_first + b;
+  let code = (codes[i >> 4u][(i >> 2u) & 3u] >> ((i & 3u) * 8u)) & 255u;
+  let j = params.nested_first + ((params.first_block + b) >> 8u);
+  return maps[code >> 2u][code & 3u] * nested[j >> 2u][j & 3u] + params.offset;
+}
+
+fn weight(code: u32) -> f32 {
+  return maps[64u + ((code >> 2u) & 3u)][code & 3u];
+}
+
+// Eight codes times eight elements of x: the first element of a byte is its high nibble.
+fn dot8(word: u32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+  return dot(vec4<f32>(weight(word >> 4u), weight(word), weight(word >> 12u), weight(word >> 8u)), a) +
+         dot(vec4<f32>(weight(word >> 20u), weight(word >> 16u), weight(word >> 28u), weight(word >> 24u)), b);
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+  if (group >= params.group_end) { return; }
+  let mine = (group / params.parts * 8u + lane) * TILE_R;
+  // unroll w WINDOWS {
+  let end_w0 = select(0u, params.cols32, 0u /*w*/ % params.parts == group % params.parts);
+  // unroll r TILE_R {
+  let local_w0_r0 = min(mine + 0u /*r*/, params.piece - 1u);
+  let row_w0_r0 = min(params.first_row + 0u /*w*/ * params.piece + local_w0_r0, params.end_row - 1u);
+  let block_w0_r0 = row_w0_r0 * params.cols32;
+  let at_w0_r0 = params.first_w0 + local_w0_r0 * params.cols32;
+  var acc_w0_r0 = 0.0;
+  // }
+  for (var k = 0u; k < end_w0; k++) {
+    let to = params.x_first4 + 8u * k;
+    let x0 = x[to];
+    let x1 = x[to + 1u];
+    let x2 = x[to + 2u];
+    let x3 = x[to + 3u];
+    let x4 = x[to + 4u];
+    let x5 = x[to + 5u];
+    let x6 = x[to + 6u];
+    let x7 = x[to + 7u];
+    // unroll r TILE_R {
+    let p_r0 = packed_w0[at_w0_r0 + k];
+    let sum_r0 = dot8(p_r0.x, x0, x1) + dot8(p_r0.y, x2, x3) + dot8(p_r0.z, x4, x5) + dot8(p_r0.w, x6, x7);
+    acc_w0_r0 += scale(((block_w0_r0 + k) * 32u) >> params.block_shift) * sum_r0;
+    // }
+  }
+  // unroll r TILE_R {
+  if (end_w0 > 0u && mine + 0u /*r*/ < params.piece && params.first_row + 0u /*w*/ * params.piece + local_w0_r0 < params.end_row) {
+    if (params.bias != 0xffffffffu) { acc_w0_r0 += bitcast<f32>(region[params.bias + row_w0_r0]); }
+    y[params.y_first + row_w0_r0] = acc_w0_r0;
+  }
+  // }
+  // }
+}
