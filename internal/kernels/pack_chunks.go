@@ -23,7 +23,7 @@ const (
 	scratchGradients // of the output
 )
 
-type packChunksParams struct{ Tokens, Padded, Cols4, First4, Count4 uint32 }
+type packChunksParams struct{ Tokens, FirstToken, Pitch, Cols4, FirstCol4, Width4 uint32 }
 
 var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 
@@ -42,16 +42,31 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 		return packed{b, padded, chunks}
 	}
 	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
-	count4 := chunks * padded * uniformColumns / 4
-	piece := max(1, int(rec.Device().Limits.MaxBindingBytes/gpu.UniformBytes)) * gpu.UniformBytes / 16 // whole windows that can be bound at once
-	for first := 0; first < count4; first += piece {
-		n := min(piece, count4-first)
-		rec.Dispatch(packChunksForward.spec(nil), ceilDiv(n, 64), int64(4*n), packChunksParams{
-			Tokens: uint32(x.Rows), Padded: uint32(padded), Cols4: uint32(x.Cols / 4), First4: uint32(first), Count4: uint32(n),
-		}, x.Single(), gpu.Range{Buffer: buffer, Offset: int64(16 * first), Size: int64(16 * n)})
+	p := packed{buffer, padded, chunks}
+	// As many chunks as can be bound at once, and where that is none, as many tokens of one.
+	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * uniformTokens)
+	if together := tokens / padded; together > 0 {
+		for c := 0; c < chunks; c += together {
+			p.fill(rec, x, c, min(together, chunks-c), 0, padded)
+		}
+	} else {
+		for c := range chunks {
+			for t := 0; t < padded; t += tokens {
+				p.fill(rec, x, c, 1, t, min(tokens, padded-t))
+			}
+		}
 	}
 	rec.FilledFrom(scratch, x)
-	return packed{buffer, padded, chunks}
+	return p
+}
+
+// fill packs some tokens of some chunks, which lie together in p.
+func (p packed) fill(rec *gpu.Recorder, x *gpu.Tensor, chunk, chunks, firstToken, tokens int) {
+	first := chunk * uniformColumns
+	width4 := (min(x.Cols, first+chunks*uniformColumns) - first) / 4
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(tokens*width4, 64), int64(4*tokens*width4), packChunksParams{
+		Tokens: uint32(x.Rows), FirstToken: uint32(firstToken), Pitch: uint32(tokens), Cols4: uint32(x.Cols / 4), FirstCol4: uint32(first / 4), Width4: uint32(width4),
+	}, x.Single(), gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.F32.Size(chunks * tokens * uniformColumns)})
 }
 
 // packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there from an earlier product with x.
@@ -59,11 +74,10 @@ func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
 	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
 		return b
 	}
-	count4 := ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns / 4
-	buffer := rec.UniformScratch(scratchFlat, int64(16*count4))
-	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(count4, 64), int64(4*count4), packChunksParams{
-		Tokens: 1, Padded: 1, Cols4: uint32(x.Rows * x.Cols / 4), Count4: uint32(count4),
-	}, x.Single(), gpu.Range{Buffer: buffer, Size: int64(16 * count4)})
+	count4 := uint32(x.Rows * x.Cols / 4)
+	size := gpu.F32.Size(ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns)
+	buffer := rec.UniformScratch(scratchFlat, size)
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(int(count4), 64), int64(4*count4), packChunksParams{Tokens: 1, Pitch: 1, Cols4: count4, Width4: count4}, x.Single(), gpu.Range{Buffer: buffer, Size: size})
 	rec.FilledFrom(scratchFlat, x)
 	return buffer
 }
