@@ -45,11 +45,14 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	p := packed{buffer, padded, chunks}
 	// As many chunks as can be bound at once, and where that is none, as many tokens of one.
 	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * uniformTokens)
-	if together := tokens / padded; together > 0 {
+	switch {
+	case padded == 0: // a chunk without tokens
+	case tokens >= padded:
+		together := tokens / padded
 		for c := 0; c < chunks; c += together {
 			p.fill(rec, x, c, min(together, chunks-c), 0, padded)
 		}
-	} else {
+	default:
 		for c := range chunks {
 			for t := 0; t < padded; t += tokens {
 				p.fill(rec, x, c, 1, t, min(tokens, padded-t))
