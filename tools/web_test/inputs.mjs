@@ -127,7 +127,8 @@ export const inputs = {
     await page.click('#pick-model');
     await until(page, 'the picked model is open', () => document.getElementById('model-name').textContent === 'the folder');
     await paste(page, examples);
-    await set(page, { ...small, LearningRate: 0.002 });
+    await set(page, { ...small, GradientAccumulationSteps: 1 });
+    for (const question of await page.$$('#answers textarea')) await question.fill('');
     await ready(page, 'Start');
     await page.click('#start');
     await afterStep(page, 2);

@@ -27,7 +27,7 @@ export class Progress {
   need(memory, room) { this.#memory('about ', memory, room); }
 
   #memory(about, taken, whole) {
-    $('stat-memory').replaceChildren(make('small', { text: about }), make('span', { text: bytes(taken) }), ...(whole ? [' ', make('small', { text: `of ${bytes(whole)}` })] : []));
+    $('stat-memory').replaceChildren(make('small', { text: about }), make('span', { text: bytes(taken) }), ...(whole ? [make('wbr'), make('small', { text: ` of ${bytes(whole)}` })] : []));
   }
 
   // step shows a step; plan is what the run has reserved, as far as that is known.
