@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall/js"
 	"unsafe"
@@ -81,19 +82,25 @@ func describe(adapter js.Value) AdapterInfo {
 	return out
 }
 
-// Open makes a device with the portable default limits.
+// Open makes a device with the portable default limits, and with subgroups where there are any.
 func Open(ctx context.Context, o Options) (*Device, error) {
 	adapter, err := requestAdapter()
 	if err != nil {
 		return nil, err
 	}
 	info := describe(adapter) // before requestDevice, which consumes the adapter
-	value, err := browser.Await(ctx, adapter.Call("requestDevice", map[string]any{"label": "qlora-wgpu"}))
+	var features []string
+	required := []any{}
+	if slices.Contains(info.Features, Subgroups) {
+		features, required = append(features, Subgroups), append(required, Subgroups)
+	}
+	value, err := browser.Await(ctx, adapter.Call("requestDevice", map[string]any{"label": "qlora-wgpu", "requiredFeatures": required}))
 	if err != nil {
 		return nil, fmt.Errorf("open device %s: %w", info.Name, err)
 	}
 	native := wgpu.NewDevice(value)
 	d := newDevice(info, &native, o)
+	d.features = features
 	d.host = hostDevice{device: value, queue: value.Get("queue"), staging: js.Global().Get("Uint8Array").New(1 << 20), gone: make(chan struct{})}
 	// An invalid command or submission is reported nowhere else: without this the work would silently not happen.
 	d.host.uncaptured = js.FuncOf(func(_ js.Value, args []js.Value) any {

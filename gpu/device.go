@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,10 +52,11 @@ type Device struct {
 	// Mappable says that storage buffers can be mapped and lie in the host's own memory. Browsers do not offer it, and on a graphics card the host would reach its memory through the bus.
 	Mappable bool
 
-	options Options
-	native  *wgpu.Device // nil for a dry device
-	queue   *wgpu.Queue
-	host    hostDevice // what native and browser keep beside it
+	options  Options
+	features []string     // that the device was asked for and has, beyond those that every one has
+	native   *wgpu.Device // nil for a dry device
+	queue    *wgpu.Queue
+	host     hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
 	kernels     map[string]func() (*Kernel, error) // by label; each makes its kernel once
@@ -123,7 +125,7 @@ func NewDry(o Options) *Device {
 // Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
 func (d *Device) Twin() *Device {
 	twin := newDevice(d.Info, nil, d.options)
-	twin.Limits, twin.Variants, twin.Mappable = d.Limits, d.Variants, d.Mappable
+	twin.Limits, twin.Variants, twin.Mappable, twin.features = d.Limits, d.Variants, d.Mappable, d.features
 	return twin
 }
 
@@ -139,6 +141,14 @@ func (d *Device) PartBytes() int64 {
 		return min(4<<20, d.Limits.MaxBindingBytes)
 	}
 	return d.Limits.MaxBindingBytes
+}
+
+// Subgroups is the feature of WebGPU by which invocations exchange values within a subgroup.
+const Subgroups = "subgroups"
+
+// Has reports whether kernels may need the feature; every device has the empty one.
+func (d *Device) Has(feature string) bool {
+	return feature == "" || slices.Contains(d.features, feature)
 }
 
 // Dry reports whether the device has no hardware behind it.

@@ -43,6 +43,7 @@ type KernelSpec struct {
 	Source    string
 	Constants map[string]uint32
 	Bindings  []Access
+	Needs     string // a feature that the device must have, by WebGPU's name; empty: none
 }
 
 // Label is the name with its constants, for profiles and errors.
@@ -95,6 +96,9 @@ func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	label := spec.Label()
 	if storage, uniform := spec.count(Read)+spec.count(Write), 1+spec.count(Uniform); storage > maxStorageBindings || uniform > maxUniformBindings {
 		panic(fmt.Sprintf("gpu: %s has %d storage and %d uniform bindings, WebGPU promises %d and %d", label, storage, uniform, maxStorageBindings, maxUniformBindings))
+	}
+	if !d.Has(spec.Needs) {
+		panic(fmt.Sprintf("gpu: %s needs the feature %s, which the device lacks", label, spec.Needs))
 	}
 	d.mu.Lock()
 	kernel := d.kernels[label]

@@ -29,11 +29,7 @@ func Check(ctx context.Context, o CheckOptions, print func(line string)) error {
 	var order []string
 	var failure *opcases.Result
 	for _, c := range opcases.All() {
-		variants := c.Variants
-		if len(variants) == 0 {
-			variants = []string{""}
-		}
-		for _, v := range variants {
+		for _, v := range c.On(dev) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}

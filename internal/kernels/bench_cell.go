@@ -111,7 +111,7 @@ func (m Meter) Measure(ctx context.Context, c Cell, variant string) (took Took, 
 		return took, "", TooBig{wanted, had}
 	}
 	op := c.tuned()
-	if have := Variants(op); variant != "" && !slices.Contains(have, variant) {
+	if have := VariantsOn(m.Device, op); variant != "" && !slices.Contains(have, variant) {
 		return took, "", NoVariant{variant, have}
 	}
 	if variant == "" {
@@ -150,9 +150,9 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 	}
 	m.Limit = 20 * time.Millisecond
 	best, least := "", Took{}
-	for _, name := range Variants(op) {
-		if c.T > 8 && (strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x")) {
-			continue // for a few tokens
+	for _, name := range VariantsOn(m.Device, op) {
+		if c.T > 8 && forFewTokens(name) {
+			continue
 		}
 		m.Device.Variants.Force(op, name)
 		took, err := m.Best(ctx, record)

@@ -15,14 +15,21 @@ type op struct {
 	name     string
 	bindings string // one letter a binding, see gpu.Access
 	params   any    // zero value of its Params, for the test that compares it with the shader
+	needs    string // a feature of the device, see gpu.KernelSpec
 }
 
 // ops is every shader's binding order and Params, by shader name.
 var ops = map[string]*op{}
 
 func define(name, bindings string, params any) *op {
-	o := &op{name, bindings, params}
+	o := &op{name: name, bindings: bindings, params: params}
 	ops[name] = o
+	return o
+}
+
+// needing is the same for a shader that needs a feature of the device.
+func (o *op) needing(feature string) *op {
+	o.needs = feature
 	return o
 }
 
@@ -32,7 +39,7 @@ func (o *op) spec(constants map[string]uint32) gpu.KernelSpec {
 	for i := range access {
 		access[i] = gpu.Access(o.bindings[i])
 	}
-	return gpu.KernelSpec{Name: o.name, Source: shaders.Source(o.name), Constants: constants, Bindings: access}
+	return gpu.KernelSpec{Name: o.name, Source: shaders.Source(o.name), Constants: constants, Bindings: access, Needs: o.needs}
 }
 
 // Specs lists every kernel with the file's own constants, for the test that compiles each shader.

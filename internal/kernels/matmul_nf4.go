@@ -58,6 +58,7 @@ type matmulNF4ForwardParams struct {
 var (
 	matmulNF4ForwardRegisters = define("matmul_nf4_forward_registers", "riw", matmulNF4ForwardParams{})
 	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardParams{})
+	matmulNF4ForwardSubgroup  = define("matmul_nf4_forward_subgroup", "riw", matmulNF4ForwardParams{}).needing(gpu.Subgroups)
 )
 
 var matmulNF4ForwardVariants = append([]variant{
@@ -66,10 +67,21 @@ var matmulNF4ForwardVariants = append([]variant{
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
+	nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
 }, vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform)...)
 
 func nf4Registers(t, q int) variant {
 	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
+}
+
+// nf4Subgroup has workgroups of so many invocations: few for software devices, whose subgroups are small, and more for GPUs.
+func nf4Subgroup(lanes, t, q int) variant {
+	return variant{subgroupName(lanes, t, q), matmulNF4ForwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t), "TILE_Q": uint32(q)}, lanes * t, 4 * q}
+}
+
+// subgroupsPay: the device has them, and W is one of those for which a large tile is worth its compilation.
+func subgroupsPay(rec *gpu.Recorder, w *NF4Weight) bool {
+	return rec.Device().Has(gpu.Subgroups) && w.N*w.K >= largeTileWeights
 }
 
 // MatmulNF4Forward is y [T, N] = x [T, K] Wᵀ (+ bias).
@@ -83,6 +95,8 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 		fallback = few
 	case x.Rows <= 8:
 		fallback = registersName(4, 2)
+	case onCPU(rec) && subgroupsPay(rec, w):
+		fallback = subgroupName(4, 16, 4)
 	case onCPU(rec):
 		fallback = uniformFallback(rec, w.N*w.K)
 	}
@@ -178,6 +192,7 @@ type matmulNF4BackwardParams struct {
 var (
 	matmulNF4BackwardRegisters = define("matmul_nf4_backward_registers", "riw", matmulNF4BackwardParams{})
 	matmulNF4BackwardTiled     = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardParams{})
+	matmulNF4BackwardSubgroup  = define("matmul_nf4_backward_subgroup", "riw", matmulNF4BackwardParams{}).needing(gpu.Subgroups)
 )
 
 var matmulNF4BackwardVariants = []variant{
@@ -186,10 +201,15 @@ var matmulNF4BackwardVariants = []variant{
 	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
 	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
 	{"tiled_2x2", matmulNF4BackwardTiled, tiles(2, 2), 64, 64},
+	nf4BackwardSubgroup(4, 16), nf4BackwardSubgroup(32, 8),
 }
 
 func nf4BackwardRegisters(t, w int) variant {
 	return variant{registersName(t, w), matmulNF4BackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_W": uint32(w)}, t, 64 * w}
+}
+
+func nf4BackwardSubgroup(lanes, t int) variant {
+	return variant{subgroupName(lanes, t, 1), matmulNF4BackwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t)}, lanes * t, 8}
 }
 
 // MatmulNF4Backward is dx [T, K] = dy [T, N] W, added to dx when accumulate is set. There is no gradient of W: it is frozen.
@@ -201,12 +221,14 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	switch {
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
+	case onCPU(rec) && subgroupsPay(rec, w):
+		fallback = subgroupName(4, 16, 1)
 	case onCPU(rec):
 		fallback = uniformFallback(rec, w.N*w.K)
 	}
 	v := pickVariant(rec, op, matmulNF4BackwardVariants, dx.Rows, w.N, w.K, fallback)
 	constants, outputs := v.constants, v.outputs
-	if v.shader != matmulNF4BackwardTiled && w.span() < int(8*constants["TILE_W"]) {
+	if constants["TILE_W"] > 1 && w.span() < int(8*constants["TILE_W"]) {
 		constants, outputs = with(constants, "TILE_W", 1), 64
 	}
 	if v.shader == matmulNF4BackwardUniform && w.rowsOfCodes() < 4 {

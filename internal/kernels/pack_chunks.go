@@ -11,8 +11,7 @@ const (
 )
 
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
-// an activation of a few tokens as it is;
-// attention's operands by heads.
+// an activation of a few tokens as it is; attention's operands by heads.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow

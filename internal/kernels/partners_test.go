@@ -77,7 +77,7 @@ func TestEveryVariantHasCases(t *testing.T) {
 	}
 	for _, name := range shaders.Names() {
 		op, family := name, ""
-		for _, f := range []string{"registers", "tiled", "vector"} {
+		for _, f := range []string{"registers", "tiled", "vector", "subgroup"} {
 			if stem, ok := strings.CutSuffix(name, "_"+f); ok {
 				op, family = stem, f
 			}

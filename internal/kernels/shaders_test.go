@@ -88,6 +88,17 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+// TestNeeds compares what a shader enables with the feature that its definition asks of the device.
+func TestNeeds(t *testing.T) {
+	for name, o := range ops {
+		enabled := ""
+		if m := regexp.MustCompile(`(?m)^enable (\w+);`).FindStringSubmatch(code(name)); m != nil {
+			enabled = m[1]
+		}
+		testify.Equal(t, enabled, o.needs, name)
+	}
+}
+
 // guard finds the workgroup's number within a grid that is cut and folded, and ends those behind its end.
 const guard = `
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);

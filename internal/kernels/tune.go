@@ -20,7 +20,11 @@ func tuneFlops(dev *gpu.Device) int {
 
 // Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks for all), and records the fastest.
 // It stops at the deadline; classes not reached keep their fallback. Choices change speed and the order of sums, never what is computed.
+// A software device in a browser keeps all fallbacks: each candidate would take it seconds to compile.
 func Tune(ctx context.Context, dev *gpu.Device, deadline time.Time, report func(line string)) error {
+	if dev.Info.Type == "cpu" && dev.Info.Backend == "browser" {
+		return nil
+	}
 	for _, key := range dev.Variants.Wanted() {
 		op, class, _ := strings.Cut(key, " ")
 		var t, n, k int
@@ -50,9 +54,9 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	}
 	defer release()
 	best, bestTime := "", time.Duration(0)
-	for _, name := range Variants(op) {
-		if strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_") {
-			continue // for a few tokens
+	for _, name := range VariantsOn(dev, op) {
+		if forFewTokens(name) {
+			continue
 		}
 		dev.Variants.Force(op, name)
 		times, err := measure(ctx, dev, bench, 3*bestTime)

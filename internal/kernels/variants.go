@@ -2,6 +2,8 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"qlora-wgpu/gpu"
 )
@@ -13,6 +15,9 @@ type variant struct {
 	constants       map[string]uint32
 	tokens, outputs int // of a workgroup's tile
 }
+
+// on reports whether the device can run it.
+func (v variant) on(dev *gpu.Device) bool { return dev.Has(v.shader.needs) }
 
 // tokenClasses are the token counts that the autotune distinguishes; a micro-batch falls into the smallest class that holds it.
 var tokenClasses = []int{1, 8, 32, 128, 512, 2048}
@@ -35,11 +40,11 @@ func matmulClass(tokens, n, k int) string {
 func pickVariant(rec *gpu.Recorder, op string, variants []variant, tokens, n, k int, fallback string) variant {
 	name := rec.Device().Variants.Choose(op, matmulClass(tokens, n, k), fallback)
 	for _, v := range variants {
-		if v.name == name {
+		if v.name == name && v.on(rec.Device()) {
 			return v
 		}
 	}
-	// A table from another version may name a variant that is gone.
+	// A table from another version may name a variant that is gone, one from another device a variant that does not run here.
 	for _, v := range variants {
 		if v.name == fallback {
 			return v
@@ -61,6 +66,9 @@ func uniformFallback(rec *gpu.Recorder, weights int) string {
 	}
 	return "uniform_32x2"
 }
+
+// subgroupName has the invocations of a workgroup, and the tile of each.
+func subgroupName(lanes, t, n int) string { return fmt.Sprintf("subgroup_%dx%dx%d", lanes, t, n) }
 
 // largeTileWeights is the matrix from which on a browser's software device gets a large tile, which it compiles for 1 to 6 seconds. On smaller ones no step gains by that.
 const largeTileWeights = 1 << 18
@@ -107,6 +115,23 @@ func Variants(op string) []string {
 		return attentionVariants(attentionBackwardTiles)
 	}
 	return nil
+}
+
+// forFewTokens reports whether a product's variant is made for a few tokens, and hopeless at many.
+func forFewTokens(name string) bool {
+	return strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_")
+}
+
+// VariantsOn lists those of Variants that the device can run.
+func VariantsOn(dev *gpu.Device, op string) []string {
+	return slices.DeleteFunc(Variants(op), func(name string) bool {
+		for _, v := range slices.Concat(matmulNF4ForwardVariants, matmulNF4BackwardVariants) { // no other operation's need anything
+			if v.name == name && !v.on(dev) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func tiles(rows4, cols4 int) map[string]uint32 {

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
 )
 
 // Case is one operation at one shape.
@@ -25,6 +26,14 @@ type Case struct {
 	Variants []string
 	// Run records the operation on inputs of its own making and declares the outputs with what they must be.
 	Run func(b *Bench)
+}
+
+// On lists the case's variants that the device can run, or the empty one where there is nothing to choose.
+func (c Case) On(dev *gpu.Device) []string {
+	if c.Tune == "" {
+		return []string{""}
+	}
+	return kernels.VariantsOn(dev, c.Tune)
 }
 
 // Bench is what a case works with: seeded inputs, guarded outputs, the recorder.

@@ -16,11 +16,7 @@ func TestCases(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Release()
 	for _, c := range All() {
-		variants := c.Variants
-		if len(variants) == 0 {
-			variants = []string{""}
-		}
-		for _, v := range variants {
+		for _, v := range c.On(dev) {
 			t.Run(c.Op+" "+c.Shape+" "+v, func(t *testing.T) {
 				r := Run(context.Background(), dev, c, v)
 				require.NoError(t, r.Err)

@@ -88,13 +88,13 @@ func main() {
 	ctx := context.Background()
 	work := make(chan func(*gpu.Device))
 	var running sync.WaitGroup
-	var info gpu.AdapterInfo
+	var opened *gpu.Device
 	for range devices {
 		dev, err := gpu.Open(ctx, gpu.Options{})
 		if err != nil {
 			fatal("open device", err)
 		}
-		info = dev.Info
+		opened = dev
 		running.Go(func() {
 			for f := range work {
 				f(dev)
@@ -103,17 +103,20 @@ func main() {
 		})
 	}
 	c.parity(ctx, work)
-	c.shaders(work)
-	c.cases(ctx, work)
+	c.shaders(opened, work)
+	c.cases(ctx, opened, work)
 	close(work)
 	running.Wait()
-	message{"summary", info.Name, c.failed == 0 && c.passed > 0, time.Since(start).Seconds(), fmt.Sprintf("%d passed, %d failed", c.passed, c.failed)}.post()
+	message{"summary", opened.Info.Name, c.failed == 0 && c.passed > 0, time.Since(start).Seconds(), fmt.Sprintf("%d passed, %d failed", c.passed, c.failed)}.post()
 	select {} // a timer of the Go runtime that fires after its exit is an error on the console
 }
 
-// shaders compiles every file with its own constants; the constants of variants are compiled by the cases.
-func (c *checker) shaders(work chan<- func(*gpu.Device)) {
+// shaders compiles every file that devices like this one run, with its own constants; the constants of variants are compiled by the cases.
+func (c *checker) shaders(like *gpu.Device, work chan<- func(*gpu.Device)) {
 	for _, spec := range kernels.Specs() {
+		if !like.Has(spec.Needs) {
+			continue
+		}
 		work <- func(dev *gpu.Device) {
 			c.check(dev, "shader", spec.Name, func() (bool, string) {
 				if _, err := dev.Kernel(spec); err != nil {
@@ -126,16 +129,12 @@ func (c *checker) shaders(work chan<- func(*gpu.Device)) {
 }
 
 // cases runs every operation's cases with every variant; those of one variant on one device, so that its pipelines are made once.
-func (c *checker) cases(ctx context.Context, work chan<- func(*gpu.Device)) {
+func (c *checker) cases(ctx context.Context, like *gpu.Device, work chan<- func(*gpu.Device)) {
 	type key struct{ op, variant string }
 	var order []key
 	groups := map[key][]opcases.Case{}
 	for _, k := range opcases.All() {
-		variants := k.Variants
-		if len(variants) == 0 {
-			variants = []string{""}
-		}
-		for _, v := range variants {
+		for _, v := range k.On(like) {
 			id := key{k.Op, v}
 			if groups[id] == nil {
 				order = append(order, id)

@@ -1,0 +1,47 @@
+package kernels
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	testify "github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+)
+
+// A device is offered what it can run; a table or a checkpoint from one that can do more does not change that.
+func TestVariantsOfADevice(t *testing.T) {
+	dev := gpu.NewDry(gpu.Options{}) // without subgroups
+	for _, op := range []string{"matmul_nf4_forward", "matmul_nf4_backward", "matmul_forward"} {
+		all, runs := Variants(op), VariantsOn(dev, op)
+		testify.Subset(t, all, runs)
+		missing := 0
+		for _, name := range all {
+			if strings.HasPrefix(name, "subgroup_") {
+				testify.NotContains(t, runs, name)
+				missing++
+			}
+		}
+		testify.Equal(t, len(all)-missing, len(runs), op)
+		testify.Equal(t, strings.Contains(op, "nf4"), missing > 0, op)
+	}
+	rec := dev.DryRecord("test")
+	dev.Variants.Set("matmul_nf4_forward", matmulClass(128, 64, 64), "subgroup_4x16x4")
+	testify.Equal(t, "tiled_1x1", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
+	dev.Variants.Set("matmul_nf4_forward", matmulClass(128, 64, 64), "registers_16x4")
+	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
+}
+
+// Every product keeps variants to measure at many tokens.
+func TestForFewTokens(t *testing.T) {
+	testify.Equal(t, []string{"registers_4x2", "vector_1", "vector_4", "vector_uniform"}, slices.DeleteFunc(Variants("matmul_nf4_forward"), func(name string) bool { return !forFewTokens(name) }))
+}
+
+// The variants for few tokens are chosen by rule: for a device with and without a GPU, and for as many tokens as they serve.
+func TestVectorFallback(t *testing.T) {
+	cpu, discrete := gpu.NewDry(gpu.Options{}).DryRecord("test"), gpu.NewDryDiscrete().DryRecord("test")
+	for tokens, want := range map[int][2]string{1: {"vector_uniform", "vector_1"}, 2: {"", "vector_4"}, 8: {"", "vector_4"}, 9: {"", ""}} {
+		testify.Equal(t, want, [2]string{vectorFallback(cpu, tokens), vectorFallback(discrete, tokens)}, tokens)
+	}
+}
