@@ -1,5 +1,7 @@
 package paging
 
+import "slices"
+
 // Recording is what a dry recording of a training step tells about memory, in bytes of the device unless it says otherwise. A plan follows from it and a budget.
 type Recording struct {
 	Pages          []PageShape // of the layers, then of the head
@@ -60,6 +62,11 @@ func (r *Recording) headPages() (n int) {
 		}
 	}
 	return n
+}
+
+// recorded tells whether there is an arena for it: where nothing goes backwards, there is but one.
+func (r *Recording) recorded(a Activations) bool {
+	return slices.ContainsFunc(r.Arenas, func(shape ArenaShape) bool { return shape.Activations == a })
 }
 
 func (r *Recording) arena(a Activations) ArenaShape {

@@ -32,6 +32,9 @@ func (r *Recording) steps(start Decisions) (all []step) {
 	}
 	before := total(r.arena(start.Activations).Buffers)
 	for _, a := range start.Lighter() {
+		if !r.recorded(a) {
+			continue
+		}
 		to := r.arena(a)
 		bytes := total(to.Buffers)
 		// Computing again moves no byte, and costs at most a third of a step; the least of it comes first.

@@ -61,6 +61,9 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	defer s.release()
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.load(ctx, nil); err != nil {
 		return nil, err
 	}

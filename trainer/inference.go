@@ -92,6 +92,9 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 		return nil
 	}
 	a.unload()
+	if err := s.check(ctx); err != nil {
+		return err
+	}
 	var plan *paging.Plan
 	if a.budget > 0 {
 		s.dev.LimitMemory(0)

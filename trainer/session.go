@@ -80,7 +80,7 @@ func OpenTokenizer(source *pretrained.Model, path, template string) (tok *tokeni
 	return tok, chatTemplate, true, err
 }
 
-// openSession opens the device; load then checks it and loads the model. The caller closes source and releases the session.
+// openSession opens the device; check tries its kernels, before memory is counted, and load loads the model. The caller closes source and releases the session.
 func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model, cache Cache, emit func(Event)) (_ *session, err error) {
 	s := &session{source: source, cache: cache, options: o, emit: emit, dev: o.Opened}
 	defer func() {
@@ -112,9 +112,6 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 
 // load puts the model where the plan says; nil: all of it on the device.
 func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
-	if err := s.check(ctx); err != nil {
-		return err
-	}
 	start, o := time.Now(), s.options
 	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
 	progress(0, 0)
