@@ -35,6 +35,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let row = window % params.windows * window_rows + row_of_window;
   let head = (row / params.group_heads * params.kv_heads + kv_head) * params.group_heads + row % params.group_heads; // in [T, H]
   var v = vec4<f32>();
-  if (row_of_window < window_rows & row < params.rows) { v = x[head * params.head_dim4 + i % 4096u % params.head_dim4]; }
+  if ((row_of_window < window_rows) & (row < params.rows)) { v = x[head * params.head_dim4 + i % 4096u % params.head_dim4]; }
   packed[local] = v;
 }

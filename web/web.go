@@ -28,8 +28,9 @@ var types = map[string]string{
 	".safetensors": "application/octet-stream",
 }
 
-// Policy is the page's Content-Security-Policy; index.html has it too, for hosts that send no headers. Only the page's own origin is reached.
-const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+// Policy is the page's Content-Security-Policy; index.html has it too, for hosts that send no headers. Only the page's own origin is reached, and
+// the hub with its stores of files where the user asks for a model of it: a policy cannot change later.
+const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 
 // Handler serves the page. A program that was built without it gives a *usererr.Error.
 func Handler() (http.Handler, error) {

@@ -65,6 +65,48 @@ export const inputs = {
     await other.close();
   },
 
+  async 'a model of the hub is fetched where the user asks for it'(t) {
+    const page = t.page ??= await t.open();
+    await page.reload();
+    await ready(page, 'Start');
+    const hub = 'https://huggingface.co', asked = [], names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+    const headers = { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'x-error-code' };
+    const offline = new Set();
+    page.foreign = hub; // which answers here, and nothing leaves
+    await page.route(`${hub}/**`, async (route) => {
+      const url = route.request().url();
+      asked.push(url);
+      const [, id] = /models\/([^?]+)/.exec(url) ?? [];
+      if (offline.has(id)) return route.abort('internetdisconnected');
+      if (id === 'some/gated') return route.fulfill({ status: 401, headers: { ...headers, 'x-error-code': 'GatedRepo' } });
+      if (id === 'some/gguf') return route.fulfill({ headers, json: { sha: 'b', siblings: [{ rfilename: 'model.gguf', size: 9 }] } });
+      const sizes = await Promise.all(names.map(async (name) => ({ rfilename: name, size: (await readFile(`internal/demo/model/${name}`)).length })));
+      if (id === 'some/storyteller') return route.fulfill({ headers, json: { sha: 'abc', siblings: [...sizes, { rfilename: 'README.md', size: 3 }, { rfilename: 'onnx/model.onnx', size: 9e9 }] } });
+      const [, name] = /some\/storyteller\/resolve\/abc\/(.*)/.exec(url) ?? [];
+      if (names.includes(name)) return route.fulfill({ headers, body: await readFile(`internal/demo/model/${name}`) });
+      return route.fulfill({ status: 404, headers });
+    });
+    offline.add('some/offline');
+    for (const [id, message] of [['storyteller', /named by its owner/], ['some/gated', /gated/], ['some/nothing', /no public model some\/nothing/], ['some/gguf', /no model in safetensors/], ['some/offline', /cannot be reached/]]) {
+      await page.fill('#hub-id', id);
+      await page.click('#hub-go');
+      assert.match(await until(page, `it says what is wrong with ${id}`, (id) => document.getElementById('hub-go').innerText === 'Download' && document.getElementById('model-error').innerText, id), message);
+    }
+    assert.equal(await text(page, 'model-name'), 'A tiny storyteller, embedded');
+    page.seen.splice(0, page.seen.length, ...page.seen.filter((line) => !/Failed to load resource/.test(line))); // as Chromium says of the three above
+    asked.length = 0;
+    await page.fill('#hub-id', `${hub}/some/storyteller`);
+    await page.click('#hub-go');
+    await until(page, 'the model is open', () => document.getElementById('model-name').textContent === 'some/storyteller');
+    await ready(page, 'Start');
+    assert.equal(await text(page, 'model-error'), '');
+    assert.deepEqual(asked.map((url) => url.split('/').at(-1)).sort(), ['storyteller?blobs=true', ...names].sort());
+    await page.unroute(`${hub}/**`);
+    page.foreign = undefined;
+    await page.click('#embedded-model');
+    await ready(page, 'Start');
+  },
+
   async 'a run of a local model goes on after a reload, with that model alone'(t) {
     const page = t.page ??= await t.open();
     await page.reload();
@@ -85,7 +127,8 @@ export const inputs = {
     await page.click('#pick-model');
     await until(page, 'the picked model is open', () => document.getElementById('model-name').textContent === 'the folder');
     await paste(page, examples);
-    await set(page, { ...small, LearningRate: 0.002 });
+    await set(page, { ...small, GradientAccumulationSteps: 1 });
+    for (const question of await page.$$('#answers textarea')) await question.fill('');
     await ready(page, 'Start');
     await page.click('#start');
     await afterStep(page, 2);

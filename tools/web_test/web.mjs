@@ -24,10 +24,14 @@ const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', acceptDownloads: true });
 await context.addInitScript(record);
 
-// open opens the page and holds its console to silence.
+// open opens the page and holds it to silence: in the console, and towards other servers than its own and, while a test wants that, page.foreign.
 async function open(where = context) {
   const page = await where.newPage();
   page.seen = complaints(page);
+  page.on('request', (request) => {
+    const url = request.url();
+    if (!url.startsWith(address) && !/^(data|blob):/.test(url) && !(page.foreign && url.startsWith(`${page.foreign}/`))) page.seen.push(`a request to ${url}`);
+  });
   await page.goto(address);
   return page;
 }

@@ -9,6 +9,7 @@ import { Engine } from './engine.js';
 import { Explain } from './explain.js';
 import { onDrop, onPick } from './files.js';
 import { allowed, filesOf, kept } from './handles.js';
+import { wireHub } from './hub.js';
 import { later, openData, openModel } from './inputs.js';
 import { guard, page, running, say, setPhase } from './page.js';
 import { Progress } from './progress.js';
@@ -29,6 +30,7 @@ function wire() {
   $('data-reset').addEventListener('click', () => openData());
   onPick('pick-model', 'file-model', openModel);
   onPick('pick-folder', 'file-folder', openModel);
+  wireHub(openModel, (on) => { page.fetching = on; setPhase(page.phase); });
   onPick('pick-data', 'file-data', (files) => openData({ files }));
   onPick('pick-checkpoint', 'file-checkpoint', restore);
   onDrop(() => !running() && page.phase !== 'loading', (kind, files, folder, handles) => {
@@ -68,6 +70,7 @@ function before() {
     return;
   }
   const at = `stopped after step ${saved.step} of ${saved.settings.MaxSteps}.`;
+  if (!page.model && saved.model.includes('/')) $('hub-id').value = saved.model;
   say(page.model ? `A run ${at} You can go on with it.` : `A run of ${saved.model} ${at} Choose the same model again to go on with it.`);
 }
 

@@ -5,6 +5,7 @@ export const page = {
   phase: 'loading', // or ready, running, pausing, paused (a run can go on), done
   engine: null, greeting: null, chart: null, explain: null, answers: null, data: null, settings: null, progress: null,
   model: null, // what the engine says of the open one
+  fetching: false, // a model is on its way from the hub
   dataReady: false,
   preview: null, // what a run would be with the present settings; null: none can start
   plan: null, // what the present run has reserved
@@ -25,7 +26,7 @@ export function sameModel() {
 // setPhase shows the buttons of a phase and locks what a run is based on.
 export function setPhase(next) {
   page.phase = next;
-  const goes = running(), waits = next === 'paused', loads = next === 'loading';
+  const goes = running(), waits = next === 'paused', loads = next === 'loading' || page.fetching;
   const usable = page.model && page.dataReady && page.preview && sameModel();
   $('start').hidden = goes;
   $('start').textContent = waits ? `Go on from step ${page.saved.step}` : next === 'done' ? 'Train again' : 'Start';
@@ -33,7 +34,8 @@ export function setPhase(next) {
   $('pause').hidden = $('stop').hidden = !goes;
   $('pause').disabled = $('stop').disabled = next === 'pausing';
   $('fresh').hidden = !waits;
-  for (const id of ['pick-model', 'pick-folder', 'embedded-model', 'open-again', 'pick-checkpoint']) $(id).disabled = goes || loads;
+  for (const id of ['pick-model', 'pick-folder', 'embedded-model', 'open-again', 'hub-id', 'pick-checkpoint']) $(id).disabled = goes || loads;
+  $('hub-go').disabled = goes; // it cancels, too
   for (const id of ['save-adapter', 'save-checkpoint']) $(id).disabled = goes || !page.downloads;
   page.settings.lock(goes || waits, waits ? 'These settings belong to the run that can go on. Start over to change them.' : '');
   page.data.lock(goes || loads);

@@ -24,7 +24,11 @@ export class Progress {
   }
 
   // need tells what a run is planned to take, before it is loaded.
-  need(memory, room) { $('stat-memory').replaceChildren(make('small', { text: 'about ' }), bytes(memory), ...(room ? [make('small', { text: ` of ${bytes(room)}` })] : [])); }
+  need(memory, room) { this.#memory('about ', memory, room); }
+
+  #memory(about, taken, whole) {
+    $('stat-memory').replaceChildren(make('small', { text: about }), make('span', { text: bytes(taken) }), ...(whole ? [make('wbr'), make('small', { text: ` of ${bytes(whole)}` })] : []));
+  }
 
   // step shows a step; plan is what the run has reserved, as far as that is known.
   step(s, plan) {
@@ -36,7 +40,7 @@ export class Progress {
     $('stat-loss').textContent = s.loss === null ? 'not finite' : digits(s.loss);
     $('stat-accuracy').textContent = `${(100 * s.mean_token_accuracy).toFixed(0)} %`;
     $('stat-speed').textContent = count(s.tokens_per_second);
-    $('stat-memory').replaceChildren(bytes(s.device_bytes), ...(plan ? [make('small', { text: ` of ${bytes(plan.device)}` })] : []));
+    this.#memory('', s.device_bytes, plan?.device);
   }
 }
 
