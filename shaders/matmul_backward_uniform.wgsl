@@ -1,6 +1,6 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for CPU devices whose storage loads are slow: dy comes from uniform arrays, a dispatch takes rows of w in WINDOWS windows of at most 512 columns of dy, and 32 tokens
+// The variant for CPU devices whose storage loads are slow: dy comes from a uniform array, a dispatch takes at most 512 rows of w and 32 tokens
 // (see matmul_nf4_backward_uniform). A workgroup owns these × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart.
 // Numerics: as in matmul_backward_registers, so that cutting w or dy at multiples of 256 rows gives the same bytes.
 // 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
@@ -10,7 +10,6 @@ const TILE_K: u32 = 1u; // vec4 of columns
 const QUAD: u32 = 4u;   // rows of w for one vec4 of dy
 const PART: u32 = 256u; // rows of w in a partial sum
 const BF16: u32 = 0u;   // 1: w holds bfloat16
-const WINDOWS: u32 = 1u; // of dy, at most 3
 
 struct Params {
   group_base: u32,
@@ -18,20 +17,18 @@ struct Params {
   tokens: u32,
   rows: u32,       // rows of w in this shard, a multiple of 4
   cols4: u32,      // K / 4
-  first_row: u32,  // rows of this shard that the dispatch covers
+  first_row: u32,  // rows of this shard that the chunk covers
   end_row: u32,
-  window_first: u32, // column of dy in the first window that belongs to first_row
+  window_first: u32, // column of dy in the window that belongs to first_row
   first_token: u32, // of the window
   accumulate: u32, // 1: dx +=
   alpha: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> dy_i0: array<vec4<f32>, 4096>;    // [32, 128], the windows of the chunks
-@group(0) @binding(2) var<uniform> dy_i1: array<vec4<f32>, 4096>;
-@group(0) @binding(3) var<uniform> dy_i2: array<vec4<f32>, 4096>;
-@group(0) @binding(4) var<storage, read_write> w: array<vec2<u32>>;  // [rows, K]
-@group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, cols4]
+@group(0) @binding(1) var<uniform> dy: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
+@group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;  // [rows, K]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, cols4]
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -64,20 +61,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // unroll i WINDOWS {
-  let begin_i0 = params.first_row + max(512u * 0u /*i*/, params.window_first) - params.window_first;
-  let end_i0 = min(params.first_row + 512u * (0u /*i*/ + 1u) - params.window_first, params.end_row);
-  for (var part = begin_i0; part < end_i0; part += PART) {
+  for (var part = params.first_row; part < params.end_row; part += PART) {
     // unroll r TILE_T {
     // unroll c TILE_K {
     var acc_r0_c0 = vec4<f32>();
     // }
     // }
-    let end = min(part + PART, end_i0);
+    let end = min(part + PART, params.end_row);
     for (var n = part; n < end; n += QUAD) {
-      let column = (params.window_first + n - params.first_row) / QUAD - 128u * 0u /*i*/;
+      let column = (params.window_first + n - params.first_row) / QUAD;
       // unroll r TILE_T {
-      let v_r0 = dy_i0[128u * 0u /*r*/ + column];
+      let v_r0 = dy[128u * 0u /*r*/ + column];
       // }
       // unroll j QUAD {
       // unroll c TILE_K {
@@ -94,7 +88,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // }
   // unroll c TILE_K {
   if (k0 + 8u * 0u /*c*/ < params.cols4) {
     // unroll r TILE_T {

@@ -1,15 +1,14 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for CPU devices whose storage loads are slow: x comes from uniform arrays, a dispatch takes WINDOWS chunks of at most 512 columns of 32 tokens
+// The variant for CPU devices whose storage loads are slow: x comes from a uniform array, a dispatch takes a chunk of at most 512 columns of 32 tokens
 // (see matmul_nf4_forward_uniform). A workgroup owns TILE_T tokens × 32·TILE_Q rows of w, an invocation TILE_T × 4·TILE_Q sums in named registers.
-// Numerics: float32 in the order of k within a dispatch, then of the dispatches.
+// Numerics: float32 in the order of k within a chunk, then of the chunks.
 // 4 (2) bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
 // Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and what is written there repeats the last row.
 
 const TILE_T: u32 = 1u;
 const TILE_Q: u32 = 1u; // groups of 4 rows of w
 const BF16: u32 = 0u; // 1: w holds bfloat16
-const WINDOWS: u32 = 1u; // of x, at most 3
 
 struct Params {
   group_base: u32,
@@ -20,18 +19,16 @@ struct Params {
   y_stride: u32,   // columns of y, a multiple of 4
   y_first: u32,    // first row of this shard
   first_token: u32, // of the window
-  first_col4: u32, // of the first chunk
+  first_col4: u32, // of the chunk
   end_col4: u32,
   accumulate: u32, // 1: y +=
   alpha: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> x_i0: array<vec4<f32>, 4096>;    // [32, 128], the windows of the chunks
-@group(0) @binding(2) var<uniform> x_i1: array<vec4<f32>, 4096>;
-@group(0) @binding(3) var<uniform> x_i2: array<vec4<f32>, 4096>;
-@group(0) @binding(4) var<storage, read_write> w: array<vec2<u32>>; // [rows, K]
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
+@group(0) @binding(1) var<uniform> x: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
+@group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>; // [rows, K]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -60,11 +57,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc_r0_q0 = vec4<f32>();
   // }
   // }
-  // unroll i WINDOWS {
-  let first_i0 = params.first_col4 + 128u * 0u /*i*/;
-  for (var k = first_i0; k < min(first_i0 + 128u, params.end_col4); k++) {
+  for (var k = params.first_col4; k < params.end_col4; k++) {
     // unroll r TILE_T {
-    let v_r0 = x_i0[128u * 0u /*r*/ + k - first_i0];
+    let v_r0 = x[128u * 0u /*r*/ + k - params.first_col4];
     // }
     // unroll q TILE_Q {
     let w0_q0 = weights(row0_q0 + k);
@@ -76,7 +71,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // }
   // unroll q TILE_Q {
   if (n_q0 < params.rows) {
     let y_q0 = (params.y_first + n_q0) / 4u;

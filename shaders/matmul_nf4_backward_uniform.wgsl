@@ -1,23 +1,22 @@
 // dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
 //
 // The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see matmul_nf4_forward_uniform). One dispatch takes
-// rows of W in WINDOWS windows of at most 512 columns of dy, and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
+// at most 512 rows of W and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
 // of a row share one absmax.
 // Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
 
 const TILE_T: u32 = 1u;
 const TILE_W: u32 = 1u; // words of 8 columns; 8·TILE_W columns lie in one block
 const QUAD: u32 = 4u;   // rows of W for one vec4 of dy
-const WINDOWS: u32 = 1u; // of dy, at most 3
 
 struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
   words: u32,       // K / 8
-  first_row: u32,   // rows of this shard that the dispatch covers
+  first_row: u32,   // rows of this shard that the chunk covers
   end_row: u32,
-  window_first: u32, // column of dy in the first window that belongs to first_row
+  window_first: u32, // column of dy in the window that belongs to first_row
   packed: u32,      // word offset in region
   offset: f32,      // of the double quantization
   codes_first: u32, // the shard's block 0 in bytes from the window of codes, modulo 2^32
@@ -33,10 +32,8 @@ struct Params {
 @group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;     // the region's start: nested map [256], codebook [16]
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;    // a window of the region: absmax codes, a byte each
 @group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>;   // a window of the region: nested absmax
-@group(0) @binding(5) var<uniform> dy_i0: array<vec4<f32>, 4096>;    // [32, 128], the windows of the chunks
-@group(0) @binding(6) var<uniform> dy_i1: array<vec4<f32>, 4096>;
-@group(0) @binding(7) var<uniform> dy_i2: array<vec4<f32>, 4096>;
-@group(0) @binding(8) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
+@group(0) @binding(5) var<uniform> dy: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
@@ -80,13 +77,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // unroll i WINDOWS {
-  let begin_i0 = params.first_row + max(512u * 0u /*i*/, params.window_first) - params.window_first;
-  let end_i0 = min(params.first_row + 512u * (0u /*i*/ + 1u) - params.window_first, params.end_row);
-  for (var n = begin_i0; n < end_i0; n += QUAD) {
-    let column = (params.window_first + n - params.first_row) / QUAD - 128u * 0u /*i*/;
+  for (var n = params.first_row; n < params.end_row; n += QUAD) {
+    let column = (params.window_first + n - params.first_row) / QUAD;
     // unroll r TILE_T {
-    let v_r0 = dy_i0[128u * 0u /*r*/ + column];
+    let v_r0 = dy[128u * 0u /*r*/ + column];
     // }
     // unroll j QUAD {
     let row_j0 = (n + 0u /*j*/) * params.words;
@@ -102,7 +96,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // }
   }
-  // }
   // unroll w TILE_W {
   if (word0 + 0u /*w*/ < params.words) {
     let at_w0 = 2u * (word0 + 0u /*w*/);

@@ -1,14 +1,13 @@
 // y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
 //
-// The variant for CPU devices whose storage loads are slow: x, the maps and the scales come from uniform arrays, whose loads cost a twentieth. One dispatch takes WINDOWS
-// chunks of at most 512 columns of 32 tokens (64 KiB each, see pack_chunks_forward) and rows whose absmax codes lie in one window; it adds to y unless the first chunk is among them.
+// The variant for CPU devices whose storage loads are slow: x, the maps and the scales come from uniform arrays, whose loads cost a twentieth. One dispatch takes a
+// chunk of at most 512 columns of 32 tokens (64 KiB, see pack_chunks_forward) and rows whose absmax codes lie in one window; it adds to y unless the chunk is the first.
 // A workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. A word of 8 codes is loaded once.
-// Numerics: float32 products and sums in the order of k within a dispatch, then of the dispatches; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
+// Numerics: float32 products and sums in the order of k within a chunk, then of the chunks; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
 // 0.516 bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
 
 const TILE_T: u32 = 1u;
 const TILE_Q: u32 = 1u; // groups of 4 rows of W
-const WINDOWS: u32 = 1u; // of x, at most 3
 
 struct Params {
   group_base: u32,
@@ -27,7 +26,7 @@ struct Params {
   first_block: u32, // the shard's first absmax within its first group of 256
   block_shift: u32, // log2(block size)
   first_token: u32, // of the window
-  first_col4: u32,  // of the first chunk
+  first_col4: u32,  // of the chunk
   end_col4: u32,
   // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that. Not a constant, nor is halves (2): compilers of CPU
   // devices would unroll the loops over them and take a minute.
@@ -40,10 +39,8 @@ struct Params {
 @group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;        // the region's start: nested map [256], codebook [16]
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;       // a window of the region: absmax codes, a byte each
 @group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>;      // a window of the region: nested absmax
-@group(0) @binding(5) var<uniform> x_i0: array<vec4<f32>, 4096>;        // [32, 128], the windows of the chunks
-@group(0) @binding(6) var<uniform> x_i1: array<vec4<f32>, 4096>;
-@group(0) @binding(7) var<uniform> x_i2: array<vec4<f32>, 4096>;
-@group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;     // [tokens, y_stride / 4]
+@group(0) @binding(5) var<uniform> x: array<vec4<f32>, 4096>;           // [32, 128], the window of the chunk
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;     // [tokens, y_stride / 4]
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
@@ -79,9 +76,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc_r0_q0 = vec4<f32>();
   // }
   // }
-  // unroll i WINDOWS {
-  let first_i0 = params.first_col4 + 128u * 0u /*i*/;
-  for (var span = first_i0; span < min(first_i0 + 128u, params.end_col4); span += params.span4) {
+  for (var span = params.first_col4; span < params.end_col4; span += params.span4) {
     // unroll q TILE_Q {
     let s0_q0 = scale(((row0_q0 + span) * 4u) >> params.block_shift);
     let s1_q0 = scale(((row1_q0 + span) * 4u) >> params.block_shift);
@@ -96,10 +91,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let p3_q0 = region[params.packed + ((row3_q0 + pair) >> 1u)];
       // }
       for (var half = 0u; half < params.halves; half++) {
-        let at = pair + half - first_i0;
+        let at = pair + half - params.first_col4;
         let shift = half * 16u;
         // unroll r TILE_T {
-        let v_r0 = x_i0[128u * 0u /*r*/ + at];
+        let v_r0 = x[128u * 0u /*r*/ + at];
         // }
         // unroll q TILE_Q {
         let w0_q0 = decode(p0_q0 >> shift) * s0_q0;
@@ -113,7 +108,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       }
     }
   }
-  // }
   // unroll q TILE_Q {
   if (n0 + 4u * 0u /*q*/ < params.end_row) {
     let y_q0 = (params.y_first + n_q0) / 4u;

@@ -91,11 +91,11 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		}
 		v = forwardRegisters(1, 1)
 	}
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulForwardUniform {
-		matmulForwardChunks(rec, y, x, w, v, alpha, accumulate)
+		matmulForwardChunks(rec, y, x, w, spec, v.outputs, alpha, accumulate)
 		return
 	}
-	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		rec.Dispatch(spec, rowTiles*ceilDiv(x.Rows, v.tokens), int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), matmulForwardParams{
@@ -110,26 +110,19 @@ type matmulForwardUniformParams struct {
 	Alpha                                                                            float32
 }
 
-var matmulForwardUniform = define("matmul_forward_uniform", "uuuiw", matmulForwardUniformParams{})
-
-// spec is a uniform variant's kernel for so many windows of the activation.
-func (v variant) spec(w *gpu.Tensor, windows int) gpu.KernelSpec {
-	return v.shader.spec(with(with(v.constants, "BF16", flag(w.DType == gpu.BF16)), "WINDOWS", uint32(windows)))
-}
+var matmulForwardUniform = define("matmul_forward_uniform", "uiw", matmulForwardUniformParams{})
 
 // matmulForwardChunks is the forward product with x in uniform arrays.
-func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
+func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
 	p := packChunks(rec, scratchWide, x)
 	for _, s := range w.Shards {
-		for first := 0; first < w.Cols; first += uniformWindows * uniformColumns {
-			end := min(first+uniformWindows*uniformColumns, w.Cols)
-			spec := v.spec(w, ceilDiv(end-first, uniformColumns))
+		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
+			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
 			for t := 0; t < x.Rows; t += uniformTokens {
-				xs := p.three(first/uniformColumns, t)
-				rec.Dispatch(spec, ceilDiv(s.Rows, v.outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
+				rec.Dispatch(spec, ceilDiv(s.Rows, outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
 					Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
-					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
-				}, xs[0], xs[1], xs[2], s.Range, y.Single())
+					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || chunk > 0), Alpha: alpha,
+				}, p.window(chunk, t), s.Range, y.Single())
 			}
 		}
 	}
@@ -193,11 +186,11 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		}
 		v = backwardRegisters(16, 1)
 	}
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulBackwardUniform {
-		matmulBackwardChunks(rec, dx, dy, w, v, alpha, accumulate)
+		matmulBackwardChunks(rec, dx, dy, w, spec, v.outputs, alpha, accumulate)
 		return
 	}
-	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	colTiles := ceilDiv(w.Cols, v.outputs)
 	for i, s := range w.Shards {
 		rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.Cols), matmulBackwardParams{
@@ -212,22 +205,20 @@ type matmulBackwardUniformParams struct {
 	Alpha                                                                      float32
 }
 
-var matmulBackwardUniform = define("matmul_backward_uniform", "uuuiw", matmulBackwardUniformParams{})
+var matmulBackwardUniform = define("matmul_backward_uniform", "uiw", matmulBackwardUniformParams{})
 
 // matmulBackwardChunks is the input's gradient with dy in uniform arrays. A chunk of dy's columns may reach over two shards of w.
-func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
+func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.KernelSpec, outputs int, alpha float32, accumulate bool) {
 	p := packChunks(rec, scratchWide, dy)
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+uniformWindows)*uniformColumns, s.Row+s.Rows)
-			spec := v.spec(w, ceilDiv(end, uniformColumns)-chunk)
+			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
 			for t := 0; t < dx.Rows; t += uniformTokens {
-				dys := p.three(chunk, t)
-				rec.Dispatch(spec, ceilDiv(w.Cols, v.outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
+				rec.Dispatch(spec, ceilDiv(w.Cols, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
 					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
-				}, dys[0], dys[1], dys[2], s.Range, dx.Single())
+				}, p.window(chunk, t), s.Range, dx.Single())
 			}
 			first = end
 		}

@@ -132,7 +132,7 @@ type matmulNF4ForwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
 }
 
-var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuuuw", matmulNF4ForwardUniformParams{})
+var matmulNF4ForwardUniform = define("matmul_nf4_forward_uniform", "ruuuuw", matmulNF4ForwardUniformParams{})
 
 // scaleWindows are the uniform arrays in which a dispatch over some of a shard's rows finds their scales.
 type scaleWindows struct {
@@ -166,17 +166,15 @@ func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v
 		for row := 0; row < s.Rows; row += piece {
 			end := min(row+piece, s.Rows)
 			scales := w.scales(s, row, end)
-			for first := 0; first < w.K; first += uniformWindows * uniformColumns {
-				last := min(first+uniformWindows*uniformColumns, w.K)
-				spec := v.shader.spec(with(v.constants, "WINDOWS", uint32(ceilDiv(last-first, uniformColumns))))
+			for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
+				first, last := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
 				for t := 0; t < x.Rows; t += uniformTokens {
-					xs := p.three(first/uniformColumns, t)
-					rec.Dispatch(spec, ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
+					rec.Dispatch(v.shader.spec(v.constants), ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
 						matmulNF4ForwardUniformParams{
 							Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 							Packed: s.Packed, Bias: s.Bias, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock,
 							BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(last / 4), Span4: uint32(span / 4), Halves: 2,
-						}, s.Region, scales.maps, scales.codes, scales.nested, xs[0], xs[1], xs[2], y.Single())
+						}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), y.Single())
 				}
 			}
 		}
@@ -236,7 +234,7 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 		constants, outputs = v.constants, v.outputs
 	}
 	if v.shader == matmulNF4BackwardUniform {
-		matmulNF4BackwardChunks(rec, dx, dy, w, constants, outputs, accumulate)
+		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
 		return
 	}
 	for i, s := range w.Shards {
@@ -256,25 +254,23 @@ type matmulNF4BackwardUniformParams struct {
 	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, Accumulate uint32
 }
 
-var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuuuw", matmulNF4BackwardUniformParams{})
+var matmulNF4BackwardUniform = define("matmul_nf4_backward_uniform", "ruuuuw", matmulNF4BackwardUniformParams{})
 
 // matmulNF4BackwardChunks is the input's gradient with dy and the scales in uniform arrays. A chunk of dy's columns may reach over two shards of W.
-func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, constants map[string]uint32, outputs int, accumulate bool) {
+func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, spec gpu.KernelSpec, outputs int, accumulate bool) {
 	p := packChunks(rec, scratchWide, dy)
 	piece := w.rowsOfCodes() / 4 * 4
 	for _, s := range w.Shards {
 		for first := s.Row; first < s.Row+s.Rows; {
 			chunk := first / uniformColumns
-			end := min((chunk+uniformWindows)*uniformColumns, s.Row+s.Rows, first+piece)
+			end := min((chunk+1)*uniformColumns, s.Row+s.Rows, first+piece)
 			scales := w.scales(s, first-s.Row, end-s.Row)
-			spec := matmulNF4BackwardUniform.spec(with(constants, "WINDOWS", uint32(ceilDiv(end, uniformColumns)-chunk)))
 			for t := 0; t < dx.Rows; t += uniformTokens {
-				dys := p.three(chunk, t)
 				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
 					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst,
 					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),
-				}, s.Region, scales.maps, scales.codes, scales.nested, dys[0], dys[1], dys[2], dx.Single())
+				}, s.Region, scales.maps, scales.codes, scales.nested, p.window(chunk, t), dx.Single())
 			}
 			first = end
 		}

@@ -3,11 +3,10 @@ package kernels
 import "qlora-wgpu/gpu"
 
 // The uniform variants of the NF4 products read activations through uniform arrays: windows of uniformTokens tokens × uniformColumns columns, which is the
-// 64 KiB that every device binds, and at most uniformWindows of them in a dispatch.
+// 64 KiB that every device binds.
 const (
 	uniformTokens  = 32
 	uniformColumns = 512
-	uniformWindows = 3
 )
 
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
@@ -30,7 +29,6 @@ var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 type packed struct {
 	buffer *gpu.Buffer
 	padded int // tokens, a multiple of uniformTokens
-	chunks int
 }
 
 // packChunks cuts x [T, C] into windows in a uniform scratch, unless they are there from an earlier product with x.
@@ -38,10 +36,10 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
 	chunks := ceilDiv(x.Cols, uniformColumns)
 	if b := rec.HoldsFrom(scratch, x); b != nil {
-		return packed{b, padded, chunks}
+		return packed{b, padded}
 	}
 	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
-	p := packed{buffer, padded, chunks}
+	p := packed{buffer, padded}
 	// As many chunks as can be bound at once, and where that is none, as many tokens of one.
 	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * uniformTokens)
 	switch {
@@ -93,12 +91,4 @@ func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
 // window is uniformTokens tokens of one chunk.
 func (p packed) window(chunk, firstToken int) gpu.Range {
 	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.UniformBytes}
-}
-
-// three is the windows of the same tokens from a chunk on; beyond the last it is repeated, for a kernel that does not read it.
-func (p packed) three(chunk, firstToken int) (windows [uniformWindows]gpu.Range) {
-	for i := range windows {
-		windows[i] = p.window(min(chunk+i, p.chunks-1), firstToken)
-	}
-	return windows
 }
