@@ -70,26 +70,18 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulForwardVariants, x.Rows, w.Rows, w.Cols, fallback)
-	if v.shader == matmulForwardNarrow {
-		if forwardNarrowFits(w) {
-			matmulForwardNarrowChunks(rec, y, x, w, alpha, accumulate)
-			return
-		}
+	switch {
+	case v.shader == matmulForwardNarrow && forwardNarrowFits(w):
+		matmulForwardNarrowChunks(rec, y, x, w, alpha, accumulate)
+		return
+	case v.shader == matmulForwardThin && forwardThinFits(w):
+		matmulForwardThinPieces(rec, y, x, w, alpha, accumulate)
+		return
+	case v.shader == matmulForwardVectorUniform && forwardVectorUniformFits(w):
+		matmulForwardWindows(rec, y, x, w, v, alpha, accumulate)
+		return
+	case v.shader == matmulForwardNarrow, v.shader == matmulForwardThin, v.shader == matmulForwardVectorUniform:
 		v = forwardRegisters(16, 1)
-	}
-	if v.shader == matmulForwardThin {
-		if forwardThinFits(w) {
-			matmulForwardThinPieces(rec, y, x, w, alpha, accumulate)
-			return
-		}
-		v = forwardRegisters(16, 1)
-	}
-	if v.shader == matmulForwardVectorUniform {
-		if forwardVectorUniformFits(w) {
-			matmulForwardWindows(rec, y, x, w, v, alpha, accumulate)
-			return
-		}
-		v = forwardRegisters(1, 1)
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulForwardUniform {
@@ -172,18 +164,14 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		fallback = registersFallback(rec, w.Rows*w.Cols)
 	}
 	v := pickVariant(rec, op, matmulBackwardVariants, dx.Rows, w.Rows, w.Cols, fallback)
-	if v.shader == matmulBackwardNarrow {
-		if backwardNarrowFits(w) {
-			matmulBackwardNarrowChunks(rec, dx, dy, w, alpha, accumulate)
-			return
-		}
-		v = backwardRegisters(16, 1)
-	}
-	if v.shader == matmulBackwardThin {
-		if backwardThinFits(w, dy) {
-			matmulBackwardThinPieces(rec, dx, dy, w, alpha, accumulate)
-			return
-		}
+	switch {
+	case v.shader == matmulBackwardNarrow && backwardNarrowFits(w):
+		matmulBackwardNarrowChunks(rec, dx, dy, w, alpha, accumulate)
+		return
+	case v.shader == matmulBackwardThin && backwardThinFits(w, dy):
+		matmulBackwardThinPieces(rec, dx, dy, w, alpha, accumulate)
+		return
+	case v.shader == matmulBackwardNarrow, v.shader == matmulBackwardThin:
 		v = backwardRegisters(16, 1)
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
