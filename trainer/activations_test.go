@@ -93,7 +93,7 @@ func TestRecomputedChunks(t *testing.T) {
 	}
 }
 
-// Auto takes the least recompute with which everything stays on the device, to the byte, and a resumed run goes on with it.
+// Auto takes the least recompute with which everything stays on the device, to the byte, however activations are stored, and a resumed run goes on with it, or with what it is told.
 func TestAutoFitsTheBudget(t *testing.T) {
 	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
 	c := small(t, folder, data)
@@ -104,24 +104,26 @@ func TestAutoFitsTheBudget(t *testing.T) {
 		shape: source.Config, blockSize: 64, adapter: c.adapter(), tokens: 64, microBatches: 2, auto: true,
 	}
 	dev := gpu.NewDryDiscrete()
-	peak := map[string]int64{}
-	for _, way := range checkpointing {
-		exact := d
-		exact.auto, exact.start.Activations = false, way.activations
-		p, err := exact.plan(dev, 0)
-		require.NoError(t, err)
-		peak[way.name] = p.Peak
-	}
-	for _, test := range []struct {
-		budget int64
-		want   string
-	}{
-		{0, CheckpointFull}, {1 << 40, CheckpointOff}, {peak[CheckpointOff], CheckpointOff}, {peak[CheckpointOff] - 1, CheckpointSelective},
-		{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull}, {peak[CheckpointFull] - 1, CheckpointFull},
-	} {
-		p, err := d.plan(dev, test.budget)
-		require.NoError(t, err)
-		require.Equal(t, test.want, checkpointingOf(p.Activations), "%d", test.budget)
+	for _, d.start.Kept = range []gpu.DType{gpu.F32, gpu.BF16} {
+		peak := map[string]int64{}
+		for _, way := range checkpointing {
+			exact := d
+			exact.auto, exact.start.Activations = false, way.activations
+			p, err := exact.plan(dev, 0)
+			require.NoError(t, err)
+			peak[way.name] = p.Peak
+		}
+		for _, test := range []struct {
+			budget int64
+			want   string
+		}{
+			{0, CheckpointFull}, {1 << 40, CheckpointOff}, {peak[CheckpointOff], CheckpointOff}, {peak[CheckpointOff] - 1, CheckpointSelective},
+			{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull}, {peak[CheckpointFull] - 1, CheckpointFull},
+		} {
+			p, err := d.plan(dev, test.budget)
+			require.NoError(t, err)
+			require.Equal(t, test.want, checkpointingOf(p.Activations), "%d", test.budget)
+		}
 	}
 
 	c.SaveSteps = 2
@@ -135,6 +137,8 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	require.Len(t, again.steps, 2)
 	require.NotContains(t, again.said, "auto is")
 	require.Equal(t, first.adapter, again.adapter)
+	c.GradientCheckpointing = CheckpointFull // which changes no bit, so the run may go on with it
+	require.Equal(t, first.adapter, train(t, c).adapter)
 }
 
 // Activations in bf16 take less memory and give other gradients, the same in every run with the seed and wherever they and the weights lie. A checkpoint is for its own type, and how
