@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"qlora-wgpu/paging"
 	"qlora-wgpu/trainer"
 )
 
@@ -27,7 +28,7 @@ func (k *cacheCommand) Run(c *console) error {
 				fmt.Fprintln(c.stderr, "kept:", err)
 				kept = append(kept, m)
 			} else if !k.JSON {
-				fmt.Fprintf(c.stdout, "removed %.1f MB: %s\n", float64(m.Bytes)/1e6, m)
+				fmt.Fprintf(c.stdout, "removed %s: %s\n", paging.Size(m.Bytes), m)
 			}
 		}
 		models = kept
@@ -40,8 +41,8 @@ func (k *cacheCommand) Run(c *console) error {
 	var total int64
 	for _, m := range models {
 		total += m.Bytes
-		fmt.Fprintf(c.stdout, "%10.1f MB  last used %s  %s\n", float64(m.Bytes)/1e6, m.Used.Format(time.DateTime), m)
+		fmt.Fprintf(c.stdout, "%10s  last used %s  %s\n", paging.Size(m.Bytes), m.Used.Format(time.DateTime), m)
 	}
-	fmt.Fprintf(c.stdout, "%d quantized models, %.1f of at most %.1f MB in %s\n", len(models), float64(total)/1e6, float64(trainer.CacheLimit)/1e6, dir)
+	fmt.Fprintf(c.stdout, "%d quantized models, %s of at most %s, in %s\n", len(models), paging.Size(total), paging.Size(trainer.CacheLimit), dir)
 	return nil
 }

@@ -13,7 +13,7 @@ func TestCache(t *testing.T) {
 	dir := t.TempDir()
 	status, stdout, stderr := invoke(t, "cache", "--cache-dir", dir)
 	require.Zero(t, status, stderr)
-	require.Equal(t, "0 quantized models, 0.0 of at most 21474.8 MB in "+filepath.Join(dir, "nf4")+"\n", stdout)
+	require.Equal(t, "0 quantized models, 0.0 KiB of at most 20.00 GiB, in "+filepath.Join(dir, "nf4")+"\n", stdout)
 
 	name := filepath.Join(dir, "nf4", "0123456789abcdef-x-y.nf4")
 	require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o777))
@@ -21,7 +21,7 @@ func TestCache(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nf4", "models.json"), []byte("[]"), 0o666))
 	status, stdout, stderr = invoke(t, "cache", "--cache-dir", dir)
 	require.Zero(t, status, stderr)
-	require.Regexp(t, `^ +2\.5 MB  last used \S+ \S+  \S+\.nf4\n1 quantized models, 2\.5 of`, stdout)
+	require.Regexp(t, `^ +2\.4 MiB  last used \S+ \S+  \S+\.nf4\n1 quantized models, 2\.4 MiB of`, stdout)
 	status, stdout, stderr = invoke(t, "cache", "--cache-dir", dir, "--json")
 	require.Zero(t, status, stderr)
 	var listed []struct {
@@ -34,7 +34,7 @@ func TestCache(t *testing.T) {
 
 	status, stdout, stderr = invoke(t, "cache", "--cache-dir", dir, "--clear")
 	require.Zero(t, status, stderr)
-	require.Contains(t, stdout, "removed 2.5 MB: "+name+"\n0 quantized models")
+	require.Contains(t, stdout, "removed 2.4 MiB: "+name+"\n0 quantized models")
 	require.NoFileExists(t, name)
 	status, stdout, stderr = invoke(t, "cache", "--cache-dir", dir, "--clear", "--json")
 	require.Zero(t, status, stderr)
