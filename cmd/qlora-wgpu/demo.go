@@ -19,6 +19,9 @@ type demoCommand struct {
 	Device    string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 }
 
+// noAutotune: measuring takes longer than so short a run gains by it.
+const noAutotune = "off"
+
 // shown is how many prompts are printed with both answers; all are counted.
 const shown = 5
 
@@ -29,18 +32,18 @@ func (d *demoCommand) Run(c *console) error {
 		return err
 	}
 	examples := demo.Heldout()
-	fmt.Fprintf(c.stdout, "A model of a few million weights answers questions about short stories. %d prompts that are not in the training data:\n", len(examples))
-	before, err := d.answer(c, config.Model, "", examples)
+	fmt.Fprintf(c.stdout, "A model of a million weights answers questions about short stories. %d prompts that are not in the training data:\n", len(examples))
+	report := newReporter(c, config.LoggingSteps)
+	before, err := d.answer(c, config.Model, "", examples, report.event) // the first use of a device checks it, which is worth saying
 	if err != nil {
 		return err
 	}
-	report := newReporter(c, config.LoggingSteps)
 	summary, err := trainer.Train(c.context, config, report.event)
 	report.end()
 	if err != nil {
 		return err
 	}
-	after, err := d.answer(c, config.Model, summary.AdapterDir, examples)
+	after, err := d.answer(c, config.Model, summary.AdapterDir, examples, func(trainer.Event) {})
 	if err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	config.MaxSteps, config.BatchSize, config.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	config.MaxSeqLength = recipe.MaxSeqLength
 	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, trainer.CheckpointOff // the activations of so small a model fit anywhere
-
+	config.Autotune = noAutotune
 	config.Overwrite = true
 	write := func(name string, content []byte) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
@@ -104,11 +107,11 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 }
 
 // answer loads the model once and answers all prompts.
-func (d *demoCommand) answer(c *console, model, adapter string, examples []demo.Example) ([]string, error) {
+func (d *demoCommand) answer(c *console, model, adapter string, examples []demo.Example, emit func(trainer.Event)) ([]string, error) {
 	a, err := trainer.OpenAnswerer(c.context, trainer.GenerateOptions{
 		Model: model, Adapter: adapter, MaxTokens: demo.Recipe.MaxNewTokens, TopP: 1,
-		BlockSize: trainer.Defaults().BlockSize, Device: d.Device, Autotune: "on",
-	}, func(trainer.Event) {})
+		BlockSize: trainer.Defaults().BlockSize, Device: d.Device, Autotune: noAutotune,
+	}, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,8 @@ func matmulForwardChunks(rec *gpu.Recorder, y, x, w *gpu.Tensor, spec gpu.Kernel
 		for chunk := 0; chunk*uniformColumns < w.Cols; chunk++ {
 			first, end := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.Cols)
 			for t := 0; t < x.Rows; t += uniformTokens {
-				rec.Dispatch(spec, ceilDiv(s.Rows, outputs), int64(2*uniformTokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
+				tile, tokens := windowTile(spec, x.Rows-t)
+				rec.Dispatch(tile, ceilDiv(s.Rows, outputs), int64(2*tokens)*int64(s.Rows)*int64(end-first), matmulForwardUniformParams{
 					Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
 					FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(end / 4), Accumulate: flag(accumulate || chunk > 0), Alpha: alpha,
 				}, p.window(chunk, t), s.Range, y.Single())
@@ -203,7 +204,8 @@ func matmulBackwardChunks(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, spec gpu.Ker
 			chunk := first / uniformColumns
 			end := min((chunk+1)*uniformColumns, s.Row+s.Rows)
 			for t := 0; t < dx.Rows; t += uniformTokens {
-				rec.Dispatch(spec, ceilDiv(w.Cols, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
+				tile, tokens := windowTile(spec, dx.Rows-t)
+				rec.Dispatch(tile, ceilDiv(w.Cols, outputs), int64(2*tokens)*int64(end-first)*int64(w.Cols), matmulBackwardUniformParams{
 					Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
 				}, p.window(chunk, t), s.Range, dx.Single())

@@ -169,7 +169,8 @@ func matmulNF4ForwardChunks(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v
 			for chunk := 0; chunk*uniformColumns < w.K; chunk++ {
 				first, last := chunk*uniformColumns, min((chunk+1)*uniformColumns, w.K)
 				for t := 0; t < x.Rows; t += uniformTokens {
-					rec.Dispatch(v.shader.spec(v.constants), ceilDiv(end-row, v.outputs), int64(2*uniformTokens)*int64(end-row)*int64(last-first),
+					spec, tokens := windowTile(v.shader.spec(v.constants), x.Rows-t)
+					rec.Dispatch(spec, ceilDiv(end-row, v.outputs), int64(2*tokens)*int64(end-row)*int64(last-first),
 						matmulNF4ForwardUniformParams{
 							Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 							Packed: s.Packed, Bias: s.Bias, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock,
@@ -266,7 +267,8 @@ func matmulNF4BackwardChunks(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight
 			end := min((chunk+1)*uniformColumns, s.Row+s.Rows, first+piece)
 			scales := w.scales(s, first-s.Row, end-s.Row)
 			for t := 0; t < dx.Rows; t += uniformTokens {
-				rec.Dispatch(spec, ceilDiv(w.K, outputs), int64(2*uniformTokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
+				tile, tokens := windowTile(spec, dx.Rows-t)
+				rec.Dispatch(tile, ceilDiv(w.K, outputs), int64(2*tokens)*int64(end-first)*int64(w.K), matmulNF4BackwardUniformParams{
 					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*uniformColumns), Packed: s.Packed, Offset: s.Offset, CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst,
 					FirstBlock: s.FirstBlock, BlockShift: blockShift(w.BlockSize), FirstToken: uint32(t), Accumulate: flag(accumulate || first > 0),

@@ -9,6 +9,18 @@ const (
 	uniformColumns = 512
 )
 
+// tailTokens is the tile of an activation's last window with no more tokens than that, where uniformTokens would compute many that are not there.
+const tailTokens = 8
+
+// windowTile is the kernel for a window of so many tokens, and the tokens of its tile. A token's sums are the same in both tiles.
+func windowTile(spec gpu.KernelSpec, tokens int) (gpu.KernelSpec, int) {
+	if tokens > tailTokens {
+		return spec, uniformTokens
+	}
+	spec.Constants = with(spec.Constants, "TILE_T", tailTokens)
+	return spec, tailTokens
+}
+
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
 // an activation of a few tokens as it is; attention's operands by heads.
 const (

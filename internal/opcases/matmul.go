@@ -29,7 +29,7 @@ var matmulShapes = []struct {
 	{2, 92, 24, gpu.BF16},
 	{3, 20, 44, gpu.F32},
 	{4, 36, 1032, gpu.BF16},
-	{100, 1000, 64, gpu.BF16},
+	{104, 1000, 64, gpu.BF16},
 }
 
 func matmul() (cases []Case) {

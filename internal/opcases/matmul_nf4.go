@@ -31,13 +31,13 @@ func (s nf4Shape) String() string {
 	return text
 }
 
-// Around every tile in use (16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
+// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
 // (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's shapes.
 var nf4Shapes = []nf4Shape{
 	{T: 1, N: 4, K: 8, block: 32},
 	{T: 1, N: 192, K: 576, block: 64},
 	{T: 2, N: 132, K: 4096, block: 32, bias: true}, // more rows than the windows of a dispatch of single tokens hold, and long ones
-	{T: 3, N: 20, K: 264, block: 64},
+	{T: 40, N: 20, K: 264, block: 64},
 	{T: 4, N: 60, K: 96, block: 64, bias: true, partBytes: 4 << 10},
 	{T: 5, N: 36, K: 64, block: 64, bias: true},
 	{T: 16, N: 128, K: 72, block: 64},
