@@ -192,6 +192,9 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 	return wrapped[wgpu.ComputePipeline](pipeline), nil
 }
 
+// newClock has none to give: the binding knows no queries in a browser.
+func (d *Device) newClock() (clock, error) { return nil, nil }
+
 // CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does. What goes wrong is told where a kernel is used.
 func (d *Device) CompileAhead(specs []KernelSpec) {
 	d.host.compiling.Go(func() { _ = d.Compile(specs) })

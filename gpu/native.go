@@ -141,12 +141,17 @@ func Open(_ context.Context, o Options) (*Device, error) {
 	if mappable {
 		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, wgpu.NativeFeatureMappablePrimaryBuffers)
 	}
+	var features []string
+	if timestamp := wgpu.FeatureNameTimestampQuery; slices.Contains(infos[at].Features, timestamp.String()) {
+		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, timestamp)
+		features = append(features, timestamp.String())
+	}
 	native, err := list[at].RequestDevice(&descriptor)
 	if err != nil {
 		return nil, fmt.Errorf("open device %s: %w", infos[at].Name, err)
 	}
 	d := newDevice(infos[at], native, o)
-	d.Mappable = mappable
+	d.Mappable, d.features = mappable, features
 	return d, nil
 }
 

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,7 @@ type SyntheticOptions struct {
 	Decisions *paging.Decisions
 	Cache     Cache          // of what was measured on the device; nil: none
 	CPU       func() float64 // what this process used of the CPU so far, in seconds; nil: nobody wants to know
-	Profile   bool           // take one step more, whose dispatches are waited for one by one
+	Profile   bool           // take one step more, whose dispatches are timed one by one
 }
 
 // SyntheticResult is what the steps took.
@@ -42,7 +43,7 @@ type SyntheticResult struct {
 	Plan    *paging.Plan
 	Steps   []StepStats
 	CPU     []float64        // seconds of each step, of all cores
-	Kernels []gpu.KernelTime // of the profile
+	Profile gpu.Profile
 	Flops   int64            // of a step, see stepFlops
 	Adapter string           // SHA-256 over the trained adapter
 }
@@ -141,11 +142,12 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 		emit(Event{Kind: "step", Step: &stats})
 	}
 	if o.Profile {
-		dev.StartProfile()
-		_, err := take(o.Steps)
-		result.Kernels = dev.StopProfile()
-		if err != nil {
+		if err := dev.StartProfile(); err != nil {
 			return nil, err
+		}
+		_, failure := take(o.Steps)
+		if result.Profile, err = dev.StopProfile(ctx); failure != nil || err != nil {
+			return nil, cmp.Or(failure, err)
 		}
 		result.CPU = result.CPU[:min(len(result.CPU), o.Steps)]
 	}

@@ -57,7 +57,8 @@ type BenchResult struct {
 	PeakDeviceBytes  int64            `json:"peak_device_bytes"`
 	PeakResidentKiB  int64            `json:"peak_resident_kib"` // of this process
 	FirstStepSeconds float64          `json:"first_step_seconds"`
-	Kernels          []gpu.KernelTime `json:"kernels"` // of one step more, every dispatch waited for
+	Kernels          []gpu.KernelTime `json:"kernels"` // of one step more, every dispatch timed
+	Timestamps       bool             `json:"timestamps"` // by the device, else by waiting for each
 	// Extrapolated is set where only some layers of a shape were measured.
 	Extrapolated *Extrapolation `json:"extrapolated,omitempty"`
 }
@@ -152,7 +153,8 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 func (r *BenchResult) take(dev *gpu.Device, steps *SyntheticResult) {
 	r.FirstStepSeconds, r.SecondsPerStep, r.CPUSeconds = steps.Steps[0].Seconds, steps.Median(), median(steps.CPU[1:])
 	r.Loss = steps.Steps[len(steps.Steps)-1].Loss
-	r.TokensPerSecond, r.Flops, r.Kernels = float64(r.Tokens)/r.SecondsPerStep, steps.Flops, steps.Kernels
+	r.TokensPerSecond, r.Flops = float64(r.Tokens)/r.SecondsPerStep, steps.Flops
+	r.Kernels, r.Timestamps = steps.Profile.Kernels, steps.Profile.Timestamps
 	least := kernels.Took{Seconds: math.Inf(1), CPUSeconds: slices.Min(steps.CPU[1:])}
 	for _, s := range steps.Steps[1:] {
 		least.Seconds = min(least.Seconds, s.Seconds)

@@ -34,10 +34,10 @@ func TestStepFlops(t *testing.T) {
 		if c.GradientCheckpointing == CheckpointFull {
 			flops += 4 * 32 * (64 * 65 / 2) * 4
 		}
-		for i, k := range r.Kernels {
+		for i, k := range r.Profile.Kernels {
 			require.Positive(t, k.Time, k.Kernel)
 			if i > 0 {
-				require.LessOrEqual(t, k.Time, r.Kernels[i-1].Time)
+				require.LessOrEqual(t, k.Time, r.Profile.Kernels[i-1].Time)
 			}
 			dispatches[k.Kernel] = k.Dispatches
 			if strings.HasPrefix(k.Kernel, "matmul_") {

@@ -83,8 +83,12 @@ func (b *benchTrainCommand) Run(c *console) error {
 	for _, k := range r.Kernels {
 		total += k.Time.Seconds()
 	}
+	timed := "each dispatch waited for"
+	if r.Timestamps {
+		timed = "timed by the device"
+	}
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "share\tms\tdispatches\tGFLOP/s\t  kernel (each dispatch waited for; flops as it computes them)\t")
+	fmt.Fprintf(w, "share\tms\tdispatches\tGFLOP/s\t  kernel (%s; flops as it computes them)\t\n", timed)
 	for _, k := range r.Kernels {
 		fmt.Fprintf(w, "%.1f %%\t%.1f\t%d\t%.1f\t  %s\t\n", 100*k.Time.Seconds()/total, 1e3*k.Time.Seconds(), k.Dispatches, float64(k.Cost)/k.Time.Seconds()/1e9, k.Kernel)
 	}
