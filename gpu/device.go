@@ -158,6 +158,9 @@ func (d *Device) Dry() bool { return d.native == nil }
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 
+// Abandon takes the device for lost. It is not used any more, and Release leaves it alone: a driver may wait forever for one that hangs.
+func (d *Device) Abandon(reason error) { d.lost = reason }
+
 // Lost is why nothing runs on the device any more, or nil.
 func (d *Device) Lost() error { return d.lost }
 

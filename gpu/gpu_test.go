@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -215,4 +216,16 @@ func TestArenaReusesMemory(t *testing.T) {
 	require.NotEqual(t, x.Single(), y.Single())
 	a.Begin("p")
 	require.Panics(t, func() { program(11) })
+}
+
+// A device that hangs is left alone, since its driver may wait forever.
+func TestAbandon(t *testing.T) {
+	d := open(t, Limits{})
+	reason := errors.New("it hangs")
+	d.Abandon(reason)
+	require.Equal(t, reason, d.Lost())
+	native := d.native
+	d.Release()
+	require.Nil(t, d.native)
+	native.Release() // it was not
 }

@@ -184,6 +184,10 @@ func (d *Device) Release() {
 	if d.native == nil {
 		return
 	}
+	if d.lost != nil {
+		d.native = nil
+		return
+	}
 	for key, g := range d.groups {
 		g.Release()
 		delete(d.groups, key)

@@ -42,10 +42,10 @@ type SyntheticOptions struct {
 type SyntheticResult struct {
 	Plan    *paging.Plan
 	Steps   []StepStats
-	CPU     []float64        // seconds of each step, of all cores
+	CPU     []float64 // seconds of each step, of all cores
 	Profile gpu.Profile
-	Flops   int64            // of a step, see stepFlops
-	Adapter string           // SHA-256 over the trained adapter
+	Flops   int64  // of a step, see stepFlops
+	Adapter string // SHA-256 over the trained adapter
 }
 
 // Median is the median of a step's seconds; the first step, which compiles, does not count where there are others.
@@ -63,11 +63,7 @@ func (r *SyntheticResult) Median() float64 {
 func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*SyntheticResult, error) {
 	c := o.Config
 	s := &session{dev: dev, source: o.Model, cache: o.Cache, options: sessionOptions{Model: o.Name, Autotune: c.Autotune, BlockSize: c.BlockSize}, emit: emit}
-	if s.measured = loadMeasurements(o.Cache, dev); c.Autotune != "force" {
-		if err := s.measured.apply(dev); err != nil {
-			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
-		}
-	}
+	s.recall()
 	r := &run{config: c, session: s}
 	budget, err := r.budget(Inputs{HostMemory: o.HostMemory})
 	if err != nil {

@@ -57,7 +57,7 @@ type BenchResult struct {
 	PeakDeviceBytes  int64            `json:"peak_device_bytes"`
 	PeakResidentKiB  int64            `json:"peak_resident_kib"` // of this process
 	FirstStepSeconds float64          `json:"first_step_seconds"`
-	Kernels          []gpu.KernelTime `json:"kernels"` // of one step more, every dispatch timed
+	Kernels          []gpu.KernelTime `json:"kernels"`    // of one step more, every dispatch timed
 	Timestamps       bool             `json:"timestamps"` // by the device, else by waiting for each
 	// Extrapolated is set where only some layers of a shape were measured.
 	Extrapolated *Extrapolation `json:"extrapolated,omitempty"`

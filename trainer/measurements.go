@@ -21,6 +21,51 @@ type measurements struct {
 	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
 	Variants  json.RawMessage `json:"variants,omitempty"`
 	Memory    int64           `json:"memory_bytes,omitempty"` // that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
+	Trying    string          `json:"trying,omitempty"`       // the candidate that the autotune measures; still there at a start, the process died of it or meanwhile
+	Deaths    map[string]int  `json:"deaths,omitempty"`       // of processes, by such a candidate
+}
+
+// enoughDeaths reject a candidate. One may be chance (somebody killed the process), unless the run's parent saw its child die.
+const enoughDeaths = 2
+
+// rejected lists the candidates that are not measured on this device any more.
+func (m *measurements) rejected() (candidates []string) {
+	for c, deaths := range m.Deaths {
+		if deaths >= enoughDeaths {
+			candidates = append(candidates, c)
+		}
+	}
+	return candidates
+}
+
+// recall takes what was measured on the device at earlier starts.
+func (s *session) recall() {
+	s.measured = loadMeasurements(s.cache, s.dev)
+	if candidate := s.measured.Trying; candidate != "" {
+		deaths := 1
+		if s.options.SubmitScale > 0 { // a restart
+			deaths = enoughDeaths
+		}
+		if s.measured.Deaths == nil {
+			s.measured.Deaths = map[string]int{}
+		}
+		s.measured.Deaths[candidate] += deaths
+		s.trying("")
+		if s.measured.Deaths[candidate] >= enoughDeaths {
+			s.emit(Event{Kind: "warning", Message: fmt.Sprintf("A process died while the autotune measured %s: it is left out on this device from now on.", candidate)})
+		}
+	}
+	if s.options.Autotune != "force" {
+		if err := s.measured.apply(s.dev); err != nil {
+			s.emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
+		}
+	}
+}
+
+// trying notes the candidate that is about to be measured.
+func (s *session) trying(candidate string) {
+	s.measured.Trying = candidate
+	s.saveMeasurements()
 }
 
 // measurementKey changes with the adapter, its driver, and the shaders: other kernels must be checked and measured again.
@@ -67,6 +112,7 @@ func (s *session) saveMeasurements() {
 	}
 	if err != nil {
 		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("What was measured on the device could not be cached: %v", err)})
+		s.cache = nil // said once
 	}
 }
 

@@ -101,12 +101,7 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 		}
 	}
 	s.info("Device: %s", describeDevice(s.dev.Info))
-	s.measured = loadMeasurements(cache, s.dev)
-	if o.Autotune != "force" {
-		if err := s.measured.apply(s.dev); err != nil {
-			emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
-		}
-	}
+	s.recall()
 	return s, nil
 }
 
@@ -187,10 +182,16 @@ func (s *session) tune(ctx context.Context) error {
 	}
 	start := time.Now()
 	var lines int
-	err := kernels.Tune(ctx, s.dev, start.Add(tuneTime), func(line string) {
-		lines++
-		s.info("%s", line)
+	err := kernels.Tune(ctx, s.dev, kernels.Tuning{
+		Deadline: start.Add(tuneTime), Rejected: s.measured.rejected(), Trying: s.trying,
+		Report: func(line string) {
+			lines++
+			s.info("%s", line)
+		},
 	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("%w: autotune: %w", ErrEngineFault, err)
 	}

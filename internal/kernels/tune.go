@@ -18,10 +18,23 @@ func tuneFlops(dev *gpu.Device) int {
 	return 1 << 32
 }
 
+// Tuning says how to go about measuring.
+type Tuning struct {
+	Deadline time.Time
+	Rejected []string // candidates that are left out
+	Report   func(line string)
+	// Trying is told each candidate, "operation class variant", before it runs, and "" when all is well again: one that takes the process with it can be found afterwards. nil: nobody wants to know.
+	Trying func(candidate string)
+}
+
 // Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks for all), and records the fastest.
 // It stops at the deadline; classes not reached keep their fallback. Choices change speed and the order of sums, never what is computed.
 // A software device in a browser keeps all fallbacks: each candidate would take it seconds to compile.
-func Tune(ctx context.Context, dev *gpu.Device, deadline time.Time, report func(line string)) error {
+// After an error that is not the context's, the device is not to be used any more.
+func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
+	if o.Trying == nil {
+		o.Trying = func(string) {}
+	}
 	if dev.Info.Type == "cpu" && dev.Info.Backend == "browser" {
 		return nil
 	}
@@ -31,18 +44,18 @@ func Tune(ctx context.Context, dev *gpu.Device, deadline time.Time, report func(
 		if _, err := fmt.Sscanf(class, "T%d N%d K%d", &t, &n, &k); err != nil {
 			continue // an operation whose variants are chosen by rule
 		}
-		if time.Now().After(deadline) {
-			report("autotune: out of time, the remaining shapes use the defaults")
+		if time.Now().After(o.Deadline) {
+			o.Report("autotune: out of time, the remaining shapes use the defaults")
 			return nil
 		}
-		if err := tuneMatmul(ctx, dev, op, class, t, n, k, report); err != nil {
+		if err := tuneMatmul(ctx, dev, op, class, t, n, k, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k int, report func(string)) error {
+func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k int, o Tuning) error {
 	if t < 16 || min(n, k) < 64 {
 		return nil // LoRA's products and single tokens: too small to measure, or for it to matter
 	}
@@ -55,23 +68,34 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	defer release()
 	best, bestTime := "", time.Duration(0)
 	for _, name := range VariantsOn(dev, op) {
-		if forFewTokens(name) {
+		candidate := op + " " + class + " " + name
+		if forFewTokens(name) || slices.Contains(o.Rejected, candidate) {
 			continue
 		}
+		o.Trying(candidate)
 		dev.Variants.Force(op, name)
 		times, err := measure(ctx, dev, bench, 3*bestTime)
 		dev.Variants.Force(op, "")
+		if err == nil || ctx.Err() != nil {
+			o.Trying("")
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", candidate, err)
 		}
 		if took := slices.Min(times); best == "" || took < bestTime {
 			best, bestTime = name, took
 		}
 	}
+	if best == "" {
+		return nil // all are rejected
+	}
 	dev.Variants.Set(op, class, best)
-	report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*n*k)/bestTime.Seconds()/1e9))
+	o.Report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*n*k)/bestTime.Seconds()/1e9))
 	return nil
 }
+
+// hangs is the time of a fraction of a second's work after which it is taken for stuck. WebGPU stops waiting after a minute, and tells nobody.
+const hangs = 50 * time.Second
 
 // measure runs once for the compiler and then twice, or once where that takes longer than hopeless (0: no limit).
 func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
@@ -85,7 +109,13 @@ func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder
 		if err := rec.Submit(); err != nil {
 			return nil, err
 		}
+		submitted := time.Now()
 		if err := dev.Wait(ctx); err != nil {
+			return nil, err
+		}
+		if time.Since(submitted) > hangs {
+			err := fmt.Errorf("the device takes more than %v", hangs)
+			dev.Abandon(err)
 			return nil, err
 		}
 		if run > 0 {

@@ -279,7 +279,7 @@ func (r *runner) run(initial []lora.Tensor) (*Result, error) {
 		return nil, err
 	}
 	if r.Tune > 0 {
-		if err := kernels.Tune(r.ctx, r.engine.Device, time.Now().Add(r.Tune), r.Log); err != nil {
+		if err := kernels.Tune(r.ctx, r.engine.Device, kernels.Tuning{Deadline: time.Now().Add(r.Tune), Report: r.Log}); err != nil {
 			return nil, err
 		}
 	}

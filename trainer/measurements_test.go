@@ -1,0 +1,94 @@
+package trainer
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
+)
+
+// notes is a cache in memory that keeps every version of what is saved.
+type notes struct {
+	versions []measurements
+	fails    bool
+}
+
+func (n *notes) Load(string) ([]byte, error) {
+	if len(n.versions) == 0 {
+		return nil, os.ErrNotExist
+	}
+	return json.Marshal(n.versions[len(n.versions)-1])
+}
+
+func (n *notes) Save(_ string, data []byte) error {
+	if n.fails {
+		return errors.New("the disk is full")
+	}
+	var m measurements
+	err := json.Unmarshal(data, &m)
+	n.versions = append(n.versions, m)
+	return err
+}
+
+// A process that died while a candidate was measured says something against it when a restart sees it, and else at the second time.
+func TestAutotuneLeavesOutWhatKills(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	cache := &notes{}
+	var warnings []string
+	start := func(scale float64) *session {
+		s := &session{dev: dev, cache: cache, options: sessionOptions{SubmitScale: scale}, emit: func(e Event) {
+			if e.Kind == "warning" {
+				warnings = append(warnings, e.Message)
+			}
+		}}
+		s.recall()
+		return s
+	}
+	const op, class = "matmul_nf4_backward", "T128 N64 K64"
+	candidates := []string{}
+	for _, name := range kernels.VariantsOn(dev, op) {
+		candidates = append(candidates, op+" "+class+" "+name)
+	}
+	dies := func(s *session, candidate string) { s.trying(candidate) } // and nothing is noted any more
+
+	s := start(0)
+	dies(s, candidates[1])
+	s = start(0)
+	require.Empty(t, s.measured.rejected(), "it may have been chance")
+	require.Empty(t, warnings)
+	dies(s, candidates[1])
+	s = start(0)
+	require.Equal(t, candidates[1:2], s.measured.rejected())
+	require.Len(t, warnings, 1)
+	for _, c := range candidates[2 : len(candidates)-1] {
+		dies(s, c)
+		s = start(0.5)
+		require.Contains(t, s.measured.rejected(), c)
+	}
+
+	before := len(cache.versions)
+	dev.Variants.Choose(op, class, candidates[1])
+	require.NoError(t, s.tune(t.Context()))
+	left := candidates[len(candidates)-1]
+	require.Equal(t, left, op+" "+class+" "+dev.Variants.Choose(op, class, ""), "the others are left out, or are for few tokens")
+	var tried []string
+	for _, m := range cache.versions[before:] {
+		tried = append(tried, m.Trying)
+	}
+	require.Equal(t, []string{left, "", ""}, tried, "noted before it runs, and that all is well")
+
+	cache.fails = true
+	warnings = nil
+	s.trying(left)
+	s.trying("")
+	require.Len(t, warnings, 1, "a cache that cannot be written is told of once")
+	require.True(t, strings.HasSuffix(warnings[0], "the disk is full"), warnings[0])
+}
