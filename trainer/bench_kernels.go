@@ -194,7 +194,7 @@ func BenchKernels(ctx context.Context, o BenchKernelsOptions, report func(Kernel
 		return nil, err
 	}
 	defer dev.Release()
-	if m := loadMeasurements(measurementCache(""), dev); len(m.Variants) > 0 {
+	if m, _ := loadMeasurements(measurementCache(""), dev); len(m.Variants) > 0 {
 		if err := m.apply(dev); err != nil {
 			return nil, err
 		}

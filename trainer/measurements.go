@@ -15,9 +15,10 @@ import (
 	"qlora-wgpu/shaders"
 )
 
-// measurements is what was found out about a device, cached under its name, driver and the shaders of this build.
+// measurements is what was found out about a device with its driver and the shaders of this build, cached under the device's name.
 type measurements struct {
-	Device    string          `json:"device"`
+	Device    string          `json:"device"` // and its driver
+	Shaders   string          `json:"shaders"`
 	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
 	Variants  json.RawMessage `json:"variants,omitempty"`
 	Memory    int64           `json:"memory_bytes,omitempty"` // that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
@@ -40,7 +41,10 @@ func (m *measurements) rejected() (candidates []string) {
 
 // recall takes what was measured on the device at earlier starts.
 func (s *session) recall() {
-	s.measured = loadMeasurements(s.cache, s.dev)
+	var stale bool
+	if s.measured, stale = loadMeasurements(s.cache, s.dev); stale {
+		s.info("What is cached about this device is of another driver or version of this program: it is checked and measured again.")
+	}
 	if candidate := s.measured.Trying; candidate != "" {
 		deaths := 1
 		if s.options.SubmitScale > 0 { // a restart
@@ -52,7 +56,7 @@ func (s *session) recall() {
 		s.measured.Deaths[candidate] += deaths
 		s.trying("")
 		if s.measured.Deaths[candidate] >= enoughDeaths {
-			s.emit(Event{Kind: "warning", Message: fmt.Sprintf("A process died while the autotune measured %s: it is left out on this device from now on.", candidate)})
+			s.emit(Event{Kind: "warning", Message: fmt.Sprintf("A process died while the autotune tried %s: it is left out on this device from now on.", candidate)})
 		}
 	}
 	if s.options.Autotune != "force" {
@@ -68,30 +72,35 @@ func (s *session) trying(candidate string) {
 	s.saveMeasurements()
 }
 
-// measurementKey changes with the adapter, its driver, and the shaders: other kernels must be checked and measured again.
-func measurementKey(dev *gpu.Device) string {
+// measurementName is the same for all drivers of an adapter, so that what is of another one is seen.
+func measurementName(dev *gpu.Device) string {
+	sum := sha256.Sum256([]byte(dev.Info.Name + "/" + dev.Info.Backend))
+	return "device-" + hex.EncodeToString(sum[:])[:24] + ".json"
+}
+
+// shadersOf changes with the kernels of this build.
+func shadersOf() string {
 	h := sha256.New()
-	io.WriteString(h, dev.Info.Key())
 	for _, name := range shaders.Names() {
 		io.WriteString(h, name+"\x00"+shaders.Source(name)+"\x00")
 	}
-	return "device-" + hex.EncodeToString(h.Sum(nil))[:24] + ".json"
+	return hex.EncodeToString(h.Sum(nil))[:24]
 }
 
-func loadMeasurements(cache Cache, dev *gpu.Device) measurements {
-	fresh := measurements{Device: dev.Info.Key()}
+// loadMeasurements are those of this adapter, driver and build; stale: there were others, which say nothing.
+func loadMeasurements(cache Cache, dev *gpu.Device) (m measurements, stale bool) {
+	fresh := measurements{Device: dev.Info.Key(), Shaders: shadersOf()}
 	if cache == nil {
-		return fresh
+		return fresh, false
 	}
-	data, err := cache.Load(measurementKey(dev))
+	data, err := cache.Load(measurementName(dev))
 	if err != nil {
-		return fresh
+		return fresh, false
 	}
-	var m measurements
-	if json.Unmarshal(data, &m) != nil || m.Device != fresh.Device {
-		return fresh // damaged, or another device under the same name: measured again
+	if json.Unmarshal(data, &m) != nil || m.Device != fresh.Device || m.Shaders != fresh.Shaders {
+		return fresh, true
 	}
-	return m
+	return m, false
 }
 
 func (m *measurements) apply(dev *gpu.Device) error {
@@ -108,7 +117,7 @@ func (s *session) saveMeasurements() {
 	}
 	data, err := json.MarshalIndent(s.measured, "", "  ")
 	if err == nil {
-		err = s.cache.Save(measurementKey(s.dev), data)
+		err = s.cache.Save(measurementName(s.dev), data)
 	}
 	if err != nil {
 		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("What was measured on the device could not be cached: %v", err)})

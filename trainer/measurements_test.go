@@ -53,29 +53,30 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 		return s
 	}
 	const op, class = "matmul_nf4_backward", "T128 N64 K64"
-	candidates := []string{}
+	together := op + " " + class + " compiled together"
+	candidates := []string{together}
 	for _, name := range kernels.VariantsOn(dev, op) {
 		candidates = append(candidates, op+" "+class+" "+name)
 	}
 	dies := func(s *session, candidate string) { s.trying(candidate) } // and nothing is noted any more
 
 	s := start(0)
-	dies(s, candidates[1])
+	dies(s, together)
 	s = start(0)
 	require.Empty(t, s.measured.rejected(), "it may have been chance")
 	require.Empty(t, warnings)
-	dies(s, candidates[1])
+	dies(s, together)
 	s = start(0)
-	require.Equal(t, candidates[1:2], s.measured.rejected())
+	require.Equal(t, []string{together}, s.measured.rejected())
 	require.Len(t, warnings, 1)
-	for _, c := range candidates[2 : len(candidates)-1] {
+	for _, c := range candidates[1 : len(candidates)-1] {
 		dies(s, c)
 		s = start(0.5)
 		require.Contains(t, s.measured.rejected(), c)
 	}
 
 	before := len(cache.versions)
-	dev.Variants.Choose(op, class, candidates[1])
+	dev.Variants.Choose(op, class, "registers_16x1")
 	require.NoError(t, s.tune(t.Context()))
 	left := candidates[len(candidates)-1]
 	require.Equal(t, left, op+" "+class+" "+dev.Variants.Choose(op, class, ""), "the others are left out, or are for few tokens")
@@ -85,10 +86,23 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	}
 	require.Equal(t, []string{left, "", ""}, tried, "noted before it runs, and that all is well")
 
+	dev.Variants.Choose(op, "T128 N64 K128", "registers_16x1")
+	before = len(cache.versions)
+	require.NoError(t, s.tune(t.Context()))
+	require.Equal(t, op+" T128 N64 K128 compiled together", cache.versions[before].Trying)
+
+	var told []string
+	cache.versions[len(cache.versions)-1].Shaders = "of another build"
+	s = &session{dev: dev, cache: cache, emit: func(e Event) { told = append(told, e.Message) }}
+	s.recall()
+	require.Equal(t, []string{"What is cached about this device is of another driver or version of this program: it is checked and measured again."}, told)
+	require.False(t, s.measured.SelfCheck)
+	require.Empty(t, s.measured.rejected())
+
 	cache.fails = true
-	warnings = nil
+	told = nil
 	s.trying(left)
 	s.trying("")
-	require.Len(t, warnings, 1, "a cache that cannot be written is told of once")
-	require.True(t, strings.HasSuffix(warnings[0], "the disk is full"), warnings[0])
+	require.Len(t, told, 1, "a cache that cannot be written is told of once")
+	require.True(t, strings.HasSuffix(told[0], "the disk is full"), told[0])
 }

@@ -66,21 +66,35 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		return err
 	}
 	defer release()
-	best, bestTime := "", time.Duration(0)
-	for _, name := range VariantsOn(dev, op) {
-		candidate := op + " " + class + " " + name
-		if forFewTokens(name) || slices.Contains(o.Rejected, candidate) {
-			continue
-		}
+	try := func(candidate string, run func() error) error {
 		o.Trying(candidate)
-		dev.Variants.Force(op, name)
-		times, err := measure(ctx, dev, bench, 3*bestTime)
-		dev.Variants.Force(op, "")
+		err := run()
 		if err == nil || ctx.Err() != nil {
 			o.Trying("")
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", candidate, err)
+		}
+		return nil
+	}
+	prefix := op + " " + class + " "
+	names := slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool { return forFewTokens(name) || slices.Contains(o.Rejected, prefix+name) })
+	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
+		if err := try(all, func() error { return compile(dev, op, names, bench) }); err != nil {
+			return err
+		}
+	}
+	best, bestTime := "", time.Duration(0)
+	for _, name := range names {
+		var times []time.Duration
+		err := try(prefix+name, func() (err error) {
+			dev.Variants.Force(op, name)
+			defer dev.Variants.Force(op, "")
+			times, err = measure(ctx, dev, bench, 3*bestTime)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		if took := slices.Min(times); best == "" || took < bestTime {
 			best, bestTime = name, took
@@ -94,10 +108,23 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	return nil
 }
 
+// compile makes the candidates' kernels, several at a time.
+func compile(dev *gpu.Device, op string, variants []string, record func(rec *gpu.Recorder)) error {
+	var specs []gpu.KernelSpec
+	for _, name := range variants {
+		dev.Variants.Force(op, name)
+		rec := dev.DryRecord("autotune")
+		record(rec)
+		specs = append(specs, rec.Kernels()...)
+	}
+	dev.Variants.Force(op, "")
+	return dev.Compile(specs)
+}
+
 // hangs is the time of a fraction of a second's work after which it is taken for stuck. WebGPU stops waiting after a minute, and tells nobody.
 const hangs = 50 * time.Second
 
-// measure runs once for the compiler and then twice, or once where that takes longer than hopeless (0: no limit).
+// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (0: no limit).
 func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
 	for run := range 3 {
 		if run == 2 && hopeless > 0 && times[0] > hopeless {
