@@ -1,10 +1,11 @@
 package gpu
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"sort"
+	"slices"
 	"sync"
 )
 
@@ -13,12 +14,13 @@ import (
 type VariantTable struct {
 	mu     sync.Mutex
 	chosen map[string]string
-	wanted map[string]bool
+	wanted map[string]int // to when it was asked for first
+	asked  int
 	forced map[string]string // operation to variant
 }
 
 func newVariantTable() *VariantTable {
-	return &VariantTable{chosen: map[string]string{}, wanted: map[string]bool{}, forced: map[string]string{}}
+	return &VariantTable{chosen: map[string]string{}, wanted: map[string]int{}, forced: map[string]string{}}
 }
 
 // Choose is the variant recorded for the operation's shape class, else fallback; a class without a choice is noted as wanted.
@@ -32,7 +34,10 @@ func (t *VariantTable) Choose(op, class, fallback string) string {
 	if v := t.chosen[key]; v != "" {
 		return v
 	}
-	t.wanted[key] = true
+	if _, known := t.wanted[key]; !known {
+		t.asked++
+		t.wanted[key] = t.asked
+	}
 	return fallback
 }
 
@@ -52,16 +57,11 @@ func (t *VariantTable) Set(op, class, variant string) {
 	delete(t.wanted, key)
 }
 
-// Wanted lists "operation class" keys that were asked for and have no choice, sorted.
+// Wanted lists "operation class" keys that were asked for and have no choice, the first first.
 func (t *VariantTable) Wanted() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]string, 0, len(t.wanted))
-	for k := range t.wanted {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
+	return slices.SortedFunc(maps.Keys(t.wanted), func(a, b string) int { return cmp.Compare(t.wanted[a], t.wanted[b]) })
 }
 
 // Aside runs f, and forgets what was asked for meanwhile.

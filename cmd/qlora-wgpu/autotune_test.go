@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -33,11 +34,15 @@ func readMeasured(dir string) (m measured) {
 	return m
 }
 
-// A candidate that takes the training process with it costs a restart, and is left out from then on.
+// A candidate that takes the training process with it costs a restart, and is left out from then on. Measured first is what most steps take, not what the longest row asks for.
 func TestAutotuneSurvivesACandidate(t *testing.T) {
-	cache := t.TempDir()
-	p := start(t, "train", "--model", demotest.Model(t, 1, nil), "--data", demotest.Rows(t, 8), "--output-dir", filepath.Join(t.TempDir(), "out"), "--cache-dir", cache,
-		"--max-steps=1", "--save-steps=0", "--batch-size=4", "--gradient-accumulation-steps=1", "--lora-r=4", "--autotune=on")
+	cache, data := t.TempDir(), demotest.Rows(t, 8)
+	rows, err := os.ReadFile(data)
+	require.NoError(t, err)
+	first, _, _ := bytes.Cut(rows, []byte("\n"))
+	require.NoError(t, os.WriteFile(data, append(rows, bytes.Replace(first, []byte(`"content": "`), []byte(`"content": "`+strings.Repeat("The doll is gray. ", 30)), 1)...), 0o666))
+	p := start(t, "train", "--model", demotest.Model(t, 1, nil), "--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--cache-dir", cache,
+		"--max-steps=1", "--save-steps=0", "--batch-size=1", "--gradient-accumulation-steps=1", "--lora-r=4", "--autotune=on")
 	p.waitFor(childLine, 1)
 	child, late := p.child(1), time.Now().Add(patience)
 	candidate := func() string {
@@ -55,6 +60,7 @@ func TestAutotuneSurvivesACandidate(t *testing.T) {
 		}
 	}
 	tried := candidate()
+	require.Contains(t, tried, " T128 ", "the longest of the rows, which have about 50 tokens, has 180")
 	require.NoError(t, syscall.Kill(child, syscall.SIGKILL))
 	require.Zero(t, p.end(), p.text())
 	require.Equal(t, 1, strings.Count(p.text(), "The training process died: "), p.text())

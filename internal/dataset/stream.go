@@ -157,6 +157,17 @@ func (s *Stream) Epoch() float64 {
 	return float64(s.cursor.Epoch) + float64(s.cursor.Batch)/float64(s.BatchesPerEpoch())
 }
 
+// MeanTokens is what a batch has on average.
+func (s *Stream) MeanTokens() int {
+	total := 0
+	for _, bin := range s.bins {
+		for _, sample := range bin {
+			total += len(s.samples[sample].IDs)
+		}
+	}
+	return total * min(s.options.BatchSize, len(s.bins)) / len(s.bins)
+}
+
 // MaxTokens bounds the tokens of every batch, which is what buffers have to hold.
 func (s *Stream) MaxTokens() int {
 	sizes := make([]int, len(s.bins))

@@ -89,6 +89,10 @@ func epoch(t *testing.T, s *Stream, samples []Sample, o StreamOptions) []Batch {
 		}
 	}
 	seen := map[uint32]bool{}
+	require.LessOrEqual(t, s.MeanTokens(), s.MaxTokens())
+	if together := min(o.BatchSize, len(s.bins)); len(s.bins)%together == 0 {
+		require.Equal(t, len(label)/s.BatchesPerEpoch(), s.MeanTokens())
+	}
 	var batches []Batch
 	for range s.BatchesPerEpoch() {
 		b := s.Next()
