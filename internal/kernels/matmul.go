@@ -181,13 +181,21 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		return
 	}
 	colTiles := ceilDiv(w.Cols, v.outputs)
-	for i, s := range w.Shards {
-		rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(s.Rows)*int64(w.Cols), matmulBackwardParams{
-			Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(s.Row / 4),
-			ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0), Alpha: alpha,
-		}, dy.Single(), s.Range, dx.Single())
+	for _, s := range w.Shards {
+		for first := s.Row; first < s.Row+s.Rows; first += backwardRows {
+			rows := min(backwardRows, s.Row+s.Rows-first)
+			part := gpu.Range{Buffer: s.Range.Buffer, Offset: s.Range.Offset + w.DType.Size((first-s.Row)*w.Cols), Size: w.DType.Size(rows * w.Cols)}
+			rec.Dispatch(spec, colTiles*ceilDiv(dx.Rows, v.tokens), int64(2*dx.Rows)*int64(rows)*int64(w.Cols), matmulBackwardParams{
+				Tokens: uint32(dx.Rows), Rows: uint32(rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(first / 4),
+				ColTiles: uint32(colTiles), Accumulate: flag(accumulate || first > 0), Alpha: alpha,
+			}, dy.Single(), part, dx.Single())
+		}
 	}
 }
+
+// backwardRows is how many rows a dispatch sums over: a multiple of 256, where a cut changes no byte. Software Vulkan ends the loops of an invocation after 65,535 rounds, inner and outer ones
+// counted together, and tells nobody; over a vocabulary of 49,152 rows the larger tile in workgroup memory takes more.
+const backwardRows = 1 << 14
 
 type matmulBackwardUniformParams struct {
 	Tokens, Rows, Cols4, FirstRow, EndRow, WindowFirst, FirstToken, Accumulate uint32
