@@ -86,7 +86,7 @@ func (b *Buffer) Release() {
 	d := b.dev
 	d.bytes -= b.capacity
 	b.Size, b.capacity = 0, 0
-	if b.native == nil {
+	if b.native == nil || d.abandoned {
 		return
 	}
 	for key, group := range d.groups {

@@ -72,6 +72,7 @@ type Device struct {
 	memoryLimit int64
 	profile     *profile // while dispatches are timed
 	lost        error
+	abandoned   bool
 }
 
 func newDevice(info AdapterInfo, native *wgpu.Device, o Options) *Device {
@@ -158,8 +159,8 @@ func (d *Device) Dry() bool { return d.native == nil }
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 
-// Abandon takes the device for lost. It is not used any more, and Release leaves it alone: a driver may wait forever for one that hangs.
-func (d *Device) Abandon(reason error) { d.lost = reason }
+// Abandon takes the device for lost. It is not used any more, and releasing it and its buffers frees nothing: a driver may wait forever for one that hangs.
+func (d *Device) Abandon(reason error) { d.lost, d.abandoned = reason, true }
 
 // Lost is why nothing runs on the device any more, or nil.
 func (d *Device) Lost() error { return d.lost }

@@ -184,9 +184,8 @@ func (d *Device) Release() {
 	if d.native == nil {
 		return
 	}
-	if d.lost != nil {
-		d.native = nil
-		return
+	if d.abandoned {
+		return // somebody may still be waiting for it
 	}
 	for key, g := range d.groups {
 		g.Release()

@@ -121,8 +121,22 @@ func compile(dev *gpu.Device, op string, variants []string, record func(rec *gpu
 	return dev.Compile(specs)
 }
 
-// hangs is the time of a fraction of a second's work after which it is taken for stuck. WebGPU stops waiting after a minute, and tells nobody.
-const hangs = 50 * time.Second
+// hangs is how long a fraction of a second's work may take before the device is taken for stuck. WebGPU would wait forever.
+var hangs = 50 * time.Second
+
+// waitOrAbandon waits for a measurement, and abandons the device when that takes too long. The waiting then goes on beside what follows.
+func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
+	done := make(chan error, 1)
+	go func() { done <- dev.Wait(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(hangs):
+		err := fmt.Errorf("no answer from the device within %v", hangs)
+		dev.Abandon(err)
+		return err
+	}
+}
 
 // measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (0: no limit).
 func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
@@ -136,13 +150,7 @@ func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder
 		if err := rec.Submit(); err != nil {
 			return nil, err
 		}
-		submitted := time.Now()
-		if err := dev.Wait(ctx); err != nil {
-			return nil, err
-		}
-		if time.Since(submitted) > hangs {
-			err := fmt.Errorf("the device takes more than %v", hangs)
-			dev.Abandon(err)
+		if err := waitOrAbandon(ctx, dev); err != nil {
 			return nil, err
 		}
 		if run > 0 {

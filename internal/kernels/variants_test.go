@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	testify "github.com/stretchr/testify/require"
 
@@ -44,4 +45,19 @@ func TestVectorFallback(t *testing.T) {
 	for tokens, want := range map[int][2]string{1: {"vector_uniform", "vector_1"}, 2: {"", "vector_4"}, 8: {"", "vector_4"}, 9: {"", ""}} {
 		testify.Equal(t, want, [2]string{vectorFallback(cpu, tokens), vectorFallback(discrete, tokens)}, tokens)
 	}
+}
+
+// What was being tried is not taken back when the device does not answer, and the device is left alone.
+func TestTuneAbandonsADeviceThatHangs(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	testify.NoError(t, err)
+	defer dev.Release()
+	defer func(before time.Duration) { hangs = before }(hangs)
+	hangs = time.Nanosecond
+	var tried []string
+	dev.Variants.Choose("matmul_nf4_forward", "T128 N64 K64", "")
+	err = Tune(t.Context(), dev, Tuning{Deadline: time.Now().Add(time.Minute), Report: func(string) {}, Trying: func(c string) { tried = append(tried, c) }})
+	testify.ErrorContains(t, err, "matmul_nf4_forward T128 N64 K64 registers_16x1: no answer from the device within 1ns")
+	testify.Equal(t, []string{"matmul_nf4_forward T128 N64 K64 compiled together", "", "matmul_nf4_forward T128 N64 K64 registers_16x1"}, tried)
+	testify.ErrorContains(t, dev.Lost(), "no answer")
 }
