@@ -1,6 +1,7 @@
 #!/bin/sh
 # Trains with qlora-wgpu and loads the written adapter with Hugging Face PEFT; README.md says what is compared.
 #   tools/peft_test/run.sh [options of check.py]
+#   tools/peft_test/run.sh bench [options of bench.py]    training steps timed beside PyTorch's
 # PEFT_PYTHON names a Python that has requirements.txt; without it build/peft-venv is made (some 7 GB).
 set -eu
 cd "$(dirname "$0")/../.."
@@ -16,4 +17,9 @@ if [ -z "${PEFT_PYTHON:-}" ]; then
   fi
   PEFT_PYTHON=$venv/bin/python
 fi
-exec "$PEFT_PYTHON" tools/peft_test/check.py "$@"
+script=check.py
+if [ "${1-}" = bench ]; then
+  script=bench.py
+  shift
+fi
+exec "$PEFT_PYTHON" "tools/peft_test/$script" "$@"
