@@ -1,16 +1,21 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. Numerics: float32 sums
-// over 256 rows, added to a sum that starts from dx when accumulating: over a vocabulary of 50,000 rows one running sum would lose three bits, and
-// cutting w at multiples of 256 rows gives the same bytes.
+// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. The rows may be cut into parts of SUM, each summed by workgroups of its own into
+// its own dx: few tokens and columns alone would not fill a GPU. Numerics: float32 sums over SUM rows, added to dx or to the sum of those before: over a vocabulary of
+// 50,000 rows one running sum would lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
 
+const TX: u32 = 8u;    // invocations along the columns of W
+const TY: u32 = 8u;    // and along the tokens
+const LANES: u32 = 64u; // TX·TY
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of columns an invocation owns
-const BN: u32 = 16u;
-const PART: u32 = 256u; // rows of w in a partial sum
-const XS: u32 = 9u;    // 8·ROWS4 + 1
-const WS: u32 = 9u;    // 8·COLS4 + 1
-const BF16: u32 = 0u;   // 1: w holds bfloat16
+const XR: u32 = 8u;    // TY·ROWS4
+const WR: u32 = 8u;    // TX·COLS4
+const XB: u32 = 1u;    // 4×4 blocks of dy that an invocation brings, of 4·XR
+const WB: u32 = 2u;    // vec4 of w that an invocation brings, of 16·WR
+const STEP: u32 = 4u;  // rows whose products stand one after another in the code
+const SUM: u32 = 256u; // rows of a sum
+const BF16: u32 = 0u;  // 1: w holds bfloat16
 
 struct Params {
   group_base: u32,
@@ -22,16 +27,21 @@ struct Params {
   dy_first4: u32,  // first row of this shard / 4
   col_tiles: u32,
   accumulate: u32, // 1: dx +=
+  part4: u32,      // rows / 4 of a part
+  part_tiles: u32, // workgroups of a part
   alpha: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> dy: array<vec4<f32>>; // [tokens, dy_stride4]
 @group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;  // [rows, K]
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, cols4]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [parts, tokens, cols4]
 
-var<workgroup> xs: array<vec4<f32>, (16u * XS)>; // [BN][4 tokens each]
-var<workgroup> ws: array<vec4<f32>, (16u * WS)>; // [BN][4 columns each]
+var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [n][4 tokens each]
+var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [n][4 columns each]
+
+// Where a workgroup tile of so many columns has its column 0 in rows 4·n4 to 4·n4+3.
+fn swizzle(n4: u32, columns: u32) -> u32 { return (2u * n4) & (columns - 1u); }
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -42,92 +52,117 @@ fn weights(i: u32) -> vec4<f32> {
   return bitcast<vec4<f32>>(vec4<u32>(w[2u * i], w[2u * i + 1u]));
 }
 
-fn tokens4(t: u32, n4: u32) -> vec4<f32> {
-  if (t >= params.tokens || n4 * 4u >= params.rows) { return vec4<f32>(); }
+fn columns4(n: u32, k4: u32, end: u32) -> vec4<f32> {
+  if (n >= end || k4 >= params.cols4) { return vec4<f32>(); }
+  return weights(n * params.cols4 + k4);
+}
+
+fn tokens4(t: u32, n4: u32, end: u32) -> vec4<f32> {
+  if (t >= params.tokens || n4 * 4u >= end) { return vec4<f32>(); }
   return dy[t * params.dy_stride4 + params.dy_first4 + n4];
 }
 
-// dx where it is added to, for a token and four columns that exist.
-fn start(t: u32, k4: u32) -> vec4<f32> {
-  if (params.accumulate == 0u || t >= params.tokens || k4 >= params.cols4) { return vec4<f32>(); }
-  return dx[t * params.cols4 + k4];
-}
-
-// Writes four columns of a token where they exist.
-fn store(t: u32, k4: u32, v: vec4<f32>) {
+// Adds to four columns of a token where they exist, or writes them.
+fn store(part: u32, t: u32, k4: u32, v: vec4<f32>, add: bool) {
   if (t >= params.tokens || k4 >= params.cols4) { return; }
-  dx[t * params.cols4 + k4] = v;
+  let at = (part * params.tokens + t) * params.cols4 + k4;
+  var sum = params.alpha * v;
+  if (add) { sum += dx[at]; }
+  dx[at] = sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let t0 = (group / params.col_tiles) * 32u * ROWS4;
-  let k0 = (group % params.col_tiles) * 8u * COLS4; // in vec4
-  let tx = lane % 8u;
-  let ty = lane / 8u;
+  let part = group / params.part_tiles;
+  let tile = group % params.part_tiles;
+  let begin = part * params.part4 * 4u;
+  let end = min(begin + params.part4 * 4u, params.rows);
+  let t0 = (tile / params.col_tiles) * 4u * XR;
+  let k0 = (tile % params.col_tiles) * WR; // in vec4
+  let tx = lane % TX;
+  let ty = lane / TX;
+  let n_lane = lane % 4u; // which 4 rows of a step the invocation brings of dy
+  // unroll a ROWS4 {
+  let t_a0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
+  // }
+  // unroll b COLS4 {
+  let k_b0 = k0 + tx + 0u /*b*/ * TX;
+  // }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  let k_a0_b0 = k0 + tx * COLS4 + 0u /*b*/;
-  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
   var acc0_a0_b0 = vec4<f32>();
   var acc1_a0_b0 = vec4<f32>();
   var acc2_a0_b0 = vec4<f32>();
   var acc3_a0_b0 = vec4<f32>();
-  var sum0_a0_b0 = start(t_a0_b0, k_a0_b0);
-  var sum1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
-  var sum2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
-  var sum3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
-  for (var n0 = 0u; n0 < params.rows; n0 += BN) {
+  // unroll i XB {
+  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
+  let t_i0 = t0 + 4u * m_i0;
+  var r0_i0 = tokens4(t_i0, begin / 4u + n_lane, end);
+  var r1_i0 = tokens4(t_i0 + 1u, begin / 4u + n_lane, end);
+  var r2_i0 = tokens4(t_i0 + 2u, begin / 4u + n_lane, end);
+  var r3_i0 = tokens4(t_i0 + 3u, begin / 4u + n_lane, end);
+  // }
+  // unroll j WB {
+  let o_j0 = (lane + 0u /*j*/ * LANES) % WR; // which 4 columns
+  let n_j0 = (lane + 0u /*j*/ * LANES) / WR; // of which row of a step
+  var v_j0 = columns4(begin + n_j0, k0 + o_j0, end);
+  // }
+  for (var n0 = begin; n0 < end; n0 += 16u) {
     workgroupBarrier();
-    for (var block = lane; block < 32u * ROWS4; block += 64u) {
-      let m = block / 4u; // which 4 tokens
-      let n = block % 4u; // which 4 rows of w
-      let r0 = tokens4(t0 + 4u * m, n0 / 4u + n);
-      let r1 = tokens4(t0 + 4u * m + 1u, n0 / 4u + n);
-      let r2 = tokens4(t0 + 4u * m + 2u, n0 / 4u + n);
-      let r3 = tokens4(t0 + 4u * m + 3u, n0 / 4u + n);
-      let to = 4u * n * XS + m;
-      xs[to] = vec4<f32>(r0.x, r1.x, r2.x, r3.x);
-      xs[to + XS] = vec4<f32>(r0.y, r1.y, r2.y, r3.y);
-      xs[to + 2u * XS] = vec4<f32>(r0.z, r1.z, r2.z, r3.z);
-      xs[to + 3u * XS] = vec4<f32>(r0.w, r1.w, r2.w, r3.w);
+    // unroll i XB {
+    if (m_i0 < XR) {
+      let to = m_i0 ^ swizzle(n_lane, XR);
+      xs[4u * n_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
+      xs[4u * n_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
+      xs[4u * n_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
+      xs[4u * n_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
     }
-    for (var block = lane; block < BN * 8u * COLS4; block += 64u) {
-      let n = block / (8u * COLS4);
-      let k = block % (8u * COLS4);
-      var v = vec4<f32>();
-      if (n0 + n < params.rows && k0 + k < params.cols4) { v = weights((n0 + n) * params.cols4 + k0 + k); }
-      ws[n * WS + k] = v;
-    }
+    // }
+    // unroll j WB {
+    ws[n_j0][o_j0] = v_j0;
+    // }
     workgroupBarrier();
-    for (var n = 0u; n < BN; n++) {
+    let next = n0 + 16u;
+    // unroll i XB {
+    r0_i0 = tokens4(t_i0, next / 4u + n_lane, end);
+    r1_i0 = tokens4(t_i0 + 1u, next / 4u + n_lane, end);
+    r2_i0 = tokens4(t_i0 + 2u, next / 4u + n_lane, end);
+    r3_i0 = tokens4(t_i0 + 3u, next / 4u + n_lane, end);
+    // }
+    // unroll j WB {
+    v_j0 = columns4(next + n_j0, k0 + o_j0, end);
+    // }
+    for (var n4 = 0u; n4 < 4u; n4++) {
+      // unroll n STEP {
       // unroll a ROWS4 {
-      let x_a0 = xs[n * XS + ty * ROWS4 + 0u /*a*/];
+      let x_n0_a0 = xs[4u * n4 + 0u /*n*/][(ty + 0u /*a*/ * TY) ^ swizzle(n4, XR)];
       // }
       // unroll b COLS4 {
-      let w_b0 = ws[n * WS + tx * COLS4 + 0u /*b*/];
+      let w_n0_b0 = ws[4u * n4 + 0u /*n*/][tx + 0u /*b*/ * TX];
       // }
       // unroll a ROWS4 {
       // unroll b COLS4 {
-      acc0_a0_b0 += x_a0.x * w_b0;
-      acc1_a0_b0 += x_a0.y * w_b0;
-      acc2_a0_b0 += x_a0.z * w_b0;
-      acc3_a0_b0 += x_a0.w * w_b0;
+      acc0_a0_b0 += x_n0_a0.x * w_n0_b0;
+      acc1_a0_b0 += x_n0_a0.y * w_n0_b0;
+      acc2_a0_b0 += x_n0_a0.z * w_n0_b0;
+      acc3_a0_b0 += x_n0_a0.w * w_n0_b0;
+      // }
       // }
       // }
     }
-    if ((n0 + BN) % PART == 0u || n0 + BN >= params.rows) {
+    if (next % SUM == 0u || next >= end) {
+      let add = params.accumulate == 1u || n0 >= begin + SUM;
       // unroll a ROWS4 {
       // unroll b COLS4 {
-      sum0_a0_b0 += params.alpha * acc0_a0_b0;
-      sum1_a0_b0 += params.alpha * acc1_a0_b0;
-      sum2_a0_b0 += params.alpha * acc2_a0_b0;
-      sum3_a0_b0 += params.alpha * acc3_a0_b0;
+      store(part, t_a0, k_b0, acc0_a0_b0, add);
+      store(part, t_a0 + 1u, k_b0, acc1_a0_b0, add);
+      store(part, t_a0 + 2u, k_b0, acc2_a0_b0, add);
+      store(part, t_a0 + 3u, k_b0, acc3_a0_b0, add);
       acc0_a0_b0 = vec4<f32>();
       acc1_a0_b0 = vec4<f32>();
       acc2_a0_b0 = vec4<f32>();
@@ -136,12 +171,4 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       // }
     }
   }
-  // unroll a ROWS4 {
-  // unroll b COLS4 {
-  store(t_a0_b0, k_a0_b0, sum0_a0_b0);
-  store(t_a0_b0 + 1u, k_a0_b0, sum1_a0_b0);
-  store(t_a0_b0 + 2u, k_a0_b0, sum2_a0_b0);
-  store(t_a0_b0 + 3u, k_a0_b0, sum3_a0_b0);
-  // }
-  // }
 }

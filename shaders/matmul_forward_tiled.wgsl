@@ -1,13 +1,20 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_forward_tiled. Numerics: float32 in the order of k.
+// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_forward_tiled. K may be cut into parts of SUM columns, each
+// summed by workgroups of its own into its own y: few tokens and rows alone would not fill a GPU. Numerics: float32 sums over SUM columns, added to y or to the sum of those before.
 
+const TX: u32 = 8u;    // invocations along the rows of w
+const TY: u32 = 8u;    // and along the tokens
+const LANES: u32 = 64u; // TX·TY
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of outputs an invocation owns
-const BK: u32 = 16u;
-const XS: u32 = 9u;    // 8·ROWS4 + 1
-const WS: u32 = 9u;    // 8·COLS4 + 1
-const BF16: u32 = 0u; // 1: w holds bfloat16
+const XR: u32 = 8u;    // TY·ROWS4
+const WR: u32 = 8u;    // TX·COLS4
+const XB: u32 = 1u;    // 4×4 blocks of x that an invocation brings, of 4·XR
+const WB: u32 = 1u;    // 4×4 blocks of w that an invocation brings, of 4·WR
+const STEP: u32 = 4u;  // columns whose products stand one after another in the code
+const SUM: u32 = 1073741824u; // columns of a sum, a multiple of 16; by default all
+const BF16: u32 = 0u;  // 1: w holds bfloat16
 
 struct Params {
   group_base: u32,
@@ -15,20 +22,27 @@ struct Params {
   tokens: u32,
   rows: u32,       // rows of w in this shard
   cols4: u32,      // K / 4
-  y_stride: u32,   // N, all shards
+  y_stride: u32,   // N, all shards, padded to a multiple of 4
   y_first: u32,    // first row of this shard
   row_tiles: u32,
   accumulate: u32, // 1: y +=
+  first_col4: u32, // columns / 4 from which parts are taken, a multiple of 4
+  end_col4: u32,   // and one past the last
+  part4: u32,      // columns / 4 of a part
+  part_tiles: u32, // workgroups of a part
   alpha: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
 @group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>; // [rows, K]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;       // [tokens, y_stride]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [parts, tokens, y_stride / 4]
 
-var<workgroup> xs: array<vec4<f32>, (16u * XS)>; // [BK][4 tokens each]
-var<workgroup> ws: array<vec4<f32>, (16u * WS)>; // [BK][4 rows of w each]
+var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [k][4 tokens each]
+var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [k][4 rows of w each]
+
+// Where a workgroup tile of so many columns has its column 0 in rows 4·k4 to 4·k4+3.
+fn swizzle(k4: u32, columns: u32) -> u32 { return (2u * k4) & (columns - 1u); }
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -39,36 +53,45 @@ fn weights(i: u32) -> vec4<f32> {
   return bitcast<vec4<f32>>(vec4<u32>(w[2u * i], w[2u * i + 1u]));
 }
 
-fn rows4(n: u32, k: u32) -> vec4<f32> {
-  if (n >= params.rows || k >= params.cols4) { return vec4<f32>(); }
+fn rows4(n: u32, k: u32, end: u32) -> vec4<f32> {
+  if (n >= params.rows || k >= end) { return vec4<f32>(); }
   return weights(n * params.cols4 + k);
 }
 
-// Writes four outputs of a token, those that exist.
-fn store(t: u32, n: u32, v: vec4<f32>) {
-  if (t >= params.tokens) { return; }
-  for (var i = 0u; i < min(4u, max(params.rows, n) - n); i++) {
-    let at = t * params.y_stride + params.y_first + n + i;
-    var sum = params.alpha * v[i];
-    if (params.accumulate == 1u) { sum += y[at]; }
-    y[at] = sum;
-  }
-}
-
-fn tokens4(t: u32, k: u32) -> vec4<f32> {
-  if (t >= params.tokens || k >= params.cols4) { return vec4<f32>(); }
+fn tokens4(t: u32, k: u32, end: u32) -> vec4<f32> {
+  if (t >= params.tokens || k >= end) { return vec4<f32>(); }
   return x[t * params.cols4 + k];
 }
 
-@compute @workgroup_size(64)
+// Adds to four outputs of a token or writes them; those beyond the last row are padding.
+fn store(part: u32, t: u32, n: u32, v: vec4<f32>, add: bool) {
+  if (t >= params.tokens || n >= params.rows) { return; }
+  let at = ((part * params.tokens + t) * params.y_stride + params.y_first + n) / 4u;
+  var sum = params.alpha * v;
+  if (add) { sum += y[at]; }
+  y[at] = sum;
+}
+
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let t0 = (group / params.row_tiles) * 32u * ROWS4;
-  let n0 = (group % params.row_tiles) * 32u * COLS4;
-  let tx = lane % 8u;
-  let ty = lane / 8u;
+  let part = group / params.part_tiles;
+  let tile = group % params.part_tiles;
+  let begin = params.first_col4 + part * params.part4;
+  let end = min(begin + params.part4, params.end_col4);
+  let t0 = (tile / params.row_tiles) * 4u * XR;
+  let n0 = (tile % params.row_tiles) * 4u * WR;
+  let tx = lane % TX;
+  let ty = lane / TX;
+  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings
+  // unroll a ROWS4 {
+  let t_a0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
+  // }
+  // unroll b COLS4 {
+  let n_b0 = n0 + (tx + 0u /*b*/ * TX) * 4u;
+  // }
   // unroll a ROWS4 {
   // unroll b COLS4 {
   var acc0_a0_b0 = vec4<f32>();
@@ -77,60 +100,88 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc3_a0_b0 = vec4<f32>();
   // }
   // }
-  for (var k0 = 0u; k0 < params.cols4; k0 += BK / 4u) {
+  // unroll i XB {
+  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
+  let t_i0 = t0 + 4u * m_i0;
+  var r0_i0 = tokens4(t_i0, begin + k_lane, end);
+  var r1_i0 = tokens4(t_i0 + 1u, begin + k_lane, end);
+  var r2_i0 = tokens4(t_i0 + 2u, begin + k_lane, end);
+  var r3_i0 = tokens4(t_i0 + 3u, begin + k_lane, end);
+  // }
+  // unroll j WB {
+  let o_j0 = (lane + 0u /*j*/ * LANES) / 4u; // which 4 rows of w
+  let n_j0 = n0 + 4u * o_j0;
+  var s0_j0 = rows4(n_j0, begin + k_lane, end);
+  var s1_j0 = rows4(n_j0 + 1u, begin + k_lane, end);
+  var s2_j0 = rows4(n_j0 + 2u, begin + k_lane, end);
+  var s3_j0 = rows4(n_j0 + 3u, begin + k_lane, end);
+  // }
+  for (var k0 = begin; k0 < end; k0 += 4u) {
     workgroupBarrier();
-    for (var block = lane; block < 32u * ROWS4; block += 64u) {
-      let m = block / 4u; // which 4 tokens
-      let k = block % 4u; // which 4 columns
-      let r0 = tokens4(t0 + 4u * m, k0 + k);
-      let r1 = tokens4(t0 + 4u * m + 1u, k0 + k);
-      let r2 = tokens4(t0 + 4u * m + 2u, k0 + k);
-      let r3 = tokens4(t0 + 4u * m + 3u, k0 + k);
-      let to = 4u * k * XS + m;
-      xs[to] = vec4<f32>(r0.x, r1.x, r2.x, r3.x);
-      xs[to + XS] = vec4<f32>(r0.y, r1.y, r2.y, r3.y);
-      xs[to + 2u * XS] = vec4<f32>(r0.z, r1.z, r2.z, r3.z);
-      xs[to + 3u * XS] = vec4<f32>(r0.w, r1.w, r2.w, r3.w);
+    // unroll i XB {
+    if (m_i0 < XR) {
+      let to = m_i0 ^ swizzle(k_lane, XR);
+      xs[4u * k_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
+      xs[4u * k_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
+      xs[4u * k_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
+      xs[4u * k_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
     }
-    for (var block = lane; block < 32u * COLS4; block += 64u) {
-      let m = block / 4u; // which 4 rows of w
-      let k = block % 4u;
-      let r0 = rows4(n0 + 4u * m, k0 + k);
-      let r1 = rows4(n0 + 4u * m + 1u, k0 + k);
-      let r2 = rows4(n0 + 4u * m + 2u, k0 + k);
-      let r3 = rows4(n0 + 4u * m + 3u, k0 + k);
-      let to = 4u * k * WS + m;
-      ws[to] = vec4<f32>(r0.x, r1.x, r2.x, r3.x);
-      ws[to + WS] = vec4<f32>(r0.y, r1.y, r2.y, r3.y);
-      ws[to + 2u * WS] = vec4<f32>(r0.z, r1.z, r2.z, r3.z);
-      ws[to + 3u * WS] = vec4<f32>(r0.w, r1.w, r2.w, r3.w);
+    // }
+    // unroll j WB {
+    if (o_j0 < WR) {
+      let to = o_j0 ^ swizzle(k_lane, WR);
+      ws[4u * k_lane][to] = vec4<f32>(s0_j0.x, s1_j0.x, s2_j0.x, s3_j0.x);
+      ws[4u * k_lane + 1u][to] = vec4<f32>(s0_j0.y, s1_j0.y, s2_j0.y, s3_j0.y);
+      ws[4u * k_lane + 2u][to] = vec4<f32>(s0_j0.z, s1_j0.z, s2_j0.z, s3_j0.z);
+      ws[4u * k_lane + 3u][to] = vec4<f32>(s0_j0.w, s1_j0.w, s2_j0.w, s3_j0.w);
     }
+    // }
     workgroupBarrier();
-    for (var k = 0u; k < BK; k++) {
+    let next = k0 + 4u + k_lane;
+    // unroll i XB {
+    r0_i0 = tokens4(t_i0, next, end);
+    r1_i0 = tokens4(t_i0 + 1u, next, end);
+    r2_i0 = tokens4(t_i0 + 2u, next, end);
+    r3_i0 = tokens4(t_i0 + 3u, next, end);
+    // }
+    // unroll j WB {
+    s0_j0 = rows4(n_j0, next, end);
+    s1_j0 = rows4(n_j0 + 1u, next, end);
+    s2_j0 = rows4(n_j0 + 2u, next, end);
+    s3_j0 = rows4(n_j0 + 3u, next, end);
+    // }
+    for (var k4 = 0u; k4 < 4u; k4++) {
+      // unroll k STEP {
       // unroll a ROWS4 {
-      let x_a0 = xs[k * XS + ty * ROWS4 + 0u /*a*/];
+      let x_k0_a0 = xs[4u * k4 + 0u /*k*/][(ty + 0u /*a*/ * TY) ^ swizzle(k4, XR)];
       // }
       // unroll b COLS4 {
-      let w_b0 = ws[k * WS + tx * COLS4 + 0u /*b*/];
+      let w_k0_b0 = ws[4u * k4 + 0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(k4, WR)];
       // }
       // unroll a ROWS4 {
       // unroll b COLS4 {
-      acc0_a0_b0 += x_a0.x * w_b0;
-      acc1_a0_b0 += x_a0.y * w_b0;
-      acc2_a0_b0 += x_a0.z * w_b0;
-      acc3_a0_b0 += x_a0.w * w_b0;
+      acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
+      acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
+      acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
+      acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
+      // }
+      // }
+      // }
+    }
+    if ((k0 + 4u - begin) % (SUM / 4u) == 0u || k0 + 4u >= end) {
+      let add = params.accumulate == 1u || k0 >= begin + SUM / 4u;
+      // unroll a ROWS4 {
+      // unroll b COLS4 {
+      store(part, t_a0, n_b0, acc0_a0_b0, add);
+      store(part, t_a0 + 1u, n_b0, acc1_a0_b0, add);
+      store(part, t_a0 + 2u, n_b0, acc2_a0_b0, add);
+      store(part, t_a0 + 3u, n_b0, acc3_a0_b0, add);
+      acc0_a0_b0 = vec4<f32>();
+      acc1_a0_b0 = vec4<f32>();
+      acc2_a0_b0 = vec4<f32>();
+      acc3_a0_b0 = vec4<f32>();
       // }
       // }
     }
   }
-  // unroll a ROWS4 {
-  // unroll b COLS4 {
-  let n_a0_b0 = n0 + (tx * COLS4 + 0u /*b*/) * 4u;
-  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
-  store(t_a0_b0, n_a0_b0, acc0_a0_b0);
-  store(t_a0_b0 + 1u, n_a0_b0, acc1_a0_b0);
-  store(t_a0_b0 + 2u, n_a0_b0, acc2_a0_b0);
-  store(t_a0_b0 + 3u, n_a0_b0, acc3_a0_b0);
-  // }
-  // }
 }

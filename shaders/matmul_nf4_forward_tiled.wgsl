@@ -1,21 +1,27 @@
 // y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization: the variant for GPUs.
 //
-// A workgroup of 8×8 invocations owns 32·ROWS4 tokens × 32·COLS4 rows of W and walks K in steps of 16. Each step brings both operands into workgroup memory,
-// k-major as vec4 (rows padded by one vec4 against bank conflicts): every invocation transposes 4×4 blocks, decoding W through a table in workgroup
-// memory, then multiplies its 4·ROWS4 × 4·COLS4 outputs from registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products.
-// Numerics: float32 sums in the order of k. 9 KiB of workgroup memory at the largest tile.
+// A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR rows of W and walks K in steps of 16. Each step brings both operands into workgroup memory, k-major
+// as vec4: an invocation transposes 4×4 blocks, decoding W through a table in workgroup memory, and then multiplies its 4·ROWS4 × 4·COLS4 outputs from
+// registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. The next step's operands are on their way meanwhile; an absmax is looked up where its block of W begins.
+// Columns of a workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to different banks.
+// Numerics: float32 sums in the order of k. 64·(XR+WR)·4 + 64 bytes of workgroup memory.
 
+const TX: u32 = 8u;    // invocations along the rows of W
+const TY: u32 = 8u;    // and along the tokens
+const LANES: u32 = 64u; // TX·TY
 const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of outputs an invocation owns
-const BK: u32 = 16u;
-const XS: u32 = 9u;    // 8·ROWS4 + 1
-const WS: u32 = 9u;    // 8·COLS4 + 1
+const XR: u32 = 8u;    // TY·ROWS4
+const WR: u32 = 8u;    // TX·COLS4
+const XB: u32 = 1u;    // 4×4 blocks of x that an invocation brings, of 4·XR
+const WB: u32 = 1u;    // 4×4 blocks of W that an invocation brings, of 4·WR
+const STEP: u32 = 4u;  // columns whose products stand one after another in the code
 
 struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
-  rows: u32,        // rows of W in this shard
+  rows: u32,        // rows of W in this shard, a multiple of 4
   cols4: u32,       // K / 4
   y_stride: u32,    // N, all shards
   y_first: u32,     // first row of this shard
@@ -27,17 +33,20 @@ struct Params {
   first_block: u32, // the shard's first absmax within its first block of 256
   block_shift: u32, // log2(block size)
   row_tiles: u32,
-  span4: u32,       // columns / 4 of a row that share one absmax (used by the registers variant)
+  span4: u32,       // columns / 4 of a row that share one absmax
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> region: array<u32>;        // nested map [256], codebook [16], then what the offsets name
 @group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;       // [tokens, y_stride]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
 
-var<workgroup> xs: array<vec4<f32>, (16u * XS)>; // [BK][4 tokens each]
-var<workgroup> ws: array<vec4<f32>, (16u * WS)>; // [BK][4 rows of W each]
+var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [k][4 tokens each]
+var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [k][4 rows of W each]
 var<workgroup> codebook: array<f32, 16>;
+
+// Where a workgroup tile of so many columns has its column 0 in rows 4·k4 to 4·k4+3.
+fn swizzle(k4: u32, columns: u32) -> u32 { return (2u * k4) & (columns - 1u); }
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
@@ -46,25 +55,28 @@ fn scale(b: u32) -> f32 {
   return bitcast<f32>(region[code]) * nested + params.offset;
 }
 
-fn decode(half: u32) -> vec4<f32> {
-  return vec4<f32>(codebook[(half >> 4u) & 15u], codebook[half & 15u], codebook[(half >> 12u) & 15u], codebook[(half >> 8u) & 15u]);
-}
-
-// Writes four outputs of a token, those that exist.
-fn store(t: u32, n: u32, v: vec4<f32>) {
-  if (t >= params.tokens) { return; }
-  for (var i = 0u; i < min(4u, max(params.rows, n) - n); i++) {
-    var b = 0.0;
-    if (params.bias != 0xffffffffu) { b = bitcast<f32>(region[params.bias + n + i]); }
-    y[t * params.y_stride + params.y_first + n + i] = v[i] + b;
-  }
-}
-
-// Four codes of W from column 4·k of a row, times their absmax; zero beyond the matrix.
-fn weights(n: u32, k: u32) -> vec4<f32> {
+// absmax of four rows from row n on at column 4·k
+fn scales(n: u32, k: u32) -> vec4<f32> {
   if (n >= params.rows || k >= params.cols4) { return vec4<f32>(); }
+  let at = (n * params.cols4 + k) * 4u;
+  let row = params.cols4 * 4u;
+  let shift = params.block_shift;
+  return vec4<f32>(scale(at >> shift), scale((at + row) >> shift), scale((at + 2u * row) >> shift), scale((at + 3u * row) >> shift));
+}
+
+// The words with the codes of four rows from row n on at column 4·k. Beyond the matrix they may be any: x is zero there, or the output is not stored.
+fn words(n: u32, k: u32) -> vec4<u32> {
+  if (n >= params.rows || k >= params.cols4) { return vec4<u32>(); }
   let at = n * params.cols4 + k;
-  return decode(region[params.packed + (at >> 1u)] >> ((k & 1u) * 16u)) * scale((at * 4u) >> params.block_shift);
+  let shift = (k & 1u) * 16u;
+  return vec4<u32>(region[params.packed + (at >> 1u)], region[params.packed + ((at + params.cols4) >> 1u)],
+                   region[params.packed + ((at + 2u * params.cols4) >> 1u)], region[params.packed + ((at + 3u * params.cols4) >> 1u)]) >> vec4<u32>(shift);
+}
+
+// Element of four rows' codes at the bits from shift on.
+fn decode(codes: vec4<u32>, shift: u32) -> vec4<f32> {
+  let i = (codes >> vec4<u32>(shift)) & vec4<u32>(15u);
+  return vec4<f32>(codebook[i.x], codebook[i.y], codebook[i.z], codebook[i.w]);
 }
 
 fn tokens4(t: u32, k: u32) -> vec4<f32> {
@@ -72,15 +84,27 @@ fn tokens4(t: u32, k: u32) -> vec4<f32> {
   return x[t * params.cols4 + k];
 }
 
-@compute @workgroup_size(64)
+// Writes four outputs of a token that exist.
+fn store(t: u32, n: u32, v: vec4<f32>) {
+  if (t >= params.tokens || n >= params.rows) { return; }
+  var b = vec4<f32>();
+  if (params.bias != 0xffffffffu) {
+    let at = params.bias + n;
+    b = bitcast<vec4<f32>>(vec4<u32>(region[at], region[at + 1u], region[at + 2u], region[at + 3u]));
+  }
+  y[(t * params.y_stride + params.y_first + n) / 4u] = v + b;
+}
+
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let t0 = (group / params.row_tiles) * 32u * ROWS4;
-  let n0 = (group % params.row_tiles) * 32u * COLS4;
-  let tx = lane % 8u;
-  let ty = lane / 8u;
+  let t0 = (group / params.row_tiles) * 4u * XR;
+  let n0 = (group % params.row_tiles) * 4u * WR;
+  let tx = lane % TX;
+  let ty = lane / TX;
+  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings
   if (lane < 16u) { codebook[lane] = bitcast<f32>(region[256u + lane]); }
   // unroll a ROWS4 {
   // unroll b COLS4 {
@@ -90,56 +114,79 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc3_a0_b0 = vec4<f32>();
   // }
   // }
-  for (var k0 = 0u; k0 < params.cols4; k0 += BK / 4u) {
+  // unroll i XB {
+  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
+  let t_i0 = t0 + 4u * m_i0;
+  var r0_i0 = tokens4(t_i0, k_lane);
+  var r1_i0 = tokens4(t_i0 + 1u, k_lane);
+  var r2_i0 = tokens4(t_i0 + 2u, k_lane);
+  var r3_i0 = tokens4(t_i0 + 3u, k_lane);
+  // }
+  // unroll j WB {
+  let o_j0 = (lane + 0u /*j*/ * LANES) / 4u; // which 4 rows of W
+  let n_j0 = n0 + 4u * o_j0;
+  var codes_j0 = words(n_j0, k_lane);
+  var scales_j0 = scales(n_j0, k_lane);
+  // }
+  for (var k0 = 0u; k0 < params.cols4; k0 += 4u) {
     workgroupBarrier();
-    for (var block = lane; block < 32u * ROWS4; block += 64u) {
-      let m = block / 4u; // which 4 tokens
-      let k = block % 4u; // which 4 columns
-      let r0 = tokens4(t0 + 4u * m, k0 + k);
-      let r1 = tokens4(t0 + 4u * m + 1u, k0 + k);
-      let r2 = tokens4(t0 + 4u * m + 2u, k0 + k);
-      let r3 = tokens4(t0 + 4u * m + 3u, k0 + k);
-      let to = 4u * k * XS + m;
-      xs[to] = vec4<f32>(r0.x, r1.x, r2.x, r3.x);
-      xs[to + XS] = vec4<f32>(r0.y, r1.y, r2.y, r3.y);
-      xs[to + 2u * XS] = vec4<f32>(r0.z, r1.z, r2.z, r3.z);
-      xs[to + 3u * XS] = vec4<f32>(r0.w, r1.w, r2.w, r3.w);
+    // unroll i XB {
+    if (m_i0 < XR) {
+      let to = m_i0 ^ swizzle(k_lane, XR);
+      xs[4u * k_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
+      xs[4u * k_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
+      xs[4u * k_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
+      xs[4u * k_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
     }
-    for (var block = lane; block < 32u * COLS4; block += 64u) {
-      let m = block / 4u; // which 4 rows of W
-      let k = block % 4u;
-      let r0 = weights(n0 + 4u * m, k0 + k);
-      let r1 = weights(n0 + 4u * m + 1u, k0 + k);
-      let r2 = weights(n0 + 4u * m + 2u, k0 + k);
-      let r3 = weights(n0 + 4u * m + 3u, k0 + k);
-      let to = 4u * k * WS + m;
-      ws[to] = vec4<f32>(r0.x, r1.x, r2.x, r3.x);
-      ws[to + WS] = vec4<f32>(r0.y, r1.y, r2.y, r3.y);
-      ws[to + 2u * WS] = vec4<f32>(r0.z, r1.z, r2.z, r3.z);
-      ws[to + 3u * WS] = vec4<f32>(r0.w, r1.w, r2.w, r3.w);
+    // }
+    // unroll j WB {
+    if (o_j0 < WR) {
+      let to = o_j0 ^ swizzle(k_lane, WR);
+      ws[4u * k_lane][to] = decode(codes_j0, 4u) * scales_j0;
+      ws[4u * k_lane + 1u][to] = decode(codes_j0, 0u) * scales_j0;
+      ws[4u * k_lane + 2u][to] = decode(codes_j0, 12u) * scales_j0;
+      ws[4u * k_lane + 3u][to] = decode(codes_j0, 8u) * scales_j0;
     }
+    // }
     workgroupBarrier();
-    for (var k = 0u; k < BK; k++) {
+    let next = k0 + 4u + k_lane;
+    // unroll i XB {
+    r0_i0 = tokens4(t_i0, next);
+    r1_i0 = tokens4(t_i0 + 1u, next);
+    r2_i0 = tokens4(t_i0 + 2u, next);
+    r3_i0 = tokens4(t_i0 + 3u, next);
+    // }
+    // unroll j WB {
+    codes_j0 = words(n_j0, next);
+    // }
+    if (((k0 + 4u) & (params.span4 - 1u)) == 0u) {
+      // unroll j WB {
+      scales_j0 = scales(n_j0, next);
+      // }
+    }
+    for (var k4 = 0u; k4 < 4u; k4++) {
+      // unroll k STEP {
       // unroll a ROWS4 {
-      let x_a0 = xs[k * XS + ty * ROWS4 + 0u /*a*/];
+      let x_k0_a0 = xs[4u * k4 + 0u /*k*/][(ty + 0u /*a*/ * TY) ^ swizzle(k4, XR)];
       // }
       // unroll b COLS4 {
-      let w_b0 = ws[k * WS + tx * COLS4 + 0u /*b*/];
+      let w_k0_b0 = ws[4u * k4 + 0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(k4, WR)];
       // }
       // unroll a ROWS4 {
       // unroll b COLS4 {
-      acc0_a0_b0 += x_a0.x * w_b0;
-      acc1_a0_b0 += x_a0.y * w_b0;
-      acc2_a0_b0 += x_a0.z * w_b0;
-      acc3_a0_b0 += x_a0.w * w_b0;
+      acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
+      acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
+      acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
+      acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
+      // }
       // }
       // }
     }
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  let n_a0_b0 = n0 + (tx * COLS4 + 0u /*b*/) * 4u;
-  let t_a0_b0 = t0 + (ty * ROWS4 + 0u /*a*/) * 4u;
+  let n_a0_b0 = n0 + (tx + 0u /*b*/ * TX) * 4u;
+  let t_a0_b0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
   store(t_a0_b0, n_a0_b0, acc0_a0_b0);
   store(t_a0_b0 + 1u, n_a0_b0, acc1_a0_b0);
   store(t_a0_b0 + 2u, n_a0_b0, acc2_a0_b0);

@@ -141,8 +141,11 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 			return name, nil
 		}
 	}
-	part := c
-	part.N = max(64, min(c.N, tuneFlops(m.Device)/(2*c.T*c.K)/4*4))
+	part, flops := c, tuneFlops(m.Device)
+	if m.Device.Info.Type != "cpu" {
+		flops *= 1 << 4 // fills a fast GPU; this can take longer than the autotune
+	}
+	part.N = max(64, min(c.N, flops/(2*c.T*c.K)/4*4))
 	record, release, err := part.record(m.Device)
 	defer release()
 	if err != nil {

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"qlora-wgpu/gpu"
 )
@@ -30,10 +31,7 @@ type matmulForwardParams struct {
 	Alpha                                                      float32
 }
 
-var (
-	matmulForwardRegisters = define("matmul_forward_registers", "iiw", matmulForwardParams{})
-	matmulForwardTiled     = define("matmul_forward_tiled", "iiw", matmulForwardParams{})
-)
+var matmulForwardRegisters = define("matmul_forward_registers", "iiw", matmulForwardParams{})
 
 var matmulForwardVariants = append([]variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
@@ -41,9 +39,7 @@ var matmulForwardVariants = append([]variant{
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4},
 	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs},
-	{"tiled_1x1", matmulForwardTiled, tiles(1, 1), 32, 32},
-	{"tiled_2x2", matmulForwardTiled, tiles(2, 2), 64, 64},
-}, vectorVariants(matmulForwardVector, matmulForwardVectorUniform)...)
+}, slices.Concat(forwardTiled, vectorVariants(matmulForwardVector, matmulForwardVectorUniform))...)
 
 func forwardRegisters(t, q int) variant {
 	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -54,7 +50,7 @@ func forwardRegisters(t, q int) variant {
 func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
 	const op = "matmul_forward"
 	require(x.Cols == w.Cols && y.Cols == (w.Rows+3)/4*4 && x.Rows == y.Rows && x.Cols%4 == 0, op, "w is %d×%d, x %d×%d, y %d×%d", w.Rows, w.Cols, x.Rows, x.Cols, y.Rows, y.Cols)
-	fallback, few := tiledFallback(x.Rows), vectorFallback(rec, x.Rows)
+	fallback, few := thinOr(w.Rows, x.Rows), vectorFallback(rec, x.Rows)
 	switch {
 	case few == "vector_uniform" && !forwardVectorUniformFits(w), few == "" && x.Rows <= 4:
 		fallback = registersName(1, 1)
@@ -82,6 +78,10 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 		return
 	case v.shader == matmulForwardNarrow, v.shader == matmulForwardThin, v.shader == matmulForwardVectorUniform:
 		v = forwardRegisters(16, 1)
+	}
+	if v.shader == matmulForwardTiled {
+		matmulForwardTiles(rec, y, x, w, v, alpha, accumulate)
+		return
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulForwardUniform {
@@ -126,20 +126,15 @@ type matmulBackwardParams struct {
 	Alpha                                                          float32
 }
 
-var (
-	matmulBackwardRegisters = define("matmul_backward_registers", "iiw", matmulBackwardParams{})
-	matmulBackwardTiled     = define("matmul_backward_tiled", "iiw", matmulBackwardParams{})
-)
+var matmulBackwardRegisters = define("matmul_backward_registers", "iiw", matmulBackwardParams{})
 
-var matmulBackwardVariants = []variant{
+var matmulBackwardVariants = append([]variant{
 	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4),
 	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
 	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4},
 	{"uniform_thin", matmulBackwardThin, nil, thinTokens, thinOutputs},
-	{"tiled_1x1", matmulBackwardTiled, tiles(1, 1), 32, 32},
-	{"tiled_2x2", matmulBackwardTiled, tiles(2, 2), 64, 64},
-}
+}, tiled(matmulBackwardTiled, vec4OfW, append(wideTiles, thinTile)...)...)
 
 func backwardRegisters(t, k int) variant {
 	return variant{registersName(t, k), matmulBackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_K": uint32(k)}, t, 32 * k}
@@ -151,7 +146,7 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	const op = "matmul_backward"
 	require(dx.Cols == w.Cols && dy.Cols >= w.Rows && dx.Rows == dy.Rows && w.Cols%4 == 0 && w.Rows%4 == 0 && dy.Cols%4 == 0, op,
 		"w is %d×%d, dx %d×%d, dy %d×%d", w.Rows, w.Cols, dx.Rows, dx.Cols, dy.Rows, dy.Cols)
-	fallback := tiledFallback(dx.Rows)
+	fallback := thinOr(w.Cols, dx.Rows)
 	switch {
 	case dx.Rows <= 4:
 		fallback = registersName(4, 1)
@@ -174,6 +169,10 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 		return
 	case v.shader == matmulBackwardNarrow, v.shader == matmulBackwardThin:
 		v = backwardRegisters(16, 1)
+	}
+	if v.shader == matmulBackwardTiled {
+		matmulBackwardTiles(rec, dx, dy, w, v, alpha, accumulate)
+		return
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulBackwardUniform {
@@ -233,6 +232,7 @@ var matmulGradientRegisters = define("matmul_gradient_registers", "iiw", matmulG
 var matmulGradientVariants = []variant{
 	gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4),
 	{"uniform_16x1", matmulGradientUniform, nil, gradientTokens, 32},
+	gradientTiled(16, 4), gradientTiled(4, 16),
 }
 
 func gradientRegisters(n, k int) variant {
@@ -244,7 +244,7 @@ func MatmulGradient(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
 	const op = "matmul_gradient"
 	require(dw.Rows == dy.Cols && dw.Cols == x.Cols && dy.Rows == x.Rows && dw.Rows%4 == 0 && dw.Cols%4 == 0, op,
 		"dw is %d×%d, dy %d×%d, x %d×%d", dw.Rows, dw.Cols, dy.Rows, dy.Cols, x.Rows, x.Cols)
-	fallback := registersName(1, 1) // many small workgroups for a GPU
+	fallback := gradientTiledFallback(dw.Rows, dw.Cols)
 	if onCPU(rec) {
 		fallback = "uniform_16x1"
 	}
@@ -255,6 +255,10 @@ func MatmulGradient(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
 			return
 		}
 		v = gradientRegisters(4, 4)
+	}
+	if v.shader == matmulGradientTiled {
+		matmulGradientTiles(rec, dw, dy, x, v, alpha)
+		return
 	}
 	colTiles := ceilDiv(dw.Cols, v.outputs)
 	rec.Dispatch(v.shader.spec(v.constants), colTiles*ceilDiv(dw.Rows, v.tokens), int64(2*dy.Rows)*int64(dw.Rows)*int64(dw.Cols), matmulGradientParams{

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math/bits"
+	"slices"
 
 	"qlora-wgpu/gpu"
 )
@@ -65,10 +66,8 @@ var matmulNF4ForwardVariants = append([]variant{
 	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
 	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
 	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
-	{"tiled_1x1", matmulNF4ForwardTiled, tiles(1, 1), 32, 32},
-	{"tiled_2x2", matmulNF4ForwardTiled, tiles(2, 2), 64, 64},
 	nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
-}, vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform)...)
+}, slices.Concat(tiled(matmulNF4ForwardTiled, blocksOfW, wideTiles...), vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform))...)
 
 func nf4Registers(t, q int) variant {
 	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
@@ -194,14 +193,12 @@ var (
 	matmulNF4BackwardSubgroup  = define("matmul_nf4_backward_subgroup", "riw", matmulNF4BackwardParams{}).needing(gpu.Subgroups)
 )
 
-var matmulNF4BackwardVariants = []variant{
+var matmulNF4BackwardVariants = append([]variant{
 	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
 	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
 	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
-	{"tiled_1x1", matmulNF4BackwardTiled, tiles(1, 1), 32, 32},
-	{"tiled_2x2", matmulNF4BackwardTiled, tiles(2, 2), 64, 64},
 	nf4BackwardSubgroup(4, 16), nf4BackwardSubgroup(32, 8),
-}
+}, tiled(matmulNF4BackwardTiled, wordsOfW, wideTiles...)...)
 
 func nf4BackwardRegisters(t, w int) variant {
 	return variant{registersName(t, w), matmulNF4BackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_W": uint32(w)}, t, 64 * w}

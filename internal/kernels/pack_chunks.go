@@ -31,6 +31,7 @@ const (
 	scratchKeys
 	scratchValues
 	scratchGradients // of the output
+	scratchParts     // of a product's sums
 )
 
 type packChunksParams struct{ Tokens, FirstToken, Pitch, Cols4, FirstCol4, Width4 uint32 }

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"cmp"
 	"go/constant"
 	"go/token"
 	"go/types"
@@ -27,7 +28,7 @@ var (
 	comments      = regexp.MustCompile(`//.*`)
 	paramsStruct  = regexp.MustCompile(`struct Params \{([^}]*)\}`)
 	binding       = regexp.MustCompile(`@group\(0\) @binding\((\d+)\) var<([^>]*)> (\w+):`)
-	workgroupVar  = regexp.MustCompile(`var<workgroup> \w+: array<([^,]*), ([^>]*)>;`)
+	workgroupVar  = regexp.MustCompile(`var<workgroup> \w+: array<(?:array<)?([^,]*), (\w+|\([^)]*\))>?(?:, (\w+))?>;`)
 	workgroupSize = regexp.MustCompile(`@workgroup_size\(([^)]*)\)`)
 	constU32      = regexp.MustCompile(`(?m)^const (\w+): u32 = (\w+);`)
 )
@@ -164,7 +165,7 @@ func TestWorkgroupLimits(t *testing.T) {
 			for _, a := range arrays {
 				element := map[string]int{"f32": 4, "u32": 4, "vec2<f32>": 8, "vec2<u32>": 8, "vec4<f32>": 16, "vec4<u32>": 16}[a[1]]
 				testify.Positive(t, element, "%s: %s", label, a[0])
-				bytes += element * evaluate(t, a[2], values)
+				bytes += element * evaluate(t, a[2], values) * evaluate(t, cmp.Or(a[3], "1u"), values)
 			}
 			testify.LessOrEqual(t, bytes, 16<<10, label)
 		}

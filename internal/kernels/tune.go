@@ -10,13 +10,16 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second.
+// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second. Where that is over sooner than tuneTime, on
+// a fast GPU that it does not fill, more is measured.
 func tuneFlops(dev *gpu.Device) int {
 	if dev.Info.Type == "cpu" {
 		return 1 << 27
 	}
 	return 1 << 32
 }
+
+const tuneTime = 2 * time.Millisecond
 
 // Tuning says how to go about measuring.
 type Tuning struct {
@@ -59,13 +62,6 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	if t < 16 || min(n, k) < 64 {
 		return nil // LoRA's products and single tokens: too small to measure, or for it to matter
 	}
-	// A part of a tall matrix decides for the whole; the tokens stay what they are.
-	n = max(64, min(n, tuneFlops(dev)/(2*t*k)/64*64))
-	bench, release, err := newMatmulBench(dev, op, t, n, k)
-	if err != nil || bench == nil {
-		return err
-	}
-	defer release()
 	try := func(candidate string, run func() error) error {
 		o.Trying(candidate)
 		err := run()
@@ -78,6 +74,39 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		return nil
 	}
 	prefix := op + " " + class + " "
+	timed := func(name string, bench func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
+		err = try(prefix+name, func() (err error) {
+			dev.Variants.Force(op, name)
+			defer dev.Variants.Force(op, "")
+			times, err = measure(ctx, dev, bench, hopeless)
+			return err
+		})
+		return times, err
+	}
+	// A part of a tall matrix decides for the whole; the tokens stay what they are.
+	part := max(64, min(n, tuneFlops(dev)/(2*t*k)/64*64))
+	bench, release, err := newMatmulBench(dev, op, t, part, k)
+	if err != nil || bench == nil {
+		return err
+	}
+	defer func() { release() }()
+	for probe := tiledFallback(t); dev.Info.Type != "cpu" && part < n && !slices.Contains(o.Rejected, prefix+probe); {
+		times, err := timed(probe, bench, 0)
+		if err != nil {
+			return err
+		}
+		if slices.Min(times) >= tuneTime {
+			break
+		}
+		more := min(n, 4*part)
+		larger, releaseLarger, err := newMatmulBench(dev, op, t, more, k)
+		if err != nil || larger == nil {
+			releaseLarger()
+			break
+		}
+		release()
+		part, bench, release = more, larger, releaseLarger
+	}
 	names := slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool { return forFewTokens(name) || slices.Contains(o.Rejected, prefix+name) })
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
 		if err := try(all, func() error { return compile(dev, op, names, bench) }); err != nil {
@@ -86,13 +115,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 	}
 	best, bestTime := "", time.Duration(0)
 	for _, name := range names {
-		var times []time.Duration
-		err := try(prefix+name, func() (err error) {
-			dev.Variants.Force(op, name)
-			defer dev.Variants.Force(op, "")
-			times, err = measure(ctx, dev, bench, 3*bestTime)
-			return err
-		})
+		times, err := timed(name, bench, 3*bestTime)
 		if err != nil {
 			return err
 		}
@@ -104,7 +127,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		return nil // all are rejected
 	}
 	dev.Variants.Set(op, class, best)
-	o.Report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*n*k)/bestTime.Seconds()/1e9))
+	o.Report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*part*k)/bestTime.Seconds()/1e9))
 	return nil
 }
 

@@ -81,14 +81,6 @@ func registersFallback(rec *gpu.Recorder, weights int) string {
 	return registersName(16, 4)
 }
 
-// tiled is the fallback for GPUs: a tile in workgroup memory, small for few tokens.
-func tiledFallback(tokens int) string {
-	if tokens <= 32 {
-		return "tiled_1x1"
-	}
-	return "tiled_2x2"
-}
-
 func variantNames(variants []variant) (names []string) {
 	for _, v := range variants {
 		names = append(names, v.name)
@@ -132,8 +124,4 @@ func VariantsOn(dev *gpu.Device, op string) []string {
 		}
 		return false
 	})
-}
-
-func tiles(rows4, cols4 int) map[string]uint32 {
-	return map[string]uint32{"ROWS4": uint32(rows4), "COLS4": uint32(cols4), "XS": uint32(8*rows4 + 1), "WS": uint32(8*cols4 + 1)}
 }

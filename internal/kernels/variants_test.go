@@ -29,9 +29,9 @@ func TestVariantsOfADevice(t *testing.T) {
 	}
 	rec := dev.DryRecord("test")
 	dev.Variants.Set("matmul_nf4_forward", matmulClass(128, 64, 64), "subgroup_4x16x4")
-	testify.Equal(t, "tiled_1x1", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
+	testify.Equal(t, "tiled_32x32", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_32x32").name)
 	dev.Variants.Set("matmul_nf4_forward", matmulClass(128, 64, 64), "registers_16x4")
-	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_1x1").name)
+	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_32x32").name)
 }
 
 // Every product keeps variants to measure at many tokens.

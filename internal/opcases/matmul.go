@@ -30,6 +30,7 @@ var matmulShapes = []struct {
 	{3, 20, 44, gpu.F32},
 	{4, 36, 1032, gpu.BF16},
 	{104, 1000, 64, gpu.BF16},
+	{600, 8, 72, gpu.F32},   // more tokens than a sum of the tiled gradient
 	{2, 49152, 8, gpu.BF16}, // a vocabulary: a sum over its rows, see backwardRows
 }
 

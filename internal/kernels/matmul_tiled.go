@@ -1,0 +1,219 @@
+package kernels
+
+import (
+	"fmt"
+
+	"qlora-wgpu/gpu"
+)
+
+// For GPUs the products have variants with tiles in workgroup memory.
+
+// tile is what a workgroup of tx × ty invocations owns, each 4·rows4 tokens × 4·cols4 outputs.
+type tile struct{ tx, ty, rows4, cols4 int }
+
+func (t tile) tokens() int  { return 4 * t.ty * t.rows4 }
+func (t tile) outputs() int { return 4 * t.tx * t.cols4 }
+
+func (t tile) name() string {
+	if n := t.tx * t.ty; n != 64 {
+		return fmt.Sprintf("tiled_%dx%d_%d", t.tokens(), t.outputs(), n)
+	}
+	return fmt.Sprintf("tiled_%dx%d", t.tokens(), t.outputs())
+}
+
+// constants are those of a kernel of which an invocation brings so many of the elements of W in a step; 16 vec4 of W make one.
+func (t tile) constants(brings int) map[string]uint32 {
+	lanes := t.tx * t.ty
+	return map[string]uint32{
+		"TX": uint32(t.tx), "TY": uint32(t.ty), "LANES": uint32(lanes), "ROWS4": uint32(t.rows4), "COLS4": uint32(t.cols4), "XR": uint32(t.tokens() / 4), "WR": uint32(t.outputs() / 4),
+		"XB": uint32(ceilDiv(t.tokens(), lanes)), "WB": uint32(ceilDiv(brings*t.outputs()/4, lanes)),
+	}
+}
+
+// What a step of 16 brings of a vec4 of outputs.
+const (
+	blocksOfW = 4  // of 4 × 4
+	wordsOfW  = 8  // of 8 codes
+	vec4OfW   = 16 // of 4 columns
+)
+
+func tiled(shader *op, brings int, tiles ...tile) (variants []variant) {
+	for _, t := range tiles {
+		variants = append(variants, variant{t.name(), shader, t.constants(brings), t.tokens(), t.outputs()})
+	}
+	return variants
+}
+
+// forwardTiled are those of the plain forward product. Only the thin one sums in parts: with many outputs a sum in one go is as good, and K is rarely long.
+var forwardTiled = append(tiled(matmulForwardTiled, blocksOfW, wideTiles...), variant{
+	thinTile.name(), matmulForwardTiled, with(thinTile.constants(blocksOfW), "SUM", sumOf), thinTile.tokens(), thinTile.outputs(),
+})
+
+var (
+	smallTile = tile{8, 8, 1, 1}
+	thinTile  = tile{4, 16, 1, 1} // for LoRA's rank
+	wideTiles = []tile{smallTile, {8, 8, 2, 2}, {8, 16, 2, 2}, {8, 8, 2, 4}, {8, 8, 4, 2}, {16, 8, 2, 2}}
+)
+
+// tiledFallback is the tile for so many tokens and outputs, before anything was measured.
+func tiledFallback(tokens int) string {
+	if tokens <= 32 {
+		return smallTile.name()
+	}
+	return wideTiles[1].name()
+}
+
+// thinOr is the fallback for a plain product with so many outputs.
+func thinOr(outputs, tokens int) string {
+	if outputs <= 32 {
+		return thinTile.name()
+	}
+	return tiledFallback(tokens)
+}
+
+// Where a product has fewer workgroups than fillGroups, what it sums over is cut into parts of sumOf, as far as all parts' sums fit partsBytes. That changes no byte: the sums are then added
+// up as a workgroup that takes them all does.
+const (
+	fillGroups = 512
+	sumOf      = 256
+	partsBytes = 16 << 20
+)
+
+// partsOf is how many parts at once something of so many sums and so many output bytes is cut into; 1: it is not.
+func partsOf(groups, sums int, bytes int64) int {
+	if groups >= fillGroups || sums < 2 {
+		return 1
+	}
+	return max(1, min(sums, int(partsBytes/bytes)))
+}
+
+// partsScratch is a scratch for so many parts of a tensor.
+func partsScratch(rec *gpu.Recorder, parts int, of *gpu.Tensor) *gpu.Tensor {
+	b := rec.UniformScratch(scratchParts, int64(parts)*gpu.F32.Size(of.Rows*of.Cols))
+	return (&gpu.Tensor{Name: b.Label, Shards: []gpu.Shard{{Range: b.All()}}}).View(parts*of.Rows, of.Cols)
+}
+
+type matmulForwardTiledParams struct {
+	Tokens, Rows, Cols4, YStride, YFirst, RowTiles, Accumulate, FirstCol4, EndCol4, Part4, PartTiles uint32
+	Alpha                                                                                            float32
+}
+
+var matmulForwardTiled = define("matmul_forward_tiled", "iiw", matmulForwardTiledParams{})
+
+// matmulForwardTiles is the forward product by tiles in workgroup memory. For a thin one the parts of K that it sums are taken side by side.
+func matmulForwardTiles(rec *gpu.Recorder, y, x, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	tokenTiles := ceilDiv(x.Rows, v.tokens)
+	side := 1 // parts side by side
+	if v.constants["SUM"] == sumOf && len(w.Shards) == 1 {
+		side = partsOf(tokenTiles*ceilDiv(w.Rows, v.outputs), ceilDiv(w.Cols, sumOf), gpu.F32.Size(x.Rows*y.Cols))
+	}
+	for _, s := range w.Shards {
+		rowTiles := ceilDiv(s.Rows, v.outputs)
+		p := matmulForwardTiledParams{
+			Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(x.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
+			RowTiles: uint32(rowTiles), Accumulate: flag(accumulate), EndCol4: uint32(x.Cols / 4), Part4: uint32(x.Cols / 4), PartTiles: uint32(rowTiles * tokenTiles), Alpha: alpha,
+		}
+		if side == 1 {
+			rec.Dispatch(spec, rowTiles*tokenTiles, int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), p, x.Single(), s.Range, y.Single())
+			continue
+		}
+		all := partsScratch(rec, side, y)
+		p.Accumulate, p.Part4 = 0, sumOf/4
+		for first := 0; first < w.Cols; first += side * sumOf {
+			end := min(first+side*sumOf, w.Cols)
+			parts := ceilDiv(end-first, sumOf)
+			p.FirstCol4, p.EndCol4 = uint32(first/4), uint32(end/4)
+			rec.Dispatch(spec, parts*rowTiles*tokenTiles, int64(2*x.Rows)*int64(s.Rows)*int64(end-first), p, x.Single(), s.Range, all.Single())
+			SumParts(rec, y, all.View(parts*y.Rows, y.Cols), accumulate || first > 0)
+		}
+	}
+}
+
+type matmulBackwardTiledParams struct {
+	Tokens, Rows, Cols4, DyStride4, DyFirst4, ColTiles, Accumulate, Part4, PartTiles uint32
+	Alpha                                                                            float32
+}
+
+var matmulBackwardTiled = define("matmul_backward_tiled", "iiw", matmulBackwardTiledParams{})
+
+// matmulBackwardTiles is the input's gradient by tiles in workgroup memory, with the parts of rows that it sums side by side where it has few tiles.
+func matmulBackwardTiles(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
+	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	colTiles := ceilDiv(w.Cols, v.outputs)
+	tiles := colTiles * ceilDiv(dx.Rows, v.tokens)
+	side := partsOf(tiles, ceilDiv(w.Rows, sumOf), gpu.F32.Size(dx.Rows*dx.Cols))
+	each := backwardRows
+	if side > 1 {
+		each = side * sumOf
+	}
+	for _, s := range w.Shards {
+		for first := s.Row; first < s.Row+s.Rows; first += each {
+			rows := min(each, s.Row+s.Rows-first)
+			part := gpu.Range{Buffer: s.Range.Buffer, Offset: s.Range.Offset + w.DType.Size((first-s.Row)*w.Cols), Size: w.DType.Size(rows * w.Cols)}
+			flops := int64(2*dx.Rows) * int64(rows) * int64(w.Cols)
+			p := matmulBackwardTiledParams{
+				Tokens: uint32(dx.Rows), Rows: uint32(rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(first / 4),
+				ColTiles: uint32(colTiles), Accumulate: flag(accumulate || first > 0), Part4: uint32(ceilDiv(rows, 4)), PartTiles: uint32(tiles), Alpha: alpha,
+			}
+			if side == 1 {
+				rec.Dispatch(spec, tiles, flops, p, dy.Single(), part, dx.Single())
+				continue
+			}
+			all := partsScratch(rec, side, dx)
+			p.Accumulate, p.Part4 = 0, sumOf/4
+			parts := ceilDiv(rows, sumOf)
+			rec.Dispatch(spec, parts*tiles, flops, p, dy.Single(), part, all.Single())
+			SumParts(rec, dx, all.View(parts*dx.Rows, dx.Cols), accumulate || first > 0)
+		}
+	}
+}
+
+type matmulGradientTiledParams struct {
+	Tokens, Rows4, Cols4, ColTiles, Accumulate, FirstToken, Part, PartTiles uint32
+	Alpha                                                                   float32
+}
+
+var matmulGradientTiled = define("matmul_gradient_tiled", "iiw", matmulGradientTiledParams{})
+
+// gradientTiled is the variant with 4·ty rows × 4·tx columns a workgroup.
+func gradientTiled(tx, ty int) variant {
+	t := tile{tx, ty, 1, 1}
+	lanes := tx * ty
+	return variant{t.name(), matmulGradientTiled, map[string]uint32{
+		"TX": uint32(tx), "TY": uint32(ty), "LANES": uint32(lanes), "XB": uint32(ceilDiv(16*ty, lanes)), "WB": uint32(ceilDiv(16*tx, lanes)),
+	}, t.tokens(), t.outputs()}
+}
+
+// gradientTiledFallback is the one that suits the longer side of dw.
+func gradientTiledFallback(n, k int) string {
+	if n > k {
+		return gradientTiled(4, 16).name
+	}
+	return gradientTiled(16, 4).name
+}
+
+// matmulGradientTiles is the gradient of a LoRA matrix by tiles in workgroup memory, with the parts of tokens that it sums side by side where it has few tiles.
+func matmulGradientTiles(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, v variant, alpha float32) {
+	spec := v.shader.spec(v.constants)
+	colTiles := ceilDiv(dw.Cols, v.outputs)
+	tiles := colTiles * ceilDiv(dw.Rows, v.tokens)
+	p := matmulGradientTiledParams{
+		Tokens: uint32(dy.Rows), Rows4: uint32(dw.Rows / 4), Cols4: uint32(dw.Cols / 4), ColTiles: uint32(colTiles), Accumulate: 1,
+		Part: uint32(dy.Rows), PartTiles: uint32(tiles), Alpha: alpha,
+	}
+	side := partsOf(tiles, ceilDiv(dy.Rows, sumOf), gpu.F32.Size(dw.Rows*dw.Cols))
+	if side == 1 {
+		rec.Dispatch(spec, tiles, int64(2*dy.Rows)*int64(dw.Rows)*int64(dw.Cols), p, dy.Single(), x.Single(), dw.Single())
+		return
+	}
+	p.Accumulate, p.Part = 0, sumOf
+	all := partsScratch(rec, side, dw)
+	for first := 0; first < dy.Rows; first += side * sumOf {
+		tokens := min(side*sumOf, dy.Rows-first)
+		parts := ceilDiv(tokens, sumOf)
+		p.FirstToken = uint32(first)
+		rec.Dispatch(spec, parts*tiles, int64(2*tokens)*int64(dw.Rows)*int64(dw.Cols), p, dy.Single(), x.Single(), all.Single())
+		SumParts(rec, dw, all.View(parts*dw.Rows, dw.Cols), true)
+	}
+}
