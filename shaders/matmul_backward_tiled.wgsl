@@ -11,9 +11,9 @@ const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of columns an invocation owns
 const XR: u32 = 8u;    // TY·ROWS4
 const WR: u32 = 8u;    // TX·COLS4
-const XB: u32 = 1u;    // 4×4 blocks of dy that an invocation brings, of 4·XR
+const XB: u32 = 2u;    // vec4 of dy that an invocation brings in a step, of 16·XR
 const WB: u32 = 2u;    // vec4 of w that an invocation brings, of 16·WR
-const STEP: u32 = 4u;  // rows whose products stand one after another in the code
+const STEP: u32 = 16u; // rows of a step, whose products stand one after another in the code
 const SUM: u32 = 256u; // rows of a sum
 const BF16: u32 = 0u;  // 1: w holds bfloat16
 
@@ -21,10 +21,11 @@ struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
+  first_token: u32, // of the bound piece of dy
+  padded16: u32,    // N / 16 of all shards, rounded up
   rows: u32,       // rows of w in this shard, a multiple of 4
   cols4: u32,      // K / 4
-  dy_stride4: u32, // N / 4, all shards
-  dy_first4: u32,  // first row of this shard / 4
+  dy_first: u32,    // first row of this shard
   col_tiles: u32,
   accumulate: u32, // 1: dx +=
   part4: u32,      // rows / 4 of a part
@@ -33,15 +34,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> dy: array<vec4<f32>>; // [tokens, dy_stride4]
+@group(0) @binding(1) var<storage, read_write> dy: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
 @group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;  // [rows, K]
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [parts, tokens, cols4]
 
 var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [n][4 tokens each]
 var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [n][4 columns each]
-
-// Where a workgroup tile of so many columns has its column 0 in rows 4·n4 to 4·n4+3.
-fn swizzle(n4: u32, columns: u32) -> u32 { return (2u * n4) & (columns - 1u); }
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -55,11 +53,6 @@ fn weights(i: u32) -> vec4<f32> {
 fn columns4(n: u32, k4: u32, end: u32) -> vec4<f32> {
   if (n >= end || k4 >= params.cols4) { return vec4<f32>(); }
   return weights(n * params.cols4 + k4);
-}
-
-fn tokens4(t: u32, n4: u32, end: u32) -> vec4<f32> {
-  if (t >= params.tokens || n4 * 4u >= end) { return vec4<f32>(); }
-  return dy[t * params.dy_stride4 + params.dy_first4 + n4];
 }
 
 // Adds to four columns of a token where they exist, or writes them.
@@ -80,13 +73,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tile = group % params.part_tiles;
   let begin = part * params.part4 * 4u;
   let end = min(begin + params.part4 * 4u, params.rows);
-  let t0 = (tile / params.col_tiles) * 4u * XR;
+  let token_tile = tile / params.col_tiles;
   let k0 = (tile % params.col_tiles) * WR; // in vec4
   let tx = lane % TX;
   let ty = lane / TX;
-  let n_lane = lane % 4u; // which 4 rows of a step the invocation brings of dy
   // unroll a ROWS4 {
-  let t_a0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
+  let t_a0 = params.first_token + (token_tile * XR + ty + 0u /*a*/ * TY) * 4u;
   // }
   // unroll b COLS4 {
   let k_b0 = k0 + tx + 0u /*b*/ * TX;
@@ -100,61 +92,47 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // }
   // }
   // unroll i XB {
-  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
-  let t_i0 = t0 + 4u * m_i0;
-  var r0_i0 = tokens4(t_i0, begin / 4u + n_lane, end);
-  var r1_i0 = tokens4(t_i0 + 1u, begin / 4u + n_lane, end);
-  var r2_i0 = tokens4(t_i0 + 2u, begin / 4u + n_lane, end);
-  var r3_i0 = tokens4(t_i0 + 3u, begin / 4u + n_lane, end);
+  let r_i0 = (lane + 0u /*i*/ * LANES) / XR; // which row of a step
+  let m_i0 = (lane + 0u /*i*/ * LANES) % XR; // and which 4 tokens of it
+  let q_i0 = token_tile * XR + m_i0;
+  let dy_i0 = (q_i0 / 16u * 16u * params.padded16 + params.dy_first + r_i0) * 16u + q_i0 % 16u;
   // }
   // unroll j WB {
   let o_j0 = (lane + 0u /*j*/ * LANES) % WR; // which 4 columns
   let n_j0 = (lane + 0u /*j*/ * LANES) / WR; // of which row of a step
-  var v_j0 = columns4(begin + n_j0, k0 + o_j0, end);
   // }
   for (var n0 = begin; n0 < end; n0 += 16u) {
+    // unroll i XB {
+    let d_i0 = dy[dy_i0 + 16u * n0];
+    // }
+    // unroll j WB {
+    let v_j0 = columns4(n0 + n_j0, k0 + o_j0, end);
+    // }
     workgroupBarrier();
     // unroll i XB {
-    if (m_i0 < XR) {
-      let to = m_i0 ^ swizzle(n_lane, XR);
-      xs[4u * n_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
-      xs[4u * n_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
-      xs[4u * n_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
-      xs[4u * n_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
-    }
+    xs[r_i0][m_i0] = d_i0;
     // }
     // unroll j WB {
     ws[n_j0][o_j0] = v_j0;
     // }
     workgroupBarrier();
+    // unroll n STEP {
+    // unroll a ROWS4 {
+    let x_n0_a0 = xs[0u /*n*/][ty + 0u /*a*/ * TY];
+    // }
+    // unroll b COLS4 {
+    let w_n0_b0 = ws[0u /*n*/][tx + 0u /*b*/ * TX];
+    // }
+    // unroll a ROWS4 {
+    // unroll b COLS4 {
+    acc0_a0_b0 += x_n0_a0.x * w_n0_b0;
+    acc1_a0_b0 += x_n0_a0.y * w_n0_b0;
+    acc2_a0_b0 += x_n0_a0.z * w_n0_b0;
+    acc3_a0_b0 += x_n0_a0.w * w_n0_b0;
+    // }
+    // }
+    // }
     let next = n0 + 16u;
-    // unroll i XB {
-    r0_i0 = tokens4(t_i0, next / 4u + n_lane, end);
-    r1_i0 = tokens4(t_i0 + 1u, next / 4u + n_lane, end);
-    r2_i0 = tokens4(t_i0 + 2u, next / 4u + n_lane, end);
-    r3_i0 = tokens4(t_i0 + 3u, next / 4u + n_lane, end);
-    // }
-    // unroll j WB {
-    v_j0 = columns4(next + n_j0, k0 + o_j0, end);
-    // }
-    for (var n4 = 0u; n4 < 4u; n4++) {
-      // unroll n STEP {
-      // unroll a ROWS4 {
-      let x_n0_a0 = xs[4u * n4 + 0u /*n*/][(ty + 0u /*a*/ * TY) ^ swizzle(n4, XR)];
-      // }
-      // unroll b COLS4 {
-      let w_n0_b0 = ws[4u * n4 + 0u /*n*/][tx + 0u /*b*/ * TX];
-      // }
-      // unroll a ROWS4 {
-      // unroll b COLS4 {
-      acc0_a0_b0 += x_n0_a0.x * w_n0_b0;
-      acc1_a0_b0 += x_n0_a0.y * w_n0_b0;
-      acc2_a0_b0 += x_n0_a0.z * w_n0_b0;
-      acc3_a0_b0 += x_n0_a0.w * w_n0_b0;
-      // }
-      // }
-      // }
-    }
     if (next % SUM == 0u || next >= end) {
       let add = params.accumulate == 1u || n0 >= begin + SUM;
       // unroll a ROWS4 {

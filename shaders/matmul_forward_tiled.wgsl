@@ -10,9 +10,9 @@ const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of outputs an invocation owns
 const XR: u32 = 8u;    // TY·ROWS4
 const WR: u32 = 8u;    // TX·COLS4
-const XB: u32 = 1u;    // 4×4 blocks of x that an invocation brings, of 4·XR
+const XB: u32 = 2u;    // vec4 of x that an invocation brings in a step, of 16·XR
 const WB: u32 = 1u;    // 4×4 blocks of w that an invocation brings, of 4·WR
-const STEP: u32 = 4u;  // columns whose products stand one after another in the code
+const STEP: u32 = 16u; // columns of a step, whose products stand one after another in the code
 const SUM: u32 = 1073741824u; // columns of a sum, a multiple of 16; by default all
 const BF16: u32 = 0u;  // 1: w holds bfloat16
 
@@ -20,6 +20,8 @@ struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
+  first_token: u32, // of the bound piece of x
+  padded16: u32,   // K / 16, rounded up
   rows: u32,       // rows of w in this shard
   cols4: u32,      // K / 4
   y_stride: u32,   // N, all shards, padded to a multiple of 4
@@ -34,15 +36,15 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
 @group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>; // [rows, K]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [parts, tokens, y_stride / 4]
 
 var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [k][4 tokens each]
 var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [k][4 rows of w each]
 
-// Where a workgroup tile of so many columns has its column 0 in rows 4·k4 to 4·k4+3.
-fn swizzle(k4: u32, columns: u32) -> u32 { return (2u * k4) & (columns - 1u); }
+// Where ws has its first rows of w at columns 4·k4 to 4·k4+3 of a step.
+fn swizzle(k4: u32) -> u32 { return (2u * k4) & (WR - 1u); }
 
 // Four values of w from element 4·i; bfloat16 has the lower index in the low half.
 fn weights(i: u32) -> vec4<f32> {
@@ -56,11 +58,6 @@ fn weights(i: u32) -> vec4<f32> {
 fn rows4(n: u32, k: u32, end: u32) -> vec4<f32> {
   if (n >= params.rows || k >= end) { return vec4<f32>(); }
   return weights(n * params.cols4 + k);
-}
-
-fn tokens4(t: u32, k: u32, end: u32) -> vec4<f32> {
-  if (t >= params.tokens || k >= end) { return vec4<f32>(); }
-  return x[t * params.cols4 + k];
 }
 
 // Adds to four outputs of a token or writes them; those beyond the last row are padding.
@@ -81,13 +78,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tile = group % params.part_tiles;
   let begin = params.first_col4 + part * params.part4;
   let end = min(begin + params.part4, params.end_col4);
-  let t0 = (tile / params.row_tiles) * 4u * XR;
+  let token_tile = tile / params.row_tiles;
   let n0 = (tile % params.row_tiles) * 4u * WR;
   let tx = lane % TX;
   let ty = lane / TX;
-  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings
+  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings of w
   // unroll a ROWS4 {
-  let t_a0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
+  let t_a0 = params.first_token + (token_tile * XR + ty + 0u /*a*/ * TY) * 4u;
   // }
   // unroll b COLS4 {
   let n_b0 = n0 + (tx + 0u /*b*/ * TX) * 4u;
@@ -101,35 +98,32 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // }
   // }
   // unroll i XB {
-  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
-  let t_i0 = t0 + 4u * m_i0;
-  var r0_i0 = tokens4(t_i0, begin + k_lane, end);
-  var r1_i0 = tokens4(t_i0 + 1u, begin + k_lane, end);
-  var r2_i0 = tokens4(t_i0 + 2u, begin + k_lane, end);
-  var r3_i0 = tokens4(t_i0 + 3u, begin + k_lane, end);
+  let k_i0 = (lane + 0u /*i*/ * LANES) / XR; // which column of a step
+  let m_i0 = (lane + 0u /*i*/ * LANES) % XR; // and which 4 tokens of it
+  let q_i0 = token_tile * XR + m_i0;
+  let x_i0 = (q_i0 / 16u * 16u * params.padded16 + k_i0) * 16u + q_i0 % 16u;
   // }
   // unroll j WB {
   let o_j0 = (lane + 0u /*j*/ * LANES) / 4u; // which 4 rows of w
   let n_j0 = n0 + 4u * o_j0;
-  var s0_j0 = rows4(n_j0, begin + k_lane, end);
-  var s1_j0 = rows4(n_j0 + 1u, begin + k_lane, end);
-  var s2_j0 = rows4(n_j0 + 2u, begin + k_lane, end);
-  var s3_j0 = rows4(n_j0 + 3u, begin + k_lane, end);
   // }
   for (var k0 = begin; k0 < end; k0 += 4u) {
+    // unroll i XB {
+    let r_i0 = x[x_i0 + 64u * k0];
+    // }
+    // unroll j WB {
+    let s0_j0 = rows4(n_j0, k0 + k_lane, end);
+    let s1_j0 = rows4(n_j0 + 1u, k0 + k_lane, end);
+    let s2_j0 = rows4(n_j0 + 2u, k0 + k_lane, end);
+    let s3_j0 = rows4(n_j0 + 3u, k0 + k_lane, end);
+    // }
     workgroupBarrier();
     // unroll i XB {
-    if (m_i0 < XR) {
-      let to = m_i0 ^ swizzle(k_lane, XR);
-      xs[4u * k_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
-      xs[4u * k_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
-      xs[4u * k_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
-      xs[4u * k_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
-    }
+    xs[k_i0][m_i0] = r_i0;
     // }
     // unroll j WB {
     if (o_j0 < WR) {
-      let to = o_j0 ^ swizzle(k_lane, WR);
+      let to = o_j0 ^ swizzle(k_lane);
       ws[4u * k_lane][to] = vec4<f32>(s0_j0.x, s1_j0.x, s2_j0.x, s3_j0.x);
       ws[4u * k_lane + 1u][to] = vec4<f32>(s0_j0.y, s1_j0.y, s2_j0.y, s3_j0.y);
       ws[4u * k_lane + 2u][to] = vec4<f32>(s0_j0.z, s1_j0.z, s2_j0.z, s3_j0.z);
@@ -137,37 +131,22 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // }
     workgroupBarrier();
-    let next = k0 + 4u + k_lane;
-    // unroll i XB {
-    r0_i0 = tokens4(t_i0, next, end);
-    r1_i0 = tokens4(t_i0 + 1u, next, end);
-    r2_i0 = tokens4(t_i0 + 2u, next, end);
-    r3_i0 = tokens4(t_i0 + 3u, next, end);
+    // unroll k STEP {
+    // unroll a ROWS4 {
+    let x_k0_a0 = xs[0u /*k*/][ty + 0u /*a*/ * TY];
     // }
-    // unroll j WB {
-    s0_j0 = rows4(n_j0, next, end);
-    s1_j0 = rows4(n_j0 + 1u, next, end);
-    s2_j0 = rows4(n_j0 + 2u, next, end);
-    s3_j0 = rows4(n_j0 + 3u, next, end);
+    // unroll b COLS4 {
+    let w_k0_b0 = ws[0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(0u /*k*/ / 4u)];
     // }
-    for (var k4 = 0u; k4 < 4u; k4++) {
-      // unroll k STEP {
-      // unroll a ROWS4 {
-      let x_k0_a0 = xs[4u * k4 + 0u /*k*/][(ty + 0u /*a*/ * TY) ^ swizzle(k4, XR)];
-      // }
-      // unroll b COLS4 {
-      let w_k0_b0 = ws[4u * k4 + 0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(k4, WR)];
-      // }
-      // unroll a ROWS4 {
-      // unroll b COLS4 {
-      acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
-      acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
-      acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
-      acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
-      // }
-      // }
-      // }
-    }
+    // unroll a ROWS4 {
+    // unroll b COLS4 {
+    acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
+    acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
+    acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
+    acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
+    // }
+    // }
+    // }
     if ((k0 + 4u - begin) % (SUM / 4u) == 0u || k0 + 4u >= end) {
       let add = params.accumulate == 1u || k0 >= begin + SUM / 4u;
       // unroll a ROWS4 {

@@ -1,7 +1,7 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix: the variant for GPUs.
 //
 // A workgroup of TX × TY invocations, each with 4 × 4 elements, owns 4·TY rows × 4·TX columns of dw and walks the tokens in steps of 16, both operands
-// in workgroup memory as they lie, the next step's on their way meanwhile. The tokens may be cut into parts of SUM, each summed by workgroups of its own into its own dw: a rank alone
+// in workgroup memory as they lie. The tokens may be cut into parts of SUM, each summed by workgroups of its own into its own dw: a rank alone
 // does not fill a GPU. Numerics: float32 sums over SUM tokens, added to dw or to the sum of those before, so that cutting the tokens at multiples of 256 gives the same bytes.
 
 const TX: u32 = 16u;    // invocations along the columns
@@ -9,7 +9,7 @@ const TY: u32 = 4u;     // and along the rows
 const LANES: u32 = 64u; // TX·TY
 const XB: u32 = 1u;     // vec4 of dy that an invocation brings, of 16·TY
 const WB: u32 = 4u;     // vec4 of x that an invocation brings, of 16·TX
-const STEP: u32 = 4u;   // tokens whose products stand one after another in the code
+const STEP: u32 = 16u;  // tokens of a step, whose products stand one after another in the code
 const SUM: u32 = 256u;  // tokens of a sum, a multiple of 16
 
 struct Params {
@@ -72,13 +72,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var acc3 = vec4<f32>();
   // unroll i XB {
   let d_at_i0 = lane + 0u /*i*/ * LANES;
-  var d_i0 = gradients4(begin + d_at_i0 / TY, n4 + d_at_i0 % TY, end);
   // }
   // unroll j WB {
   let x_at_j0 = lane + 0u /*j*/ * LANES;
-  var x_j0 = columns4(begin + x_at_j0 / TX, k4 + x_at_j0 % TX, end);
   // }
   for (var t0 = begin; t0 < end; t0 += 16u) {
+    // unroll i XB {
+    let d_i0 = gradients4(t0 + d_at_i0 / TY, n4 + d_at_i0 % TY, end);
+    // }
+    // unroll j WB {
+    let x_j0 = columns4(t0 + x_at_j0 / TX, k4 + x_at_j0 % TX, end);
+    // }
     workgroupBarrier();
     // unroll i XB {
     if (d_at_i0 < 16u * TY) { ds[d_at_i0 / TY][d_at_i0 % TY] = d_i0; }
@@ -87,23 +91,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     if (x_at_j0 < 16u * TX) { xs[x_at_j0 / TX][x_at_j0 % TX] = x_j0; }
     // }
     workgroupBarrier();
+    // unroll t STEP {
+    let d_t0 = ds[0u /*t*/][ty];
+    let v_t0 = xs[0u /*t*/][tx];
+    acc0 += d_t0.x * v_t0;
+    acc1 += d_t0.y * v_t0;
+    acc2 += d_t0.z * v_t0;
+    acc3 += d_t0.w * v_t0;
+    // }
     let next = t0 + 16u;
-    // unroll i XB {
-    d_i0 = gradients4(next + d_at_i0 / TY, n4 + d_at_i0 % TY, end);
-    // }
-    // unroll j WB {
-    x_j0 = columns4(next + x_at_j0 / TX, k4 + x_at_j0 % TX, end);
-    // }
-    for (var t4 = 0u; t4 < 4u; t4++) {
-      // unroll t STEP {
-      let d_t0 = ds[4u * t4 + 0u /*t*/][ty];
-      let v_t0 = xs[4u * t4 + 0u /*t*/][tx];
-      acc0 += d_t0.x * v_t0;
-      acc1 += d_t0.y * v_t0;
-      acc2 += d_t0.z * v_t0;
-      acc3 += d_t0.w * v_t0;
-      // }
-    }
     if ((next - begin) % SUM == 0u || next >= end) {
       let add = params.accumulate == 1u || t0 >= begin + SUM;
       let n = (n4 + ty) * 4u;

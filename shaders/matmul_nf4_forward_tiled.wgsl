@@ -1,10 +1,10 @@
 // y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization: the variant for GPUs.
 //
 // A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR rows of W and walks K in steps of 16. Each step brings both operands into workgroup memory, k-major
-// as vec4: an invocation transposes 4×4 blocks, decoding W through a table in workgroup memory, and then multiplies its 4·ROWS4 × 4·COLS4 outputs from
-// registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. The next step's operands are on their way meanwhile; an absmax is looked up where its block of W begins.
-// Columns of a workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to different banks.
-// Numerics: float32 sums in the order of k. 64·(XR+WR)·4 + 64 bytes of workgroup memory.
+// as vec4: x as pack_tiles_forward laid it, W decoded through a table in workgroup memory and transposed in 4×4 blocks. Then an invocation multiplies its
+// 4·ROWS4 × 4·COLS4 outputs from registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. An absmax is looked up where its block of W begins. The rows of W within a
+// workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to different banks. The step is written out, for what an index costs
+// that is not a constant. Numerics: float32 sums in the order of k. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 const TX: u32 = 8u;    // invocations along the rows of W
 const TY: u32 = 8u;    // and along the tokens
@@ -13,14 +13,16 @@ const ROWS4: u32 = 1u; // vec4 of tokens an invocation owns
 const COLS4: u32 = 1u; // vec4 of outputs an invocation owns
 const XR: u32 = 8u;    // TY·ROWS4
 const WR: u32 = 8u;    // TX·COLS4
-const XB: u32 = 1u;    // 4×4 blocks of x that an invocation brings, of 4·XR
+const XB: u32 = 2u;    // vec4 of x that an invocation brings in a step, of 16·XR
 const WB: u32 = 1u;    // 4×4 blocks of W that an invocation brings, of 4·WR
-const STEP: u32 = 4u;  // columns whose products stand one after another in the code
+const STEP: u32 = 16u; // columns of a step, whose products stand one after another in the code
 
 struct Params {
   group_base: u32,
   group_end: u32,
   tokens: u32,
+  first_token: u32, // of the bound piece of x
+  padded16: u32,    // K / 16, rounded up
   rows: u32,        // rows of W in this shard, a multiple of 4
   cols4: u32,       // K / 4
   y_stride: u32,    // N, all shards
@@ -38,15 +40,15 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> region: array<u32>;        // nested map [256], codebook [16], then what the offsets name
-@group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
+@group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
 
 var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [k][4 tokens each]
 var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [k][4 rows of W each]
 var<workgroup> codebook: array<f32, 16>;
 
-// Where a workgroup tile of so many columns has its column 0 in rows 4·k4 to 4·k4+3.
-fn swizzle(k4: u32, columns: u32) -> u32 { return (2u * k4) & (columns - 1u); }
+// Where ws has its first rows of W at columns 4·k4 to 4·k4+3 of a step.
+fn swizzle(k4: u32) -> u32 { return (2u * k4) & (WR - 1u); }
 
 // absmax of block b of this shard
 fn scale(b: u32) -> f32 {
@@ -79,11 +81,6 @@ fn decode(codes: vec4<u32>, shift: u32) -> vec4<f32> {
   return vec4<f32>(codebook[i.x], codebook[i.y], codebook[i.z], codebook[i.w]);
 }
 
-fn tokens4(t: u32, k: u32) -> vec4<f32> {
-  if (t >= params.tokens || k >= params.cols4) { return vec4<f32>(); }
-  return x[t * params.cols4 + k];
-}
-
 // Writes four outputs of a token that exist.
 fn store(t: u32, n: u32, v: vec4<f32>) {
   if (t >= params.tokens || n >= params.rows) { return; }
@@ -100,11 +97,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let t0 = (group / params.row_tiles) * 4u * XR;
+  let tile = group / params.row_tiles;
   let n0 = (group % params.row_tiles) * 4u * WR;
   let tx = lane % TX;
   let ty = lane / TX;
-  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings
+  let k_lane = lane % 4u; // which 4 columns of a step the invocation brings of W
   if (lane < 16u) { codebook[lane] = bitcast<f32>(region[256u + lane]); }
   // unroll a ROWS4 {
   // unroll b COLS4 {
@@ -115,33 +112,35 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // }
   // }
   // unroll i XB {
-  let m_i0 = (lane + 0u /*i*/ * LANES) / 4u; // which 4 tokens
-  let t_i0 = t0 + 4u * m_i0;
-  var r0_i0 = tokens4(t_i0, k_lane);
-  var r1_i0 = tokens4(t_i0 + 1u, k_lane);
-  var r2_i0 = tokens4(t_i0 + 2u, k_lane);
-  var r3_i0 = tokens4(t_i0 + 3u, k_lane);
+  let k_i0 = (lane + 0u /*i*/ * LANES) / XR; // which column of a step
+  let m_i0 = (lane + 0u /*i*/ * LANES) % XR; // and which 4 tokens of it
+  let q_i0 = tile * XR + m_i0;
+  let x_i0 = (q_i0 / 16u * 16u * params.padded16 + k_i0) * 16u + q_i0 % 16u;
   // }
   // unroll j WB {
   let o_j0 = (lane + 0u /*j*/ * LANES) / 4u; // which 4 rows of W
   let n_j0 = n0 + 4u * o_j0;
-  var codes_j0 = words(n_j0, k_lane);
-  var scales_j0 = scales(n_j0, k_lane);
+  var scales_j0 = vec4<f32>();
   // }
   for (var k0 = 0u; k0 < params.cols4; k0 += 4u) {
+    // unroll i XB {
+    let r_i0 = x[x_i0 + 64u * k0];
+    // }
+    if ((k0 & (params.span4 - 1u)) == 0u) {
+      // unroll j WB {
+      scales_j0 = scales(n_j0, k0 + k_lane);
+      // }
+    }
+    // unroll j WB {
+    let codes_j0 = words(n_j0, k0 + k_lane);
+    // }
     workgroupBarrier();
     // unroll i XB {
-    if (m_i0 < XR) {
-      let to = m_i0 ^ swizzle(k_lane, XR);
-      xs[4u * k_lane][to] = vec4<f32>(r0_i0.x, r1_i0.x, r2_i0.x, r3_i0.x);
-      xs[4u * k_lane + 1u][to] = vec4<f32>(r0_i0.y, r1_i0.y, r2_i0.y, r3_i0.y);
-      xs[4u * k_lane + 2u][to] = vec4<f32>(r0_i0.z, r1_i0.z, r2_i0.z, r3_i0.z);
-      xs[4u * k_lane + 3u][to] = vec4<f32>(r0_i0.w, r1_i0.w, r2_i0.w, r3_i0.w);
-    }
+    xs[k_i0][m_i0] = r_i0;
     // }
     // unroll j WB {
     if (o_j0 < WR) {
-      let to = o_j0 ^ swizzle(k_lane, WR);
+      let to = o_j0 ^ swizzle(k_lane);
       ws[4u * k_lane][to] = decode(codes_j0, 4u) * scales_j0;
       ws[4u * k_lane + 1u][to] = decode(codes_j0, 0u) * scales_j0;
       ws[4u * k_lane + 2u][to] = decode(codes_j0, 12u) * scales_j0;
@@ -149,44 +148,27 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // }
     workgroupBarrier();
-    let next = k0 + 4u + k_lane;
-    // unroll i XB {
-    r0_i0 = tokens4(t_i0, next);
-    r1_i0 = tokens4(t_i0 + 1u, next);
-    r2_i0 = tokens4(t_i0 + 2u, next);
-    r3_i0 = tokens4(t_i0 + 3u, next);
+    // unroll k STEP {
+    // unroll a ROWS4 {
+    let x_k0_a0 = xs[0u /*k*/][ty + 0u /*a*/ * TY];
     // }
-    // unroll j WB {
-    codes_j0 = words(n_j0, next);
+    // unroll b COLS4 {
+    let w_k0_b0 = ws[0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(0u /*k*/ / 4u)];
     // }
-    if (((k0 + 4u) & (params.span4 - 1u)) == 0u) {
-      // unroll j WB {
-      scales_j0 = scales(n_j0, next);
-      // }
-    }
-    for (var k4 = 0u; k4 < 4u; k4++) {
-      // unroll k STEP {
-      // unroll a ROWS4 {
-      let x_k0_a0 = xs[4u * k4 + 0u /*k*/][(ty + 0u /*a*/ * TY) ^ swizzle(k4, XR)];
-      // }
-      // unroll b COLS4 {
-      let w_k0_b0 = ws[4u * k4 + 0u /*k*/][(tx + 0u /*b*/ * TX) ^ swizzle(k4, WR)];
-      // }
-      // unroll a ROWS4 {
-      // unroll b COLS4 {
-      acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
-      acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
-      acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
-      acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
-      // }
-      // }
-      // }
-    }
+    // unroll a ROWS4 {
+    // unroll b COLS4 {
+    acc0_a0_b0 += x_k0_a0.x * w_k0_b0;
+    acc1_a0_b0 += x_k0_a0.y * w_k0_b0;
+    acc2_a0_b0 += x_k0_a0.z * w_k0_b0;
+    acc3_a0_b0 += x_k0_a0.w * w_k0_b0;
+    // }
+    // }
+    // }
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
   let n_a0_b0 = n0 + (tx + 0u /*b*/ * TX) * 4u;
-  let t_a0_b0 = t0 + (ty + 0u /*a*/ * TY) * 4u;
+  let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
   store(t_a0_b0, n_a0_b0, acc0_a0_b0);
   store(t_a0_b0 + 1u, n_a0_b0, acc1_a0_b0);
   store(t_a0_b0 + 2u, n_a0_b0, acc2_a0_b0);

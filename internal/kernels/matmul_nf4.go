@@ -58,7 +58,6 @@ type matmulNF4ForwardParams struct {
 
 var (
 	matmulNF4ForwardRegisters = define("matmul_nf4_forward_registers", "riw", matmulNF4ForwardParams{})
-	matmulNF4ForwardTiled     = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardParams{})
 	matmulNF4ForwardSubgroup  = define("matmul_nf4_forward_subgroup", "riw", matmulNF4ForwardParams{}).needing(gpu.Subgroups)
 )
 
@@ -112,6 +111,10 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 	}
 	if v.shader == matmulNF4ForwardUniform {
 		matmulNF4ForwardChunks(rec, y, x, w, v)
+		return
+	}
+	if v.shader == matmulNF4ForwardTiled {
+		matmulNF4ForwardTiles(rec, y, x, w, v)
 		return
 	}
 	for _, s := range w.Shards {
@@ -189,7 +192,6 @@ type matmulNF4BackwardParams struct {
 
 var (
 	matmulNF4BackwardRegisters = define("matmul_nf4_backward_registers", "riw", matmulNF4BackwardParams{})
-	matmulNF4BackwardTiled     = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardParams{})
 	matmulNF4BackwardSubgroup  = define("matmul_nf4_backward_subgroup", "riw", matmulNF4BackwardParams{}).needing(gpu.Subgroups)
 )
 
@@ -233,6 +235,10 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	}
 	if v.shader == matmulNF4BackwardUniform {
 		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
+		return
+	}
+	if v.shader == matmulNF4BackwardTiled {
+		matmulNF4BackwardTiles(rec, dx, dy, w, v, accumulate)
 		return
 	}
 	for i, s := range w.Shards {

@@ -15,9 +15,6 @@ func (t tile) tokens() int  { return 4 * t.ty * t.rows4 }
 func (t tile) outputs() int { return 4 * t.tx * t.cols4 }
 
 func (t tile) name() string {
-	if n := t.tx * t.ty; n != 64 {
-		return fmt.Sprintf("tiled_%dx%d_%d", t.tokens(), t.outputs(), n)
-	}
 	return fmt.Sprintf("tiled_%dx%d", t.tokens(), t.outputs())
 }
 
@@ -26,7 +23,7 @@ func (t tile) constants(brings int) map[string]uint32 {
 	lanes := t.tx * t.ty
 	return map[string]uint32{
 		"TX": uint32(t.tx), "TY": uint32(t.ty), "LANES": uint32(lanes), "ROWS4": uint32(t.rows4), "COLS4": uint32(t.cols4), "XR": uint32(t.tokens() / 4), "WR": uint32(t.outputs() / 4),
-		"XB": uint32(ceilDiv(t.tokens(), lanes)), "WB": uint32(ceilDiv(brings*t.outputs()/4, lanes)),
+		"XB": uint32(4 * t.tokens() / lanes), "WB": uint32(ceilDiv(brings*t.outputs()/4, lanes)),
 	}
 }
 
@@ -52,7 +49,7 @@ var forwardTiled = append(tiled(matmulForwardTiled, blocksOfW, wideTiles...), va
 var (
 	smallTile = tile{8, 8, 1, 1}
 	thinTile  = tile{4, 16, 1, 1} // for LoRA's rank
-	wideTiles = []tile{smallTile, {8, 8, 2, 2}, {8, 16, 2, 2}, {8, 8, 2, 4}, {8, 8, 4, 2}, {16, 8, 2, 2}}
+	wideTiles = []tile{smallTile, {8, 8, 2, 2}, {8, 16, 2, 2}, {8, 8, 2, 4}}
 )
 
 // tiledFallback is the tile for so many tokens and outputs, before anything was measured.
@@ -94,8 +91,8 @@ func partsScratch(rec *gpu.Recorder, parts int, of *gpu.Tensor) *gpu.Tensor {
 }
 
 type matmulForwardTiledParams struct {
-	Tokens, Rows, Cols4, YStride, YFirst, RowTiles, Accumulate, FirstCol4, EndCol4, Part4, PartTiles uint32
-	Alpha                                                                                            float32
+	Tokens, FirstToken, Padded16, Rows, Cols4, YStride, YFirst, RowTiles, Accumulate, FirstCol4, EndCol4, Part4, PartTiles uint32
+	Alpha                                                                                                                  float32
 }
 
 var matmulForwardTiled = define("matmul_forward_tiled", "iiw", matmulForwardTiledParams{})
@@ -103,36 +100,44 @@ var matmulForwardTiled = define("matmul_forward_tiled", "iiw", matmulForwardTile
 // matmulForwardTiles is the forward product by tiles in workgroup memory. For a thin one the parts of K that it sums are taken side by side.
 func matmulForwardTiles(rec *gpu.Recorder, y, x, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
-	tokenTiles := ceilDiv(x.Rows, v.tokens)
+	packed := packTiles(rec, x)
 	side := 1 // parts side by side
 	if v.constants["SUM"] == sumOf && len(w.Shards) == 1 {
-		side = partsOf(tokenTiles*ceilDiv(w.Rows, v.outputs), ceilDiv(w.Cols, sumOf), gpu.F32.Size(x.Rows*y.Cols))
+		side = partsOf(ceilDiv(x.Rows, v.tokens)*ceilDiv(w.Rows, v.outputs), ceilDiv(w.Cols, sumOf), gpu.F32.Size(x.Rows*y.Cols))
 	}
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		p := matmulForwardTiledParams{
-			Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(x.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
-			RowTiles: uint32(rowTiles), Accumulate: flag(accumulate), EndCol4: uint32(x.Cols / 4), Part4: uint32(x.Cols / 4), PartTiles: uint32(rowTiles * tokenTiles), Alpha: alpha,
+			Tokens: uint32(x.Rows), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows), Cols4: uint32(x.Cols / 4), YStride: uint32(y.Cols), YFirst: uint32(s.Row),
+			RowTiles: uint32(rowTiles), Accumulate: flag(accumulate), EndCol4: uint32(x.Cols / 4), Part4: uint32(x.Cols / 4), Alpha: alpha,
 		}
 		if side == 1 {
-			rec.Dispatch(spec, rowTiles*tokenTiles, int64(2*x.Rows)*int64(s.Rows)*int64(w.Cols), p, x.Single(), s.Range, y.Single())
+			packed.pieces(func(first, tokens int, r gpu.Range) {
+				tiles := rowTiles * ceilDiv(tokens, v.tokens)
+				p.FirstToken, p.PartTiles = uint32(first), uint32(tiles)
+				rec.Dispatch(spec, tiles, int64(2*tokens)*int64(s.Rows)*int64(w.Cols), p, r, s.Range, y.Single())
+			})
 			continue
 		}
 		all := partsScratch(rec, side, y)
 		p.Accumulate, p.Part4 = 0, sumOf/4
-		for first := 0; first < w.Cols; first += side * sumOf {
-			end := min(first+side*sumOf, w.Cols)
-			parts := ceilDiv(end-first, sumOf)
-			p.FirstCol4, p.EndCol4 = uint32(first/4), uint32(end/4)
-			rec.Dispatch(spec, parts*rowTiles*tokenTiles, int64(2*x.Rows)*int64(s.Rows)*int64(end-first), p, x.Single(), s.Range, all.Single())
-			SumParts(rec, y, all.View(parts*y.Rows, y.Cols), accumulate || first > 0)
+		for column := 0; column < w.Cols; column += side * sumOf {
+			end := min(column+side*sumOf, w.Cols)
+			parts := ceilDiv(end-column, sumOf)
+			p.FirstCol4, p.EndCol4 = uint32(column/4), uint32(end/4)
+			packed.pieces(func(first, tokens int, r gpu.Range) {
+				tiles := rowTiles * ceilDiv(tokens, v.tokens)
+				p.FirstToken, p.PartTiles = uint32(first), uint32(tiles)
+				rec.Dispatch(spec, parts*tiles, int64(2*tokens)*int64(s.Rows)*int64(end-column), p, r, s.Range, all.Single())
+			})
+			SumParts(rec, y, all.View(parts*y.Rows, y.Cols), accumulate || column > 0)
 		}
 	}
 }
 
 type matmulBackwardTiledParams struct {
-	Tokens, Rows, Cols4, DyStride4, DyFirst4, ColTiles, Accumulate, Part4, PartTiles uint32
-	Alpha                                                                            float32
+	Tokens, FirstToken, Padded16, Rows, Cols4, DyFirst, ColTiles, Accumulate, Part4, PartTiles uint32
+	Alpha                                                                                      float32
 }
 
 var matmulBackwardTiled = define("matmul_backward_tiled", "iiw", matmulBackwardTiledParams{})
@@ -140,32 +145,81 @@ var matmulBackwardTiled = define("matmul_backward_tiled", "iiw", matmulBackwardT
 // matmulBackwardTiles is the input's gradient by tiles in workgroup memory, with the parts of rows that it sums side by side where it has few tiles.
 func matmulBackwardTiles(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, v variant, alpha float32, accumulate bool) {
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
+	packed := packTiles(rec, dy)
 	colTiles := ceilDiv(w.Cols, v.outputs)
-	tiles := colTiles * ceilDiv(dx.Rows, v.tokens)
-	side := partsOf(tiles, ceilDiv(w.Rows, sumOf), gpu.F32.Size(dx.Rows*dx.Cols))
+	side := partsOf(colTiles*ceilDiv(dx.Rows, v.tokens), ceilDiv(w.Rows, sumOf), gpu.F32.Size(dx.Rows*dx.Cols))
 	each := backwardRows
 	if side > 1 {
 		each = side * sumOf
 	}
 	for _, s := range w.Shards {
-		for first := s.Row; first < s.Row+s.Rows; first += each {
-			rows := min(each, s.Row+s.Rows-first)
-			part := gpu.Range{Buffer: s.Range.Buffer, Offset: s.Range.Offset + w.DType.Size((first-s.Row)*w.Cols), Size: w.DType.Size(rows * w.Cols)}
-			flops := int64(2*dx.Rows) * int64(rows) * int64(w.Cols)
+		for row := s.Row; row < s.Row+s.Rows; row += each {
+			rows := min(each, s.Row+s.Rows-row)
+			part := gpu.Range{Buffer: s.Range.Buffer, Offset: s.Range.Offset + w.DType.Size((row-s.Row)*w.Cols), Size: w.DType.Size(rows * w.Cols)}
 			p := matmulBackwardTiledParams{
-				Tokens: uint32(dx.Rows), Rows: uint32(rows), Cols4: uint32(w.Cols / 4), DyStride4: uint32(dy.Cols / 4), DyFirst4: uint32(first / 4),
-				ColTiles: uint32(colTiles), Accumulate: flag(accumulate || first > 0), Part4: uint32(ceilDiv(rows, 4)), PartTiles: uint32(tiles), Alpha: alpha,
+				Tokens: uint32(dx.Rows), Padded16: uint32(packed.padded16), Rows: uint32(rows), Cols4: uint32(w.Cols / 4), DyFirst: uint32(row),
+				ColTiles: uint32(colTiles), Accumulate: flag(accumulate || row > 0), Part4: uint32(rows / 4), Alpha: alpha,
 			}
-			if side == 1 {
-				rec.Dispatch(spec, tiles, flops, p, dy.Single(), part, dx.Single())
-				continue
+			out, parts := dx, 1
+			if side > 1 {
+				out, parts = partsScratch(rec, side, dx), ceilDiv(rows, sumOf)
+				p.Accumulate, p.Part4 = 0, sumOf/4
 			}
-			all := partsScratch(rec, side, dx)
-			p.Accumulate, p.Part4 = 0, sumOf/4
-			parts := ceilDiv(rows, sumOf)
-			rec.Dispatch(spec, parts*tiles, flops, p, dy.Single(), part, all.Single())
-			SumParts(rec, dx, all.View(parts*dx.Rows, dx.Cols), accumulate || first > 0)
+			packed.pieces(func(first, tokens int, r gpu.Range) {
+				tiles := colTiles * ceilDiv(tokens, v.tokens)
+				p.FirstToken, p.PartTiles = uint32(first), uint32(tiles)
+				rec.Dispatch(spec, parts*tiles, int64(2*tokens)*int64(rows)*int64(w.Cols), p, r, part, out.Single())
+			})
+			if side > 1 {
+				SumParts(rec, dx, out.View(parts*dx.Rows, dx.Cols), accumulate || row > 0)
+			}
 		}
+	}
+}
+
+type matmulNF4ForwardTiledParams struct {
+	Tokens, FirstToken, Padded16, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
+	Offset                                                                                  float32
+	FirstBlock, BlockShift, RowTiles, Span4                                                 uint32
+}
+
+var matmulNF4ForwardTiled = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardTiledParams{})
+
+// matmulNF4ForwardTiles is the forward product by tiles in workgroup memory.
+func matmulNF4ForwardTiles(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v variant) {
+	packed := packTiles(rec, x)
+	for _, s := range w.Shards {
+		rowTiles := ceilDiv(s.Rows, v.outputs)
+		packed.pieces(func(first, tokens int, r gpu.Range) {
+			rec.Dispatch(v.shader.spec(v.constants), rowTiles*ceilDiv(tokens, v.tokens), int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4ForwardTiledParams{
+				Tokens: uint32(x.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
+				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
+				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
+			}, s.Region, r, y.Single())
+		})
+	}
+}
+
+type matmulNF4BackwardTiledParams struct {
+	Tokens, FirstToken, Padded16, Rows, Words, DyFirst, Packed, Codes, Nested uint32
+	Offset                                                                    float32
+	FirstBlock, BlockShift, ColTiles, Accumulate                              uint32
+}
+
+var matmulNF4BackwardTiled = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardTiledParams{})
+
+// matmulNF4BackwardTiles is the input's gradient by tiles in workgroup memory.
+func matmulNF4BackwardTiles(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, v variant, accumulate bool) {
+	packed := packTiles(rec, dy)
+	colTiles := ceilDiv(w.K, v.outputs)
+	for i, s := range w.Shards {
+		packed.pieces(func(first, tokens int, r gpu.Range) {
+			rec.Dispatch(v.shader.spec(v.constants), colTiles*ceilDiv(tokens, v.tokens), int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4BackwardTiledParams{
+				Tokens: uint32(dx.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows), Words: uint32(w.K / 8), DyFirst: uint32(s.Row),
+				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
+				BlockShift: blockShift(w.BlockSize), ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0),
+			}, s.Region, r, dx.Single())
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ var withoutReference = map[string]string{
 	"loss_sum":    "a sum, which the case writes down",
 	"pack_chunks": "a copy",
 	"pack_heads":  "a copy",
+	"pack_tiles":  "a copy",
 	"sum_parts":   "a sum, which the case writes down",
 }
 

@@ -10,8 +10,7 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second. Where that is over sooner than tuneTime, on
-// a fast GPU that it does not fill, more is measured.
+// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second. A fast GPU, which that does not fill, gets more.
 func tuneFlops(dev *gpu.Device) int {
 	if dev.Info.Type == "cpu" {
 		return 1 << 27
@@ -19,7 +18,10 @@ func tuneFlops(dev *gpu.Device) int {
 	return 1 << 32
 }
 
-const tuneTime = 2 * time.Millisecond
+// enough tells whether a measurement of so long and so many output elements says how fast a GPU is.
+func enough(took time.Duration, outputs int) bool {
+	return took >= 20*time.Millisecond || took >= 2*time.Millisecond && outputs >= 1<<22
+}
 
 // Tuning says how to go about measuring.
 type Tuning struct {
@@ -95,7 +97,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		if err != nil {
 			return err
 		}
-		if slices.Min(times) >= tuneTime {
+		if enough(slices.Min(times), t*part) {
 			break
 		}
 		more := min(n, 4*part)
@@ -107,7 +109,9 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		release()
 		part, bench, release = more, larger, releaseLarger
 	}
-	names := slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool { return forFewTokens(name) || slices.Contains(o.Rejected, prefix+name) })
+	names := slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool {
+		return forFewTokens(name) || dev.Info.Type != "cpu" && strings.HasPrefix(name, "uniform_") || slices.Contains(o.Rejected, prefix+name)
+	})
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
 		if err := try(all, func() error { return compile(dev, op, names, bench) }); err != nil {
 			return err
@@ -161,7 +165,8 @@ func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
 	}
 }
 
-// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (0: no limit).
+// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (0: no limit), or not at all where the first run
+// took much longer.
 func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
 	for run := range 3 {
 		if run == 2 && hopeless > 0 && times[0] > hopeless {
@@ -176,8 +181,12 @@ func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder
 		if err := waitOrAbandon(ctx, dev); err != nil {
 			return nil, err
 		}
+		took := time.Since(start)
+		if run == 0 && hopeless > 0 && took > 3*hopeless {
+			return []time.Duration{took}, nil
+		}
 		if run > 0 {
-			times = append(times, time.Since(start))
+			times = append(times, took)
 		}
 	}
 	return times, nil
