@@ -2,7 +2,7 @@
 //
 // The variant for GPUs. A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR columns and walks the rows of W in steps of 16, as matmul_nf4_forward_tiled
 // walks the columns: dy comes as pack_tiles_forward laid it; W is decoded word by word, a word being 8 neighbouring columns of a row, whose halves go to the two
-// halves of a workgroup tile. Numerics: float32 sums in the order of n, added to dx at the end where that is wanted. 256·(XR+WR) + 64 bytes of workgroup memory.
+// halves of a workgroup tile. Numerics: float32 sums in the order of n, from dx on when accumulating, so that cutting W by rows changes no byte. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 const TX: u32 = 8u;    // invocations along the columns of W
 const TY: u32 = 8u;    // and along the tokens
@@ -65,13 +65,16 @@ fn scale_at(n: u32, i: u32) -> f32 {
   return scale(((n * params.words + i) * 8u) >> params.block_shift);
 }
 
+// dx where it is added to, for a token and four columns that exist.
+fn start(t: u32, k4: u32) -> vec4<f32> {
+  if (params.accumulate == 0u || t >= params.tokens || k4 >= params.words * 2u) { return vec4<f32>(); }
+  return dx[t * params.words * 2u + k4];
+}
+
 // Writes four columns of a token where they exist.
 fn store(t: u32, k4: u32, v: vec4<f32>) {
   if (t >= params.tokens || k4 >= params.words * 2u) { return; }
-  let at = t * params.words * 2u + k4;
-  var sum = v;
-  if (params.accumulate == 1u) { sum += dx[at]; }
-  dx[at] = sum;
+  dx[t * params.words * 2u + k4] = v;
 }
 
 @compute @workgroup_size(LANES)
@@ -86,10 +89,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   if (lane < 16u) { codebook[lane] = bitcast<f32>(region[256u + lane]); }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  var acc0_a0_b0 = vec4<f32>();
-  var acc1_a0_b0 = vec4<f32>();
-  var acc2_a0_b0 = vec4<f32>();
-  var acc3_a0_b0 = vec4<f32>();
+  let o_a0_b0 = tx + 0u /*b*/ * TX; // place in a row of ws
+  let k_a0_b0 = k0 + 2u * (o_a0_b0 % (WR / 2u)) + o_a0_b0 / (WR / 2u);
+  let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
+  var acc0_a0_b0 = start(t_a0_b0, k_a0_b0);
+  var acc1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
+  var acc2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
+  var acc3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
   // unroll i XB {
@@ -139,9 +145,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  let o_a0_b0 = tx + 0u /*b*/ * TX; // place in a row of ws
-  let k_a0_b0 = k0 + 2u * (o_a0_b0 % (WR / 2u)) + o_a0_b0 / (WR / 2u);
-  let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
   store(t_a0_b0, k_a0_b0, acc0_a0_b0);
   store(t_a0_b0 + 1u, k_a0_b0, acc1_a0_b0);
   store(t_a0_b0 + 2u, k_a0_b0, acc2_a0_b0);

@@ -76,12 +76,11 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 	case v.shader == matmulForwardVectorUniform && forwardVectorUniformFits(w):
 		matmulForwardWindows(rec, y, x, w, v, alpha, accumulate)
 		return
-	case v.shader == matmulForwardNarrow, v.shader == matmulForwardThin, v.shader == matmulForwardVectorUniform:
-		v = forwardRegisters(16, 1)
-	}
-	if v.shader == matmulForwardTiled {
+	case v.shader == matmulForwardTiled && tilesFit(rec, x.Cols):
 		matmulForwardTiles(rec, y, x, w, v, alpha, accumulate)
 		return
+	case v.shader == matmulForwardNarrow, v.shader == matmulForwardThin, v.shader == matmulForwardVectorUniform, v.shader == matmulForwardTiled:
+		v = forwardRegisters(16, 1)
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulForwardUniform {
@@ -167,12 +166,11 @@ func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, acc
 	case v.shader == matmulBackwardThin && backwardThinFits(w, dy):
 		matmulBackwardThinPieces(rec, dx, dy, w, alpha, accumulate)
 		return
-	case v.shader == matmulBackwardNarrow, v.shader == matmulBackwardThin:
-		v = backwardRegisters(16, 1)
-	}
-	if v.shader == matmulBackwardTiled {
+	case v.shader == matmulBackwardTiled && tilesFit(rec, dy.Cols):
 		matmulBackwardTiles(rec, dx, dy, w, v, alpha, accumulate)
 		return
+	case v.shader == matmulBackwardNarrow, v.shader == matmulBackwardThin, v.shader == matmulBackwardTiled:
+		v = backwardRegisters(16, 1)
 	}
 	spec := v.shader.spec(with(v.constants, "BF16", flag(w.DType == gpu.BF16)))
 	if v.shader == matmulBackwardUniform {

@@ -113,6 +113,9 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 		matmulNF4ForwardChunks(rec, y, x, w, v)
 		return
 	}
+	if v.shader == matmulNF4ForwardTiled && !tilesFit(rec, w.K) {
+		v = nf4Registers(16, 1)
+	}
 	if v.shader == matmulNF4ForwardTiled {
 		matmulNF4ForwardTiles(rec, y, x, w, v)
 		return
@@ -236,6 +239,10 @@ func MatmulNF4Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, accu
 	if v.shader == matmulNF4BackwardUniform {
 		matmulNF4BackwardChunks(rec, dx, dy, w, v.shader.spec(constants), outputs, accumulate)
 		return
+	}
+	if v.shader == matmulNF4BackwardTiled && !tilesFit(rec, w.N) {
+		v = nf4BackwardRegisters(16, 1)
+		constants, outputs = v.constants, v.outputs
 	}
 	if v.shader == matmulNF4BackwardTiled {
 		matmulNF4BackwardTiles(rec, dx, dy, w, v, accumulate)

@@ -49,7 +49,7 @@ var forwardTiled = append(tiled(matmulForwardTiled, blocksOfW, wideTiles...), va
 var (
 	smallTile = tile{8, 8, 1, 1}
 	thinTile  = tile{4, 16, 1, 1} // for LoRA's rank
-	wideTiles = []tile{smallTile, {8, 8, 2, 2}, {8, 16, 2, 2}, {8, 8, 2, 4}}
+	wideTiles = []tile{smallTile, {8, 8, 2, 2}, {8, 16, 2, 2}}
 )
 
 // tiledFallback is the tile for so many tokens and outputs, before anything was measured.

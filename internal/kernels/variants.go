@@ -114,6 +114,9 @@ func forFewTokens(name string) bool {
 	return strings.HasPrefix(name, "registers_1x") || strings.HasPrefix(name, "registers_4x") || strings.HasPrefix(name, "vector_")
 }
 
+// forCPUs reports whether a variant is made for CPU devices. On a GPU it is several times slower than tiles in workgroup memory, and compiles long.
+func forCPUs(name string) bool { return strings.HasPrefix(name, "uniform_") || strings.HasPrefix(name, "registers_") }
+
 // VariantsOn lists those of Variants that the device can run.
 func VariantsOn(dev *gpu.Device, op string) []string {
 	return slices.DeleteFunc(Variants(op), func(name string) bool {

@@ -148,7 +148,7 @@ func runRound(t *testing.T, round map[string]string, limits gpu.Limits, d folder
 
 // stress makes everything as small as it can be: weights in many shards, dispatches cut into a few workgroups and folded over three dimensions,
 // each in a submission of its own.
-var stress = gpu.Limits{MaxBindingBytes: 64 << 10, MaxWorkgroupsPerDimension: 7, MaxDispatchesPerSubmit: 1, MaxDispatchCost: 100_000}
+var stress = gpu.Limits{MaxBindingBytes: 80 << 10, MaxWorkgroupsPerDimension: 7, MaxDispatchesPerSubmit: 1, MaxDispatchCost: 100_000}
 
 // TestVariants runs the tiny case with every variant, under usual limits and under stress, and asks for the same losses and the same adapter. The
 // variants are forced: chosen by the number of tokens, they would differ between chunks of logits of different length.
