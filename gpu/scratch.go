@@ -3,7 +3,7 @@ package gpu
 import "fmt"
 
 // scratches are the uniform scratch buffers of a device.
-const scratches = 10
+const scratches = 14
 
 // Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform.
 type Scratch int

@@ -102,6 +102,8 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 	rows := q.Rows * a.Heads / a.KVHeads
 	fallback := attentionForwardTiles[0].name()
 	switch {
+	case !onCPU(rec) && q.Rows > 16:
+		fallback = sharedAttention
 	case onCPU(rec) && q.Rows > 16 && !inBrowser(rec):
 		fallback = uniformAttention
 	case onCPU(rec) && rows > 16 && rows <= 1024 && inBrowser(rec):
@@ -110,7 +112,14 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 		fallback = attentionForwardTiles[1].name()
 	}
 	variant := a.pickVariant(rec, kernel, q.Rows, fallback)
-	if variant == uniformAttention {
+	if variant == sharedAttention && !a.sharedFits(rec, q, k) {
+		variant = attentionForwardTiles[0].name()
+	}
+	switch variant {
+	case sharedAttention:
+		attentionForwardByTiles(rec, o, lse, q, k, v, a)
+		return
+	case uniformAttention:
 		attentionForwardWindows(rec, o, lse, q, k, v, a)
 		return
 	}
@@ -141,6 +150,8 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 
 	fallback := attentionBackwardTiles[0].name()
 	switch {
+	case !onCPU(rec) && T > 16:
+		fallback = sharedAttention
 	case onCPU(rec) && !inBrowser(rec):
 		fallback = uniformAttention
 	case onCPU(rec) && T <= 512:
@@ -149,7 +160,14 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 		fallback = attentionBackwardTiles[1].name()
 	}
 	variant := a.pickVariant(rec, kernel, T, fallback)
-	if variant == uniformAttention {
+	if variant == sharedAttention && !a.sharedFits(rec, q, k) {
+		variant = attentionBackwardTiles[0].name()
+	}
+	switch variant {
+	case sharedAttention:
+		attentionBackwardByTiles(rec, dq, dk, dv, do, q, k, v, stats, a)
+		return
+	case uniformAttention:
 		attentionBackwardWindows(rec, dq, dk, dv, do, q, k, v, stats, a)
 		return
 	}
@@ -212,5 +230,5 @@ func attentionVariants(tiles []attentionTile) (names []string) {
 	for _, t := range tiles {
 		names = append(names, t.name())
 	}
-	return append(names, uniformAttention)
+	return append(names, uniformAttention, sharedAttention)
 }

@@ -22,7 +22,7 @@ func windowTile(spec gpu.KernelSpec, tokens int) (gpu.KernelSpec, int) {
 }
 
 // What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
-// an activation of a few tokens as it is; attention's operands by heads. What the tiled ones keep: an activation or its gradient in blocks, and one as narrow as the rank.
+// an activation of a few tokens as it is; attention's operands by heads. What the variants for GPUs keep: the same in blocks.
 const (
 	scratchWide gpu.Scratch = iota
 	scratchNarrow
@@ -33,7 +33,11 @@ const (
 	scratchGradients // of the output
 	scratchTiles
 	scratchNarrowTiles
-	scratchParts // of a product's sums
+	scratchQueryTiles
+	scratchKeyTiles
+	scratchValueTiles
+	scratchGradientTiles // of the output
+	scratchParts         // of a product's sums
 )
 
 type packChunksParams struct{ Tokens, FirstToken, Pitch, Cols4, FirstCol4, Width4 uint32 }

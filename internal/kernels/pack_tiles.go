@@ -28,12 +28,16 @@ func tilesFit(rec *gpu.Recorder, cols int) bool {
 	return blocks{padded16: ceilDiv(cols, blockColumns)}.bytes() <= rec.Device().Limits.MaxBindingBytes
 }
 
-// packTiles lays x [T, C] out in blocks in a scratch, unless they are there from an earlier product with x.
+// packTiles lays out what a product multiplies: LoRA's narrow products come between those with one wide activation.
 func packTiles(rec *gpu.Recorder, x *gpu.Tensor) blocks {
-	scratch := scratchTiles
 	if x.Cols <= 64 {
-		scratch = scratchNarrowTiles
+		return packTilesIn(rec, scratchNarrowTiles, x)
 	}
+	return packTilesIn(rec, scratchTiles, x)
+}
+
+// packTilesIn lays x [T, C] out in blocks in a scratch, unless they are there from before.
+func packTilesIn(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) blocks {
 	b := blocks{tokens: x.Rows, cols: x.Cols, padded16: ceilDiv(x.Cols, blockColumns)}
 	block := b.bytes()
 	fit := int(rec.Device().Limits.MaxBindingBytes / block)
@@ -60,8 +64,17 @@ func (b blocks) pieces(record func(first, tokens int, r gpu.Range)) {
 	}
 }
 
+// all is the whole activation, where one binding holds it.
+func (b blocks) all() gpu.Range {
+	return gpu.Range{Buffer: b.buffer, Size: b.bytes() * int64(ceilDiv(b.tokens, blockTokens))}
+}
+
+// packedBytes is the size of x in blocks.
+func packedBytes(x *gpu.Tensor) int64 {
+	return blocks{padded16: ceilDiv(x.Cols, blockColumns)}.bytes() * int64(ceilDiv(x.Rows, blockTokens))
+}
+
 // PackTilesForward is the packing alone, as the self-check looks at it: the range holds [T / 64 rounded up, C rounded up to 16, 64].
 func PackTilesForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
-	b := packTiles(rec, x)
-	return gpu.Range{Buffer: b.buffer, Size: b.bytes() * int64(ceilDiv(x.Rows, blockTokens))}
+	return packTiles(rec, x).all()
 }

@@ -25,12 +25,13 @@ func TestEveryShaderIsDefined(t *testing.T) {
 }
 
 var (
-	comments      = regexp.MustCompile(`//.*`)
-	paramsStruct  = regexp.MustCompile(`struct Params \{([^}]*)\}`)
-	binding       = regexp.MustCompile(`@group\(0\) @binding\((\d+)\) var<([^>]*)> (\w+):`)
-	workgroupVar  = regexp.MustCompile(`var<workgroup> \w+: array<(?:array<)?([^,]*), (\w+|\([^)]*\))>?(?:, (\w+))?>;`)
-	workgroupSize = regexp.MustCompile(`@workgroup_size\(([^)]*)\)`)
-	constU32      = regexp.MustCompile(`(?m)^const (\w+): u32 = (\w+);`)
+	comments        = regexp.MustCompile(`//.*`)
+	paramsStruct    = regexp.MustCompile(`struct Params \{([^}]*)\}`)
+	binding         = regexp.MustCompile(`@group\(0\) @binding\((\d+)\) var<([^>]*)> (\w+):`)
+	workgroupVar    = regexp.MustCompile(`var<workgroup> \w+: array<(?:array<)?([^,]*), (\w+|\([^)]*\))>?(?:, (\w+))?>;`)
+	workgroupScalar = regexp.MustCompile(`var<workgroup> \w+: u32;`)
+	workgroupSize   = regexp.MustCompile(`@workgroup_size\(([^)]*)\)`)
+	constU32        = regexp.MustCompile(`(?m)^const (\w+): u32 = (\w+);`)
 )
 
 func code(name string) string { return comments.ReplaceAllString(shaders.Source(name), "") }
@@ -142,6 +143,13 @@ func TestWorkgroupLimits(t *testing.T) {
 	} {
 		constants[name] = append(constants[name], uniform.uniformConstants(tile))
 	}
+	for _, headDim := range []int{32, 64, 96, 128} {
+		for name := range ops {
+			if strings.HasPrefix(name, "attention_") && strings.HasSuffix(name, "_shared") {
+				constants[name] = append(constants[name], Attention{HeadDim: headDim}.sharedConstants())
+			}
+		}
+	}
 	for name, all := range constants {
 		for _, c := range all {
 			label := ops[name].spec(c).Label()
@@ -160,8 +168,9 @@ func TestWorkgroupLimits(t *testing.T) {
 			testify.LessOrEqual(t, invocations, 256, label)
 
 			arrays := workgroupVar.FindAllStringSubmatch(source, -1)
-			testify.Len(t, arrays, strings.Count(source, "var<workgroup>"), label)
-			bytes := 0
+			scalars := workgroupScalar.FindAllString(source, -1)
+			testify.Equal(t, strings.Count(source, "var<workgroup>"), len(arrays)+len(scalars), label)
+			bytes := 4 * len(scalars)
 			for _, a := range arrays {
 				element := map[string]int{"f32": 4, "u32": 4, "vec2<f32>": 8, "vec2<u32>": 8, "vec4<f32>": 16, "vec4<u32>": 16}[a[1]]
 				testify.Positive(t, element, "%s: %s", label, a[0])

@@ -115,7 +115,9 @@ func forFewTokens(name string) bool {
 }
 
 // forCPUs reports whether a variant is made for CPU devices. On a GPU it is several times slower than tiles in workgroup memory, and compiles long.
-func forCPUs(name string) bool { return strings.HasPrefix(name, "uniform_") || strings.HasPrefix(name, "registers_") }
+func forCPUs(name string) bool {
+	return strings.HasPrefix(name, "uniform_") || strings.HasPrefix(name, "registers_")
+}
 
 // VariantsOn lists those of Variants that the device can run.
 func VariantsOn(dev *gpu.Device, op string) []string {
