@@ -24,11 +24,7 @@ type hostDevice struct {
 	uncaptured    js.Func  // listener of errors outside any error scope
 	gone          chan struct{}
 	compiling     sync.WaitGroup
-	submitted     submission
 }
-
-// submission has no name in the browser: mapping a buffer waits for what uses it.
-type submission struct{}
 
 // NoAdapter is the error of a browser without a usable WebGPU.
 var NoAdapter = errors.New("no WebGPU adapter found")
@@ -235,7 +231,7 @@ func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 // mapping is a transit's memory while it belongs to the host: a view of the mapped range.
 type mapping struct{ bytes js.Value }
 
-func (d *Device) mapTransit(b *Buffer, out bool, _ submission) (mapping, error) {
+func (d *Device) mapTransit(b *Buffer, out bool) (mapping, error) {
 	mode := 2 // GPUMapMode.WRITE
 	if out {
 		mode = 1

@@ -16,7 +16,6 @@ type Buffer struct {
 	native   *wgpu.Buffer // nil on a dry device
 	capacity int64        // what was allocated, at least Size
 	mappable bool         // by the host, too
-	used     submission   // the last that binds a mappable buffer
 }
 
 // Range is a part of a buffer, in bytes.

@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cogentcore/webgpu/wgpu"
@@ -19,15 +18,6 @@ func (d *Device) NewMappableBuffer(label string, size int64) (*Buffer, error) {
 		b.mappable = true
 	}
 	return b, err
-}
-
-// uses notes that what is being recorded binds the buffers: the host may have them only after it.
-func (r *Recorder) uses(ranges ...Range) {
-	for _, a := range ranges {
-		if a.Buffer.mappable && !slices.Contains(r.mappable, a.Buffer) {
-			r.mappable = append(r.mappable, a.Buffer)
-		}
-	}
 }
 
 // Fill copies data to the beginning of a mappable buffer, once the device is done with what was recorded on it; what is recorded from now on finds the bytes. Everything recorded
@@ -76,7 +66,7 @@ func (b *Buffer) mapped(out bool, size int64, use func(m mapping)) (waited time.
 		return 0, nil
 	}
 	start := time.Now()
-	m, err := b.dev.mapTransit(b, out, b.used)
+	m, err := b.dev.mapTransit(b, out)
 	waited = time.Since(start)
 	if err == nil {
 		use(m)

@@ -30,6 +30,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cogentcore/webgpu/wgpu"
@@ -37,10 +39,7 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-type hostDevice struct{ submitted submission }
-
-// submission names what was submitted, so that waiting need not be for the whole queue.
-type submission = wgpu.SubmissionIndex
+type hostDevice struct{}
 
 // Adapters lists what this machine offers, WebGPU's own order.
 func Adapters() ([]AdapterInfo, error) {
@@ -194,7 +193,7 @@ func (d *Device) Release() {
 	for _, b := range append([]*Buffer{d.params, d.staging, d.readback}, d.uniform[:]...) {
 		b.Release()
 	}
-	d.native.Poll(true, nil)
+	d.pollUntil(func(queueEmpty bool) bool { return queueEmpty })
 	d.queue.Release()
 	d.native.Release()
 	d.native = nil
@@ -223,7 +222,7 @@ func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 }
 
 func (d *Device) submit(commands *wgpu.CommandBuffer) error {
-	d.host.submitted = d.queue.Submit(commands)
+	d.queue.Submit(commands)
 	return nil
 }
 
@@ -231,22 +230,24 @@ func endPass(p *wgpu.ComputePassEncoder) error { return p.End() }
 
 const mapPending = -1
 
-// mapWait maps the buffer's first size bytes and waits for the submission, and no longer.
-func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64, after submission) error {
-	status := (*C.int32_t)(C.malloc(4))
+// pollUntil asks the driver what the device is done with, until that is enough. wgpu's own waiting ends after five seconds and takes the work for done (gfx-rs/wgpu#4589): what was
+// read then was not written yet, and buffers were freed that the device still used.
+func (d *Device) pollUntil(enough func(queueEmpty bool) bool) {
+	for start := time.Now(); !enough(d.native.Poll(false, nil)); {
+		time.Sleep(min(max(time.Since(start)/8, 20*time.Microsecond), time.Millisecond))
+	}
+}
+
+// mapWait maps the buffer's first size bytes and waits until the device is done with what was submitted on it, and no longer.
+func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64) error {
+	status := (*int32)(C.malloc(4))
 	defer C.free(unsafe.Pointer(status))
 	*status = mapPending
 	// wgpu.Buffer is {device, buffer}, two C pointers.
 	handle := (*[2]unsafe.Pointer)(unsafe.Pointer(b.native))[1]
-	C.qlora_map(handle, C.uint32_t(mode), C.size_t(size), status)
-	// The map must have completed before status may be freed, so a cancelled context waits for this submission too: it is short.
-	index := &wgpu.WrappedSubmissionIndex{Queue: d.queue, SubmissionIndex: after}
-	if after == 0 { // nothing was submitted yet
-		index = nil
-	}
-	for *status == mapPending {
-		d.native.Poll(true, index)
-	}
+	C.qlora_map(handle, C.uint32_t(mode), C.size_t(size), (*C.int32_t)(status))
+	// The map must have completed before status may be freed, so a cancelled context waits for it too.
+	d.pollUntil(func(bool) bool { return atomic.LoadInt32(status) != mapPending })
 	if *status != 0 {
 		return fmt.Errorf("mapping %d bytes failed with status %d (device lost?)", size, int(*status))
 	}
@@ -256,7 +257,7 @@ func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64, after submiss
 // mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
 func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 	size := alignUp(int64(len(dst)), 8)
-	if err := d.mapWait(b, wgpu.MapModeRead, size, d.host.submitted); err != nil {
+	if err := d.mapWait(b, wgpu.MapModeRead, size); err != nil {
 		return err
 	}
 	copy(dst, b.native.GetMappedRange(0, uint(size)))
@@ -269,12 +270,12 @@ func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
 // mapping is a transit's memory while it belongs to the host.
 type mapping []byte
 
-func (d *Device) mapTransit(b *Buffer, out bool, after submission) (mapping, error) {
+func (d *Device) mapTransit(b *Buffer, out bool) (mapping, error) {
 	mode := wgpu.MapModeWrite
 	if out {
 		mode = wgpu.MapModeRead
 	}
-	if err := d.mapWait(b, mode, b.Size, after); err != nil {
+	if err := d.mapWait(b, mode, b.Size); err != nil {
 		return nil, err
 	}
 	return b.native.GetMappedRange(0, uint(b.Size)), nil

@@ -32,8 +32,6 @@ type Recorder struct {
 		cost       int64
 	}
 	kernels map[string]KernelSpec // of a dry recording, by label
-
-	mappable []*Buffer // that this submission binds
 }
 
 // Record starts a recording. Only one recording of a device is open at a time.
@@ -123,7 +121,6 @@ func (r *Recorder) dispatchRange(kernel *Kernel, block []byte, base, end int, ra
 		r.fail(kernel.label, err)
 		return
 	}
-	r.uses(ranges...)
 	offset := len(r.params)
 	r.params = append(r.params, block...)
 	binary.LittleEndian.PutUint32(r.params[offset:], uint32(base))
@@ -184,7 +181,6 @@ func (r *Recorder) Upload(dst Range, data []byte) {
 			return
 		}
 		r.endPass()
-		r.uses(dst)
 		if err := r.encoder.CopyBufferToBuffer(r.dev.staging.native, uint64(len(r.uploads)), dst.Buffer.native, uint64(dst.Offset+int64(at)), uint64(n)); err != nil {
 			r.fail("upload", err)
 		}
@@ -210,7 +206,6 @@ func (r *Recorder) Copy(dst, src Range) {
 		return
 	}
 	r.endPass()
-	r.uses(dst, src)
 	if err := r.encoder.CopyBufferToBuffer(src.Buffer.native, uint64(src.Offset), dst.Buffer.native, uint64(dst.Offset), uint64(src.Size)); err != nil {
 		r.fail("copy", err)
 	}
@@ -266,10 +261,6 @@ func (r *Recorder) flush() {
 	if r.err == nil {
 		r.err = d.submit(commands)
 	}
-	for _, b := range r.mappable {
-		b.used = d.host.submitted
-	}
-	r.mappable = r.mappable[:0]
 	if commands != nil {
 		commands.Release()
 	}

@@ -12,11 +12,10 @@ import (
 type Transit struct {
 	Size int64
 
-	buffer     *Buffer
-	out        bool
-	atDevice   bool
-	mapping    mapping
-	submission submission
+	buffer   *Buffer
+	out      bool
+	atDevice bool
+	mapping  mapping
 }
 
 // NewTransit makes a transit buffer towards the device, mapped and ready to be written, or with out one that brings bytes back.
@@ -44,7 +43,7 @@ func (t *Transit) mapped() (err error) {
 	if t.buffer.native == nil {
 		return nil
 	}
-	t.mapping, err = t.buffer.dev.mapTransit(t.buffer, t.out, t.submission)
+	t.mapping, err = t.buffer.dev.mapTransit(t.buffer, t.out)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", t.buffer.Label, err)
 	}
@@ -97,7 +96,7 @@ func (r *Recorder) CopyIn(dst Range, t *Transit) {
 	}
 	t.atDevice = true
 	r.Copy(dst, Range{t.buffer, 0, dst.Size})
-	t.submission = r.submitNow()
+	r.flush()
 }
 
 // CopyOut hands the transit to the device, which copies src to its beginning.
@@ -110,13 +109,7 @@ func (r *Recorder) CopyOut(t *Transit, src Range) {
 	}
 	t.atDevice = true
 	r.Copy(Range{t.buffer, 0, src.Size}, src)
-	t.submission = r.submitNow()
-}
-
-// submitNow sends what is recorded so far.
-func (r *Recorder) submitNow() submission {
 	r.flush()
-	return r.dev.host.submitted
 }
 
 // Fail ends the recording with an error of whoever moves data for it; Submit returns it.

@@ -116,21 +116,25 @@ def main():
     o = parse()
     if o.torch:
         return torch_steps(o)
-    rows = []
+    print(f"{o.arch}, {o.layers or 'all'} layers, {o.tokens} tokens a step, r {o.lora_r}, gradient checkpointing {o.gradient_checkpointing}")
+    print(f"{'':40} {'tokens/s':>10} {'device MiB':>11} {'resident MiB':>13}  device", flush=True)
+    missing = 0
     for dtype, kept in (("float32", "f32"), ("bf16", "bf16")):
         checkpointing = "--gradient-checkpointing=" + o.gradient_checkpointing
-        rows.append((f"qlora-wgpu, {dtype}", result(f"qlora-wgpu, {dtype}", [
-            o.program, "bench", "train", "--arch", o.arch, "--random-weights", "--layers", str(o.layers), "--max-seq-length", str(o.tokens), "--steps", str(o.steps),
-            "--lora-r", str(o.lora_r), checkpointing, "--activation-dtype", kept, "--json"])))
-        rows.append((f"PyTorch + PEFT + bitsandbytes, {dtype}", result(f"PyTorch, {dtype}", [sys.executable, os.path.abspath(__file__), "--torch", dtype, *sys.argv[1:]])))
-    print(f"{o.arch}, {o.layers or 'all'} layers, {o.tokens} tokens a step, r {o.lora_r}, gradient checkpointing {o.gradient_checkpointing}")
-    print(f"{'':40} {'tokens/s':>10} {'device MiB':>11} {'resident MiB':>13}  device")
-    for what, r in rows:
-        if r is not None:
+        for what, command in (
+            (f"qlora-wgpu, {dtype}", [
+                o.program, "bench", "train", "--arch", o.arch, "--random-weights", "--layers", str(o.layers), "--max-seq-length", str(o.tokens), "--steps", str(o.steps),
+                "--lora-r", str(o.lora_r), checkpointing, "--activation-dtype", kept, "--json"]),
+            (f"PyTorch + PEFT + bitsandbytes, {dtype}", [sys.executable, os.path.abspath(__file__), "--torch", dtype, *sys.argv[1:]]),
+        ):
+            r = result(what, command)
+            if r is None:
+                missing += 1
+                continue
             device = "-" if r["peak_device_bytes"] is None else f"{r['peak_device_bytes'] / 2**20:.0f}"
             name = r["device"]["name"] if isinstance(r["device"], dict) else r["device"]
-            print(f"{what:40} {r['tokens_per_second']:10.1f} {device:>11} {r['peak_resident_kib'] / 2**10:13.0f}  {name}")
-    return 1 if any(r is None for _, r in rows) else 0
+            print(f"{what:40} {r['tokens_per_second']:10.1f} {device:>11} {r['peak_resident_kib'] / 2**10:13.0f}  {name}", flush=True)
+    return min(missing, 1)
 
 
 if __name__ == "__main__":
