@@ -27,7 +27,7 @@ var (
 // sharedFits reports whether the shared variants have this head dimension, whose sums an invocation holds in registers, and can bind q and k packed.
 func (a Attention) sharedFits(rec *gpu.Recorder, q, k *gpu.Tensor) bool {
 	most := max(packedBytes(q), packedBytes(k))
-	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= rec.Device().Limits.MaxBindingBytes
+	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= rec.Device().Limits.MaxTensorBytes()
 }
 
 // sharedConstants are those of the shared kernels.

@@ -153,10 +153,7 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 	}
 	m.Limit = min(m.Limit, 20*time.Millisecond)
 	best, least := "", Took{}
-	for _, name := range VariantsOn(m.Device, op) {
-		if c.T > 8 && forFewTokens(name) {
-			continue
-		}
+	for _, name := range candidates(m.Device, op, c.T) {
 		m.Device.Variants.Force(op, name)
 		took, err := m.Best(ctx, record)
 		m.Device.Variants.Force(op, "")

@@ -71,10 +71,11 @@ func thinOr(outputs, tokens int) string {
 // Where a product has fewer workgroups than fillGroups, what it sums over is cut into parts of sumOf, as far as all parts' sums fit partsBytes. That changes no byte: the sums are then added
 // up as a workgroup that takes them all does.
 const (
-	fillGroups = 512
 	sumOf      = 256
 	partsBytes = 16 << 20
 )
+
+var fillGroups = 512
 
 // partsOf is how many parts at once something of so many sums and so many output bytes is cut into; 1: it is not.
 func partsOf(groups, sums int, bytes int64) int {

@@ -119,6 +119,13 @@ func forCPUs(name string) bool {
 	return strings.HasPrefix(name, "uniform_") || strings.HasPrefix(name, "registers_")
 }
 
+// candidates are the variants of a product that are worth measuring on a device at so many tokens.
+func candidates(dev *gpu.Device, op string, tokens int) []string {
+	return slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool {
+		return tokens > 8 && (forFewTokens(name) || dev.Info.Type != "cpu" && forCPUs(name))
+	})
+}
+
 // VariantsOn lists those of Variants that the device can run.
 func VariantsOn(dev *gpu.Device, op string) []string {
 	return slices.DeleteFunc(Variants(op), func(name string) bool {

@@ -34,6 +34,25 @@ func TestVariantsOfADevice(t *testing.T) {
 	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_32x32").name)
 }
 
+// On a GPU only tiles are measured, elsewhere all that is made for many tokens.
+func TestCandidates(t *testing.T) {
+	for _, op := range []string{"matmul_nf4_forward", "matmul_nf4_backward", "matmul_forward", "matmul_backward"} {
+		of := func(dev *gpu.Device, tokens int, prefix string) (n int) {
+			for _, name := range candidates(dev, op, tokens) {
+				if strings.HasPrefix(name, prefix) {
+					n++
+				}
+			}
+			return n
+		}
+		discrete, cpu := gpu.NewDryDiscrete(), gpu.NewDry(gpu.Options{})
+		testify.GreaterOrEqual(t, of(discrete, 128, "tiled_"), 3, op)
+		testify.Equal(t, of(discrete, 128, "tiled_"), of(discrete, 128, ""), op)
+		testify.Positive(t, of(cpu, 128, "uniform_"), op)
+		testify.Positive(t, of(discrete, 4, "registers_"), op)
+	}
+}
+
 // Every product keeps variants to measure at many tokens.
 func TestForFewTokens(t *testing.T) {
 	testify.Equal(t, []string{"registers_4x2", "vector_1", "vector_4", "vector_uniform"}, slices.DeleteFunc(Variants("matmul_nf4_forward"), func(name string) bool { return !forFewTokens(name) }))
