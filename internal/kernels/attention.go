@@ -133,7 +133,7 @@ func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attentio
 // AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j - delta),
 // dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums over the query heads of its
 // group. do, o and dq are [T, H*D], dk and dv [S, KVH*D]; o and lse are the forward's. stats is scratch [T, 2*H]. Queries may come in chunks in their order, with
-// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added.
+// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added, where chunks are cut at multiples of 64 queries.
 func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats *gpu.Tensor, a Attention) {
 	const kernel = "attention_backward"
 	a.check(kernel, q, k, v)
@@ -150,7 +150,7 @@ func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats
 
 	fallback := attentionBackwardTiles[0].name()
 	switch {
-	case !onCPU(rec) && T > 16:
+	case !onCPU(rec) && (T > 16 || a.Accumulate && T > 0): // a chunk adds in the order of those before, however few its tokens
 		fallback = sharedAttention
 	case onCPU(rec) && !inBrowser(rec):
 		fallback = uniformAttention
