@@ -26,7 +26,7 @@ test: setup lint
 	go test -timeout 25m ./...
 	go -C tools/roofline test .
 
-# Kernels and training steps in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
+# A read-back from a device that is busy for ten seconds; kernels and training steps in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
 

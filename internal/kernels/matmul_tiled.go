@@ -77,9 +77,9 @@ const (
 
 var fillGroups = 512
 
-// partsOf is how many parts at once something of so many sums and so many output bytes is cut into; 1: it is not.
+// partsOf is how many parts at once something of so many sums and so many output bytes is cut into; 1: it is not. A chunk without tokens has no groups and no bytes.
 func partsOf(groups, sums int, bytes int64) int {
-	if groups >= fillGroups || sums < 2 {
+	if groups >= fillGroups || sums < 2 || groups == 0 {
 		return 1
 	}
 	return max(1, min(sums, int(partsBytes/bytes)))

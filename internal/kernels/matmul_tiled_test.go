@@ -62,3 +62,24 @@ func TestPartsSideBySide(t *testing.T) {
 		testify.Greater(t, dispatches[1], dispatches[0], "%s: nothing was cut", op)
 	}
 }
+
+// A chunk without tokens records nothing, by tiles as by the kernels for few tokens that the rules give it.
+func TestNoTokens(t *testing.T) {
+	dev := gpu.NewDryDiscrete()
+	for _, op := range []string{"matmul_forward", "matmul_backward"} {
+		dev.Variants.Force(op, thinTile.name())
+	}
+	tensor := func(rows, cols int) *gpu.Tensor {
+		x, err := dev.NewTensor("x", gpu.F32, rows, cols)
+		testify.NoError(t, err)
+		return x
+	}
+	wide, narrow := tensor(1, 1024).View(0, 1024), tensor(1, 16).View(0, 16)
+	a, b := tensor(16, 1024), tensor(1024, 16)
+	rec := dev.DryRecord("test")
+	MatmulForward(rec, narrow, wide, a, 1, false)
+	MatmulForward(rec, wide, narrow, b, 1, true)
+	MatmulBackward(rec, narrow, wide, b, 1, false)
+	MatmulBackward(rec, wide, narrow, a, 1, true)
+	testify.Zero(t, rec.Dispatches)
+}
