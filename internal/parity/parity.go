@@ -313,6 +313,7 @@ func (r *runner) run(initial []lora.Tensor) (*Result, error) {
 		where := fmt.Sprintf("step %d", step+1)
 		loss.note(math.Abs(got.Loss()/r.c.Loss[step]-1), where)
 		norm.note(math.Abs(got.GradNorm/r.c.GradNorm[step]-1), where)
+		r.Log(fmt.Sprintf("step %d of %d: loss %.6f, PyTorch's %.6f", step+1, steps, got.Loss(), r.c.Loss[step]))
 	}
 	result.Uses = append(result.Uses, loss, norm)
 	r.Log(loss.String())
