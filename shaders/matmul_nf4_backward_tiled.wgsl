@@ -32,12 +32,14 @@ struct Params {
   block_shift: u32, // log2(block size)
   col_tiles: u32,
   accumulate: u32,  // 1: dx +=
+  part_rows: u32,   // of a part, a multiple of 16
+  part_tiles: u32,  // workgroups of a part
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> region: array<u32>;         // nested map [256], codebook [16], then what the offsets name
 @group(0) @binding(2) var<storage, read_write> dy: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [parts, tokens, 2·words]
 
 var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [n][4 tokens each]
 var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [n][4 columns each, first those of all words' low halves]
@@ -66,15 +68,15 @@ fn scale_at(n: u32, i: u32) -> f32 {
 }
 
 // dx where it is added to, for a token and four columns that exist.
-fn start(t: u32, k4: u32) -> vec4<f32> {
+fn start(part: u32, t: u32, k4: u32) -> vec4<f32> {
   if (params.accumulate == 0u || t >= params.tokens || k4 >= params.words * 2u) { return vec4<f32>(); }
-  return dx[t * params.words * 2u + k4];
+  return dx[(part * params.tokens + t) * params.words * 2u + k4];
 }
 
 // Writes four columns of a token where they exist.
-fn store(t: u32, k4: u32, v: vec4<f32>) {
+fn store(part: u32, t: u32, k4: u32, v: vec4<f32>) {
   if (t >= params.tokens || k4 >= params.words * 2u) { return; }
-  dx[t * params.words * 2u + k4] = v;
+  dx[(part * params.tokens + t) * params.words * 2u + k4] = v;
 }
 
 @compute @workgroup_size(LANES)
@@ -82,8 +84,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let tile = group / params.col_tiles;
-  let k0 = (group % params.col_tiles) * WR; // in vec4
+  let part = group / params.part_tiles;
+  let begin = part * params.part_rows;
+  let end = min(begin + params.part_rows, params.rows);
+  let tile = group % params.part_tiles / params.col_tiles;
+  let k0 = group % params.part_tiles % params.col_tiles * WR; // in vec4
   let tx = lane % TX;
   let ty = lane / TX;
   if (lane < 16u) { codebook[lane] = bitcast<f32>(region[256u + lane]); }
@@ -92,10 +97,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let o_a0_b0 = tx + 0u /*b*/ * TX; // place in a row of ws
   let k_a0_b0 = k0 + 2u * (o_a0_b0 % (WR / 2u)) + o_a0_b0 / (WR / 2u);
   let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
-  var acc0_a0_b0 = start(t_a0_b0, k_a0_b0);
-  var acc1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
-  var acc2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
-  var acc3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
+  var acc0_a0_b0 = start(part, t_a0_b0, k_a0_b0);
+  var acc1_a0_b0 = start(part, t_a0_b0 + 1u, k_a0_b0);
+  var acc2_a0_b0 = start(part, t_a0_b0 + 2u, k_a0_b0);
+  var acc3_a0_b0 = start(part, t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
   // unroll i XB {
@@ -109,7 +114,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let n_j0 = (lane + 0u /*j*/ * LANES) / (WR / 2u); // of which row of a step
   let word_j0 = k0 / 2u + o_j0;
   // }
-  for (var n0 = 0u; n0 < params.rows; n0 += 16u) {
+  for (var n0 = begin; n0 < end; n0 += 16u) {
     // unroll i XB {
     let d_i0 = dy[dy_i0 + 16u * n0];
     // }
@@ -145,10 +150,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
   // unroll a ROWS4 {
   // unroll b COLS4 {
-  store(t_a0_b0, k_a0_b0, acc0_a0_b0);
-  store(t_a0_b0 + 1u, k_a0_b0, acc1_a0_b0);
-  store(t_a0_b0 + 2u, k_a0_b0, acc2_a0_b0);
-  store(t_a0_b0 + 3u, k_a0_b0, acc3_a0_b0);
+  store(part, t_a0_b0, k_a0_b0, acc0_a0_b0);
+  store(part, t_a0_b0 + 1u, k_a0_b0, acc1_a0_b0);
+  store(part, t_a0_b0 + 2u, k_a0_b0, acc2_a0_b0);
+  store(part, t_a0_b0 + 3u, k_a0_b0, acc3_a0_b0);
   // }
   // }
 }

@@ -4,7 +4,8 @@
 // as vec4: x as pack_tiles_forward laid it, W decoded through a table in workgroup memory and transposed in 4×4 blocks. Then an invocation multiplies its
 // 4·ROWS4 × 4·COLS4 outputs from registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. An absmax is looked up where its block of W begins. The rows of W within a
 // workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to different banks. The step is written out, for what an index costs
-// that is not a constant. Numerics: float32 sums in the order of k. 256·(XR+WR) + 64 bytes of workgroup memory.
+// that is not a constant. K may be cut into parts, each summed by workgroups of its own into its own y: a GPU is left idle by a last round of workgroups that fills it in part.
+// Numerics: float32 sums in the order of k, of each part. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 const TX: u32 = 8u;    // invocations along the rows of W
 const TY: u32 = 8u;    // and along the tokens
@@ -36,12 +37,14 @@ struct Params {
   block_shift: u32, // log2(block size)
   row_tiles: u32,
   span4: u32,       // columns / 4 of a row that share one absmax
+  part4: u32,       // columns / 4 of a part, a multiple of span4 and of 4
+  part_tiles: u32,  // workgroups of a part
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> region: array<u32>;        // nested map [256], codebook [16], then what the offsets name
 @group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [parts, tokens, y_stride / 4]
 
 var<workgroup> xs: array<array<vec4<f32>, XR>, 16>; // [k][4 tokens each]
 var<workgroup> ws: array<array<vec4<f32>, WR>, 16>; // [k][4 rows of W each]
@@ -81,15 +84,15 @@ fn decode(codes: vec4<u32>, shift: u32) -> vec4<f32> {
   return vec4<f32>(codebook[i.x], codebook[i.y], codebook[i.z], codebook[i.w]);
 }
 
-// Writes four outputs of a token that exist.
-fn store(t: u32, n: u32, v: vec4<f32>) {
+// Writes four outputs of a token that exist; the bias is in the first part.
+fn store(part: u32, t: u32, n: u32, v: vec4<f32>) {
   if (t >= params.tokens || n >= params.rows) { return; }
   var b = vec4<f32>();
-  if (params.bias != 0xffffffffu) {
+  if (params.bias != 0xffffffffu && part == 0u) {
     let at = params.bias + n;
     b = bitcast<vec4<f32>>(vec4<u32>(region[at], region[at + 1u], region[at + 2u], region[at + 3u]));
   }
-  y[(t * params.y_stride + params.y_first + n) / 4u] = v + b;
+  y[((part * params.tokens + t) * params.y_stride + params.y_first + n) / 4u] = v + b;
 }
 
 @compute @workgroup_size(LANES)
@@ -97,8 +100,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(local_invocation_index) lane: u32) {
   let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
   if (group >= params.group_end) { return; }
-  let tile = group / params.row_tiles;
-  let n0 = (group % params.row_tiles) * 4u * WR;
+  let part = group / params.part_tiles;
+  let begin = part * params.part4;
+  let end = min(begin + params.part4, params.cols4);
+  let tile = group % params.part_tiles / params.row_tiles;
+  let n0 = group % params.part_tiles % params.row_tiles * 4u * WR;
   let tx = lane % TX;
   let ty = lane / TX;
   let k_lane = lane % 4u; // which 4 columns of a step the invocation brings of W
@@ -122,7 +128,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let n_j0 = n0 + 4u * o_j0;
   var scales_j0 = vec4<f32>();
   // }
-  for (var k0 = 0u; k0 < params.cols4; k0 += 4u) {
+  for (var k0 = begin; k0 < end; k0 += 4u) {
     // unroll i XB {
     let r_i0 = x[x_i0 + 64u * k0];
     // }
@@ -169,10 +175,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   // unroll b COLS4 {
   let n_a0_b0 = n0 + (tx + 0u /*b*/ * TX) * 4u;
   let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
-  store(t_a0_b0, n_a0_b0, acc0_a0_b0);
-  store(t_a0_b0 + 1u, n_a0_b0, acc1_a0_b0);
-  store(t_a0_b0 + 2u, n_a0_b0, acc2_a0_b0);
-  store(t_a0_b0 + 3u, n_a0_b0, acc3_a0_b0);
+  store(part, t_a0_b0, n_a0_b0, acc0_a0_b0);
+  store(part, t_a0_b0 + 1u, n_a0_b0, acc1_a0_b0);
+  store(part, t_a0_b0 + 2u, n_a0_b0, acc2_a0_b0);
+  store(part, t_a0_b0 + 3u, n_a0_b0, acc3_a0_b0);
   // }
   // }
 }

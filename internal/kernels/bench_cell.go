@@ -153,7 +153,7 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 	}
 	m.Limit = min(m.Limit, 20*time.Millisecond)
 	best, least := "", Took{}
-	for _, name := range candidates(m.Device, op, c.T) {
+	for _, name := range candidates(m.Device, op, c.T, c.N, c.K) {
 		m.Device.Variants.Force(op, name)
 		took, err := m.Best(ctx, record)
 		m.Device.Variants.Force(op, "")

@@ -35,14 +35,14 @@ var matmulForwardRegisters = define("matmul_forward_registers", "iiw", matmulFor
 
 var matmulForwardVariants = append([]variant{
 	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
-	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
-	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
-	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4},
-	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs},
+	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32, 1},
+	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64, 1},
+	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4, 1},
+	{"uniform_thin", matmulForwardThin, nil, thinTokens, thinOutputs, 1},
 }, slices.Concat(forwardTiled, vectorVariants(matmulForwardVector, matmulForwardVectorUniform))...)
 
 func forwardRegisters(t, q int) variant {
-	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
+	return variant{registersName(t, q), matmulForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q, 1}
 }
 
 // MatmulForward is y [T, N] = alpha · x [T, K] wᵀ, w [N, K] in F32 or BF16, sharded by rows or not; added to y when accumulate is set. K is a multiple of 4.
@@ -129,14 +129,14 @@ var matmulBackwardRegisters = define("matmul_backward_registers", "iiw", matmulB
 
 var matmulBackwardVariants = append([]variant{
 	backwardRegisters(4, 1), backwardRegisters(16, 1), backwardRegisters(16, 4),
-	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32},
-	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64},
-	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4},
-	{"uniform_thin", matmulBackwardThin, nil, thinTokens, thinOutputs},
+	{"uniform_32x1", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 1}, uniformTokens, 32, 1},
+	{"uniform_32x2", matmulBackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_K": 2}, uniformTokens, 64, 1},
+	{"uniform_narrow", matmulBackwardNarrow, nil, uniformTokens, 4, 1},
+	{"uniform_thin", matmulBackwardThin, nil, thinTokens, thinOutputs, 1},
 }, tiled(matmulBackwardTiled, vec4OfW, append(wideTiles, thinTile)...)...)
 
 func backwardRegisters(t, k int) variant {
-	return variant{registersName(t, k), matmulBackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_K": uint32(k)}, t, 32 * k}
+	return variant{registersName(t, k), matmulBackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_K": uint32(k)}, t, 32 * k, 1}
 }
 
 // MatmulBackward is dx [T, K] = alpha · dy [T, N] w, w [N, K] in F32 or BF16; added to dx when accumulate is set. N and K are multiples of 4; dy may have more
@@ -229,12 +229,12 @@ var matmulGradientRegisters = define("matmul_gradient_registers", "iiw", matmulG
 
 var matmulGradientVariants = []variant{
 	gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4),
-	{"uniform_16x1", matmulGradientUniform, nil, gradientTokens, 32},
+	{"uniform_16x1", matmulGradientUniform, nil, gradientTokens, 32, 1},
 	gradientTiled(16, 4), gradientTiled(4, 16),
 }
 
 func gradientRegisters(n, k int) variant {
-	return variant{registersName(n, k), matmulGradientRegisters, map[string]uint32{"TILE_N": uint32(n), "TILE_K": uint32(k)}, 4 * n, 32 * k}
+	return variant{registersName(n, k), matmulGradientRegisters, map[string]uint32{"TILE_N": uint32(n), "TILE_K": uint32(k)}, 4 * n, 32 * k, 1}
 }
 
 // MatmulGradient is dw [N, K] += alpha · dyᵀ [N, T] x [T, K]. N and K are multiples of 4.

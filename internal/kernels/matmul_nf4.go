@@ -63,18 +63,18 @@ var (
 
 var matmulNF4ForwardVariants = append([]variant{
 	nf4Registers(4, 2), nf4Registers(16, 1), nf4Registers(16, 4), nf4Registers(32, 4),
-	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32},
-	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64},
+	{"uniform_32x1", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32, 1},
+	{"uniform_32x2", matmulNF4ForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64, 1},
 	nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
-}, slices.Concat(tiled(matmulNF4ForwardTiled, blocksOfW, wideTiles...), vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform))...)
+}, slices.Concat(inParts(matmulNF4ForwardTiled, blocksOfW), vectorVariants(matmulNF4ForwardVector, matmulNF4ForwardVectorUniform))...)
 
 func nf4Registers(t, q int) variant {
-	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q}
+	return variant{registersName(t, q), matmulNF4ForwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_Q": uint32(q)}, t, 32 * q, 1}
 }
 
 // nf4Subgroup has workgroups of so many invocations: few for software devices, whose subgroups are small, and more for GPUs.
 func nf4Subgroup(lanes, t, q int) variant {
-	return variant{subgroupName(lanes, t, q), matmulNF4ForwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t), "TILE_Q": uint32(q)}, lanes * t, 4 * q}
+	return variant{subgroupName(lanes, t, q), matmulNF4ForwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t), "TILE_Q": uint32(q)}, lanes * t, 4 * q, 1}
 }
 
 // subgroupsPay: the device has them, and W is one of those for which a large tile is worth its compilation.
@@ -200,17 +200,17 @@ var (
 
 var matmulNF4BackwardVariants = append([]variant{
 	nf4BackwardRegisters(4, 1), nf4BackwardRegisters(16, 1), nf4BackwardRegisters(16, 2), nf4BackwardRegisters(16, 4),
-	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64},
-	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128},
+	{"uniform_32x1", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 1}, uniformTokens, 64, 1},
+	{"uniform_32x2", matmulNF4BackwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_W": 2}, uniformTokens, 128, 1},
 	nf4BackwardSubgroup(4, 16), nf4BackwardSubgroup(32, 8),
-}, tiled(matmulNF4BackwardTiled, wordsOfW, wideTiles...)...)
+}, inParts(matmulNF4BackwardTiled, wordsOfW)...)
 
 func nf4BackwardRegisters(t, w int) variant {
-	return variant{registersName(t, w), matmulNF4BackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_W": uint32(w)}, t, 64 * w}
+	return variant{registersName(t, w), matmulNF4BackwardRegisters, map[string]uint32{"TILE_T": uint32(t), "TILE_W": uint32(w)}, t, 64 * w, 1}
 }
 
 func nf4BackwardSubgroup(lanes, t int) variant {
-	return variant{subgroupName(lanes, t, 1), matmulNF4BackwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t)}, lanes * t, 8}
+	return variant{subgroupName(lanes, t, 1), matmulNF4BackwardSubgroup, map[string]uint32{"LANES": uint32(lanes), "TILE_T": uint32(t)}, lanes * t, 8, 1}
 }
 
 // MatmulNF4Backward is dx [T, K] = dy [T, N] W, added to dx when accumulate is set. There is no gradient of W: it is frozen.

@@ -36,14 +36,14 @@ const (
 
 func tiled(shader *op, brings int, tiles ...tile) (variants []variant) {
 	for _, t := range tiles {
-		variants = append(variants, variant{t.name(), shader, t.constants(brings), t.tokens(), t.outputs()})
+		variants = append(variants, variant{t.name(), shader, t.constants(brings), t.tokens(), t.outputs(), 1})
 	}
 	return variants
 }
 
 // forwardTiled are those of the plain forward product. Only the thin one sums in parts: with many outputs a sum in one go is as good, and K is rarely long.
 var forwardTiled = append(tiled(matmulForwardTiled, blocksOfW, wideTiles...), variant{
-	thinTile.name(), matmulForwardTiled, with(thinTile.constants(blocksOfW), "SUM", sumOf), thinTile.tokens(), thinTile.outputs(),
+	thinTile.name(), matmulForwardTiled, with(thinTile.constants(blocksOfW), "SUM", sumOf), thinTile.tokens(), thinTile.outputs(), 1,
 })
 
 var (
@@ -83,6 +83,31 @@ func partsOf(groups, sums int, bytes int64) int {
 		return 1
 	}
 	return max(1, min(sums, int(partsBytes/bytes)))
+}
+
+// inParts are the wide tiles, and the largest with its sums cut into parts: where the tiles are not enough to keep a GPU busy to the end, they are so many times more, and shorter.
+func inParts(shader *op, brings int) []variant {
+	variants := tiled(shader, brings, wideTiles...)
+	largest := variants[len(variants)-1]
+	for _, parts := range []int{3, 8} {
+		v := largest
+		v.name, v.parts = fmt.Sprintf("%s_parts_%d", v.name, parts), parts
+		variants = append(variants, v)
+	}
+	return variants
+}
+
+// partStep is what parts are multiples of: the most columns of a row that share one absmax.
+const partStep = 64
+
+// cut is into how many parts the variant cuts sums of so many products, and how much of them each part but the last has. It does not cut short ones, nor where the parts of an output of so many bytes
+// cannot be bound together.
+func (v variant) cut(dev *gpu.Device, sum int, output int64) (parts, each int) {
+	if v.parts == 1 || sum < v.parts*partStep || int64(v.parts)*output > dev.Limits.MaxBindingBytes {
+		return 1, sum
+	}
+	each = ceilDiv(ceilDiv(sum, v.parts), partStep) * partStep
+	return ceilDiv(sum, each), each
 }
 
 // partsScratch is a scratch for so many parts of a tensor.
@@ -181,46 +206,66 @@ func matmulBackwardTiles(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, v variant, al
 type matmulNF4ForwardTiledParams struct {
 	Tokens, FirstToken, Padded16, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
 	Offset                                                                                  float32
-	FirstBlock, BlockShift, RowTiles, Span4                                                 uint32
+	FirstBlock, BlockShift, RowTiles, Span4, Part4, PartTiles                               uint32
 }
 
 var matmulNF4ForwardTiled = define("matmul_nf4_forward_tiled", "riw", matmulNF4ForwardTiledParams{})
 
-// matmulNF4ForwardTiles is the forward product by tiles in workgroup memory.
+// matmulNF4ForwardTiles is the forward product by tiles in workgroup memory, with the variant's parts of K side by side.
 func matmulNF4ForwardTiles(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight, v variant) {
 	packed := packTiles(rec, x)
+	out := y
+	parts, columns := v.cut(rec.Device(), w.K, gpu.F32.Size(y.Rows*y.Cols))
+	if parts > 1 {
+		out = partsScratch(rec, parts, y)
+	}
 	for _, s := range w.Shards {
 		rowTiles := ceilDiv(s.Rows, v.outputs)
 		packed.pieces(func(first, tokens int, r gpu.Range) {
-			rec.Dispatch(v.shader.spec(v.constants), rowTiles*ceilDiv(tokens, v.tokens), int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4ForwardTiledParams{
+			tiles := rowTiles * ceilDiv(tokens, v.tokens)
+			rec.Dispatch(v.shader.spec(v.constants), parts*tiles, int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4ForwardTiledParams{
 				Tokens: uint32(x.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
-				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
-			}, s.Region, r, y.Single())
+				BlockShift: blockShift(w.BlockSize), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4), Part4: uint32(columns / 4), PartTiles: uint32(tiles),
+			}, s.Region, r, out.Single())
 		})
+	}
+	if parts > 1 {
+		SumParts(rec, y, out, false)
 	}
 }
 
 type matmulNF4BackwardTiledParams struct {
 	Tokens, FirstToken, Padded16, Rows, Words, DyFirst, Packed, Codes, Nested uint32
 	Offset                                                                    float32
-	FirstBlock, BlockShift, ColTiles, Accumulate                              uint32
+	FirstBlock, BlockShift, ColTiles, Accumulate, PartRows, PartTiles         uint32
 }
 
 var matmulNF4BackwardTiled = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardTiledParams{})
 
-// matmulNF4BackwardTiles is the input's gradient by tiles in workgroup memory.
+// matmulNF4BackwardTiles is the input's gradient by tiles in workgroup memory, with the variant's parts of W's rows side by side. A weight in shards is in parts already.
 func matmulNF4BackwardTiles(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, v variant, accumulate bool) {
 	packed := packTiles(rec, dy)
 	colTiles := ceilDiv(w.K, v.outputs)
+	out, parts, rows := dx, 1, w.N
+	if len(w.Shards) == 1 {
+		parts, rows = v.cut(rec.Device(), w.N, gpu.F32.Size(dx.Rows*dx.Cols))
+	}
+	if parts > 1 {
+		out = partsScratch(rec, parts, dx)
+	}
 	for i, s := range w.Shards {
 		packed.pieces(func(first, tokens int, r gpu.Range) {
-			rec.Dispatch(v.shader.spec(v.constants), colTiles*ceilDiv(tokens, v.tokens), int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4BackwardTiledParams{
+			tiles := colTiles * ceilDiv(tokens, v.tokens)
+			rec.Dispatch(v.shader.spec(v.constants), parts*tiles, int64(2*tokens)*int64(s.Rows)*int64(w.K), matmulNF4BackwardTiledParams{
 				Tokens: uint32(dx.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows), Words: uint32(w.K / 8), DyFirst: uint32(s.Row),
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
-				BlockShift: blockShift(w.BlockSize), ColTiles: uint32(colTiles), Accumulate: flag(accumulate || i > 0),
-			}, s.Region, r, dx.Single())
+				BlockShift: blockShift(w.BlockSize), ColTiles: uint32(colTiles), Accumulate: flag(parts == 1 && (accumulate || i > 0)), PartRows: uint32(rows), PartTiles: uint32(tiles),
+			}, s.Region, r, out.Single())
 		})
+	}
+	if parts > 1 {
+		SumParts(rec, dx, out, accumulate)
 	}
 }
 
@@ -237,7 +282,7 @@ func gradientTiled(tx, ty int) variant {
 	lanes := tx * ty
 	return variant{t.name(), matmulGradientTiled, map[string]uint32{
 		"TX": uint32(tx), "TY": uint32(ty), "LANES": uint32(lanes), "XB": uint32(ceilDiv(16*ty, lanes)), "WB": uint32(ceilDiv(16*tx, lanes)),
-	}, t.tokens(), t.outputs()}
+	}, t.tokens(), t.outputs(), 1}
 }
 
 // gradientTiledFallback is the one that suits the longer side of dw.

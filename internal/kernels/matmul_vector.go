@@ -28,9 +28,9 @@ var (
 // vectorVariants are what gpus and uniform, shaders for GPUs and for CPU devices, make of an operation.
 func vectorVariants(gpus, uniform *op) []variant {
 	return []variant{
-		{"vector_1", gpus, map[string]uint32{"TILE_T": 1}, 1, 8},
-		{"vector_4", gpus, map[string]uint32{"TILE_T": 4}, 4, 8},
-		{"vector_uniform", uniform, map[string]uint32{"WINDOWS": vectorWindows, "TILE_R": 2}, 1, 16},
+		{"vector_1", gpus, map[string]uint32{"TILE_T": 1}, 1, 8, 1},
+		{"vector_4", gpus, map[string]uint32{"TILE_T": 4}, 4, 8, 1},
+		{"vector_uniform", uniform, map[string]uint32{"WINDOWS": vectorWindows, "TILE_R": 2}, 1, 16, 1},
 	}
 }
 

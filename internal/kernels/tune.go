@@ -109,7 +109,7 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		release()
 		part, bench, release = more, larger, releaseLarger
 	}
-	names := slices.DeleteFunc(candidates(dev, op, t), func(name string) bool { return slices.Contains(o.Rejected, prefix+name) })
+	names := slices.DeleteFunc(candidates(dev, op, t, n, k), func(name string) bool { return slices.Contains(o.Rejected, prefix+name) })
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
 		if err := try(all, func() error { return compile(dev, op, names, bench) }); err != nil {
 			return err

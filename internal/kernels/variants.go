@@ -14,6 +14,7 @@ type variant struct {
 	shader          *op
 	constants       map[string]uint32
 	tokens, outputs int // of a workgroup's tile
+	parts           int // of its sums, side by side; 1: they are not cut
 }
 
 // on reports whether the device can run it.
@@ -119,11 +120,26 @@ func forCPUs(name string) bool {
 	return strings.HasPrefix(name, "uniform_") || strings.HasPrefix(name, "registers_")
 }
 
-// candidates are the variants of a product that are worth measuring on a device at so many tokens.
-func candidates(dev *gpu.Device, op string, tokens int) []string {
+// candidates are the variants of a product y [T, N] of x [T, K], or back, that are worth measuring on a device.
+func candidates(dev *gpu.Device, op string, t, n, k int) []string {
+	cpu := dev.Info.Type == "cpu"
 	return slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool {
-		return tokens > 8 && (forFewTokens(name) || dev.Info.Type != "cpu" && forCPUs(name))
+		return t > 8 && (forFewTokens(name) || !cpu && forCPUs(name)) || inPartsOnly(name) && (cpu || !cuts(dev, op, name, t, n, k))
 	})
+}
+
+// inPartsOnly reports whether a variant differs from another by the parts of its sums.
+func inPartsOnly(name string) bool { return strings.Contains(name, "_parts_") }
+
+// cuts reports whether such a variant cuts the sums of a product of this shape.
+func cuts(dev *gpu.Device, op, name string, t, n, k int) bool {
+	variants, sum, outputs := matmulNF4ForwardVariants, k, n
+	if op == "matmul_nf4_backward" {
+		variants, sum, outputs = matmulNF4BackwardVariants, n, k
+	}
+	i := slices.IndexFunc(variants, func(v variant) bool { return v.name == name })
+	parts, _ := variants[i].cut(dev, sum, gpu.F32.Size(t*outputs))
+	return parts > 1
 }
 
 // VariantsOn lists those of Variants that the device can run.

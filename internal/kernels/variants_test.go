@@ -38,7 +38,7 @@ func TestVariantsOfADevice(t *testing.T) {
 func TestCandidates(t *testing.T) {
 	for _, op := range []string{"matmul_nf4_forward", "matmul_nf4_backward", "matmul_forward", "matmul_backward"} {
 		of := func(dev *gpu.Device, tokens int, prefix string) (n int) {
-			for _, name := range candidates(dev, op, tokens) {
+			for _, name := range candidates(dev, op, tokens, 4096, 4096) {
 				if strings.HasPrefix(name, prefix) {
 					n++
 				}
@@ -51,6 +51,32 @@ func TestCandidates(t *testing.T) {
 		testify.Positive(t, of(cpu, 128, "uniform_"), op)
 		testify.Positive(t, of(discrete, 4, "registers_"), op)
 	}
+}
+
+// Sums are cut into parts where they are long and all parts of the output can be bound, and measured so on GPUs only.
+func TestCandidatesInParts(t *testing.T) {
+	inParts := func(dev *gpu.Device, op string, tokens, n, k int) []string {
+		return slices.DeleteFunc(candidates(dev, op, tokens, n, k), func(name string) bool { return !inPartsOnly(name) })
+	}
+	discrete := gpu.NewDryDiscrete()
+	testify.Equal(t, []string{"tiled_128x64_parts_3", "tiled_128x64_parts_8"}, inParts(discrete, "matmul_nf4_forward", 512, 4096, 14336))
+	testify.Equal(t, []string{"tiled_128x64_parts_3"}, inParts(discrete, "matmul_nf4_forward", 2048, 4096, 14336))
+	testify.Equal(t, []string{"tiled_128x64_parts_3"}, inParts(discrete, "matmul_nf4_backward", 2048, 14336, 4096))
+	testify.Empty(t, inParts(discrete, "matmul_nf4_forward", 2048, 14336, 4096), "three parts of the output cannot be bound")
+	testify.Empty(t, inParts(discrete, "matmul_nf4_backward", 128, 128, 4096), "128 rows are no three parts")
+	testify.Empty(t, inParts(gpu.NewDry(gpu.Options{}), "matmul_nf4_forward", 512, 4096, 14336))
+	testify.Empty(t, inParts(discrete, "matmul_forward", 512, 4096, 14336))
+}
+
+// Parts cover a sum, each but the last a whole number of steps.
+func TestCut(t *testing.T) {
+	dev := gpu.NewDryDiscrete()
+	for _, c := range []struct{ parts, sum, want, each int }{{1, 4096, 1, 4096}, {3, 4096, 3, 1408}, {8, 576, 5, 128}, {8, 511, 1, 511}, {8, 512, 8, 64}, {3, 200, 2, 128}} {
+		parts, each := variant{parts: c.parts}.cut(dev, c.sum, 1)
+		testify.Equal(t, [2]int{c.want, c.each}, [2]int{parts, each}, c)
+	}
+	parts, _ := variant{parts: 3}.cut(dev, 4096, dev.Limits.MaxBindingBytes/3+1)
+	testify.Equal(t, 1, parts)
 }
 
 // Every product keeps variants to measure at many tokens.
