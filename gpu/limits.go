@@ -1,7 +1,7 @@
 package gpu
 
 // Limits are what the engine lets a single binding, dispatch and submission grow to. They start from WebGPU's portable defaults;
-// lower values are legal and give the same bytes (only the cutting changes).
+// lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums into parts where those can be bound.
 type Limits struct {
 	// MaxBindingBytes bounds one storage binding, so the size of a shard.
 	MaxBindingBytes int64

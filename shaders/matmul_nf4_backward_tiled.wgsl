@@ -2,7 +2,8 @@
 //
 // The variant for GPUs. A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR columns and walks the rows of W in steps of 16, as matmul_nf4_forward_tiled
 // walks the columns: dy comes as pack_tiles_forward laid it; W is decoded word by word, a word being 8 neighbouring columns of a row, whose halves go to the two
-// halves of a workgroup tile. Numerics: float32 sums in the order of n, from dx on when accumulating, so that cutting W by rows changes no byte. 256·(XR+WR) + 64 bytes of workgroup memory.
+// halves of a workgroup tile. The rows may be cut into parts, each summed by workgroups of its own into its own dx, as the forward product's columns. Numerics: float32 sums in the order of n,
+// of each part, from dx on when accumulating, so that cutting W into shards changes no byte where it is not in parts. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 const TX: u32 = 8u;    // invocations along the columns of W
 const TY: u32 = 8u;    // and along the tokens
@@ -67,10 +68,10 @@ fn scale_at(n: u32, i: u32) -> f32 {
   return scale(((n * params.words + i) * 8u) >> params.block_shift);
 }
 
-// dx where it is added to, for a token and four columns that exist.
-fn start(part: u32, t: u32, k4: u32) -> vec4<f32> {
+// dx where it is added to, for a token and four columns that exist; parts are added up elsewhere.
+fn start(t: u32, k4: u32) -> vec4<f32> {
   if (params.accumulate == 0u || t >= params.tokens || k4 >= params.words * 2u) { return vec4<f32>(); }
-  return dx[(part * params.tokens + t) * params.words * 2u + k4];
+  return dx[t * params.words * 2u + k4];
 }
 
 // Writes four columns of a token where they exist.
@@ -97,10 +98,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let o_a0_b0 = tx + 0u /*b*/ * TX; // place in a row of ws
   let k_a0_b0 = k0 + 2u * (o_a0_b0 % (WR / 2u)) + o_a0_b0 / (WR / 2u);
   let t_a0_b0 = params.first_token + (tile * XR + ty + 0u /*a*/ * TY) * 4u;
-  var acc0_a0_b0 = start(part, t_a0_b0, k_a0_b0);
-  var acc1_a0_b0 = start(part, t_a0_b0 + 1u, k_a0_b0);
-  var acc2_a0_b0 = start(part, t_a0_b0 + 2u, k_a0_b0);
-  var acc3_a0_b0 = start(part, t_a0_b0 + 3u, k_a0_b0);
+  var acc0_a0_b0 = start(t_a0_b0, k_a0_b0);
+  var acc1_a0_b0 = start(t_a0_b0 + 1u, k_a0_b0);
+  var acc2_a0_b0 = start(t_a0_b0 + 2u, k_a0_b0);
+  var acc3_a0_b0 = start(t_a0_b0 + 3u, k_a0_b0);
   // }
   // }
   // unroll i XB {

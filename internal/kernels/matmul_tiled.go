@@ -243,7 +243,8 @@ type matmulNF4BackwardTiledParams struct {
 
 var matmulNF4BackwardTiled = define("matmul_nf4_backward_tiled", "riw", matmulNF4BackwardTiledParams{})
 
-// matmulNF4BackwardTiles is the input's gradient by tiles in workgroup memory, with the variant's parts of W's rows side by side. A weight in shards is in parts already.
+// matmulNF4BackwardTiles is the input's gradient by tiles in workgroup memory, with the variant's parts of W's rows side by side. A weight in shards, each of which adds to dx, is
+// not cut further.
 func matmulNF4BackwardTiles(rec *gpu.Recorder, dx, dy *gpu.Tensor, w *NF4Weight, v variant, accumulate bool) {
 	packed := packTiles(rec, dy)
 	colTiles := ceilDiv(w.K, v.outputs)
