@@ -183,7 +183,7 @@ func (s *session) tune(ctx context.Context) error {
 	start := time.Now()
 	var lines int
 	err := kernels.Tune(ctx, s.dev, kernels.Tuning{
-		Deadline: start.Add(tuneTime), Rejected: s.measured.rejected(), Trying: s.trying,
+		Deadline: start.Add(tuneTime), Rejected: s.measured.rejected(), Trying: s.trying, CPU: cpuSeconds,
 		Report: func(line string) {
 			lines++
 			s.info("%s", line)

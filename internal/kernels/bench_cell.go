@@ -141,11 +141,11 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 			return name, nil
 		}
 	}
-	part, flops := c, tuneFlops(m.Device)
+	part := c
+	part.T, part.N = sample(m.Device, c.T, c.N, c.K)
 	if m.Device.Info.Type != "cpu" {
-		flops *= 1 << 4 // fills a fast GPU; this can take longer than the autotune
+		part.N = max(64, min(c.N, tuneFlops(m.Device)<<4/(2*c.T*c.K)/4*4)) // fills a fast GPU; this can take longer than the autotune
 	}
-	part.N = max(64, min(c.N, flops/(2*c.T*c.K)/4*4))
 	record, release, err := part.record(m.Device)
 	defer release()
 	if err != nil {
@@ -160,11 +160,7 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		faster := took.Seconds < least.Seconds
-		if m.Device.Info.Type == "cpu" && took.CPUSeconds > 0 { // which other work on the machine disturbs less
-			faster = took.CPUSeconds < least.CPUSeconds
-		}
-		if best == "" || faster {
+		if best == "" || took.less(m.Device, least) {
 			best, least = name, took
 		}
 	}

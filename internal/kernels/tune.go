@@ -1,8 +1,10 @@
 package kernels
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -13,14 +15,23 @@ import (
 // tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second. A fast GPU, which that does not fill, gets more.
 func tuneFlops(dev *gpu.Device) int {
 	if dev.Info.Type == "cpu" {
-		return 1 << 27
+		return 1 << 28
 	}
 	return 1 << 32
 }
 
+// sample is how many tokens and rows of a product decide for all of it: a part of a tall matrix, and on a CPU device no more tokens than every tile divides.
+func sample(dev *gpu.Device, t, n, k int) (tokens, rows int) {
+	least := 64
+	if dev.Info.Type == "cpu" {
+		t, least = min(t, 128), 256 // all tiles are full, and there are enough of them for the cores
+	}
+	return t, max(least, min(n, tuneFlops(dev)/(2*t*k)/least*least))
+}
+
 // enough tells whether a measurement of so long and so many output elements says how fast a GPU is.
-func enough(took time.Duration, outputs int) bool {
-	return took >= 20*time.Millisecond || took >= 2*time.Millisecond && outputs >= 1<<22
+func enough(took Took, outputs int) bool {
+	return took.Seconds >= 20e-3 || took.Seconds >= 2e-3 && outputs >= 1<<22
 }
 
 // Tuning says how to go about measuring.
@@ -28,12 +39,58 @@ type Tuning struct {
 	Deadline time.Time
 	Rejected []string // candidates that are left out
 	Report   func(line string)
+	CPU      func() float64 // what this process used of the CPU so far, in seconds; nil: nobody knows
 	// Trying is told each candidate, "operation class variant", before it runs, and "" when all is well again: one that takes the process with it can be found afterwards. nil: nobody wants to know.
 	Trying func(candidate string)
 }
 
+// tunedOps are the operations whose variants are measured, the heaviest of a training step first.
+var tunedOps = []string{"matmul_nf4_forward", "matmul_nf4_backward", "matmul_forward", "matmul_backward"}
+
+// tunedShape is a product of T tokens, N rows and K columns that wants a choice, or has got one.
+type tunedShape struct {
+	op, class string
+	t, n, k   int
+	nth       int // of its operation's
+	best      string
+}
+
+func (s tunedShape) key() string { return s.op + " " + s.class }
+
+// wantedShapes are those to measure: one of every operation before the second of any, since a shape can take another's choice.
+// Left out are LoRA's products and single tokens, too small to measure, or for it to matter.
+func wantedShapes(wanted []string) (shapes []tunedShape) {
+	count := map[string]int{}
+	for _, key := range wanted {
+		op, class, _ := strings.Cut(key, " ")
+		s := tunedShape{op: op, class: class, nth: count[op]}
+		if _, err := fmt.Sscanf(class, "T%d N%d K%d", &s.t, &s.n, &s.k); err != nil || !slices.Contains(tunedOps, op) || s.t < 16 || min(s.n, s.k) < 64 {
+			continue
+		}
+		count[op]++
+		shapes = append(shapes, s)
+	}
+	slices.SortStableFunc(shapes, func(a, b tunedShape) int {
+		return cmp.Or(a.nth-b.nth, slices.Index(tunedOps, a.op)-slices.Index(tunedOps, b.op))
+	})
+	return shapes
+}
+
+// alike is the choice of the measured shape of the same operation whose sizes are nearest by their ratios; empty without one.
+func (s tunedShape) alike(measured []tunedShape) (best string) {
+	far := func(a, b int) float64 { return math.Abs(math.Log(float64(a) / float64(b))) }
+	nearest := math.Inf(1)
+	for _, m := range measured {
+		if distance := far(s.t, m.t) + far(s.n, m.n) + far(s.k, m.k); m.op == s.op && m.best != "" && distance < nearest {
+			best, nearest = m.best, distance
+		}
+	}
+	return best
+}
+
 // Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks for all), and records the fastest.
-// It stops at the deadline; classes not reached keep their fallback. Choices change speed and the order of sums, never what is computed.
+// It stops at the deadline; a class not reached takes what the nearest measured one of its operation took, without one it keeps its fallback. Choices change speed and the
+// order of sums, never what is computed.
 // A software device in a browser keeps all fallbacks: each candidate would take it seconds to compile.
 // After an error that is not the context's, the device is not to be used any more.
 func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
@@ -43,27 +100,26 @@ func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
 	if dev.Info.Type == "cpu" && dev.Info.Backend == "browser" {
 		return nil
 	}
-	for _, key := range dev.Variants.Wanted() {
-		op, class, _ := strings.Cut(key, " ")
-		var t, n, k int
-		if _, err := fmt.Sscanf(class, "T%d N%d K%d", &t, &n, &k); err != nil {
-			continue // an operation whose variants are chosen by rule
-		}
+	shapes := wantedShapes(dev.Variants.Wanted())
+	for i := range shapes {
 		if time.Now().After(o.Deadline) {
-			o.Report("autotune: out of time, the remaining shapes use the defaults")
+			o.Report(fmt.Sprintf("autotune: out of time, %d shapes take what shapes like them took, or the defaults", len(shapes)-i))
+			for _, s := range shapes[i:] {
+				if like := s.alike(shapes[:i]); like != "" && !slices.Contains(o.Rejected, s.key()+" "+like) {
+					dev.Variants.Set(s.op, s.class, like)
+				}
+			}
 			return nil
 		}
-		if err := tuneMatmul(ctx, dev, op, class, t, n, k, o); err != nil {
+		if err := o.tune(ctx, dev, &shapes[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k int, o Tuning) error {
-	if t < 16 || min(n, k) < 64 {
-		return nil // LoRA's products and single tokens: too small to measure, or for it to matter
-	}
+// tune finds the best variant of a shape.
+func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error {
 	try := func(candidate string, run func() error) error {
 		o.Trying(candidate)
 		err := run()
@@ -75,33 +131,32 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		}
 		return nil
 	}
-	prefix := op + " " + class + " "
-	timed := func(name string, bench func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
+	prefix := s.key() + " "
+	timed := func(name string, bench func(rec *gpu.Recorder), hopeless float64) (took Took, err error) {
 		err = try(prefix+name, func() (err error) {
-			dev.Variants.Force(op, name)
-			defer dev.Variants.Force(op, "")
-			times, err = measure(ctx, dev, bench, hopeless)
+			dev.Variants.Force(s.op, name)
+			defer dev.Variants.Force(s.op, "")
+			took, err = o.measure(ctx, dev, bench, hopeless)
 			return err
 		})
-		return times, err
+		return took, err
 	}
-	// A part of a tall matrix decides for the whole; the tokens stay what they are.
-	part := max(64, min(n, tuneFlops(dev)/(2*t*k)/64*64))
-	bench, release, err := newMatmulBench(dev, op, t, part, k)
+	tokens, part := sample(dev, s.t, s.n, s.k)
+	bench, release, err := newMatmulBench(dev, s.op, tokens, part, s.k)
 	if err != nil || bench == nil {
 		return err
 	}
 	defer func() { release() }()
-	for probe := tiledFallback(t); dev.Info.Type != "cpu" && part < n && !slices.Contains(o.Rejected, prefix+probe); {
-		times, err := timed(probe, bench, 0)
+	for probe := tiledFallback(s.t); dev.Info.Type != "cpu" && part < s.n && !slices.Contains(o.Rejected, prefix+probe); {
+		took, err := timed(probe, bench, 0)
 		if err != nil {
 			return err
 		}
-		if enough(slices.Min(times), t*part) {
+		if enough(took, s.t*part) {
 			break
 		}
-		more := min(n, 4*part)
-		larger, releaseLarger, err := newMatmulBench(dev, op, t, more, k)
+		more := min(s.n, 4*part)
+		larger, releaseLarger, err := newMatmulBench(dev, s.op, tokens, more, s.k)
 		if err != nil || larger == nil {
 			releaseLarger()
 			break
@@ -109,27 +164,37 @@ func tuneMatmul(ctx context.Context, dev *gpu.Device, op, class string, t, n, k 
 		release()
 		part, bench, release = more, larger, releaseLarger
 	}
-	names := slices.DeleteFunc(candidates(dev, op, t, n, k), func(name string) bool { return slices.Contains(o.Rejected, prefix+name) })
+	names := slices.DeleteFunc(candidates(dev, s.op, s.t, s.n, s.k), func(name string) bool { return slices.Contains(o.Rejected, prefix+name) })
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
-		if err := try(all, func() error { return compile(dev, op, names, bench) }); err != nil {
+		if err := try(all, func() error { return compile(dev, s.op, names, bench) }); err != nil {
 			return err
 		}
 	}
-	best, bestTime := "", time.Duration(0)
-	for _, name := range names {
-		times, err := timed(name, bench, 3*bestTime)
-		if err != nil {
-			return err
-		}
-		if took := slices.Min(times); best == "" || took < bestTime {
-			best, bestTime = name, took
-		}
-	}
-	if best == "" {
+	if len(names) == 0 {
 		return nil // all are rejected
 	}
-	dev.Variants.Set(op, class, best)
-	o.Report(fmt.Sprintf("autotune: %s %s: %s, %.1f GFLOP/s", op, class, best, float64(2*t*part*k)/bestTime.Seconds()/1e9))
+	took, best := make([]Took, len(names)), 0
+	for round := range 2 { // in turns, since other work on the machine disturbs some runs
+		for i, name := range names {
+			if round > 0 && (len(names) == 1 || took[i].Seconds > 1.5*took[best].Seconds) {
+				continue
+			}
+			now, err := timed(name, bench, 3*took[best].Seconds)
+			if err != nil {
+				return err
+			}
+			if round > 0 {
+				now = now.least(took[i])
+			}
+			took[i] = now
+			if now.less(dev, took[best]) {
+				best = i
+			}
+		}
+	}
+	s.best = names[best]
+	dev.Variants.Set(s.op, s.class, s.best)
+	o.Report(fmt.Sprintf("autotune: %s: %s, %.1f GFLOP/s", s.key(), s.best, float64(2*tokens*part*s.k)/took[best].Seconds/1e9))
 	return nil
 }
 
@@ -163,31 +228,37 @@ func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
 	}
 }
 
-// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (0: no limit), or not at all where the first run
-// took much longer.
-func measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless time.Duration) (times []time.Duration, err error) {
+// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (seconds; 0: no limit), or not at all where the
+// first run took much longer. It returns the least.
+func (o Tuning) measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless float64) (least Took, err error) {
+	cpu := func() float64 { return 0 }
+	if o.CPU != nil {
+		cpu = o.CPU
+	}
 	for run := range 3 {
-		if run == 2 && hopeless > 0 && times[0] > hopeless {
+		if run == 2 && hopeless > 0 && least.Seconds > hopeless {
 			break
 		}
-		start := time.Now()
+		start, used := time.Now(), cpu()
 		rec := dev.Record("autotune")
 		record(rec)
 		if err := rec.Submit(); err != nil {
-			return nil, err
+			return least, err
 		}
 		if err := waitOrAbandon(ctx, dev); err != nil {
-			return nil, err
+			return least, err
 		}
-		took := time.Since(start)
-		if run == 0 && hopeless > 0 && took > 3*hopeless {
-			return []time.Duration{took}, nil
-		}
-		if run > 0 {
-			times = append(times, took)
+		took := Took{time.Since(start).Seconds(), cpu() - used}
+		switch {
+		case run == 0 && hopeless > 0 && took.Seconds > 3*hopeless:
+			return took, nil
+		case run == 1:
+			least = took
+		case run == 2:
+			least = least.least(took)
 		}
 	}
-	return times, nil
+	return least, nil
 }
 
 // newMatmulBench makes operands of zeros: speed does not depend on the values. It is nil for an operation that is not tuned or a shape that does not fit.

@@ -89,25 +89,32 @@ func variantNames(variants []variant) (names []string) {
 	return names
 }
 
+// variantsOf lists the variants of a product.
+func variantsOf(op string) []variant {
+	switch op {
+	case "matmul_nf4_forward":
+		return matmulNF4ForwardVariants
+	case "matmul_nf4_backward":
+		return matmulNF4BackwardVariants
+	case "matmul_forward":
+		return matmulForwardVariants
+	case "matmul_backward":
+		return matmulBackwardVariants
+	case "matmul_gradient":
+		return matmulGradientVariants
+	}
+	return nil
+}
+
 // Variants lists the variants of an operation that has several, by the name under which the variant table knows it.
 func Variants(op string) []string {
 	switch op {
-	case "matmul_nf4_forward":
-		return variantNames(matmulNF4ForwardVariants)
-	case "matmul_nf4_backward":
-		return variantNames(matmulNF4BackwardVariants)
-	case "matmul_forward":
-		return variantNames(matmulForwardVariants)
-	case "matmul_backward":
-		return variantNames(matmulBackwardVariants)
-	case "matmul_gradient":
-		return variantNames(matmulGradientVariants)
 	case "attention_forward":
 		return attentionVariants(attentionForwardTiles)
 	case "attention_backward":
 		return attentionVariants(attentionBackwardTiles)
 	}
-	return nil
+	return variantNames(variantsOf(op))
 }
 
 // forFewTokens reports whether a product's variant is made for a few tokens, and hopeless at many.
@@ -124,8 +131,20 @@ func forCPUs(name string) bool {
 func candidates(dev *gpu.Device, op string, t, n, k int) []string {
 	cpu := dev.Info.Type == "cpu"
 	return slices.DeleteFunc(VariantsOn(dev, op), func(name string) bool {
-		return t > 8 && (forFewTokens(name) || !cpu && forCPUs(name)) || inPartsOnly(name) && (cpu || !cuts(dev, op, name, t, n, k))
+		return t > 8 && (forFewTokens(name) || cpu && !forMeasuringOnCPU(op, name) || !cpu && forCPUs(name)) || inPartsOnly(name) && (cpu || !cuts(dev, op, name, t, n, k))
 	})
+}
+
+// forMeasuringOnCPU reports whether a variant is worth measuring on a CPU device: the largest tile in registers and the largest through uniform arrays, since all that counts there
+// is how many products a load serves, and what shares weights in a subgroup. The others are up to ten times slower, and each is seconds of compiling.
+func forMeasuringOnCPU(op, name string) bool {
+	kind, _, _ := strings.Cut(name, "_")
+	if kind == "subgroup" {
+		return true
+	}
+	size := func(v variant) int { return v.tokens * v.outputs }
+	ofKind := slices.DeleteFunc(slices.Clone(variantsOf(op)), func(v variant) bool { return !strings.HasPrefix(v.name, kind+"_") })
+	return forCPUs(name) && slices.MaxFunc(ofKind, func(a, b variant) int { return size(a) - size(b) }).name == name
 }
 
 // inPartsOnly reports whether a variant differs from another by the parts of its sums.
@@ -133,9 +152,9 @@ func inPartsOnly(name string) bool { return strings.Contains(name, "_parts_") }
 
 // cuts reports whether such a variant cuts the sums of a product of this shape.
 func cuts(dev *gpu.Device, op, name string, t, n, k int) bool {
-	variants, sum, outputs := matmulNF4ForwardVariants, k, n
+	variants, sum, outputs := variantsOf(op), k, n
 	if op == "matmul_nf4_backward" {
-		variants, sum, outputs = matmulNF4BackwardVariants, n, k
+		sum, outputs = n, k
 	}
 	i := slices.IndexFunc(variants, func(v variant) bool { return v.name == name })
 	parts, _ := variants[i].cut(dev, sum, gpu.F32.Size(t*outputs))

@@ -34,7 +34,7 @@ func TestVariantsOfADevice(t *testing.T) {
 	testify.Equal(t, "registers_16x4", pickVariant(rec, "matmul_nf4_forward", matmulNF4ForwardVariants, 128, 64, 64, "tiled_32x32").name)
 }
 
-// On a GPU only tiles are measured, elsewhere all that is made for many tokens.
+// On a GPU only tiles are measured, elsewhere the largest of those that do without a workgroup's memory.
 func TestCandidates(t *testing.T) {
 	for _, op := range []string{"matmul_nf4_forward", "matmul_nf4_backward", "matmul_forward", "matmul_backward"} {
 		of := func(dev *gpu.Device, tokens int, prefix string) (n int) {
@@ -48,7 +48,8 @@ func TestCandidates(t *testing.T) {
 		discrete, cpu := gpu.NewDryDiscrete(), gpu.NewDry(gpu.Options{})
 		testify.GreaterOrEqual(t, of(discrete, 128, "tiled_"), 3, op)
 		testify.Equal(t, of(discrete, 128, "tiled_"), of(discrete, 128, ""), op)
-		testify.Positive(t, of(cpu, 128, "uniform_"), op)
+		testify.Equal(t, []int{1, 1}, []int{of(cpu, 128, "uniform_"), of(cpu, 128, "registers_")}, op)
+		testify.Equal(t, 2, of(cpu, 128, ""), op)
 		testify.Positive(t, of(discrete, 4, "registers_"), op)
 	}
 }
@@ -79,6 +80,49 @@ func TestCut(t *testing.T) {
 	testify.Equal(t, 1, parts)
 }
 
+// What is measured first, and what a shape takes that time did not suffice for.
+func TestWantedShapes(t *testing.T) {
+	shapes := wantedShapes([]string{
+		"matmul_nf4_forward T512 N576 K576", "matmul_nf4_forward T512 N576 K16", "matmul_nf4_forward T1 N576 K576", "matmul_nf4_forward T512 N1536 K576",
+		"attention_forward T512 H9 KVH3 D64", "matmul_gradient T512 N576 K576", "matmul_forward T128 N49152 K576", "matmul_nf4_backward T512 N1536 K576", "matmul_nf4_backward T512 N576 K576",
+	})
+	var keys []string
+	for i := range shapes {
+		keys = append(keys, shapes[i].key())
+	}
+	testify.Equal(t, []string{
+		"matmul_nf4_forward T512 N576 K576", "matmul_nf4_backward T512 N1536 K576", "matmul_forward T128 N49152 K576", "matmul_nf4_forward T512 N1536 K576", "matmul_nf4_backward T512 N576 K576",
+	}, keys)
+	shapes[0].best, shapes[1].best, shapes[3].best = "small", "another operation's", "large"
+	for class, want := range map[string]string{"T512 N192 K576": "small", "T512 N2048 K576": "large", "T128 N1536 K1536": "large", "T128 N576 K192": "small"} {
+		like := wantedShapes([]string{"matmul_nf4_forward " + class})[0]
+		testify.Equal(t, want, like.alike(shapes), class)
+	}
+	testify.Empty(t, shapes[2].alike(shapes), "none of its operation was measured")
+}
+
+// A shape that time does not suffice for takes a choice of its operation, if that was not found to kill.
+func TestTuneOutOfTime(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	testify.NoError(t, err)
+	defer dev.Release()
+	const op = "matmul_nf4_forward"
+	for _, class := range []string{"T128 N64 K64", "T128 N128 K64", "T128 N192 K64"} {
+		dev.Variants.Choose(op, class, "")
+	}
+	var lines []string
+	deadline := time.Now().Add(time.Second)
+	testify.NoError(t, Tune(t.Context(), dev, Tuning{Deadline: deadline, Rejected: []string{op + " T128 N192 K64 registers_32x4", op + " T128 N64 K64 uniform_32x2"}, Report: func(line string) {
+		lines = append(lines, line)
+		time.Sleep(time.Until(deadline) + time.Millisecond)
+	}}))
+	testify.Len(t, lines, 2)
+	testify.Contains(t, lines[1], "2 shapes")
+	testify.Equal(t, []string{"registers_32x4", "registers_32x4", ""}, []string{
+		dev.Variants.Choose(op, "T128 N64 K64", ""), dev.Variants.Choose(op, "T128 N128 K64", ""), dev.Variants.Choose(op, "T128 N192 K64", ""),
+	})
+}
+
 // Every product keeps variants to measure at many tokens.
 func TestForFewTokens(t *testing.T) {
 	testify.Equal(t, []string{"registers_4x2", "vector_1", "vector_4", "vector_uniform"}, slices.DeleteFunc(Variants("matmul_nf4_forward"), func(name string) bool { return !forFewTokens(name) }))
@@ -102,7 +146,7 @@ func TestTuneAbandonsADeviceThatHangs(t *testing.T) {
 	var tried []string
 	dev.Variants.Choose("matmul_nf4_forward", "T128 N64 K64", "")
 	err = Tune(t.Context(), dev, Tuning{Deadline: time.Now().Add(time.Minute), Report: func(string) {}, Trying: func(c string) { tried = append(tried, c) }})
-	testify.ErrorContains(t, err, "matmul_nf4_forward T128 N64 K64 registers_16x1: no answer from the device within 1ns")
-	testify.Equal(t, []string{"matmul_nf4_forward T128 N64 K64 compiled together", "", "matmul_nf4_forward T128 N64 K64 registers_16x1"}, tried)
+	testify.ErrorContains(t, err, "matmul_nf4_forward T128 N64 K64 registers_32x4: no answer from the device within 1ns")
+	testify.Equal(t, []string{"matmul_nf4_forward T128 N64 K64 compiled together", "", "matmul_nf4_forward T128 N64 K64 registers_32x4"}, tried)
 	testify.ErrorContains(t, dev.Lost(), "no answer")
 }
