@@ -27,6 +27,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,10 @@ func Adapters() ([]AdapterInfo, error) {
 func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
 	if os.Getenv("XDG_RUNTIME_DIR") == "" { // the Vulkan loader prints noise without it
 		os.Setenv("XDG_RUNTIME_DIR", os.TempDir())
+	}
+	if os.Getenv("LP_NUM_THREADS") == "" {
+		// Software Vulkan deals a dispatch to its threads in equal parts. With one a core, its default, a dispatch ends when the slowest core does, or the last that was asleep.
+		os.Setenv("LP_NUM_THREADS", strconv.Itoa(2*runtime.NumCPU()))
 	}
 	wgpu.SetLogLevel(wgpu.LogLevelOff)
 	instance := wgpu.CreateInstance(nil)

@@ -34,7 +34,7 @@ type matmulForwardParams struct {
 var matmulForwardRegisters = define("matmul_forward_registers", "iiw", matmulForwardParams{})
 
 var matmulForwardVariants = append([]variant{
-	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4),
+	forwardRegisters(1, 1), forwardRegisters(16, 1), forwardRegisters(16, 4), forwardRegisters(32, 4),
 	{"uniform_32x1", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 1}, uniformTokens, 32, 1},
 	{"uniform_32x2", matmulForwardUniform, map[string]uint32{"TILE_T": uniformTokens, "TILE_Q": 2}, uniformTokens, 64, 1},
 	{"uniform_narrow", matmulForwardNarrow, nil, uniformTokens, 4, 1},
