@@ -67,7 +67,7 @@ type Config struct {
 	VRAMBudget            string `yaml:"vram_budget" name:"vram-budget" help:"Device memory that the run may take (6GiB); what does not fit is paged from the host and changes no result. Empty: all there is." placeholder:"SIZE"`
 	Device                string `yaml:"device" name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
 	CacheDir              string `yaml:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
-	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	Autotune              string `yaml:"autotune" name:"autotune" help:"Choose kernel variants by measuring: on (cached), off (by rule) or force (measure again)."`
 }
 
 // Defaults is a run as most people want it; Model and Data are for the caller to set.

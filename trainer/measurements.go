@@ -59,7 +59,7 @@ func (s *session) recall() {
 			s.emit(Event{Kind: "warning", Message: fmt.Sprintf("A process died while the autotune tried %s: it is left out on this device from now on.", candidate)})
 		}
 	}
-	if s.options.Autotune != "force" {
+	if a := s.options.Autotune; a != "force" && a != "off" { // off is by rule, whatever other runs measured
 		if err := s.measured.apply(s.dev); err != nil {
 			s.emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
 		}

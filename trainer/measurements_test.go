@@ -93,6 +93,12 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	require.NoError(t, s.tune(t.Context()))
 	require.Equal(t, op+" T128 N64 K128 compiled together", cache.versions[before].Trying)
 
+	for autotune, want := range map[string]string{"off": "the rule's", "on": "uniform_32x2"} {
+		require.NoError(t, json.Unmarshal([]byte("{}"), dev.Variants))
+		(&session{dev: dev, cache: cache, options: sessionOptions{Autotune: autotune}}).recall()
+		require.Equal(t, want, dev.Variants.Choose(op, class, "the rule's"), autotune)
+	}
+
 	var told []string
 	cache.versions[len(cache.versions)-1].Shaders = "of another build"
 	s = &session{dev: dev, cache: cache, emit: func(e Event) { told = append(told, e.Message) }}

@@ -25,7 +25,7 @@ type benchTrainCommand struct {
 	ActivationDType       string        `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
 	VRAMBudget            string        `name:"vram-budget" help:"Device memory that the steps may take (6GiB); what does not fit is paged from the host." placeholder:"SIZE"`
 	Device                string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
-	Autotune              string        `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	Autotune              string        `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off (by rule) or force (measure again)."`
 	JSON                  bool          `name:"json" help:"Print one object of JSON."`
 }
 

@@ -17,7 +17,7 @@ type evalCommand struct {
 	ChatTemplate  string `name:"chat-template" help:"Jinja file used instead of the model's own chat template." placeholder:"FILE"`
 	BlockSize     int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
 	Device        string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
-	Autotune      string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off or force (measure again)."`
+	Autotune      string `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off (by rule) or force (measure again)."`
 	VRAMBudget    string `name:"vram-budget" help:"Device memory to take at most (6GiB): weights that do not fit are streamed from the host and change no result. Empty: all weights lie on the device." placeholder:"SIZE"`
 	CacheDir      string `name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 	JSON          bool   `name:"json" help:"Print one line of JSON."`
