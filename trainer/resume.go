@@ -110,6 +110,10 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 	}
 	r.savedStep = state.Step
 	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
+	return r.removeOldCheckpoints()
+}
+
+func (r *run) removeOldCheckpoints() error {
 	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
 }
 

@@ -253,8 +253,15 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 		if ctx.Err() != nil && !done {
 			return nil, r.interrupted(ctx)
 		}
-		if n := r.config.SaveSteps; n > 0 && (r.state.Step%n == 0 || done) && r.state.Step != r.savedStep {
-			if err := r.saveCheckpoint(finish); err != nil {
+		if n := r.config.SaveSteps; n > 0 && (r.state.Step%n == 0 || done) {
+			var err error
+			switch {
+			case r.state.Step != r.savedStep:
+				err = r.saveCheckpoint(finish)
+			case done: // saved by a process that may have been killed before it removed old ones
+				err = r.removeOldCheckpoints()
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

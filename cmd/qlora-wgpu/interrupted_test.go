@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -86,6 +87,15 @@ func TestInterruptedRuns(t *testing.T) {
 		require.Equal(t, want, readRun(t, dir))
 	})
 
+	t.Run("killed before it removed old checkpoints", func(t *testing.T) {
+		dir := filepath.Join(folder, "crowded")
+		require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(folder, "undisturbed"))))
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "checkpoint-15"), os.DirFS(filepath.Join(dir, "checkpoint-18"))))
+		p := train(t, "crowded", "--resume")
+		require.Zero(t, p.end(), p.text())
+		require.Equal(t, want, readRun(t, dir))
+	})
+
 	t.Run("Ctrl-C", func(t *testing.T) {
 		p := train(t, "stopped")
 		p.waitFor(stepLine, 4)
@@ -162,7 +172,7 @@ func readRun(t *testing.T, dir string) (f finished) {
 			require.NoError(t, err)
 			short, err := filepath.Rel(dir, name)
 			require.NoError(t, err)
-			f.files[short] = string(content)
+			f.files[short] = fmt.Sprintf("%x", sha256.Sum256(content))
 		}
 	}
 	return f
