@@ -26,7 +26,7 @@ func sample(dev *gpu.Device, t, n, k int) (tokens, rows int) {
 	if dev.Info.Type == "cpu" {
 		t, least = min(t, 128), 256 // all tiles are full, and there are enough of them for the cores
 	}
-	return t, max(least, min(n, tuneFlops(dev)/(2*t*k)/least*least))
+	return t, min(n, max(least, tuneFlops(dev)/(2*t*k)/least*least))
 }
 
 // enough tells whether a measurement of so long and so many output elements says how fast a GPU is.
@@ -228,8 +228,8 @@ func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
 	}
 }
 
-// measure runs once to warm up, since some drivers compile then, and then twice, or once where that takes longer than hopeless (seconds; 0: no limit), or not at all where the
-// first run took much longer. It returns the least.
+// measure runs once to warm up, whatever that takes, since some drivers compile then, and then twice, or once where that takes longer than hopeless (seconds; 0: no limit). It returns
+// the least of what came after the warm-up.
 func (o Tuning) measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless float64) (least Took, err error) {
 	cpu := func() float64 { return 0 }
 	if o.CPU != nil {
@@ -250,8 +250,6 @@ func (o Tuning) measure(ctx context.Context, dev *gpu.Device, record func(rec *g
 		}
 		took := Took{time.Since(start).Seconds(), cpu() - used}
 		switch {
-		case run == 0 && hopeless > 0 && took.Seconds > 3*hopeless:
-			return took, nil
 		case run == 1:
 			least = took
 		case run == 2:

@@ -101,6 +101,37 @@ func TestWantedShapes(t *testing.T) {
 	testify.Empty(t, shapes[2].alike(shapes), "none of its operation was measured")
 }
 
+// A first run, in which drivers compile, says nothing about a candidate.
+func TestMeasureAfterTheWarmUp(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	testify.NoError(t, err)
+	defer dev.Release()
+	bench, release, err := newMatmulBench(dev, "matmul_nf4_forward", 16, 64, 64)
+	testify.NoError(t, err)
+	defer release()
+	runs := 0
+	_, err = Tuning{}.measure(t.Context(), dev, func(rec *gpu.Recorder) {
+		runs++
+		if runs == 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		bench(rec)
+	}, 1e-9)
+	testify.NoError(t, err)
+	testify.Equal(t, 2, runs, "the second is measured, and slow enough that there is no third")
+}
+
+// Part of a product stands for it, never more than there is.
+func TestSample(t *testing.T) {
+	cpu, discrete := gpu.NewDry(gpu.Options{}), gpu.NewDryDiscrete()
+	for _, c := range []struct{ t, n, k, cpuT, cpuN, gpuN int }{{512, 192, 576, 128, 192, 192}, {512, 1536, 576, 128, 1536, 1536}, {2048, 4096, 14336, 128, 256, 64}, {32, 49152, 576, 32, 7168, 49152}} {
+		tokens, rows := sample(cpu, c.t, c.n, c.k)
+		testify.Equal(t, [2]int{c.cpuT, c.cpuN}, [2]int{tokens, rows}, c)
+		tokens, rows = sample(discrete, c.t, c.n, c.k)
+		testify.Equal(t, [2]int{c.t, c.gpuN}, [2]int{tokens, rows}, c)
+	}
+}
+
 // A shape that time does not suffice for takes a choice of its operation, if that was not found to kill.
 func TestTuneOutOfTime(t *testing.T) {
 	dev, err := gpu.Open(t.Context(), gpu.Options{})
