@@ -44,11 +44,12 @@ quiet ./qlora-wgpu demo --output-dir demo
 hashes demo demo/adapter
 
 # six NAME FOLDER FLAG... trains six steps, takes away what the last three left, and goes on from the third.
+# The rank is such that matrices have the 4,096 elements from which on moments are kept in 8 bits.
 six() {
   local name=$1 out=$2
   shift 2
   local run=(./qlora-wgpu train --model demo/model --data demo/train.jsonl --output-dir "$out" --cache-dir "$quantized" --autotune off --max-steps 6
-    --packing --max-seq-length 96 --lora-r 6 --lora-dropout 0.1 --batch-size 2 --gradient-accumulation-steps 2 --val-size 6 --eval-steps 2
+    --packing --max-seq-length 96 --lora-r 34 --lora-dropout 0.1 --batch-size 2 --gradient-accumulation-steps 2 --val-size 6 --eval-steps 2
     --save-steps 3 --save-total-limit 0 "$@")
   quiet "${run[@]}"
   rm -rf "$out/checkpoint-6" "$out"/adapter_* # as a kill in the sixth step leaves it
