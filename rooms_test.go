@@ -32,6 +32,7 @@ var rooms = [][]string{
 	{"internal/model"},
 	{"lora"},
 	{"internal/optim"},
+	{"internal/events"},
 	{"paging"},
 	{"internal/kernels"},
 	{"gpu"},

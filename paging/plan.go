@@ -3,6 +3,7 @@ package paging
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"qlora-wgpu/gpu"
 )
@@ -160,4 +161,33 @@ func Size(n int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
+
+// String is the plan as lines for people.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Memory: %s on the device", Size(p.Peak))
+	if p.Budget > 0 {
+		fmt.Fprintf(&b, " of a budget of %s", Size(p.Budget))
+	}
+	fmt.Fprintf(&b, " (everything resident: %s, the least: %s)", Size(p.Resident), Size(p.Minimum))
+	if p.Host > 0 || p.Traffic > 0 {
+		fmt.Fprintf(&b, "; %s on the host, %s moved a step", Size(p.Host), Size(p.Traffic))
+	}
+	b.WriteString("\n")
+	for _, r := range p.Rows {
+		device := ""
+		if r.Device > 0 {
+			device = Size(r.Device)
+		}
+		fmt.Fprintf(&b, "  %-28s %-38s %10s", r.Name, r.Where, device)
+		if r.Host > 0 {
+			fmt.Fprintf(&b, "  host %s", Size(r.Host))
+		}
+		if r.Traffic > 0 {
+			fmt.Fprintf(&b, "  moves %s", Size(r.Traffic))
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -14,6 +14,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
@@ -31,8 +32,8 @@ func TestGradientCheckpointingChangesNothing(t *testing.T) {
 		c.LoraDropout, c.GradientCheckpointing, c.VRAMBudget = 0.2, setting, budget
 		var plan *paging.Plan
 		r, err := tryTrain(t, t.Context(), c, func(e Event) {
-			if e.Memory != nil {
-				plan = e.Memory
+			if memory, ok := e.(events.Memory); ok {
+				plan = memory.Plan
 			}
 		})
 		require.NoError(t, err)
@@ -153,8 +154,8 @@ func TestActivationsInBF16(t *testing.T) {
 	run := func(c Config) (result, *paging.Plan) {
 		var plan *paging.Plan
 		r, err := tryTrain(t, t.Context(), c, func(e Event) {
-			if e.Memory != nil {
-				plan = e.Memory
+			if memory, ok := e.(events.Memory); ok {
+				plan = memory.Plan
 			}
 		})
 		require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -142,7 +143,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 		return nil, err
 	}
 	stats, err := a.engine.evaluateSamples(ctx, samples)
-	if err == nil && !isFinite(stats.Perplexity) {
+	if err == nil && !events.IsFinite(stats.Perplexity) {
 		return nil, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
 	}
 	return stats, err
@@ -235,14 +236,14 @@ func (r *run) answer(ctx context.Context) error {
 }
 
 // baseAnswers are the base model's: the adapter's B is zero until a checkpoint is restored or the first step is done.
-func (r *run) baseAnswers(ctx context.Context) ([]AnswerStats, error) {
+func (r *run) baseAnswers(ctx context.Context) ([]events.Answer, error) {
 	if r.generator == nil {
 		return nil, nil
 	}
 	return r.answers(ctx, 0)
 }
 
-func (r *run) answers(ctx context.Context, step int) (all []AnswerStats, err error) {
+func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err error) {
 	s := r.session
 	sampling := Sampling{MaxTokens: r.prompts.MaxTokens, TopP: 1, Stop: s.stopTokens()}
 	for _, prompt := range r.prompts.Texts {
@@ -254,8 +255,8 @@ func (r *run) answers(ctx context.Context, step int) (all []AnswerStats, err err
 		if err := s.answer(ctx, r.generator, ids, sampling, func(piece string) error { text.WriteString(piece); return nil }); err != nil {
 			return nil, err
 		}
-		a := AnswerStats{Step: step, Prompt: prompt, Answer: strings.TrimSpace(text.String())}
-		s.emit(Event{Kind: "answer", Answer: &a})
+		a := events.Answer{Step: step, Prompt: prompt, Answer: strings.TrimSpace(text.String())}
+		s.emit(a)
 		all = append(all, a)
 	}
 	return all, nil

@@ -17,6 +17,7 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
 )
@@ -44,20 +45,20 @@ func TestPromptsWhileTraining(t *testing.T) {
 		Prompts: Prompts{Texts: []string{demo.Heldout()[0].Prompt, demo.Heldout()[1].Prompt}, Every: 2, MaxTokens: 4}}
 	ctx, stop := context.WithCancel(t.Context())
 	_, err = Run(ctx, c, in, func(e Event) {
-		if e.Step != nil && e.Step.Step == 2 {
+		if step, ok := e.(events.Step); ok && step.Step == 2 {
 			stop()
 		}
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	c.ResumeFromCheckpoint = "auto"
-	var answers []AnswerStats
-	var plan *PlanStats
+	var answers []events.Answer
+	var plan events.Reserved
 	_, err = Run(t.Context(), c, in, func(e Event) {
-		if e.Answer != nil {
-			answers = append(answers, *e.Answer)
+		if answer, ok := e.(events.Answer); ok {
+			answers = append(answers, answer)
 		}
-		if e.Plan != nil {
-			plan = e.Plan
+		if reserved, ok := e.(events.Reserved); ok {
+			plan = reserved
 		}
 	})
 	require.NoError(t, err)
@@ -75,9 +76,9 @@ func TestPromptsWhileTraining(t *testing.T) {
 
 	log, err := os.ReadFile(filepath.Join(c.OutputDir, logFile))
 	require.NoError(t, err)
-	var logged []AnswerStats
+	var logged []events.Answer
 	for line := range bytes.Lines(log) {
-		var a AnswerStats
+		var a events.Answer
 		if require.NoError(t, json.Unmarshal(line, &a)); a.Prompt != "" {
 			logged = append(logged, a)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
@@ -82,7 +83,7 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err := enoughHost(Inputs{HostMemory: o.HostMemory}, r.plan, dev.Info.SharesHostMemory()); err != nil {
 		return nil, err
 	}
-	emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
+	emit(events.Memory{Plan: r.plan})
 	dev.ReleaseScratch()
 	defer r.releaseMemory()
 	if err := r.takeMemory(ctx, nil, o.Tokens, 0); err != nil {
@@ -135,7 +136,7 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 			return nil, err
 		}
 		result.Steps = append(result.Steps, stats)
-		emit(Event{Kind: "step", Step: &stats})
+		emit(stats)
 	}
 	if o.Profile {
 		if err := dev.StartProfile(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
@@ -115,7 +116,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	defer dev.Release()
-	emit(Event{Kind: "info", Message: "Device: " + describeDevice(dev.Info)})
+	emit(events.Info{Message: "Device: " + describeDevice(dev.Info)})
 	name := o.Model
 	if o.Arch != "" {
 		name = o.Arch + ", random weights"

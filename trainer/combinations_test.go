@@ -54,7 +54,7 @@ func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gp
 		require.Equal(t, resident.Adapter, got.Adapter, "%+v", p.Decisions)
 		for i := range got.Steps {
 			require.Equal(t, resident.Steps[i].Loss, got.Steps[i].Loss)
-			require.Equal(t, p.Peak, got.Steps[i].PeakDeviceBytes, "%+v\n%s", p.Decisions, describePlan(p))
+			require.Equal(t, p.Peak, got.Steps[i].PeakDeviceBytes, "%+v\n%s", p.Decisions, p.String())
 		}
 		require.Greater(t, step.PageIns, max(p.Slots, 2*paging.StateSlots), "%+v", p.Decisions)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
@@ -115,7 +116,7 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 		if plan, err = d.planInference(s.dev, want, a.budget); err != nil {
 			return err
 		}
-		s.emit(Event{Kind: "plan", Message: describePlan(plan), Memory: plan})
+		s.emit(events.Memory{Plan: plan})
 		s.dev.ReleaseScratch()
 		s.dev.LimitMemory(a.budget)
 		if err := s.dev.SetRings(plan.RingBytes); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/paging"
 )
 
@@ -32,8 +33,8 @@ func TestInferenceWithinABudget(t *testing.T) {
 		o.VRAMBudget = budget
 		plans := new([]*paging.Plan)
 		a, err := OpenAnswerer(t.Context(), o, func(e Event) {
-			if e.Memory != nil {
-				*plans = append(*plans, e.Memory)
+			if memory, ok := e.(events.Memory); ok {
+				*plans = append(*plans, memory.Plan)
 			}
 		})
 		require.NoError(t, err)

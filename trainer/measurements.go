@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/opcases"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/shaders"
@@ -56,12 +57,12 @@ func (s *session) recall() {
 		s.measured.Deaths[candidate] += deaths
 		s.trying("")
 		if s.measured.Deaths[candidate] >= enoughDeaths {
-			s.emit(Event{Kind: "warning", Message: fmt.Sprintf("A process died while the autotune tried %s: it is left out on this device from now on.", candidate)})
+			s.emit(events.Warning{Message: fmt.Sprintf("A process died while the autotune tried %s: it is left out on this device from now on.", candidate)})
 		}
 	}
 	if a := s.options.Autotune; a != "force" && a != "off" { // off is by rule, whatever other runs measured
 		if err := s.measured.apply(s.dev); err != nil {
-			s.emit(Event{Kind: "warning", Message: "The cached variant table is ignored: " + err.Error()})
+			s.emit(events.Warning{Message: "The cached variant table is ignored: " + err.Error()})
 		}
 	}
 }
@@ -120,7 +121,7 @@ func (s *session) saveMeasurements() {
 		err = s.cache.Save(measurementName(s.dev), data)
 	}
 	if err != nil {
-		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("What was measured on the device could not be cached: %v", err)})
+		s.emit(events.Warning{Message: fmt.Sprintf("What was measured on the device could not be cached: %v", err)})
 		s.cache = nil // said once
 	}
 }
@@ -131,7 +132,7 @@ func (s *session) check(ctx context.Context) error {
 		return nil
 	}
 	start := time.Now()
-	s.info("Checking the kernels on this device (once)…")
+	s.preparing("Checking the kernels on this device (once)…")
 	var trials []*opcases.Trial
 	defer func() {
 		for _, t := range trials {
@@ -158,7 +159,7 @@ func (s *session) check(ctx context.Context) error {
 	if failure != nil {
 		return failure
 	}
-	s.info("All %d operations compute rightly (%.1f s).", len(trials), time.Since(start).Seconds())
+	s.preparing("All %d operations compute rightly (%.1f s).", len(trials), time.Since(start).Seconds())
 	s.measured.SelfCheck = true
 	s.saveMeasurements()
 	return nil

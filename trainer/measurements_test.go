@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 )
 
@@ -45,8 +46,8 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	var warnings []string
 	start := func(scale float64) *session {
 		s := &session{dev: dev, cache: cache, options: sessionOptions{SubmitScale: scale}, emit: func(e Event) {
-			if e.Kind == "warning" {
-				warnings = append(warnings, e.Message)
+			if _, ok := e.(events.Warning); ok {
+				warnings = append(warnings, e.String())
 			}
 		}}
 		s.recall()
@@ -101,7 +102,7 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 
 	var told []string
 	cache.versions[len(cache.versions)-1].Shaders = "of another build"
-	s = &session{dev: dev, cache: cache, emit: func(e Event) { told = append(told, e.Message) }}
+	s = &session{dev: dev, cache: cache, emit: func(e Event) { told = append(told, e.String()) }}
 	s.recall()
 	require.Equal(t, []string{"What is cached about this device is of another driver or version of this program: it is checked and measured again."}, told)
 	require.False(t, s.measured.SelfCheck)

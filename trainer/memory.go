@@ -226,32 +226,3 @@ func ParseBudget(text string) (int64, error) {
 	}
 	return int64(number * unit), nil
 }
-
-// describePlan is the plan as lines for people.
-func describePlan(p *paging.Plan) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Memory: %s on the device", paging.Size(p.Peak))
-	if p.Budget > 0 {
-		fmt.Fprintf(&b, " of a budget of %s", paging.Size(p.Budget))
-	}
-	fmt.Fprintf(&b, " (everything resident: %s, the least: %s)", paging.Size(p.Resident), paging.Size(p.Minimum))
-	if p.Host > 0 || p.Traffic > 0 {
-		fmt.Fprintf(&b, "; %s on the host, %s moved a step", paging.Size(p.Host), paging.Size(p.Traffic))
-	}
-	b.WriteString("\n")
-	for _, r := range p.Rows {
-		device := ""
-		if r.Device > 0 {
-			device = paging.Size(r.Device)
-		}
-		fmt.Fprintf(&b, "  %-28s %-38s %10s", r.Name, r.Where, device)
-		if r.Host > 0 {
-			fmt.Fprintf(&b, "  host %s", paging.Size(r.Host))
-		}
-		if r.Traffic > 0 {
-			fmt.Fprintf(&b, "  moves %s", paging.Size(r.Traffic))
-		}
-		b.WriteString("\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}

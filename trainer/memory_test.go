@@ -15,6 +15,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
 )
@@ -27,8 +28,8 @@ func TestPagingChangesNothing(t *testing.T) {
 		c.VRAMBudget, c.Optim, c.LoraR, c.MaxSteps = budget, optim, 16, 3
 		var plan *paging.Plan
 		r, err := tryTrain(t, t.Context(), c, func(e Event) {
-			if e.Memory != nil {
-				plan = e.Memory
+			if memory, ok := e.(events.Memory); ok {
+				plan = memory.Plan
 			}
 		})
 		require.NoError(t, err)
@@ -44,7 +45,7 @@ func TestPagingChangesNothing(t *testing.T) {
 	}
 	resident, all := run("", "adamw_32bit")
 	require.Zero(t, resident.steps[0].PageIns)
-	t.Log(describePlan(all))
+	t.Log(all.String())
 	require.LessOrEqual(t, float64(all.Minimum), 0.4*float64(all.Peak))
 	for _, c := range []struct {
 		budget int64
@@ -55,7 +56,7 @@ func TestPagingChangesNothing(t *testing.T) {
 			text = fmt.Sprintf("%dB", c.budget)
 		}
 		got, plan := run(text, c.optim)
-		t.Log(describePlan(plan))
+		t.Log(plan.String())
 		t.Logf("%d page-ins, %d page-outs, %.1f ms stalled", got.steps[1].PageIns, got.steps[1].PageOuts, got.steps[1].StallMS)
 		require.Equal(t, losses(resident), losses(got))
 		require.True(t, bytes.Equal(resident.adapter, got.adapter), "the adapters differ")
@@ -77,10 +78,10 @@ func TestBudgetsMayChangeOnResume(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var plan *paging.Plan
 	_, err := tryTrain(t, ctx, c, func(e Event) {
-		if e.Memory != nil {
-			plan = e.Memory
+		if memory, ok := e.(events.Memory); ok {
+			plan = memory.Plan
 		}
-		if e.Step != nil && e.Step.Step == 2 {
+		if step, ok := e.(events.Step); ok && step.Step == 2 {
 			cancel()
 		}
 	})
@@ -98,8 +99,8 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	c := small(t, folder, data)
 	var resident *paging.Plan
 	want, err := tryTrain(t, t.Context(), c, func(e Event) {
-		if e.Memory != nil {
-			resident = e.Memory
+		if memory, ok := e.(events.Memory); ok {
+			resident = memory.Plan
 		}
 	})
 	require.NoError(t, err)
@@ -112,12 +113,12 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 		in.Data, _, err = dataset.Open(c.Data)
 		require.NoError(t, err)
 		_, err = Run(t.Context(), c, in, func(e Event) {
-			said += e.Message + "\n"
-			if e.Memory != nil {
-				plan = e.Memory
+			said += e.String() + "\n"
+			if memory, ok := e.(events.Memory); ok {
+				plan = memory.Plan
 			}
-			if e.Step != nil {
-				steps = append(steps, e.Step.Loss)
+			if step, ok := e.(events.Step); ok {
+				steps = append(steps, step.Loss)
 			}
 		})
 		return said, plan, steps, err
@@ -151,12 +152,12 @@ func TestCardIsProbed(t *testing.T) {
 		in.Data, _, err = dataset.Open(c.Data)
 		require.NoError(t, err)
 		_, err = Run(t.Context(), c, in, func(e Event) {
-			said += e.Message + "\n"
-			if e.Memory != nil {
-				plan = e.Memory
+			said += e.String() + "\n"
+			if memory, ok := e.(events.Memory); ok {
+				plan = memory.Plan
 			}
-			if e.Step != nil {
-				steps = append(steps, e.Step.Loss)
+			if step, ok := e.(events.Step); ok {
+				steps = append(steps, step.Loss)
 			}
 		})
 		return said, plan, steps, err
@@ -201,7 +202,7 @@ func TestResidentMemoryIsWhatIsCounted(t *testing.T) {
 	c.Autotune, c.LoraR = "off", 192
 	before, grown := resident(), int64(0)
 	r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: "two layers", Tokens: 32, MicroBatches: 1, Steps: 1, Config: c}, func(e Event) {
-		if e.Step != nil {
+		if _, ok := e.(events.Step); ok {
 			grown = resident() - before
 		}
 	})

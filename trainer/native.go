@@ -12,6 +12,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/nf4cache"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
@@ -74,7 +75,7 @@ func trainShape(ctx context.Context, c Config, emit func(Event)) (*Summary, erro
 		return nil, err
 	}
 	defer dev.Release()
-	emit(Event{Kind: "info", Message: "Device: " + describeDevice(dev.Info)})
+	emit(events.Info{Message: "Device: " + describeDevice(dev.Info)})
 	r, err := Synthetic(ctx, dev, SyntheticOptions{
 		Model: m, Name: c.Arch, Tokens: c.BatchSize * c.MaxSeqLength, MicroBatches: c.GradientAccumulationSteps, Steps: c.MaxSteps, Config: c, HostMemory: hostMemory,
 	}, emit)
@@ -180,10 +181,9 @@ const quantizedFolder = "nf4"
 
 // quantizedCache keeps quantized models below the cache folder.
 func quantizedCache(ctx context.Context, dir string, source *pretrained.Model, emit func(Event)) *nf4cache.Cache {
-	say := func(kind string) func(string) {
-		return func(message string) { emit(Event{Kind: kind, Message: message}) }
-	}
-	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), CacheLimit, source, say("warning"), say("info"))
+	warn := func(message string) { emit(events.Warning{Message: message}) }
+	info := func(message string) { emit(events.Info{Message: message}) }
+	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), CacheLimit, source, warn, info)
 }
 
 func (c folderCache) Load(name string) ([]byte, error) {

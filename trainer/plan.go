@@ -208,7 +208,7 @@ func (o PlanOptions) advice() (best *Advice, err error) {
 
 // String is the report for people.
 func (r *PlanReport) String() string {
-	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, describePlan(r.Plan))
+	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, r.Plan.String())
 	s += fmt.Sprintf("gradient_checkpointing: %s, activation_dtype: %s. The peaks with everything resident:", r.GradientCheckpointing, r.ActivationDType)
 	for i, c := range r.Choices {
 		separator := ","

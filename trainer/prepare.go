@@ -8,6 +8,7 @@ import (
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -31,7 +32,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	}
 	var err error
 	if r.samples, r.report, err = s.encoder(on, r.maxSeqLength).Encode(r.data); err != nil {
-		return err
+		return usererr.In(err, usererr.Data)
 	}
 	s.info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, r.data.Format, r.data.Container,
 		r.report.Rows, r.report.Samples, r.report.Tokens, r.report.TargetTokens, r.report.Longest)
@@ -39,16 +40,16 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	switch {
 	case valid != nil:
 		if r.val, _, err = s.encoder(on, r.maxSeqLength).Encode(valid); err != nil {
-			return err
+			return usererr.In(err, usererr.Data)
 		}
 	case c.ValSize > 0:
 		if r.samples, r.val, err = dataset.Split(r.samples, c.ValSize, c.Seed); err != nil {
-			return err
+			return usererr.In(err, usererr.Data)
 		}
 	}
 	for _, sample := range slices.Concat(r.samples, r.val) {
 		if err := s.checkIDs(sample.IDs); err != nil {
-			return usererr.New("encode data set", c.Data, "%w", err).Hinted("tokenizer and weights belong to different models")
+			return usererr.New("encode data set", c.Data, "%w", err).Hinted("tokenizer and weights belong to different models").In(usererr.Data)
 		}
 	}
 	r.stream = dataset.NewStream(r.samples, dataset.StreamOptions{
@@ -71,7 +72,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 func (r *run) reportData() {
 	report := r.report
 	warn := func(format string, args ...any) {
-		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf(format, args...)})
+		r.session.emit(events.Warning{Message: fmt.Sprintf(format, args...)})
 	}
 	for _, note := range r.data.Notes {
 		r.session.info("Data: %s", note)

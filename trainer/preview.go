@@ -5,6 +5,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/paging"
 )
 
@@ -34,8 +35,8 @@ func PreviewData(c Config, in Inputs) (*Preview, error) {
 	}
 	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
 	s := &session{options: sessionOptions{Model: c.Model}, source: in.Model, emit: func(e Event) {
-		if e.Kind == "warning" {
-			p.Warnings = append(p.Warnings, e.Message)
+		if warning, ok := e.(events.Warning); ok {
+			p.Warnings = append(p.Warnings, warning.Message)
 		}
 	}}
 	var named bool

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 )
 
 // A model from the cache trains and answers as one that was just quantized, streamed out of the cache too, and a damaged
@@ -23,8 +24,8 @@ func TestQuantizedModelFromTheCache(t *testing.T) {
 		c := small(t, model, data)
 		c.CacheDir, c.MaxSteps, c.VRAMBudget = dir, 2, budget
 		r, err := tryTrain(t, t.Context(), c, func(e Event) {
-			if e.Memory != nil {
-				least = e.Memory.Minimum
+			if memory, ok := e.(events.Memory); ok {
+				least = memory.Plan.Minimum
 			}
 		})
 		require.NoError(t, err, r.said)
@@ -53,7 +54,7 @@ func TestQuantizedModelFromTheCache(t *testing.T) {
 		require.True(t, bytes.Equal(first.adapter, other.adapter))
 	}
 	said := ""
-	hear := func(e Event) { said += e.Message + "\n" }
+	hear := func(e Event) { said += e.String() + "\n" }
 	o := EvalOptions{Model: model, Data: data, BlockSize: 64, Autotune: "off", CacheDir: dir}
 	cached, err := Evaluate(t.Context(), o, hear)
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -85,7 +86,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		r.releaseMemory()
 		// The device has less than was thought, but at least what it held when it refused.
 		budget = max(full.InUse, r.plan.Peak/2) / 100 * 95
-		s.emit(Event{Kind: "warning", Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
+		s.emit(events.Warning{Message: fmt.Sprintf("%v. Planning again for %s.", full, paging.Size(budget))})
 	}
 	if err != nil {
 		return err
@@ -95,10 +96,12 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		r.config.GradientCheckpointing = checkpointingOf(r.plan.Activations) // a resumed run goes on with it
 		s.info("%s", describeAuto(r.plan))
 	}
-	s.emit(Event{Kind: "plan", Message: describePlan(r.plan), Memory: r.plan})
-	s.emit(Event{Kind: "plan", Message: fmt.Sprintf("Plan: %d steps of %d × %d sequences, learning rate %g (%s, %d steps of warm-up), about %.2f epochs",
-		r.totalSteps, c.GradientAccumulationSteps, c.BatchSize, c.LearningRate, c.LRSchedulerType, r.schedule.Warmup,
-		float64(r.totalSteps*c.GradientAccumulationSteps)/float64(r.stream.BatchesPerEpoch()))})
+	s.emit(events.Memory{Plan: r.plan})
+	s.emit(events.Schedule{
+		Steps: r.totalSteps, GradientAccumulationSteps: c.GradientAccumulationSteps, BatchSize: c.BatchSize,
+		LearningRate: c.LearningRate, LRSchedulerType: c.LRSchedulerType, WarmupSteps: r.schedule.Warmup,
+		Epochs: float64(r.totalSteps*c.GradientAccumulationSteps) / float64(r.stream.BatchesPerEpoch()),
+	})
 	return nil
 }
 
@@ -106,9 +109,10 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 func (r *run) tellReserved() {
 	s := r.session
 	params, moments := r.adapter.State.Bytes()
-	s.emit(Event{Kind: "plan", Plan: &PlanStats{
-		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments, Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
-	}})
+	s.emit(events.Reserved{
+		Steps: r.totalSteps, Device: s.dev.Bytes(), Frozen: s.model.FrozenBytes(), State: params + moments,
+		Activations: r.engine.arena.Bytes(), MaxTokens: r.stream.MaxTokens(),
+	})
 }
 
 // takeMemory makes every buffer of the run.

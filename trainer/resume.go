@@ -14,6 +14,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
@@ -109,7 +110,7 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 		return err
 	}
 	r.savedStep = state.Step
-	r.session.emit(Event{Kind: "checkpoint", Message: fmt.Sprintf("Saved checkpoint-%d.", state.Step)})
+	r.session.emit(events.Checkpoint{Step: state.Step})
 	return r.removeOldCheckpoints()
 }
 
@@ -131,7 +132,7 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 		var notes []string
 		c, notes, err = checkpoint.Latest(r.out, r.config.OutputDir)
 		for _, note := range notes {
-			r.session.emit(Event{Kind: "warning", Message: note})
+			r.session.emit(events.Warning{Message: note})
 		}
 	} else {
 		c, err = checkpoint.Open(r.out, from)
@@ -228,7 +229,7 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	}
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
 	if r.state.Device != r.session.dev.Info.Key() {
-		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)})
+		r.session.emit(events.Warning{Message: fmt.Sprintf("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)})
 	}
 	if err := r.stream.Seek(r.state.Cursor); err != nil {
 		return err

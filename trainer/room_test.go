@@ -61,7 +61,7 @@ func TestRoom(t *testing.T) {
 	c.Optim = "paged_adamw_32bit"
 	require.Equal(t, int64(1), preview(c, Room{Host: 1}).Shortage.Has)
 
-	_, err = Run(t.Context(), c, Inputs{Model: source, Data: data, Room: room, Output: nativeOutput{}}, func(e Event) { require.NotEqual(t, "load", e.Kind) })
+	_, err = Run(t.Context(), c, Inputs{Model: source, Data: data, Room: room, Output: nativeOutput{}}, func(e Event) { require.NotEqual(t, "load", e.Kind()) })
 	require.True(t, usererr.Is(err, usererr.Invalid))
 	require.ErrorContains(t, err, "the run takes")
 	require.ErrorContains(t, err, "change batch_size from 16 to")

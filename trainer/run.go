@@ -11,6 +11,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -279,15 +280,10 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 		return nil, fmt.Errorf("write %s: %w", logFile, err)
 	}
 	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
-	message := fmt.Sprintf("Trained %d steps in %.0f s.", summary.Steps, summary.Seconds)
-	message += fmt.Sprintf(" At most %s of device memory.", paging.Size(r.session.dev.PeakBytes()))
-	if r.paged.PageIns > 0 {
-		message += fmt.Sprintf(" %d pages in, %d out, %.1f s stalled.", r.paged.PageIns, r.paged.PageOuts, r.paged.Stall.Seconds())
-	}
-	if r.state.Skipped > 0 {
-		message += fmt.Sprintf(" %d of them made no update.", r.state.Skipped)
-	}
-	r.session.emit(Event{Kind: "done", Message: message})
+	r.session.emit(events.Done{
+		Steps: summary.Steps, Skipped: r.state.Skipped, Seconds: summary.Seconds, PeakDeviceBytes: r.session.dev.PeakBytes(),
+		PageIns: r.paged.PageIns, PageOuts: r.paged.PageOuts, StallSeconds: r.paged.Stall.Seconds(),
+	})
 	return summary, nil
 }
 
@@ -350,7 +346,7 @@ func (r *run) step(ctx context.Context) error {
 	if err := r.logLine(stats); err != nil {
 		return err
 	}
-	r.session.emit(Event{Kind: "step", Step: &stats})
+	r.session.emit(stats)
 	if result.Skipped {
 		return r.skip(stats)
 	}
@@ -367,7 +363,7 @@ func (r *run) skip(stats StepStats) error {
 	if stats.BadTensor != "" {
 		where = " (first in " + strings.TrimPrefix(stats.BadTensor, "base_model.model.") + ")"
 	}
-	r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the loss or a gradient is not finite%s; the update was skipped.", stats.Step, where)})
+	r.session.emit(events.Warning{Message: fmt.Sprintf("Step %d: the loss or a gradient is not finite%s; the update was skipped.", stats.Step, where)})
 	if r.skipped < maxSkipped {
 		return nil
 	}
@@ -382,13 +378,13 @@ func (r *run) evaluate(ctx context.Context) error {
 	}
 	stats.Step = r.state.Step
 	r.state.Eval = stats
-	if !isFinite(stats.Loss) {
-		r.session.emit(Event{Kind: "warning", Message: fmt.Sprintf("Step %d: the evaluation loss is not finite.", stats.Step)})
+	if !events.IsFinite(stats.Loss) {
+		r.session.emit(events.Warning{Message: fmt.Sprintf("Step %d: the evaluation loss is not finite.", stats.Step)})
 	}
 	if err := r.logLine(stats); err != nil {
 		return err
 	}
-	r.session.emit(Event{Kind: "eval", Eval: stats})
+	r.session.emit(*stats)
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -66,13 +67,13 @@ func adapterOf(t *testing.T, c Config) []byte {
 func tryTrain(t *testing.T, ctx context.Context, c Config, watch func(Event)) (r result, err error) {
 	t.Helper()
 	r.summary, err = Train(ctx, c, func(e Event) {
-		switch {
-		case e.Step != nil:
-			r.steps = append(r.steps, *e.Step)
-		case e.Eval != nil:
-			r.evals = append(r.evals, *e.Eval)
+		switch e := e.(type) {
+		case events.Step:
+			r.steps = append(r.steps, e)
+		case events.Eval:
+			r.evals = append(r.evals, e)
 		default:
-			r.said += e.Kind + ": " + e.Message + "\n"
+			r.said += e.Kind() + ": " + e.String() + "\n"
 		}
 		if watch != nil {
 			watch(e)
@@ -144,7 +145,7 @@ func TestCancelledRunsGoOn(t *testing.T) {
 	for _, at := range []int{3, 4, 8} {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := tryTrain(t, ctx, c, func(e Event) {
-			if e.Step != nil && e.Step.Step == at {
+			if step, ok := e.(events.Step); ok && step.Step == at {
 				cancel()
 			}
 		})
@@ -178,7 +179,7 @@ func TestEightBitMoments(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cut, err := tryTrain(t, ctx, c, func(e Event) {
-		if e.Step != nil && e.Step.Step == 2 {
+		if step, ok := e.(events.Step); ok && step.Step == 2 {
 			cancel()
 		}
 	})

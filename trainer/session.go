@@ -10,6 +10,7 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
@@ -53,7 +54,12 @@ type sessionOptions struct {
 }
 
 func (s *session) info(format string, args ...any) {
-	s.emit(Event{Kind: "info", Message: fmt.Sprintf(format, args...)})
+	s.emit(events.Info{Message: fmt.Sprintf(format, args...)})
+}
+
+// preparing tells of work before the first step that takes seconds.
+func (s *session) preparing(format string, args ...any) {
+	s.emit(events.Preparing{Message: fmt.Sprintf(format, args...)})
 }
 
 // OpenTokenizer builds the tokenizer and the chat template that a model carries. template replaces the model's where it is not empty; without
@@ -108,7 +114,7 @@ func openSession(ctx context.Context, o sessionOptions, source *pretrained.Model
 // load puts the model where the plan says; nil: all of it on the device.
 func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
 	start, o := time.Now(), s.options
-	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
+	progress := func(done, total int) { s.emit(events.Load{Done: done, Total: total}) }
 	progress(0, 0)
 	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
 		return s.about(err)
@@ -196,7 +202,7 @@ func (s *session) tune(ctx context.Context) error {
 		return fmt.Errorf("%w: autotune: %w", ErrEngineFault, err)
 	}
 	if lines > 0 {
-		s.info("Autotune took %.1f s; the choices are cached for this device.", time.Since(start).Seconds())
+		s.preparing("Autotune took %.1f s; the choices are cached for this device.", time.Since(start).Seconds())
 		s.measured.Variants, _ = json.Marshal(s.dev.Variants)
 		s.saveMeasurements()
 	}

@@ -42,8 +42,8 @@ func (b *benchPagingCommand) Run(c *console) error {
 	r, err := trainer.BenchPaging(c.context, dev, trainer.SyntheticOptions{
 		Model: model, Name: name, Tokens: b.Tokens, MicroBatches: 1, Steps: b.Steps, Config: config,
 	}, func(e trainer.Event) {
-		if e.Step != nil {
-			fmt.Fprintf(c.stderr, "step %d: %.2f s, %d page-ins, %.0f ms stalled\n", e.Step.Step, e.Step.Seconds, e.Step.PageIns, e.Step.StallMS)
+		if s, ok := e.(trainer.StepStats); ok {
+			fmt.Fprintf(c.stderr, "step %d: %.2f s, %d page-ins, %.0f ms stalled\n", s.Step, s.Seconds, s.PageIns, s.StallMS)
 		}
 	})
 	if err != nil {

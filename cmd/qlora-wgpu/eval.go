@@ -47,10 +47,10 @@ func (e *evalCommand) Run(c *console) error {
 // logEvent keeps stdout free for the result of a command.
 func (c *console) logEvent(e trainer.Event) {
 	prefix := ""
-	if e.Kind == "warning" {
+	if _, ok := e.(trainer.Warning); ok {
 		prefix = "warning: "
 	}
-	if e.Message != "" {
-		fmt.Fprintln(c.stderr, prefix+e.Message)
+	if said := e.String(); said != "" {
+		fmt.Fprintln(c.stderr, prefix+said)
 	}
 }

@@ -25,21 +25,23 @@ func newReporter(c *console, loggingSteps int) *reporter {
 }
 
 func (r *reporter) event(e trainer.Event) {
-	switch {
-	case e.Kind == "step" && e.Step != nil:
-		r.step(e.Step)
-	case e.Kind == "eval" && e.Eval != nil:
-		r.print("{'eval_loss': %s, 'eval_ppl': %s, 'step': %d}", number(e.Eval.Loss, 4), number(e.Eval.Perplexity, 4), e.Eval.Step)
-	case e.Kind == "warning":
+	switch e := e.(type) {
+	case trainer.StepStats:
+		r.step(e)
+	case trainer.EvalStats:
+		r.print("{'eval_loss': %s, 'eval_ppl': %s, 'step': %d}", number(e.Loss, 4), number(e.Perplexity, 4), e.Step)
+	case trainer.Warning:
 		r.hideBar()
-		fmt.Fprintln(r.console.stderr, "warning:", e.Message)
-	case e.Message != "":
-		r.print("%s", e.Message)
+		fmt.Fprintln(r.console.stderr, "warning:", e)
+	default:
+		if said := e.String(); said != "" {
+			r.print("%s", said)
+		}
 	}
 }
 
 // step prints the mean loss of the steps since the last line, as the Trainer does.
-func (r *reporter) step(s *trainer.StepStats) {
+func (r *reporter) step(s trainer.StepStats) {
 	r.losses = append(r.losses, s.Loss)
 	if s.Step%r.loggingSteps == 0 || s.Step == s.MaxSteps {
 		sum := 0.0

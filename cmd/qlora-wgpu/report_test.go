@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/trainer"
 )
 
@@ -14,15 +15,15 @@ func TestReportLinesAreTheTrainers(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	r := newReporter(&console{context: t.Context(), stdout: &stdout, stderr: &stderr}, 2)
 	step := func(n int, loss float64) {
-		r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: n, MaxSteps: 5, Loss: loss, GradNorm: 0.6, LearningRate: 2e-6, Epoch: 0.0625 * float64(n)}})
+		r.event(trainer.StepStats{Step: n, MaxSteps: 5, Loss: loss, GradNorm: 0.6, LearningRate: 2e-6, Epoch: 0.0625 * float64(n)})
 	}
-	r.event(trainer.Event{Kind: "info", Message: "trainable params: 4,884,480 || all params: 139,399,488 || trainable%: 3.5040"})
+	r.event(events.Info{Message: "trainable params: 4,884,480 || all params: 139,399,488 || trainable%: 3.5040"})
 	step(1, 0.5)
 	step(2, 0.25)
-	r.event(trainer.Event{Kind: "eval", Eval: &trainer.EvalStats{Step: 2, Loss: 0.5, Perplexity: 1.6487212707}})
+	r.event(trainer.EvalStats{Step: 2, Loss: 0.5, Perplexity: 1.6487212707})
 	step(3, 1)
-	r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: 4, MaxSteps: 5, Loss: math.NaN(), GradNorm: math.Inf(1), Skipped: true, BadTensor: "q_proj.lora_B", Epoch: 1}})
-	r.event(trainer.Event{Kind: "warning", Message: "the disk is slow"})
+	r.event(trainer.StepStats{Step: 4, MaxSteps: 5, Loss: math.NaN(), GradNorm: math.Inf(1), Skipped: true, BadTensor: "q_proj.lora_B", Epoch: 1})
+	r.event(trainer.Warning{Message: "the disk is slow"})
 	step(5, 3)
 	r.end()
 	require.Equal(t, `trainable params: 4,884,480 || all params: 139,399,488 || trainable%: 3.5040
@@ -37,7 +38,7 @@ func TestReportLinesAreTheTrainers(t *testing.T) {
 func TestBarOnATerminal(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	r := newReporter(&console{context: t.Context(), stdout: &stdout, stderr: &stderr, terminal: true}, 1)
-	r.event(trainer.Event{Kind: "step", Step: &trainer.StepStats{Step: 3, MaxSteps: 4, Loss: 0.5, TokensPerSecond: 321, DeviceBytes: 5e8}})
+	r.event(trainer.StepStats{Step: 3, MaxSteps: 4, Loss: 0.5, TokensPerSecond: 321, DeviceBytes: 5e8})
 	r.end()
 	require.Contains(t, stderr.String(), "loss 0.5000, 321 tokens/s, 0.5 GB")
 	require.Contains(t, stderr.String(), "(3/4)")

@@ -23,10 +23,10 @@ func main() {
 	config.MaxSteps, config.LearningRate = 30, 5e-4
 
 	summary, err := trainer.Train(ctx, config, func(e trainer.Event) {
-		if e.Step != nil {
-			fmt.Printf("step %d of %d: loss %.4f, %.0f tokens/s\n", e.Step.Step, e.Step.MaxSteps, e.Step.Loss, e.Step.TokensPerSecond)
-		} else if e.Message != "" {
-			fmt.Println(e.Message)
+		if s, ok := e.(trainer.StepStats); ok {
+			fmt.Printf("step %d of %d: loss %.4f, %.0f tokens/s\n", s.Step, s.MaxSteps, s.Loss, s.TokensPerSecond)
+		} else if said := e.String(); said != "" {
+			fmt.Println(said)
 		}
 	})
 	if err != nil {

@@ -20,6 +20,12 @@ const (
 	Unsupported
 )
 
+// Input is the part of what the user gave that a mistake is in, for whoever shows an error beside it.
+type Input string
+
+// Data is the data set.
+const Data Input = "data"
+
 // Error names the operation ("read safetensors"), the file, the place in it ("offset 24", "line 7"), the reason and a hint.
 type Error struct {
 	Kind  Kind
@@ -28,6 +34,7 @@ type Error struct {
 	Where string // place in the file, empty when there is none
 	Err   error
 	Hint  string // one sentence that starts in lower case, empty when there is no way out
+	Input Input  // empty when nobody needs to know
 }
 
 // Error is "op path: where: [unsupported: ]reason (hint)".
@@ -78,6 +85,21 @@ func (e *Error) Of(kind Kind) *Error {
 func (e *Error) Hinted(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e
+}
+
+// In sets the input that the mistake is in.
+func (e *Error) In(input Input) *Error {
+	e.Input = input
+	return e
+}
+
+// In sets the input that the mistake is in, if err is, or wraps, an Error.
+func In(err error, input Input) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Input = input
+	}
+	return err
 }
 
 // Is reports whether err is, or wraps, an Error of this kind.

@@ -95,6 +95,7 @@ func parse(message js.Value) request {
 type failure struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	Input   string `json:"input,omitempty"`  // what the mistake is in: usererr.Input
 	Paused  bool   `json:"paused,omitempty"` // the user's own wish
 }
 
@@ -128,7 +129,7 @@ func describe(err error) failure {
 	if errors.As(err, &mistake) {
 		plain := *mistake
 		plain.Hint = ""
-		return failure{Message: plain.Error(), Hint: mistake.Hint}
+		return failure{Message: plain.Error(), Hint: mistake.Hint, Input: string(mistake.Input)}
 	}
 	return failure{Message: err.Error()}
 }

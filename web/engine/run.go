@@ -11,6 +11,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
@@ -38,30 +39,21 @@ func (e *engine) settings(args []byte) (trainer.Config, error) {
 	return c, nil
 }
 
-// event is a trainer's event as the page gets it.
-type event struct {
-	Event   string               `json:"event"`
-	Message string               `json:"message,omitempty"`
-	Load    *trainer.LoadStats   `json:"load,omitempty"`
-	Plan    *trainer.PlanStats   `json:"plan,omitempty"`
-	Answer  *trainer.AnswerStats `json:"answer,omitempty"`
-	Step    *trainer.StepStats   `json:"step,omitempty"`
-	Eval    *trainer.EvalStats   `json:"eval,omitempty"`
-	Heap    *heap                `json:"heap,omitempty"` // with "load"
-}
-
-// emit posts a run's event.
+// emit posts a run's event: {event: kind, message: for people, and under the kind what is decided by}.
 func (e *engine) emit(ev trainer.Event) {
-	out := event{Event: ev.Kind, Message: ev.Message, Load: ev.Load, Plan: ev.Plan, Answer: ev.Answer, Step: ev.Step, Eval: ev.Eval}
-	if ev.Load != nil {
-		e.loading(*ev.Load)
-		out.Heap = &e.heap
+	out := map[string]any{"event": ev.Kind(), ev.Kind(): ev}
+	if said := ev.String(); said != "" {
+		out["message"] = said
+	}
+	if load, ok := ev.(events.Load); ok {
+		e.loading(load)
+		out["heap"] = &e.heap
 	}
 	post(out)
 }
 
 // loading follows the heap, and lets messages in: quantizing is work without a pause.
-func (e *engine) loading(l trainer.LoadStats) {
+func (e *engine) loading(l events.Load) {
 	switch {
 	case l.Total == 0:
 		e.heap.begin()
@@ -137,12 +129,12 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 		}
 		in.Opened = dev
 		summary, err := e.attempt(ctx, c, in, func(ev trainer.Event) {
-			if ev.Plan != nil { // all that can be wrong with the inputs has been found by now
+			switch ev.(type) {
+			case events.Reserved: // all that can be wrong with the inputs has been found by now
 				if remembered = e.remember(); remembered != nil {
 					e.stop()
 				}
-			}
-			if ev.Step != nil { // from here on the output folder is this run's
+			case events.Step: // from here on the output folder is this run's
 				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
 			}
 			e.emit(ev)
@@ -158,7 +150,7 @@ func (e *engine) train(ctx context.Context, r request) (any, error) {
 			return nil, fmt.Errorf("the GPU failed %d times in a row: %w", tries, err)
 		}
 		scale /= 2
-		post(event{Event: "lost", Message: err.Error()})
+		post(map[string]any{"event": "lost", "message": err.Error()})
 	}
 }
 
@@ -188,8 +180,8 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	}
 	defer e.heap.end()
 	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
-		if ev.Load != nil {
-			e.loading(*ev.Load)
+		if load, ok := ev.(events.Load); ok {
+			e.loading(load)
 		}
 	})
 }

@@ -1,10 +1,11 @@
 // The engine's side of the page: requests to the worker, replies as promises, events to listeners.
 
-// EngineError is what a request failed with: a message, and where there is one a way out.
+// EngineError is what a request failed with: a message, and where there are such a way out and the input that is wrong.
 export class EngineError extends Error {
-  constructor({ message, hint, paused }) {
+  constructor({ message, hint, input, paused }) {
     super(message);
     this.hint = hint;
+    this.input = input;
     this.paused = paused === true;
   }
 }

@@ -81,7 +81,7 @@ export async function refresh() {
 
 function show(found, problem, config) {
   const idle = page.phase === 'ready' || page.phase === 'loading';
-  const ofData = problem !== null && /^\w+ data set/.test(problem.message);
+  const ofData = problem?.input === 'data';
   showError('data-error', ofData ? problem : null);
   showError('plan-error', ofData ? null : problem);
   $('data-warnings').replaceChildren(...(found?.warnings ?? []).map((text) => make('li', { text })));

@@ -130,11 +130,10 @@ export async function startOver() {
 // follow shows the events of the engine.
 export function follow(engine) {
   engine.on('load', ({ load, heap }) => { say(load.total ? `Quantizing the model to 4 bits: layer ${load.done} of ${load.total} (${bytes(heap.peak)} of it at once in the engine)…` : 'Reading the model…'); });
-  engine.on('info', ({ message }) => { if (running() && /^(Checking|All|Autotune)/.test(message)) say(message); });
-  engine.on('plan', ({ plan }) => {
-    if (!plan) return;
-    page.plan = plan;
-    page.explain.share(page.settings.get(), plan);
+  engine.on('preparing', ({ message }) => { if (running()) say(message); });
+  engine.on('reserved', ({ reserved }) => {
+    page.plan = reserved;
+    page.explain.share(page.settings.get(), reserved);
     say('Compiling the shaders and asking the model as it is…');
   });
   engine.on('answer', ({ answer }) => page.answers.add(answer, page.settings.get().MaxSteps));

@@ -1,0 +1,46 @@
+package events
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/paging"
+)
+
+// A consumer that gets JSON decides by the kind: no two types share one, and each is an object.
+func TestEveryKindIsOfItsOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for _, e := range []Event{
+		Info{}, Warning{}, Preparing{}, Load{}, Memory{&paging.Plan{}}, Schedule{}, Reserved{}, Answer{}, Step{}, Eval{}, Checkpoint{}, Done{},
+	} {
+		require.False(t, seen[e.Kind()], e.Kind())
+		seen[e.Kind()] = true
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.True(t, len(text) > 2 && text[0] == '{', "%s: %s", e.Kind(), text)
+	}
+}
+
+func TestWhatIsNotFiniteIsNull(t *testing.T) {
+	text, err := json.Marshal(Step{Step: 3, Loss: math.NaN(), GradNorm: 2})
+	require.NoError(t, err)
+	var step map[string]any
+	require.NoError(t, json.Unmarshal(text, &step))
+	require.Nil(t, step["loss"])
+	require.Equal(t, 2.0, step["grad_norm"])
+	require.Equal(t, 3.0, step["step"])
+	text, err = json.Marshal(Eval{Loss: 800, Perplexity: math.Inf(1), Rows: 4})
+	require.NoError(t, err)
+	var eval map[string]any
+	require.NoError(t, json.Unmarshal(text, &eval))
+	require.Nil(t, eval["eval_ppl"])
+	require.Equal(t, 800.0, eval["eval_loss"])
+}
+
+func TestARunsEndIsTold(t *testing.T) {
+	require.Equal(t, "Trained 6 steps in 12 s. At most 3.0 MiB of device memory. 4 pages in, 2 out, 0.5 s stalled. 1 of them made no update.",
+		Done{Steps: 6, Skipped: 1, Seconds: 12.3, PeakDeviceBytes: 3 << 20, PageIns: 4, PageOuts: 2, StallSeconds: 0.5}.String())
+}
