@@ -25,6 +25,9 @@ var rooms = [][]string{
 	{"web"},
 	{"internal/parity"},
 	{"trainer"},
+	{"internal/bench", "internal/check", "internal/preview", "internal/answer"},
+	{"internal/dataloader"},
+	{"internal/engine"},
 	{"internal/demo"},
 	{"internal/opcases"},
 	{"internal/model/architectures"},
@@ -32,6 +35,7 @@ var rooms = [][]string{
 	{"internal/model"},
 	{"lora"},
 	{"internal/optim"},
+	{"internal/host"},
 	{"internal/events"},
 	{"paging"},
 	{"internal/kernels"},
@@ -39,6 +43,7 @@ var rooms = [][]string{
 	{"shaders"},
 	{"internal/reference"},
 	{"internal/browser"},
+	{"internal/processor"},
 	{"internal/dataset"},
 	{"internal/chat"},
 	{"internal/chat/jinja"},
@@ -48,6 +53,7 @@ var rooms = [][]string{
 	{"internal/safetensors", "internal/gguf"},
 	{"doublequant"},
 	{"nf4"},
+	{"internal/settings"},
 	{"internal/usererr"},
 }
 

@@ -1,0 +1,140 @@
+package settings
+
+import "math"
+
+// Source is the base model.
+type Source struct {
+	Model string `json:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+}
+
+// Check wants a path.
+func (s Source) Check() error {
+	return filled("model", s.Model, "the path of a GGUF file or of a Hugging Face folder")
+}
+
+// Quantization is how the base model's linears are kept.
+type Quantization struct {
+	BlockSize int `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per NF4 block; double quantization is always on."`
+}
+
+// Check wants a size that the kernels have.
+func (q Quantization) Check() error { return blockSize("block_size", q.BlockSize) }
+
+// Template is how conversations become text.
+type Template struct {
+	ChatTemplate string `json:"chat_template" name:"chat-template" help:"Jinja file used instead of the model's own chat template." placeholder:"FILE"`
+}
+
+// Dataset is what is learned from, or measured on.
+type Dataset struct {
+	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	TrainOnInputs bool   `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
+}
+
+// Check wants a path.
+func (d Dataset) Check() error {
+	return filled("data", d.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl")
+}
+
+// LoRA is which adapter there is.
+type LoRA struct {
+	LoraR             int      `json:"lora_r" name:"lora-r" aliases:"r,lora-rank" default:"16" numeric:"" help:"Rank of the LoRA matrices."`
+	LoraTargetModules []string `json:"lora_target_modules" name:"lora-target-modules" aliases:"target-modules" default:"all-linear" sep:"," numeric:"" help:"Linears that get an adapter: all-linear or a list (q_proj,v_proj)."`
+}
+
+// Check checks the two as far as that is possible without the model.
+func (l LoRA) Check() error {
+	return first(Within("lora_r", l.LoraR, 1, 65536), targets("lora_target_modules", l.LoraTargetModules))
+}
+
+// Adapter is a LoRA adapter that is trained.
+type Adapter struct {
+	LoRA        `yaml:",inline"`
+	LoraAlpha   float64 `json:"lora_alpha" name:"lora-alpha" default:"16" numeric:"" help:"LoRA scale: alpha / r, with rsLoRA alpha / sqrt(r)."`
+	LoraDropout float64 `json:"lora_dropout" name:"lora-dropout" default:"0" numeric:"" help:"Dropout on the input of A, a probability."`
+	UseRSLora   bool    `json:"use_rslora" name:"use-rslora" default:"false" numeric:"" help:"Scale by alpha / sqrt(r)."`
+	InitAdapter string  `json:"init_adapter" name:"init-adapter" help:"Continue from this PEFT adapter's weights." placeholder:"DIR"`
+}
+
+// Check checks shape and scale.
+func (a Adapter) Check() error {
+	return first(a.LoRA.Check(), positive("lora_alpha", a.LoraAlpha), Within("lora_dropout", a.LoraDropout, 0, 0.99))
+}
+
+// Samples is what becomes of the rows of a data set.
+type Samples struct {
+	Packing   bool    `json:"packing" name:"packing" aliases:"sample-packing" default:"false" numeric:"" help:"Fill sequences with several samples; attention stays within each."`
+	TrainOn   string  `json:"train_on" name:"train-on" default:"all" numeric:"" help:"Assistant turns that are targets: all or last."`
+	Shuffle   bool    `json:"shuffle" name:"shuffle" default:"true" negatable:"" numeric:"" help:"Shuffle the rows, by seed; otherwise the file's order."`
+	ValSize   float64 `json:"val_size" name:"val-size" aliases:"val-set-size" default:"0" numeric:"" help:"Rows held back for evaluation: a part below 1, or a number of rows."`
+	EvalSteps int     `json:"eval_steps" name:"eval-steps" default:"0" help:"Evaluate every so many steps; 0: at the end only."`
+}
+
+// Check checks all of them.
+func (s Samples) Check() error {
+	return first(oneOf("train_on", s.TrainOn, "all", "last"), validationSize("val_size", s.ValSize),
+		Within("eval_steps", s.EvalSteps, 0, math.MaxInt32))
+}
+
+// Batch is how much an optimizer step takes.
+type Batch struct {
+	MaxSeqLength              int `json:"max_seq_length" name:"max-seq-length" aliases:"max-length,sequence-len,cutoff-len" default:"1024" numeric:"" help:"Longest sequence in tokens, never above the model's own limit."`
+	BatchSize                 int `json:"batch_size" name:"batch-size" aliases:"per-device-train-batch-size,micro-batch-size" default:"2" numeric:"" help:"Sequences per micro-batch."`
+	GradientAccumulationSteps int `json:"gradient_accumulation_steps" name:"gradient-accumulation-steps" default:"4" numeric:"" help:"Micro-batches per optimizer step."`
+}
+
+// Check checks all of them.
+func (b Batch) Check() error {
+	return first(Within("max_seq_length", b.MaxSeqLength, 2, 1<<20), Within("batch_size", b.BatchSize, 1, 65536),
+		Within("gradient_accumulation_steps", b.GradientAccumulationSteps, 1, 65536))
+}
+
+// Schedule is how long a run takes and how its learning rate goes.
+type Schedule struct {
+	NumTrainEpochs  float64 `json:"num_train_epochs" name:"num-train-epochs" aliases:"num-epochs" default:"1" numeric:"" help:"Passes over the data."`
+	MaxSteps        int     `json:"max_steps" name:"max-steps" aliases:"iters" default:"0" numeric:"" help:"Optimizer steps, instead of num-train-epochs; 0: not limited."`
+	LearningRate    float64 `json:"learning_rate" name:"learning-rate" default:"0.0002" numeric:"" help:"Learning rate at the peak of the schedule."`
+	LRSchedulerType string  `json:"lr_scheduler_type" name:"lr-scheduler-type" default:"linear" numeric:"" help:"constant, constant_with_warmup, linear or cosine."`
+	WarmupSteps     int     `json:"warmup_steps" name:"warmup-steps" default:"0" numeric:"" help:"Steps of linear warm-up; 0: taken from warmup-ratio."`
+	WarmupRatio     float64 `json:"warmup_ratio" name:"warmup-ratio" default:"0.03" numeric:"" help:"Warm-up as a part of all steps."`
+}
+
+// The values of lr_scheduler_type, as in transformers.
+const (
+	Constant           = "constant"
+	ConstantWithWarmup = "constant_with_warmup"
+	Linear             = "linear"
+	Cosine             = "cosine"
+)
+
+// Check checks all of them.
+func (s Schedule) Check() error {
+	return first(positive("num_train_epochs", s.NumTrainEpochs), Within("max_steps", s.MaxSteps, 0, math.MaxInt32),
+		Within("learning_rate", s.LearningRate, 0, 10),
+		oneOf("lr_scheduler_type", s.LRSchedulerType, Constant, ConstantWithWarmup, Linear, Cosine),
+		Within("warmup_steps", s.WarmupSteps, 0, math.MaxInt32), Within("warmup_ratio", s.WarmupRatio, 0, 1))
+}
+
+// Seeded is what all randomness follows from.
+type Seeded struct {
+	Seed uint64 `json:"seed" name:"seed" default:"42" numeric:"" help:"Seed of all that is random: shuffling, dropout, the adapter's first values, the drawing of an answer."`
+}
+
+// Output is what a run writes, and whether it goes on with what is there.
+type Output struct {
+	OutputDir            string `json:"output_dir" name:"output-dir" aliases:"adapter-path" default:"out" help:"Folder of the adapter, the log and the checkpoints."`
+	Overwrite            bool   `json:"overwrite" name:"overwrite" default:"false" help:"Replace the run that output-dir holds."`
+	LoggingSteps         int    `json:"logging_steps" name:"logging-steps" default:"1" help:"Print the metrics every so many steps."`
+	SaveSteps            int    `json:"save_steps" name:"save-steps" default:"50" help:"Write a checkpoint every so many steps; 0: never."`
+	SaveTotalLimit       int    `json:"save_total_limit" name:"save-total-limit" default:"3" help:"Keep this many checkpoints; 0: all."`
+	ResumeFromCheckpoint string `json:"resume_from_checkpoint" name:"resume" aliases:"resume-from-checkpoint" type:"resume" help:"Go on from a checkpoint: auto (the newest valid one) or its folder." placeholder:"auto|DIR"`
+}
+
+// Check checks all of them.
+func (o Output) Check() error {
+	if o.Overwrite && o.ResumeFromCheckpoint != "" {
+		return Wrong("overwrite", "true", "false together with resume_from_checkpoint").Hinted("a run is either resumed or replaced")
+	}
+	return first(filled("output_dir", o.OutputDir, "the path of a folder"), Within("logging_steps", o.LoggingSteps, 1, math.MaxInt32),
+		Within("save_steps", o.SaveSteps, 0, math.MaxInt32), Within("save_total_limit", o.SaveTotalLimit, 0, math.MaxInt32))
+}
