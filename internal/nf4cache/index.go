@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"qlora-wgpu/internal/checkpoint"
 	"slices"
 	"strings"
 	"time"
@@ -88,20 +89,7 @@ func (c *Cache) remember(r record) {
 	if err != nil || os.MkdirAll(c.dir, 0o777) != nil {
 		return
 	}
-	f, err := os.CreateTemp(c.dir, "*"+temporarySuffix)
-	if err != nil {
-		return
-	}
-	_, err = f.Write(data)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(c.dir, indexFile))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
+	_ = checkpoint.WriteBytes(checkpoint.Files{}, filepath.Join(c.dir, indexFile), data)
 }
 
 // contentDigest is the model's Digest, from the index where the files are as they were.
