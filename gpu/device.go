@@ -24,6 +24,9 @@ type AdapterInfo struct {
 	Features        []string `json:"features"`
 }
 
+// String is the name with the kind of device and how it is driven.
+func (i AdapterInfo) String() string { return fmt.Sprintf("%s (%s, %s)", i.Name, i.Type, i.Backend) }
+
 // Key identifies the adapter and its driver, for caches of what was measured on it.
 func (a AdapterInfo) Key() string {
 	return fmt.Sprintf("%s/%s/%s", a.Name, a.Backend, a.Driver)

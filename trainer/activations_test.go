@@ -14,6 +14,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
@@ -73,14 +74,14 @@ func TestRecomputedChunks(t *testing.T) {
 		require.NoError(t, err)
 		defer adapter.Detach()
 		require.NoError(t, adapter.Init(1))
-		e, err := NewEngine(dev, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 7)
+		e, err := engine.New(dev, m, adapter, &paging.Plan{Decisions: paging.Decisions{Activations: activations}}, 7)
 		require.NoError(t, err)
 		defer e.Release()
 		e.ChunkTokens = chunk
 		require.NoError(t, e.ReserveTraining(40))
 		for step := range 2 {
-			settings := optim.Settings{MaxGradNorm: 1, AdamW: kernels.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Step: step + 1}}
-			_, err := e.Step(t.Context(), window, 0, settings)
+			update := optim.Settings{MaxGradNorm: 1, AdamW: kernels.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Step: step + 1}}
+			_, err := e.Step(t.Context(), window, 0, update)
 			require.NoError(t, err)
 		}
 		trained, err = adapter.Tensors(t.Context(), adapter.State.Param)
@@ -101,18 +102,17 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	source, err := pretrained.Open(folder)
 	require.NoError(t, err)
 	defer source.Close()
-	d := demand{
-		shape: source.Config, blockSize: 64, adapter: c.adapter(), tokens: 64, microBatches: 2, auto: true,
-	}
+	d := engine.TrainingDemand(source.Config, c)
+	d.Tokens, d.MicroBatches, d.Auto = 64, 2, true
 	dev := gpu.NewDryDiscrete()
-	for _, d.start.Kept = range []gpu.DType{gpu.F32, gpu.BF16} {
+	for _, d.Start.Kept = range []gpu.DType{gpu.F32, gpu.BF16} {
 		peak := map[string]int64{}
-		for _, way := range checkpointing {
+		for _, way := range engine.Checkpointing {
 			exact := d
-			exact.auto, exact.start.Activations = false, way.activations
-			p, err := exact.plan(dev, 0)
+			exact.Auto, exact.Start.Activations = false, way.Activations
+			p, err := exact.Plan(dev, 0)
 			require.NoError(t, err)
-			peak[way.name] = p.Peak
+			peak[way.Name] = p.Peak
 		}
 		for _, test := range []struct {
 			budget int64
@@ -121,16 +121,16 @@ func TestAutoFitsTheBudget(t *testing.T) {
 			{0, CheckpointFull}, {1 << 40, CheckpointOff}, {peak[CheckpointOff], CheckpointOff}, {peak[CheckpointOff] - 1, CheckpointSelective},
 			{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull}, {peak[CheckpointFull] - 1, CheckpointFull},
 		} {
-			p, err := d.plan(dev, test.budget)
+			p, err := d.Plan(dev, test.budget)
 			require.NoError(t, err)
-			require.Equal(t, test.want, checkpointingOf(p.Activations), "%d", test.budget)
+			require.Equal(t, test.want, engine.CheckpointingOf(p.Activations), "%d", test.budget)
 		}
 	}
 
 	c.SaveSteps = 2
 	first := train(t, c)
 	require.Contains(t, first.said, "gradient_checkpointing: auto is off, the least recompute that fits ")
-	saved, err := OpenSaved(nativeOutput{}, filepath.Join(c.OutputDir, "checkpoint-2"))
+	saved, err := OpenSaved(Folder{}, filepath.Join(c.OutputDir, "checkpoint-2"))
 	require.NoError(t, err)
 	require.Equal(t, CheckpointOff, saved.Settings.GradientCheckpointing)
 	c.ResumeFromCheckpoint = saved.Path
@@ -183,7 +183,7 @@ func TestActivationsInBF16(t *testing.T) {
 		got, pagedPlan := run(paged)
 		require.True(t, bytes.Equal(want.adapter, got.adapter))
 		require.Positive(t, got.steps[1].PageIns)
-		require.Equal(t, checkpointing, checkpointingOf(pagedPlan.Activations))
+		require.Equal(t, checkpointing, engine.CheckpointingOf(pagedPlan.Activations))
 		require.Equal(t, checkpointing == CheckpointFull, pagedPlan.Activations == paging.Offload)
 
 		c.ResumeFromCheckpoint, c.MaxSteps = filepath.Join(c.OutputDir, "checkpoint-2"), 6
@@ -208,7 +208,7 @@ func TestActivationsInBF16(t *testing.T) {
 // randomInput is one sequence whose every token predicts the next.
 func randomInput(tokens, vocab int) model.Input {
 	random := rand.New(rand.NewPCG(1, 2))
-	in := worst(tokens)
+	in := engine.Worst(tokens)
 	for i := range in.IDs {
 		in.IDs[i] = uint32(random.IntN(vocab))
 	}

@@ -1,6 +1,9 @@
 package trainer
 
-import "qlora-wgpu/internal/events"
+import (
+	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
+)
 
 // What a run tells: a consumer switches on the type.
 type (
@@ -13,6 +16,13 @@ type (
 	// EvalStats is one evaluation.
 	EvalStats = events.Eval
 )
+
+// Room is the memory that a run may take, as far as that is known before anything is loaded.
+type Room = engine.Room
+
+// ErrEngineFault marks an error of the device or its driver: not the user's mistake, and worth another try from the last
+// checkpoint.
+var ErrEngineFault = engine.ErrFault
 
 // Summary is what a finished run left.
 type Summary struct {

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +14,7 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
 )
@@ -106,7 +105,7 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	require.NoError(t, err)
 	run := func(total int64) (said string, plan *paging.Plan, steps []float64, err error) {
 		c := small(t, folder, data)
-		in := Inputs{Output: nativeOutput{}, Cache: measurementCache(""), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
+		in := Inputs{Output: Folder{}, Cache: host.MeasurementsIn(""), HostMemory: func() (int64, int64) { return total, 1 << 40 }}
 		in.Model, err = pretrained.Open(c.Model)
 		require.NoError(t, err)
 		defer in.Model.Close()
@@ -130,9 +129,6 @@ func TestOutOfMemoryPlansAgain(t *testing.T) {
 	require.Equal(t, losses(want), steps)
 	_, _, _, err = run(resident.Minimum - 1000)
 	require.ErrorContains(t, err, fmt.Sprintf("%d bytes", resident.Minimum))
-	in := Inputs{HostMemory: func() (int64, int64) { return 0, resident.Peak - 1 }}
-	require.ErrorContains(t, enoughHost(in, resident, true), "of host memory")
-	require.NoError(t, enoughHost(in, resident, false))
 }
 
 // A graphics card that refuses what a resident run takes is planned for before the model is loaded.
@@ -145,7 +141,7 @@ func TestCardIsProbed(t *testing.T) {
 	run := func(budget string) (said string, plan *paging.Plan, steps []float64, err error) {
 		c := small(t, folder, data)
 		c.VRAMBudget, c.MaxSteps, c.LoraR = budget, 2, 64
-		in := Inputs{Output: nativeOutput{}, Cache: measurementCache(""), Opened: dev}
+		in := Inputs{Output: Folder{}, Cache: host.MeasurementsIn(""), Opened: dev}
 		in.Model, err = pretrained.Open(c.Model)
 		require.NoError(t, err)
 		defer in.Model.Close()
@@ -175,57 +171,4 @@ func TestCardIsProbed(t *testing.T) {
 	require.Equal(t, want, steps)
 	require.Less(t, plan.Budget, card)
 	require.LessOrEqual(t, plan.Peak, plan.Budget)
-}
-
-// On software Vulkan the device's memory is the process's: what the system counts agrees with what the allocator does.
-func TestResidentMemoryIsWhatIsCounted(t *testing.T) {
-	resident := func() int64 {
-		debug.FreeOSMemory()
-		var size, pages int64
-		data, err := os.ReadFile("/proc/self/statm")
-		if err != nil {
-			t.Skip("this system has no /proc")
-		}
-		_, err = fmt.Sscan(string(data), &size, &pages)
-		require.NoError(t, err)
-		return pages * int64(os.Getpagesize())
-	}
-	dev, err := gpu.Open(context.Background(), gpu.Options{})
-	require.NoError(t, err)
-	defer dev.Release()
-	if dev.Info.Type != "cpu" {
-		t.Skip("the device has memory of its own")
-	}
-	source, err := RandomModel("smollm2-135m", 2)
-	require.NoError(t, err)
-	c := Defaults()
-	c.Autotune, c.LoraR = "off", 192
-	before, grown := resident(), int64(0)
-	r, err := Synthetic(t.Context(), dev, SyntheticOptions{Model: source, Name: "two layers", Tokens: 32, MicroBatches: 1, Steps: 1, Config: c}, func(e Event) {
-		if _, ok := e.(events.Step); ok {
-			grown = resident() - before
-		}
-	})
-	require.NoError(t, err)
-	require.Greater(t, r.Plan.Peak, int64(100<<20), "large enough to tell")
-	t.Logf("counted %s, the process grew by %s", paging.Size(r.Plan.Peak), paging.Size(grown))
-	require.InDelta(t, r.Plan.Peak, grown, 200<<20)
-	require.Greater(t, grown, r.Plan.Peak/2)
-}
-
-// A device that shares the host's memory gets no more than there is, and half of what is free where nobody says.
-func TestBudgetOfASharedDevice(t *testing.T) {
-	in := Inputs{HostMemory: func() (int64, int64) { return 8 << 30, 6 << 30 }}
-	budget := func(text string) (int64, error) {
-		r := &run{config: Config{VRAMBudget: text}, session: &session{dev: gpu.NewDry(gpu.Options{})}}
-		return r.budget(in)
-	}
-	n, err := budget("")
-	require.NoError(t, err)
-	require.EqualValues(t, 3<<30, n)
-	n, err = budget("7GiB")
-	require.NoError(t, err)
-	require.EqualValues(t, 7<<30, n)
-	_, err = budget("9GiB")
-	require.ErrorContains(t, err, "at most the memory of this machine, 8.00 GiB")
 }

@@ -83,6 +83,10 @@ func claimOutput(out Output, c Config) error {
 	return nil
 }
 
+// runFile is a run's file, or one that a process which died left beside it.
+var runFile = regexp.MustCompile(`^(` + regexp.QuoteMeta(logFile) + "|" + regexp.QuoteMeta(cardFile) + "|" +
+	regexp.QuoteMeta(lora.ConfigFile) + "|" + regexp.QuoteMeta(lora.WeightsFile) + `)(\.[0-9a-f]{8}\.tmp)?$`)
+
 var checkpointName = regexp.MustCompile(`^checkpoint-[0-9]+(\.tmp)?$`)
 
 // runFiles lists what the folder holds of a run.
@@ -93,7 +97,7 @@ func runFiles(out Output, dir string) (found []string, err error) {
 	}
 	for _, name := range names {
 		switch {
-		case name == logFile, name == cardFile, name == lora.ConfigFile, name == lora.WeightsFile, checkpointName.MatchString(name):
+		case runFile.MatchString(name), checkpointName.MatchString(name):
 			found = append(found, name)
 		}
 	}
@@ -131,44 +135,18 @@ func isCard(out Output, name string) (bool, error) {
 	return bytes.Contains(head, []byte(cardMark)), nil
 }
 
-// writeFile replaces a file in one step: written beside it, synced, renamed.
-func writeFile(out Output, name string, write func(io.Writer) error) error {
-	temporary := name + ".tmp"
-	f, err := out.Create(temporary)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = out.Rename(temporary, name)
-	}
-	if err == nil {
-		err = out.SyncDir(path.Dir(name))
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
 // saveAdapter writes the PEFT adapter and the model card.
 func (r *run) saveAdapter(ctx context.Context) error {
-	tensors, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
+	tensors, err := r.engine.Adapter.Tensors(ctx, r.engine.Adapter.State.Param)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	for name, write := range map[string]func(io.Writer) error{
-		lora.ConfigFile:  func(w io.Writer) error { return r.adapter.Config.WriteConfig(w, r.config.Model) },
+		lora.ConfigFile:  func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) },
 		lora.WeightsFile: func(w io.Writer) error { return lora.WriteWeights(w, tensors) },
 		cardFile:         r.writeCard,
 	} {
-		if err := writeFile(r.out, path.Join(r.config.OutputDir, name), write); err != nil {
+		if err := checkpoint.WriteFile(r.in.Output, path.Join(r.config.OutputDir, name), write); err != nil {
 			return err
 		}
 	}
@@ -180,13 +158,13 @@ func (r *run) writeCard(w io.Writer) error {
 	c := r.config
 	var b strings.Builder
 	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n- qlora\n- lora\n---\n\n# Adapter\n\n", path.Base(c.Model))
-	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), %s\n\n", r.adapter.Config, path.Base(c.Model), c.BlockSize, cardMark)
+	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), %s\n\n", r.engine.Adapter.Config, path.Base(c.Model), c.BlockSize, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
-		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.data.Format, len(r.samples))},
-		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.stream.Epoch())},
+		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.in.Data.Format, len(r.loader.Samples))},
+		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.loader.Stream.Epoch())},
 		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
-		{"max_seq_length", r.maxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
+		{"max_seq_length", r.loader.MaxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
 		{"optimizer", fmt.Sprintf("%s, weight decay %g, gradient norm clipped at %g", c.Optim, c.WeightDecay, c.MaxGradNorm)},
 		{"seed", c.Seed}, {"last training loss", fmt.Sprintf("%.4f", r.state.Loss)},
 	} {
@@ -203,30 +181,25 @@ func (r *run) writeCard(w io.Writer) error {
 // openLog opens trainer_log.jsonl and keeps the lines up to the step that the run goes on after: what a killed try wrote later comes again.
 func (r *run) openLog() (err error) {
 	name := path.Join(r.config.OutputDir, logFile)
-	kept, err := logUpTo(r.out, name, r.state.Step)
+	kept, err := logUpTo(r.in.Output, name, r.state.Step)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(r.out, name, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
+	if err := checkpoint.WriteBytes(r.in.Output, name, kept); err != nil {
 		return err
 	}
-	if r.log, err = r.out.Append(name); err != nil {
+	if r.log, err = r.in.Output.Append(name); err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	return nil
 }
 
 func logUpTo(out Output, name string, step int) ([]byte, error) {
-	f, err := out.Open(name)
+	data, err := checkpoint.ReadBytes(out, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	defer f.Close()
-	data := make([]byte, f.Size())
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, f.Size()), data); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	var kept bytes.Buffer

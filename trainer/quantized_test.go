@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
 )
@@ -55,20 +56,21 @@ func TestQuantizedModelFromTheCache(t *testing.T) {
 	}
 	said := ""
 	hear := func(e Event) { said += e.String() + "\n" }
-	o := EvalOptions{Model: model, Data: data, BlockSize: 64, Autotune: "off", CacheDir: dir}
-	cached, err := Evaluate(t.Context(), o, hear)
+	o := evaluation(model, "", data)
+	o.CacheDir = dir
+	cached, err := answer.Evaluate(t.Context(), o, hear)
 	require.NoError(t, err)
 	require.Contains(t, said, "comes from the cache")
 	o.BlockSize = 128
 	said = ""
-	other, err := Evaluate(t.Context(), o, hear)
+	other, err := answer.Evaluate(t.Context(), o, hear)
 	require.NoError(t, err)
 	require.NotContains(t, said, "comes from the cache", "other settings")
 	require.NotEqual(t, cached.Loss, other.Loss)
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "nf4")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nf4"), nil, 0o666))
 	o.BlockSize, said = 64, ""
-	without, err := Evaluate(t.Context(), o, hear)
+	without, err := answer.Evaluate(t.Context(), o, hear)
 	require.NoError(t, err)
 	require.Contains(t, said, "The quantized model is not cached: ")
 	require.Equal(t, cached.Loss, without.Loss)

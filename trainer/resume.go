@@ -2,74 +2,24 @@ package trainer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
-	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
-// runState is what a run is besides its tensors: all counters from which data order and dropout masks follow. It is state.json of a checkpoint.
-type runState struct {
-	Step         int             `json:"step"`          // finished optimizer steps
-	MicroBatches uint64          `json:"micro_batches"` // finished ones: the dropout generator's counter. Checkpoints fall between windows, so gradients are zero
-	Cursor       dataset.Cursor  `json:"cursor"`
-	Tokens       int64           `json:"tokens"`
-	Skipped      int             `json:"skipped"` // steps without an update
-	Loss         float64         `json:"loss"`
-	Eval         *EvalStats      `json:"eval,omitempty"`
-	Seconds      float64         `json:"seconds"`
-	Settings     Config          `json:"settings"`
-	Variants     json.RawMessage `json:"variants"` // which kernels ran: the same table gives the same bytes
-	Device       string          `json:"device"`
-}
-
 // optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8 bits as records of codes and absmax.
 const optimizerFile = "optimizer.safetensors"
-
-// identity says which run a checkpoint belongs to: the model, the data, and the settings that decide the numbers.
-func (r *run) identity() checkpoint.Identity {
-	settings, err := json.Marshal(numerical(r.config))
-	if err != nil {
-		panic("trainer: settings are not JSON: " + err.Error())
-	}
-	sum := sha256.Sum256(append(settings, r.template...))
-	return checkpoint.Identity{"model": r.session.source.ContentHash(), "data": r.data.Hash, "settings": hex.EncodeToString(sum[:])}
-}
-
-// numerical is c without what changes no number: where files lie, what is paged or recomputed, and how often something is printed, saved or evaluated.
-func numerical(c Config) Config {
-	c.Model, c.Data, c.OutputDir, c.InitAdapter, c.ChatTemplate, c.Device, c.Autotune, c.ResumeFromCheckpoint, c.CacheDir = "", "", "", "", "", "", "", "", ""
-	c.VRAMBudget, c.Optim = "", strings.TrimPrefix(c.Optim, paged) // paging changes no bit
-	if c.ActivationDType == ActivationsF32 {
-		c.GradientCheckpointing = "" // what is computed again are the same bits, unless it begins from rounded ones
-	}
-	c.Overwrite, c.LoggingSteps, c.SaveSteps, c.SaveTotalLimit, c.EvalSteps = false, 0, 0, 0, 0
-	return c
-}
-
-// otherSettings names the settings that a checkpoint's run had otherwise: "learning_rate was 0.0002, is 0.001".
-func otherSettings(saved, now Config) (names []string) {
-	was, is := reflect.ValueOf(numerical(saved)), reflect.ValueOf(numerical(now))
-	for field, value := range was.Fields() {
-		if here := is.FieldByIndex(field.Index); !reflect.DeepEqual(value.Interface(), here.Interface()) {
-			names = append(names, fmt.Sprintf("%s was %v, is %v", field.Tag.Get("yaml"), value, here))
-		}
-	}
-	return names
-}
 
 // saveCheckpoint writes checkpoint-N and removes old ones.
 func (r *run) saveCheckpoint(ctx context.Context) error {
@@ -77,21 +27,22 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 		return fmt.Errorf("write %s: %w", logFile, err)
 	}
 	state := r.state
-	state.Cursor, state.Settings, state.Device = r.stream.Cursor(), r.config, r.session.dev.Info.Key()
+	state.Version, state.Settings, state.first = stateVersion, r.config, nil
+	state.Cursor, state.Device = r.loader.Stream.Cursor(), r.session.Device.Info.Key()
 	var err error
-	if state.Variants, err = json.Marshal(r.session.dev.Variants); err != nil {
+	if state.Variants, err = json.Marshal(r.session.Device.Variants); err != nil {
 		return err
 	}
-	adapter, err := r.adapter.Tensors(ctx, r.adapter.State.Param)
+	adapter, err := r.engine.Adapter.Tensors(ctx, r.engine.Adapter.State.Param)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
 	var moments []safetensors.Data
 	momentBytes := int64(0)
-	for _, e := range r.adapter.State.Entries {
+	for _, e := range r.engine.Adapter.State.Entries {
 		for kind, suffix := range optim.Moments {
-			t := r.adapter.State.MomentShape(e)
-			data, err := r.adapter.State.ReadMoment(ctx, kind, e)
+			t := r.engine.Adapter.State.MomentShape(e)
+			data, err := r.engine.Adapter.State.ReadMoment(ctx, kind, e)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
@@ -100,22 +51,22 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 		}
 	}
 	sortData(moments)
-	size := 4 * r.adapter.Parameters()
+	size := 4 * r.engine.Adapter.Parameters()
 	files := []checkpoint.File{
-		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.adapter.Config.WriteConfig(w, r.config.Model) }},
+		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
 		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, adapter) }},
 		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
 	}
-	if err := checkpoint.Save(r.out, r.config.OutputDir, state.Step, r.identity(), state, files); err != nil {
+	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(state), state, files); err != nil {
 		return err
 	}
 	r.savedStep = state.Step
-	r.session.emit(events.Checkpoint{Step: state.Step})
+	r.emit(events.Checkpoint{Step: state.Step})
 	return r.removeOldCheckpoints()
 }
 
 func (r *run) removeOldCheckpoints() error {
-	return checkpoint.Rotate(r.out, r.config.OutputDir, r.config.SaveTotalLimit)
+	return checkpoint.Rotate(r.in.Output, r.config.OutputDir, r.config.SaveTotalLimit)
 }
 
 var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.U32: safetensors.U32}
@@ -130,12 +81,12 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	var err error
 	if from == "auto" {
 		var notes []string
-		c, notes, err = checkpoint.Latest(r.out, r.config.OutputDir)
+		c, notes, err = checkpoint.Latest(r.in.Output, r.config.OutputDir)
 		for _, note := range notes {
-			r.session.emit(events.Warning{Message: note})
+			r.warn("%s", note)
 		}
 	} else {
-		c, err = checkpoint.Open(r.out, from)
+		c, err = checkpoint.Open(r.in.Output, from)
 	}
 	if err != nil {
 		return nil, err
@@ -143,18 +94,18 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	if c == nil {
 		return nil, r.beginAnew()
 	}
-	var saved runState
-	if err := c.State(&saved); err != nil {
+	saved, err := readState(c)
+	if err != nil {
 		return nil, err
 	}
 	if r.config.GradientCheckpointing == CheckpointAuto {
 		r.config.GradientCheckpointing = saved.Settings.GradientCheckpointing
 	}
-	if names := otherSettings(saved.Settings, r.config); len(names) > 0 {
+	if names := settings.Differences(saved.Settings, r.config); len(names) > 0 {
 		return nil, usererr.New("resume", c.Path, "the checkpoint belongs to a run with other settings: %s", strings.Join(names, "; ")).
 			Hinted("resume with the same settings, or start a new run in another output_dir")
 	}
-	if err := c.Check(r.identity()); err != nil {
+	if err := c.Check(r.identity(saved)); err != nil {
 		return nil, err
 	}
 	return c, r.useVariants(c, saved)
@@ -162,10 +113,10 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 
 // useVariants takes the kernels that the checkpoint's run used: the same table gives the same bytes, and memory is planned for it.
 func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
-	if saved.Device != r.session.dev.Info.Key() {
+	if saved.Device != r.session.Device.Info.Key() {
 		return nil
 	}
-	if err := json.Unmarshal(saved.Variants, r.session.dev.Variants); err != nil {
+	if err := json.Unmarshal(saved.Variants, r.session.Device.Variants); err != nil {
 		return usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
 	}
 	return nil
@@ -174,7 +125,7 @@ func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
 // beginAnew is for --resume without a checkpoint. What a finished run or a damaged checkpoint holds is not written over.
 func (r *run) beginAnew() error {
 	dir := r.config.OutputDir
-	names, err := runFiles(r.out, dir)
+	names, err := runFiles(r.in.Output, dir)
 	if err != nil {
 		return err
 	}
@@ -182,7 +133,7 @@ func (r *run) beginAnew() error {
 		return usererr.New("resume", dir, "it has no valid checkpoint, but holds %s", strings.Join(names, ", ")).
 			Hinted("use --overwrite to begin anew, or another --output-dir")
 	}
-	r.session.info("There is no checkpoint in %s: the run begins at step 1.", dir)
+	r.info("There is no checkpoint in %s: the run begins at step 1.", dir)
 	return nil
 }
 
@@ -212,11 +163,11 @@ func OpenSaved(out Output, name string) (*Saved, error) {
 }
 
 func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
-	var state runState
-	if err := c.State(&state); err != nil {
+	state, err := readState(c)
+	if err != nil {
 		return nil, err
 	}
-	if err := state.Settings.Validate(); err != nil {
+	if err := state.Settings.Check(); err != nil {
 		return nil, usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
 	}
 	return &Saved{Path: c.Path, Step: state.Step, Settings: state.Settings}, nil
@@ -224,14 +175,15 @@ func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
 
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
-	if err := c.State(&r.state); err != nil {
+	var err error
+	if r.state, err = readState(c); err != nil {
 		return err
 	}
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
-	if r.state.Device != r.session.dev.Info.Key() {
-		r.session.emit(events.Warning{Message: fmt.Sprintf("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)})
+	if r.state.Device != r.session.Device.Info.Key() {
+		r.warn("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)
 	}
-	if err := r.stream.Seek(r.state.Cursor); err != nil {
+	if err := r.loader.Stream.Seek(r.state.Cursor); err != nil {
 		return err
 	}
 	weights, err := c.Open(lora.WeightsFile)
@@ -243,13 +195,13 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	if err := r.adapter.SetTensors(tensors, c.Path); err != nil {
+	if err := r.engine.Adapter.SetTensors(tensors, c.Path); err != nil {
 		return err
 	}
 	if err := r.restoreMoments(c); err != nil {
 		return err
 	}
-	r.session.info("Going on from %s after step %d.", c.Path, r.state.Step)
+	r.info("Going on from %s after step %d.", c.Path, r.state.Step)
 	return nil
 }
 
@@ -263,9 +215,9 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range r.adapter.State.Entries {
+	for _, e := range r.engine.Adapter.State.Entries {
 		for kind, suffix := range optim.Moments {
-			to := r.adapter.State.MomentShape(e)
+			to := r.engine.Adapter.State.MomentShape(e)
 			t, ok := file.Lookup(e.Name + suffix)
 			if !ok || t.DType != momentTypes[to.DType] || !slices.Equal(t.Shape, []int{to.Rows, to.Cols}) {
 				return usererr.New("resume", c.Path, "%s has no %s of %d×%d", optimizerFile, e.Name+suffix, to.Rows, to.Cols).Of(usererr.Format)
@@ -274,7 +226,7 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 			if err := file.ReadBytes(t, data, 0); err != nil {
 				return err
 			}
-			if err := r.adapter.State.WriteMoment(kind, e, data); err != nil {
+			if err := r.engine.Adapter.State.WriteMoment(kind, e, data); err != nil {
 				return err
 			}
 		}

@@ -16,10 +16,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/preview"
 	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -36,6 +43,13 @@ func small(t *testing.T, model, data string) Config {
 	c.LoraR, c.LoraAlpha, c.LearningRate, c.Autotune = 4, 8, 3e-3, "off"
 	c.BatchSize, c.GradientAccumulationSteps, c.MaxSteps, c.SaveSteps = 2, 2, 4, 0
 	return c
+}
+
+// evaluation has the settings of one without autotune.
+func evaluation(model, adapter, data string) settings.Eval {
+	o := settings.Default[settings.Eval]()
+	o.Model, o.Adapter, o.Data, o.Autotune = model, adapter, data, "off"
+	return o
 }
 
 // result is what a run left and said.
@@ -281,9 +295,11 @@ func TestUpdatesThatAreNotFiniteAreSkipped(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, strings.Trim(string(moments[file.DataStart():]), "\x00"))
 
-	_, err = Evaluate(t.Context(), EvalOptions{Model: c.Model, Adapter: c.InitAdapter, Data: c.Data, BlockSize: 64, Autotune: "off"}, func(Event) {})
+	_, err = answer.Evaluate(t.Context(), evaluation(c.Model, c.InitAdapter, c.Data), func(Event) {})
 	require.ErrorContains(t, err, "evaluate "+c.Data+": the loss is ")
-	err = Generate(t.Context(), GenerateOptions{Model: c.Model, Adapter: c.InitAdapter, Prompt: "Hello", MaxTokens: 3, TopP: 1, BlockSize: 64, Autotune: "off"},
+	o := settings.Default[settings.Generate]()
+	o.Model, o.Adapter, o.Prompt, o.Autotune = c.Model, c.InitAdapter, "Hello", "off"
+	err = answer.Generate(t.Context(), o,
 		func(string) error { return errors.New("nothing can be said") }, func(Event) {})
 	require.ErrorIs(t, err, ErrEngineFault)
 }
@@ -317,7 +333,7 @@ func TestAdapterFilesArePEFTs(t *testing.T) {
 		"r": 5, "lora_alpha": 8, "lora_dropout": 0.05, "use_rslora": true, "use_dora": false, "bias": "none", "fan_in_fan_out": false,
 		"target_modules": ["q_proj", "k_proj", "down_proj"], "init_lora_weights": true, "modules_to_save": null,
 		"layers_to_transform": null, "layers_pattern": null, "rank_pattern": {}, "alpha_pattern": {}}`, string(text))
-	adapter, err := OpenAdapter(c.OutputDir)
+	adapter, err := lora.Open(checkpoint.Files{}, c.OutputDir)
 	require.NoError(t, err)
 	shapes := map[string][2]int{}
 	for _, x := range adapter.Tensors {
@@ -365,12 +381,33 @@ func TestEvaluationDuringAndAfterTraining(t *testing.T) {
 	for i, want := range []float64{0, 1.5e-3, 3e-3, 2.25e-3, 0.75e-3} {
 		require.InDelta(t, want, r.steps[i].LearningRate, 1e-12)
 	}
-	stats, err := Evaluate(t.Context(), EvalOptions{Model: model, Adapter: c.OutputDir, Data: valid, BlockSize: 64, Autotune: "off"}, func(Event) {})
+	stats, err := answer.Evaluate(t.Context(), evaluation(model, c.OutputDir, valid), func(Event) {})
 	require.NoError(t, err)
 	require.InEpsilon(t, r.summary.Eval.Loss, stats.Loss, 1e-6)
 	require.Equal(t, r.summary.Eval.TargetTokens, stats.TargetTokens)
-	part, err := Evaluate(t.Context(), EvalOptions{Model: model, Adapter: c.OutputDir, Data: valid, Rows: "2:4", BlockSize: 64, Autotune: "off"}, func(Event) {})
+	some := evaluation(model, c.OutputDir, valid)
+	some.Rows = "2:4"
+	part, err := answer.Evaluate(t.Context(), some, func(Event) {})
 	require.NoError(t, err)
 	require.Equal(t, 2, part.Rows)
 	require.NotEqual(t, stats.Loss, part.Loss)
+}
+
+// A run that does not fit the room is refused before anything is loaded, with the settings that would make it fit.
+func TestARunWithoutRoomIsRefused(t *testing.T) {
+	folder := demotest.Model(t, 5, nil)
+	c := small(t, folder, demotest.Rows(t, 40))
+	c.BatchSize, c.LoraR, c.GradientCheckpointing = 16, 32, CheckpointOff
+	source, err := pretrained.Open(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	rows, _, err := dataset.Open(c.Data)
+	require.NoError(t, err)
+	whole, err := preview.Of(c, preview.Inputs{Model: source, Data: rows})
+	require.NoError(t, err)
+	in := Inputs{Model: source, Data: rows, Output: Folder{}, Cache: host.MeasurementsIn(""), Room: Room{Total: whole.Memory.Peak / 4 * 3}}
+	_, err = Run(t.Context(), c, in, func(e Event) { require.NotEqual(t, "load", e.Kind()) })
+	require.True(t, usererr.Is(err, usererr.Invalid))
+	require.ErrorContains(t, err, "the run takes")
+	require.ErrorContains(t, err, "change batch_size from 16 to")
 }

@@ -2,14 +2,6 @@ package trainer
 
 import "math"
 
-// The learning-rate schedules, by their names in transformers.
-const (
-	Constant           = "constant"
-	ConstantWithWarmup = "constant_with_warmup"
-	Linear             = "linear"
-	Cosine             = "cosine"
-)
-
 // Schedule gives the learning rate of each optimizer step, equal to get_scheduler of Hugging Face transformers
 // (optimization.py). With s the updates done so far, W the steps of warm-up and N all steps, the rate is base times
 //

@@ -4,17 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
-	"qlora-wgpu/trainer"
+	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/settings"
 )
 
 type benchKernelsCommand struct {
-	Filter  string        `name:"filter" help:"Only cells that match this regular expression over 'model operation Ttokens Nrows Kcolumns' or 'model operation Ttokens Hheads KVHheads Dsize'." placeholder:"REGEXP"`
-	Variant string        `name:"variant" help:"Run this variant, not the one that the autotune chose or would choose." placeholder:"NAME"`
-	Seconds time.Duration `name:"seconds" default:"1s" help:"Time for each cell; a run that takes longer is not repeated."`
-	Device  string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
-	JSON    bool          `name:"json" help:"Print one object of JSON."`
+	Settings settings.BenchKernels `embed:""`
+	JSON     bool                  `name:"json" help:"Print one object of JSON."`
 }
 
 // Help says how flops are counted.
@@ -28,8 +25,8 @@ const ratioCells = `1B.*(f32|nf4)_.* T(128|512) |odd|attention`
 // Run prints a line a cell on stdout as it is measured.
 func (b *benchKernelsCommand) Run(c *console) error {
 	lines := 0
-	r, err := trainer.BenchKernels(c.context, trainer.BenchKernelsOptions{Device: b.Device, Filter: b.Filter, Variant: b.Variant, Limit: b.Seconds},
-		func(all trainer.KernelBench, cell trainer.KernelCell) {
+	r, err := bench.Kernels(c.context, b.Settings,
+		func(all bench.KernelBench, cell bench.KernelCell) {
 			if b.JSON {
 				return
 			}
@@ -64,19 +61,19 @@ func (b *benchKernelsCommand) Run(c *console) error {
 	return nil
 }
 
-func byCPU(s trainer.Speed) string {
+func byCPU(s bench.Speed) string {
 	if s.CPUGFLOPS == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f", s.CPUGFLOPS)
 }
 
-func printCeilings(w io.Writer, r trainer.KernelBench) {
+func printCeilings(w io.Writer, r bench.KernelBench) {
 	fmt.Fprintf(w, "%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s by float32, %.1f GB/s by vec4 (by CPU time: %.1f, %.1f)\n\n",
 		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors, r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4, r.Ceilings.CopyF32CPU, r.Ceilings.CopyVec4CPU)
 }
 
-func ratioLine(r trainer.Ratio) string {
+func ratioLine(r bench.Ratio) string {
 	if r.Missing != "" {
 		return fmt.Sprintf("      -  %s (%s)", r.Name, r.Missing)
 	}

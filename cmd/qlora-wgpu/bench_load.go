@@ -4,20 +4,18 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"qlora-wgpu/trainer"
+	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/settings"
 )
 
 type benchLoadCommand struct {
-	Model     string `name:"model" required:"" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	BlockSize int    `name:"block-size" default:"64" help:"Weights per NF4 block."`
-	Runs      int    `name:"runs" default:"5" help:"How often it is read and loaded; the least times count."`
-	Device    string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
-	JSON      bool   `name:"json" help:"Print one object of JSON."`
+	Settings settings.BenchLoad `embed:""`
+	JSON     bool               `name:"json" help:"Print one object of JSON."`
 }
 
 // Run prints the result on stdout.
 func (b *benchLoadCommand) Run(c *console) error {
-	r, err := trainer.BenchLoad(c.context, trainer.BenchLoadOptions{Model: b.Model, Device: b.Device, BlockSize: b.BlockSize, Runs: b.Runs})
+	r, err := bench.Load(c.context, b.Settings)
 	if err != nil {
 		return err
 	}
@@ -25,7 +23,7 @@ func (b *benchLoadCommand) Run(c *console) error {
 		return json.NewEncoder(c.stdout).Encode(r)
 	}
 	fmt.Fprintf(c.stdout, "%s, %s: %.1f M elements, %d cores, the least of %d runs\n", r.Device, r.Model, float64(r.Elements)/1e6, r.Cores, r.Runs)
-	line := func(what string, t trainer.Took) {
+	line := func(what string, t bench.Took) {
 		fmt.Fprintf(c.stdout, "%-34s %7.3f s  %7.3f CPU s  %6.2f CPU ns an element\n", what, t.Seconds, t.CPUSeconds, 1e9*t.CPUSeconds/float64(r.Elements))
 	}
 	line("read as float32, kept", r.Read)

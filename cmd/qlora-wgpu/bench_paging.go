@@ -6,51 +6,47 @@ import (
 	"strings"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/trainer"
 )
 
 type benchPagingCommand struct {
-	Model  string `name:"model" help:"A GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Arch   string `name:"arch" help:"Instead of a model, the shape of a common one (smollm2-135m), with random weights." placeholder:"NAME"`
-	Layers int    `name:"layers" help:"With --arch: only so many layers; 0: all."`
-	Tokens int    `name:"tokens" default:"128" help:"Tokens of a micro-batch."`
-	Steps  int    `name:"steps" default:"4" help:"Steps of each run; the first, which compiles, does not count."`
-	LoraR  int    `name:"lora-r" default:"16" help:"Rank of the LoRA matrices."`
-	Device string `name:"device" help:"Adapter by index or by part of its name." placeholder:"NAME"`
-	JSON   bool   `name:"json" help:"Print a JSON object."`
+	Settings settings.BenchPaging `embed:""`
+	JSON     bool                 `name:"json" help:"Print a JSON object."`
 }
 
 // Run measures both runs on the same device.
 func (b *benchPagingCommand) Run(c *console) error {
-	if b.Tokens < 2 || b.Tokens > 1<<20 || b.Steps < 2 || b.Steps > 1000 || b.Layers < 0 {
-		return usererr.New("bench", "", "%d tokens, %d steps, %d layers; allowed: 2 to 1048576 tokens, 2 to 1000 steps, layers from 0", b.Tokens, b.Steps, b.Layers)
+	o := b.Settings
+	if err := o.Check(); err != nil {
+		return err
 	}
 	model, name, err := b.open()
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	dev, err := gpu.Open(c.context, gpu.Options{Adapter: b.Device})
+	dev, err := gpu.Open(c.context, gpu.Options{Adapter: o.Device})
 	if err != nil {
 		return err
 	}
 	defer dev.Release()
-	config := trainer.Defaults()
-	config.LoraR, config.Autotune = b.LoraR, "off"
-	r, err := trainer.BenchPaging(c.context, dev, trainer.SyntheticOptions{
-		Model: model, Name: name, Tokens: b.Tokens, MicroBatches: 1, Steps: b.Steps, Config: config,
-	}, func(e trainer.Event) {
-		if s, ok := e.(trainer.StepStats); ok {
+	r, err := bench.Paging(c.context, dev, bench.Synthetic{
+		Model: model, Name: name, Settings: o.Training(), Steps: o.Steps, Cache: host.MeasurementsIn(""),
+	}, func(e events.Event) {
+		if s, ok := e.(events.Step); ok {
 			fmt.Fprintf(c.stderr, "step %d: %.2f s, %d page-ins, %.0f ms stalled\n", s.Step, s.Seconds, s.PageIns, s.StallMS)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	if b.Model != "" {
-		if r.Start, err = trainer.BenchStart(c.context, dev, b.Model, config.BlockSize, c.logEvent); err != nil {
+	if o.Model != "" {
+		if r.Start, err = bench.Start(c.context, dev, o.Model, o.BlockSize, c.logEvent); err != nil {
 			return err
 		}
 	}
@@ -78,16 +74,17 @@ func (b *benchPagingCommand) Run(c *console) error {
 }
 
 func (b *benchPagingCommand) open() (*pretrained.Model, string, error) {
+	o := b.Settings
 	switch {
-	case (b.Model == "") == (b.Arch == ""):
+	case (o.Model == "") == (o.Arch == ""):
 		return nil, "", usererr.New("bench", "", "one of --model and --arch is wanted").Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
-	case b.Model != "":
-		model, err := pretrained.Open(b.Model)
-		return model, b.Model, err
+	case o.Model != "":
+		model, err := pretrained.Open(o.Model)
+		return model, o.Model, err
 	}
-	if _, _, err := archShape(b.Arch); err != nil {
+	if _, _, err := archShape(o.Arch); err != nil {
 		return nil, "", err
 	}
-	model, err := trainer.RandomModel(b.Arch, b.Layers)
-	return model, b.Arch, err
+	model, err := bench.RandomModel(o.Shape)
+	return model, o.Arch, err
 }

@@ -7,14 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"qlora-wgpu/trainer"
+	"qlora-wgpu/internal/bench"
 )
 
 func TestRatioLine(t *testing.T) {
-	require.Equal(t, "   85 %  a : b (goal 85 %: reached)", ratioLine(trainer.Ratio{Name: "a : b", Value: 0.85, Goal: 0.85}))
-	require.Equal(t, "   84 %  a : b (goal 85 %: missed)", ratioLine(trainer.Ratio{Name: "a : b", Value: 0.84, Goal: 0.85}))
-	require.Equal(t, "  120 %  a : b", ratioLine(trainer.Ratio{Name: "a : b", Value: 1.2}))
-	require.Equal(t, "      -  a : b (a was not measured)", ratioLine(trainer.Ratio{Name: "a : b", Goal: 0.85, Missing: "a was not measured"}))
+	require.Equal(t, "   85 %  a : b (goal 85 %: reached)", ratioLine(bench.Ratio{Name: "a : b", Value: 0.85, Goal: 0.85}))
+	require.Equal(t, "   84 %  a : b (goal 85 %: missed)", ratioLine(bench.Ratio{Name: "a : b", Value: 0.84, Goal: 0.85}))
+	require.Equal(t, "  120 %  a : b", ratioLine(bench.Ratio{Name: "a : b", Value: 1.2}))
+	require.Equal(t, "      -  a : b (a was not measured)", ratioLine(bench.Ratio{Name: "a : b", Goal: 0.85, Missing: "a was not measured"}))
 }
 
 func TestBenchMistakes(t *testing.T) {

@@ -4,51 +4,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
+	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/paging"
-	"qlora-wgpu/trainer"
 )
 
 type benchTrainCommand struct {
-	Model                 string        `name:"model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Arch                  string        `name:"arch" help:"Instead of a model, the shape of a common one (llama-3.1-8b) with --random-weights." placeholder:"NAME"`
-	RandomWeights         bool          `name:"random-weights" help:"With --arch: fill the shape with random weights."`
-	Layers                int           `name:"layers" help:"With --arch: only so many layers, and an extrapolation to all of them; 0: all."`
-	MaxSeqLength          int           `name:"max-seq-length" default:"128" help:"Tokens of the one sequence of a step."`
-	Steps                 int           `name:"steps" default:"5" help:"Steps to time after the first, which compiles."`
-	Seconds               time.Duration `name:"seconds" default:"1s" help:"Time for the product that the steps are compared with."`
-	LoraR                 int           `name:"lora-r" default:"16" help:"Rank of the LoRA matrices, on all linears."`
-	BlockSize             int           `name:"block-size" default:"64" help:"Weights per NF4 block."`
-	GradientCheckpointing string        `name:"gradient-checkpointing" type:"checkpointing" negatable:"" default:"full" help:"Recompute activations in the backward pass: full, selective or off."`
-	ActivationDType       string        `name:"activation-dtype" default:"f32" help:"How what is kept for the backward pass is stored: f32 or bf16."`
-	VRAMBudget            string        `name:"vram-budget" help:"Device memory that the steps may take (6GiB); what does not fit is paged from the host." placeholder:"SIZE"`
-	Device                string        `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
-	Autotune              string        `name:"autotune" default:"on" enum:"on,off,force" help:"Choose kernel variants by measuring: on (cached), off (by rule) or force (measure again)."`
-	JSON                  bool          `name:"json" help:"Print one object of JSON."`
+	Settings settings.BenchTrain `embed:""`
+	JSON     bool                `name:"json" help:"Print one object of JSON."`
 }
 
 // Help says how flops are counted.
 func (b *benchTrainCommand) Help() string {
-	return "Counted flops of a step of T tokens: " + trainer.FlopsFormula + ". Elementwise work and what a kernel computes twice are left out. " +
-		"The share of the GEMM's speed compares the fastest step with the NF4 product of 512 tokens by a weight of 2048 × 2048, measured in the same call; on a CPU device by the CPU time of all cores, which other work on the machine disturbs less."
+	return "Counted flops of a step of T tokens: " + bench.FlopsFormula + ". Elementwise work and what a kernel computes twice are left out. " +
+		"The share of the GEMM's speed compares the fastest step with the NF4 product of 512 tokens by a weight of 2048 × 2048, measured in the same call; on a CPU device by the CPU time of all cores, which other work on the machine disturbs less. " +
+		"Steps are of one sequence, all of whose tokens are targets; gradient-checkpointing auto is full here, so that figures compare; with layers, all of them are extrapolated."
 }
 
 // source checks that one of the two is named.
 func (b *benchTrainCommand) source() error {
+	o := b.Settings
 	fail := func(format string, args ...any) *usererr.Error { return usererr.New("bench", "", format, args...) }
 	switch {
-	case (b.Model == "") == (b.Arch == ""):
+	case (o.Model == "") == (o.Arch == ""):
 		return fail("one of --model, and --arch with --random-weights, is wanted")
-	case b.Model != "" && (b.RandomWeights || b.Layers != 0):
+	case o.Model != "" && (o.RandomWeights || o.Layers != 0):
 		return fail("--random-weights and --layers are for --arch")
-	case b.Model != "":
+	case o.Model != "":
 		return nil
-	case !b.RandomWeights:
+	case !o.RandomWeights:
 		return fail("--arch is only for --random-weights").Hinted("to time a real model, give --model")
 	}
-	_, _, err := archShape(b.Arch)
+	_, _, err := archShape(o.Arch)
 	return err
 }
 
@@ -57,10 +46,7 @@ func (b *benchTrainCommand) Run(c *console) error {
 	if err := b.source(); err != nil {
 		return err
 	}
-	r, err := trainer.BenchTrain(c.context, trainer.BenchOptions{
-		Model: b.Model, Arch: b.Arch, Layers: b.Layers, Device: b.Device, Tokens: b.MaxSeqLength, Steps: b.Steps, LoraR: b.LoraR, BlockSize: b.BlockSize,
-		GradientCheckpointing: b.GradientCheckpointing, ActivationDType: b.ActivationDType, VRAMBudget: b.VRAMBudget, Autotune: b.Autotune, Limit: b.Seconds,
-	}, c.logEvent)
+	r, err := bench.Steps(c.context, b.Settings, c.logEvent)
 	if err != nil {
 		return err
 	}

@@ -5,24 +5,26 @@ import (
 	"fmt"
 	"time"
 
+	"qlora-wgpu/internal/host"
+	"qlora-wgpu/internal/nf4cache"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/paging"
-	"qlora-wgpu/trainer"
 )
 
 type cacheCommand struct {
-	CacheDir string `name:"cache-dir" help:"The folder that --cache-dir named when training; otherwise the one under the user's cache folder." placeholder:"DIR"`
-	Clear    bool   `name:"clear" help:"Remove all quantized models that no run is using."`
-	JSON     bool   `name:"json" help:"Print a JSON array of what is there (afterwards)."`
+	Settings settings.Cache `embed:""`
+	Clear    bool           `name:"clear" help:"Remove all quantized models that no run is using."`
+	JSON     bool           `name:"json" help:"Print a JSON array of what is there (afterwards)."`
 }
 
 // Run lists the quantized models, and removes them where that is wanted.
 func (k *cacheCommand) Run(c *console) error {
-	dir, models, err := trainer.CachedModels(k.CacheDir)
+	dir, models, err := host.QuantizedModels(k.Settings.CacheDir)
 	if err != nil {
 		return err
 	}
 	if k.Clear {
-		kept := []trainer.CachedModel{}
+		kept := []nf4cache.Entry{}
 		for _, m := range models {
 			if err := m.Remove(); err != nil {
 				fmt.Fprintln(c.stderr, "kept:", err)
@@ -43,6 +45,6 @@ func (k *cacheCommand) Run(c *console) error {
 		total += m.Bytes
 		fmt.Fprintf(c.stdout, "%10s  last used %s  %s\n", paging.Size(m.Bytes), m.Used.Format(time.DateTime), m)
 	}
-	fmt.Fprintf(c.stdout, "%d quantized models, %s of at most %s, in %s\n", len(models), paging.Size(total), paging.Size(trainer.CacheLimit), dir)
+	fmt.Fprintf(c.stdout, "%d quantized models, %s of at most %s, in %s\n", len(models), paging.Size(total), paging.Size(nf4cache.DefaultLimit), dir)
 	return nil
 }

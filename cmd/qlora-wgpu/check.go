@@ -3,16 +3,17 @@ package main
 import (
 	"fmt"
 
-	"qlora-wgpu/trainer"
+	"qlora-wgpu/internal/check"
+	"qlora-wgpu/internal/settings"
 )
 
 type checkCommand struct {
-	Device string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	Settings settings.GPU `embed:""`
 }
 
 // Run prints the table line by line; a device that computes wrongly is a user's error.
 func (k *checkCommand) Run(c *console) error {
-	return trainer.Check(c.context, trainer.CheckOptions{Device: k.Device}, func(line string) {
+	return check.Device(c.context, k.Settings, func(line string) {
 		fmt.Fprintln(c.stdout, line)
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -28,26 +29,26 @@ type configFile string
 // BeforeResolve is called by kong between reading the command line and filling in what it does not set.
 func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	path := string(ctx.FlagValue(trace.Flag).(configFile))
-	settings, err := readConfigFile(path, ctx.Selected().Flags)
+	found, err := readConfigFile(path, ctx.Selected().Flags)
 	if err != nil {
 		return err
 	}
-	ctx.AddResolver(settings)
+	ctx.AddResolver(found)
 	return nil
 }
 
-// settings are the values of a YAML file, decoded to the types of the flags they belong to.
-type settings map[*kong.Flag]any
+// fileSettings are the values of a YAML file, decoded to the types of the flags they belong to.
+type fileSettings map[*kong.Flag]any
 
-func (s settings) Validate(*kong.Application) error { return nil }
+func (s fileSettings) Validate(*kong.Application) error { return nil }
 
-func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (s fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	return s[flag], nil
 }
 
 // readConfigFile reads one mapping of snake_case names (a flag's own, an alias or a negation) to values. null leaves the
 // default. Errors name line and column.
-func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
+func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, usererr.New(opConfig, path, "%w", err)
@@ -67,7 +68,7 @@ func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
 	if len(document.Docs) > 1 {
 		return nil, usererr.New(opConfig, path, "several documents in one file").Of(usererr.Format)
 	}
-	found := settings{}
+	found := fileSettings{}
 	if len(document.Docs) == 0 || document.Docs[0].Body == nil || document.Docs[0].Body.Type() == ast.NullType {
 		return found, nil
 	}
@@ -89,7 +90,7 @@ func readConfigFile(path string, flags []*kong.Flag) (settings, error) {
 			continue
 		}
 		if found[target.flag], err = decode(pair.Value, target); err != nil {
-			return nil, yamlError(path, pair.Value, fmt.Errorf("%s takes %s, this is %s", key, takes[target.kind()], describe(pair.Value)))
+			return nil, yamlError(path, pair.Value, fmt.Errorf("%s takes %s, this is %s", key, takes(target.kind()), describe(pair.Value)))
 		}
 	}
 	return found, nil
@@ -109,12 +110,12 @@ func (k key) kind() reflect.Kind {
 	return k.flag.Target.Kind()
 }
 
-// keysOf lists the names of the flags that are settings: those with a yaml tag.
+// keysOf lists the names of the flags that are settings: those with a json tag.
 func keysOf(flags []*kong.Flag) (map[string]key, []string) {
 	byKey := map[string]key{}
 	var keys []string
 	for _, flag := range flags {
-		if !flag.Tag.Has("yaml") {
+		if !flag.Tag.Has("json") {
 			continue
 		}
 		for _, name := range names(flag) {
@@ -177,9 +178,11 @@ func scalar(node ast.Node) (string, error) {
 }
 
 // takes says in words what a setting of a kind can be.
-var takes = map[reflect.Kind]string{
-	reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Uint64: "a whole number from 0",
-	reflect.Float64: "a number", reflect.String: "a text", reflect.Slice: "a name or a list of names",
+func takes(kind reflect.Kind) string {
+	if kind == reflect.Slice {
+		return "a name or a list of names"
+	}
+	return settings.Takes(kind)
 }
 
 func describe(node ast.Node) string {

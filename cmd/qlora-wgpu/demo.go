@@ -9,14 +9,16 @@ import (
 	"path/filepath"
 	"strings"
 
+	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
 
 type demoCommand struct {
-	OutputDir string `name:"output-dir" default:"out-demo" help:"Folder for the model, the data set and the adapter."`
-	Device    string `name:"device" help:"Adapter by index or by part of its name (see the devices command)." placeholder:"NAME"`
+	OutputDir string       `name:"output-dir" default:"out-demo" help:"Folder for the model, the data set and the adapter."`
+	GPU       settings.GPU `embed:""`
 }
 
 // noAutotune: measuring takes longer than so short a run gains by it.
@@ -63,7 +65,7 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	config.Model = filepath.Join(d.OutputDir, "model")
 	config.Data = filepath.Join(d.OutputDir, "train.jsonl")
 	config.OutputDir = filepath.Join(d.OutputDir, "adapter")
-	config.Device = d.Device
+	config.GPU = d.GPU
 	recipe := demo.Recipe
 	config.LoraR, config.LoraAlpha = recipe.Rank, recipe.Alpha
 	config.LearningRate, config.LRSchedulerType, config.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
@@ -108,10 +110,9 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 
 // answer loads the model once and answers all prompts.
 func (d *demoCommand) answer(c *console, model, adapter string, examples []demo.Example, emit func(trainer.Event)) ([]string, error) {
-	a, err := trainer.OpenAnswerer(c.context, trainer.GenerateOptions{
-		Model: model, Adapter: adapter, MaxTokens: demo.Recipe.MaxNewTokens, TopP: 1,
-		BlockSize: trainer.Defaults().BlockSize, Device: d.Device, Autotune: noAutotune,
-	}, emit)
+	o := settings.Default[settings.Generate]()
+	o.Model, o.Adapter, o.MaxTokens, o.GPU, o.Autotune = model, adapter, demo.Recipe.MaxNewTokens, d.GPU, noAutotune
+	a, err := answer.Open(c.context, o.Inference, o.Sampling, emit)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (d *demoCommand) answer(c *console, model, adapter string, examples []demo.
 	answers := make([]string, len(examples))
 	for i, example := range examples {
 		var text strings.Builder
-		err := a.Answer(c.context, example.Prompt, func(piece string) error {
+		err := a.Answer(c.context, settings.Question{Prompt: example.Prompt}, func(piece string) error {
 			text.WriteString(piece)
 			return nil
 		})

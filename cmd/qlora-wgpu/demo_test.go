@@ -15,7 +15,7 @@ func TestDemoKeepsWhatIsThere(t *testing.T) {
 	d := demoCommand{OutputDir: t.TempDir()}
 	config, err := d.unpack()
 	require.NoError(t, err)
-	require.NoError(t, config.Validate())
+	require.NoError(t, config.Check())
 	require.False(t, config.Overwrite, "the folder was not the demo's: a run in it stays")
 	data, err := os.ReadFile(config.Data)
 	require.NoError(t, err)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/trainer"
 )
 
 type devicesCommand struct {
@@ -15,7 +15,7 @@ type devicesCommand struct {
 
 // Run lists the adapters with what --device accepts.
 func (d *devicesCommand) Run(c *console) error {
-	adapters, err := trainer.Devices()
+	adapters, err := gpu.Adapters()
 	if err != nil {
 		return err
 	}

@@ -2,38 +2,15 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/trainer"
 )
-
-// setTrainDefaults gives the flags of train the values of trainer.Defaults, so that they are written down once.
-func setTrainDefaults(k *kong.Kong) error {
-	defaults := map[string]string{}
-	values := reflect.ValueOf(trainer.Defaults())
-	for field, value := range values.Fields() {
-		text := fmt.Sprint(value)
-		if list, ok := value.Interface().([]string); ok {
-			text = strings.Join(list, ",")
-		}
-		defaults[field.Tag.Get("name")] = text
-	}
-	for _, command := range k.Model.Children {
-		if command.Name != "train" {
-			continue
-		}
-		for _, flag := range command.Flags {
-			flag.Default, flag.HasDefault = defaults[flag.Name], defaults[flag.Name] != ""
-		}
-	}
-	return nil
-}
 
 // decodeResume lets --resume stand alone for --resume=auto.
 func decodeResume(ctx *kong.DecodeContext, target reflect.Value) error {
@@ -57,15 +34,15 @@ type checkpointingMapper struct{}
 func (checkpointingMapper) IsBool() bool { return true }
 
 func (checkpointingMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
-	setting := trainer.CheckpointFull
+	setting := settings.CheckpointFull
 	if ctx.Scan.Peek().Type == kong.FlagValueToken {
 		setting = ctx.Scan.Pop().String()
 	}
 	switch setting {
 	case "true":
-		setting = trainer.CheckpointFull
+		setting = settings.CheckpointFull
 	case "false":
-		setting = trainer.CheckpointOff
+		setting = settings.CheckpointOff
 	}
 	target.SetString(setting)
 	return nil

@@ -35,26 +35,29 @@ func writeYAML(t *testing.T, content string) string {
 }
 
 const defaultSettings = `model: m.gguf
-arch: ""
-random_weights: false
-layers: 0
 data: d.json
+train_on_inputs: false
 output_dir: out
 overwrite: false
+logging_steps: 1
+save_steps: 50
+save_total_limit: 3
+resume_from_checkpoint: ""
 lora_r: 16
-lora_alpha: 16.0
-lora_dropout: 0.0
 lora_target_modules:
 - all-linear
+lora_alpha: 16.0
+lora_dropout: 0.0
 use_rslora: false
 init_adapter: ""
 block_size: 64
 chat_template: ""
-max_seq_length: 1024
 packing: false
-train_on_inputs: false
 train_on: all
 shuffle: true
+val_size: 0.0
+eval_steps: 0
+max_seq_length: 1024
 batch_size: 2
 gradient_accumulation_steps: 4
 num_train_epochs: 1.0
@@ -69,16 +72,10 @@ adam_beta1: 0.9
 adam_beta2: 0.999
 adam_epsilon: 1e-08
 max_grad_norm: 1.0
-val_size: 0.0
-eval_steps: 0
-logging_steps: 1
-save_steps: 50
-save_total_limit: 3
-resume_from_checkpoint: ""
 seed: 42
+vram_budget: ""
 gradient_checkpointing: auto
 activation_dtype: f32
-vram_budget: ""
 device: ""
 cache_dir: ""
 autotune: "on"
@@ -139,9 +136,18 @@ func TestEveryNameOfASetting(t *testing.T) {
 }
 
 func TestResumeAlone(t *testing.T) {
-	require.Contains(t, resolve(t, "--resume", "--seed=1"), "resume_from_checkpoint: auto\nseed: 1\n")
-	require.Contains(t, resolve(t, "--resume"), "resume_from_checkpoint: auto\n")
-	require.Contains(t, resolve(t, "--resume", "out/checkpoint-7", "--seed=1"), "resume_from_checkpoint: out/checkpoint-7\nseed: 1\n")
+	for _, test := range []struct {
+		line string
+		args []string
+	}{
+		{"resume_from_checkpoint: auto\n", []string{"--resume", "--seed=1"}},
+		{"resume_from_checkpoint: auto\n", []string{"--seed=1", "--resume"}},
+		{"resume_from_checkpoint: out/checkpoint-7\n", []string{"--resume", "out/checkpoint-7", "--seed=1"}},
+	} {
+		got := resolve(t, test.args...)
+		require.Contains(t, got, test.line)
+		require.Contains(t, got, "seed: 1\n")
+	}
 }
 
 func TestFlagsOverrideTheFile(t *testing.T) {
@@ -150,7 +156,32 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	require.Contains(t, got, "lora_r: 8\n")
 	require.Contains(t, got, "batch_size: 5\n")
 	require.Contains(t, got, "shuffle: true\n")
-	require.Contains(t, got, "lora_target_modules:\n- v_proj\nuse_rslora")
+	require.Contains(t, got, "lora_target_modules:\n- v_proj\nlora_alpha")
+}
+
+// Steps over a random shape are no run that is written down: their settings are printed where they are given.
+func TestDryRunOfARandomShape(t *testing.T) {
+	args := []string{"train", "--dry-run", "--arch=smollm2-135m", "--random-weights", "--layers=2", "--max-steps=1"}
+	status, printed, stderr := invoke(t, args...)
+	require.Zero(t, status, stderr)
+	require.Contains(t, printed, "\narch: smollm2-135m\nlayers: 2\nrandom_weights: true\n")
+	status, again, stderr := invoke(t, "train", "--dry-run", "--config", writeYAML(t, printed))
+	require.Zero(t, status, stderr)
+	require.Equal(t, printed, again)
+	for message, args := range map[string][]string{
+		"arch is \"smollm2-135m\", allowed: only with random_weights (to train a real model, give model and data)": {"--arch=smollm2-135m"},
+		"arch is \"smollm2-135m\", allowed: either arch, or model and data":                                        {"--arch=smollm2-135m", "--random-weights", "--model=m"},
+		"max_steps is 0, allowed: at least 1 with arch":                                                            {"--arch=smollm2-135m", "--random-weights"},
+		"random_weights is true, allowed: only with arch":                                                          {"--random-weights"},
+		"layers is 2, allowed: only with arch":                                                                     {"--layers=2"},
+		"layers is -1, allowed: 0 to 1000":                                                                         {"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--layers=-1"},
+		"lora_r is 0, allowed: 1 to 65536":                                                                         {"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--lora-r=0"},
+		"model is missing, allowed: the path of a GGUF file or of a Hugging Face folder":                           {},
+	} {
+		status, _, stderr := invoke(t, append([]string{"train"}, args...)...)
+		require.Equal(t, statusUserError, status)
+		require.Equal(t, "error: settings: "+message+"\n", stderr)
+	}
 }
 
 func TestUnknownFlag(t *testing.T) {

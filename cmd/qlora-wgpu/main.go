@@ -102,6 +102,5 @@ func newParser(c *console) (*kong.Kong, error) {
 		kong.Writers(c.stdout, c.stderr),
 		kong.NamedMapper("checkpointing", checkpointingMapper{}),
 		kong.NamedMapper("resume", kong.MapperFunc(decodeResume)),
-		kong.PostBuild(setTrainDefaults),
 	)
 }

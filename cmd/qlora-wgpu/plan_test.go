@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
-	"qlora-wgpu/trainer"
+	"qlora-wgpu/internal/preview"
 )
 
 type planJSON struct {
@@ -18,7 +18,7 @@ type planJSON struct {
 	Minimum int64 `json:"minimum_budget_bytes"`
 
 	GradientCheckpointing string           `json:"gradient_checkpointing"`
-	Choices               []trainer.Choice `json:"choices"`
+	Choices               []preview.Choice `json:"choices"`
 
 	Rows []struct {
 		Name   string `json:"name"`

@@ -11,15 +11,16 @@ import (
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/processor"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/tokenizer"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/trainer"
 )
 
 type tokenizeCommand struct {
-	Model string `name:"model" required:"" help:"Model whose tokenizer to use: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
-	Chat  bool   `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
-	Input string `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
+	Source settings.Source `embed:""`
+	Chat   bool            `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
+	Input  string          `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
 }
 
 const (
@@ -29,7 +30,10 @@ const (
 
 // Run prints a line for each line that it reads.
 func (t *tokenizeCommand) Run(c *console) error {
-	tok, template, err := openTokenizer(t.Model)
+	if err := t.Source.Check(); err != nil {
+		return err
+	}
+	tok, template, err := openTokenizer(t.Source.Model)
 	if err != nil {
 		return err
 	}
@@ -127,6 +131,9 @@ func openTokenizer(path string) (*tokenizer.Tokenizer, *chat.Template, error) {
 		return nil, nil, err
 	}
 	defer model.Close()
-	tok, template, _, err := trainer.OpenTokenizer(model, path, "")
-	return tok, template, err
+	p, err := processor.New(model, path, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.Tokenizer, p.Template, nil
 }

@@ -3,33 +3,32 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 
 	"github.com/goccy/go-yaml"
 
+	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
 
 type trainCommand struct {
-	Config trainer.Config `embed:""`
-	File   configFile     `name:"config" help:"YAML file of settings: the same names with underscores. Flags override it." placeholder:"FILE"`
-	DryRun bool           `name:"dry-run" help:"Print the settings as YAML and stop."`
+	Config trainer.Config  `embed:""`
+	Random settings.Random `embed:""`
+	File   configFile      `name:"config" help:"YAML file of settings: the same names with underscores. Flags override it." placeholder:"FILE"`
+	DryRun bool            `name:"dry-run" help:"Print the settings as YAML and stop."`
 }
 
 // Run trains in a child process, or is that child.
 func (t *trainCommand) Run(c *console) error {
-	if err := t.Config.Validate(); err != nil {
+	if err := t.Random.CheckTraining(t.Config); err != nil {
 		return err
 	}
 	if t.DryRun {
-		text, err := yaml.Marshal(t.Config)
-		if err != nil {
-			return err
-		}
-		_, err = c.stdout.Write(text)
-		return err
+		return t.print(c.stdout)
 	}
 	if attached := os.Getenv(childVariable); attached != "" {
 		c.context, c.terminal = followParent(c.stdin), attached == childOnTerminal
@@ -47,6 +46,24 @@ func (t *trainCommand) Run(c *console) error {
 	return s.run()
 }
 
+// print writes the settings as a file that --config reads.
+func (t *trainCommand) print(w io.Writer) error {
+	all := []any{t.Config}
+	if t.Random.Arch != "" {
+		all = append(all, t.Random)
+	}
+	for _, part := range all {
+		text, err := yaml.Marshal(part)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // train turns a panic into an error: it is a bug, and starting again would only meet it again.
 func (t *trainCommand) train(c *console) (err error) {
 	defer func() {
@@ -55,14 +72,20 @@ func (t *trainCommand) train(c *console) (err error) {
 		}
 	}()
 	r := newReporter(c, t.Config.LoggingSteps)
+	if t.Random.Arch != "" {
+		trained, err := bench.TrainShape(c.context, t.Random.Shape, t.Config, r.event)
+		r.end()
+		if err != nil {
+			return err
+		}
+		last := trained.Steps[len(trained.Steps)-1]
+		fmt.Fprintf(c.stdout, "\nTrained %d steps on random weights and tokens, last loss %.4f.\n", last.Step, last.Loss)
+		return nil
+	}
 	summary, err := trainer.Train(c.context, t.Config, r.event)
 	r.end()
 	if err != nil {
 		return err
-	}
-	if t.Config.Arch != "" {
-		fmt.Fprintf(c.stdout, "\nTrained %d steps on random weights and tokens, last loss %.4f.\n", summary.Steps, summary.Loss)
-		return nil
 	}
 	fmt.Fprintf(c.stdout, "\nTrained %d steps, last loss %.4f. The adapter is in %s.\n", summary.Steps, summary.Loss, summary.AdapterDir)
 	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n", quote(t.Config.Model), quote(summary.AdapterDir))

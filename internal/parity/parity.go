@@ -14,6 +14,7 @@ import (
 
 	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/architectures"
@@ -23,7 +24,6 @@ import (
 	"qlora-wgpu/lora"
 	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
-	"qlora-wgpu/trainer"
 )
 
 // Files opens the files of a case's folder.
@@ -247,15 +247,15 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err := adapter.SetTensors(initial, lora.WeightsFile); err != nil {
 		return nil, err
 	}
-	engine, err := trainer.NewEngine(dev, m, adapter, o.Plan, 0)
+	e, err := engine.New(dev, m, adapter, o.Plan, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer engine.Release()
+	defer e.Release()
 	if o.Chunk > 0 {
-		engine.ChunkTokens = o.Chunk
+		e.ChunkTokens = o.Chunk
 	}
-	r := &runner{ctx: ctx, c: c, files: files, engine: engine, adapter: adapter, Options: o}
+	r := &runner{ctx: ctx, c: c, files: files, engine: e, adapter: adapter, Options: o}
 	return r.run(initial)
 }
 
@@ -264,7 +264,7 @@ type runner struct {
 	ctx     context.Context
 	c       Case
 	files   Files
-	engine  *trainer.Engine
+	engine  *engine.Engine
 	adapter *lora.Adapter
 }
 

@@ -34,9 +34,9 @@ export const inputs = {
     await refused('#file-checkpoint', [file('manifest.json', '{}'), file('state.json', '{}')], 'files-error', /manifest/);
     await page.click('#data-reset');
     await ready(page, 'Start');
-    await set(page, { LoraR: 0 });
+    await set(page, { lora_r: 0 });
     await until(page, 'the rank is refused', () => document.getElementById('start').disabled);
-    await set(page, { LoraR: 200 }); // larger than the model's layers, which the plan finds
+    await set(page, { lora_r: 200 }); // larger than the model's layers, which the plan finds
     await until(page, 'the plan refuses the rank', () => /lora_r is 200/.test(document.getElementById('plan-error').innerText) && document.getElementById('start').disabled);
   },
 
@@ -44,7 +44,7 @@ export const inputs = {
     const page = t.page ??= await t.open();
     await page.reload();
     await ready(page, 'Start');
-    await set(page, { BatchSize: 64, Memory: 0.02 });
+    await set(page, { batch_size: 64, Memory: 0.02 });
     const said = await until(page, 'it is refused', () => document.getElementById('start').disabled && document.querySelector('#plan-error .buttons button') && document.getElementById('plan-error').innerText);
     assert.match(said, /This run needs [0-9.]+ MiB of memory; it may take 20\.5 MiB/);
     assert.deepEqual(await t.accessible(page), []);
@@ -52,7 +52,7 @@ export const inputs = {
     const [way] = await page.$$('#plan-error .buttons button >> text=Batch');
     await way.click();
     await ready(page, 'Start');
-    const batch = Number(await page.inputValue('#BatchSize'));
+    const batch = Number(await page.inputValue('#batch_size'));
     assert.ok(batch >= 1 && batch < 64, `a batch of ${batch}`);
     assert.match(await text(page, 'stat-memory'), /about [0-9.]+ MiB of 20\.5 MiB/);
     // A browser that tells of a small computer says it for the user.
@@ -127,7 +127,7 @@ export const inputs = {
     await page.click('#pick-model');
     await until(page, 'the picked model is open', () => document.getElementById('model-name').textContent === 'the folder');
     await paste(page, examples);
-    await set(page, { ...small, GradientAccumulationSteps: 1 });
+    await set(page, { ...small, gradient_accumulation_steps: 1 });
     for (const question of await page.$$('#answers textarea')) await question.fill('');
     await ready(page, 'Start');
     await page.click('#start');

@@ -35,7 +35,7 @@ try {
   await until(page, 'the model is open', () => document.getElementById('model-name').textContent.startsWith('SmolLM2'));
   await page.setInputFiles('#file-data', data);
   await until(page, 'the examples are open', () => document.getElementById('data-name').textContent === 'alpaca.json');
-  await set(page, { MaxSteps: 3, BatchSize: 1, GradientAccumulationSteps: 1, MaxSeqLength: 64, SaveSteps: 3 });
+  await set(page, { max_steps: 3, batch_size: 1, gradient_accumulation_steps: 1, max_seq_length: 64, save_steps: 3 });
   for (const question of await page.$$('#answers textarea')) await question.fill(''); // each answer would take a minute
   await sleep(500);
   await ready(page, 'Start');

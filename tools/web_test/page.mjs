@@ -6,7 +6,7 @@ import { until } from './browser.mjs';
 
 // A small run: a dozen examples, two at a time.
 export const examples = (await readFile('internal/demo/train.jsonl', 'utf8')).split('\n').slice(0, 12).join('\n') + '\n';
-export const small = { MaxSteps: 20, BatchSize: 2, MaxSeqLength: 48, SaveSteps: 10 };
+export const small = { max_steps: 20, batch_size: 2, max_seq_length: 48, save_steps: 10 };
 
 export const binary = process.env.QLORA ?? 'bin/qlora-wgpu';
 

@@ -6,6 +6,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { absence } from './absence.mjs';
 import { complaints, launch, sleep } from './browser.mjs';
+import { earlier } from './earlier.mjs';
 import { inputs } from './inputs.mjs';
 import { accessible, binary, record, serve } from './page.mjs';
 import { training } from './training.mjs';
@@ -56,7 +57,7 @@ async function shoot(page, name) {
 
 // t is what the tests share: the open page among it, and the losses of the run that nothing interrupted.
 const t = { address, browser, open, shoot, accessible, path, page: null, whole: null };
-const tests = { ...training, ...inputs, ...absence };
+const tests = { ...training, ...inputs, ...earlier, ...absence };
 
 let failed = 0, ran = 0;
 try {

@@ -3,17 +3,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"strings"
 
+	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/trainer"
 )
 
 // answerers hold the model twice, with the adapter and without, for questions after a run.
 type answerers struct {
-	base, tuned *trainer.Answerer
+	base, tuned *answer.Answerer
 	maxTokens   int // of an answer
 }
 
@@ -21,7 +23,7 @@ func (e *engine) forgetAnswerers() {
 	if e.asked == nil {
 		return
 	}
-	for _, a := range []*trainer.Answerer{e.asked.base, e.asked.tuned} {
+	for _, a := range []*answer.Answerer{e.asked.base, e.asked.tuned} {
 		if a != nil {
 			a.Close()
 		}
@@ -43,22 +45,22 @@ type askArgs struct {
 
 // ask answers one prompt by the base model and by the newest adapter.
 func (e *engine) ask(ctx context.Context, r request) (any, error) {
-	return compare(e, ctx, r, func(ctx context.Context, a *trainer.Answerer, args askArgs) (string, error) {
+	return compare(e, ctx, r, func(ctx context.Context, a *answer.Answerer, args askArgs) (string, error) {
 		var text strings.Builder
-		err := a.Answer(ctx, args.Prompt, func(piece string) error { text.WriteString(piece); return nil })
+		err := a.Answer(ctx, settings.Question{Prompt: args.Prompt}, func(piece string) error { text.WriteString(piece); return nil })
 		return strings.TrimSpace(text.String()), err
 	})
 }
 
 // measure gives the loss over all examples without the adapter and with it.
 func (e *engine) measure(ctx context.Context, r request) (any, error) {
-	return compare(e, ctx, r, func(ctx context.Context, a *trainer.Answerer, _ askArgs) (*trainer.EvalStats, error) {
+	return compare(e, ctx, r, func(ctx context.Context, a *answer.Answerer, _ askArgs) (events.Eval, error) {
 		return a.Evaluate(ctx, e.data, 0, false)
 	})
 }
 
 // compare has the base model and the tuned one do the same.
-func compare[T any](e *engine, ctx context.Context, r request, do func(context.Context, *trainer.Answerer, askArgs) (T, error)) (out both[T], err error) {
+func compare[T any](e *engine, ctx context.Context, r request, do func(context.Context, *answer.Answerer, askArgs) (T, error)) (out both[T], err error) {
 	c, err := e.settings(r.args)
 	if err != nil {
 		return out, err
@@ -98,29 +100,19 @@ func (e *engine) openAnswerers(ctx context.Context, c trainer.Config, maxTokens 
 	if err != nil {
 		return err
 	}
-	adapter := &trainer.AdapterFiles{Path: dir}
-	text, err := readAll(e.store, dir+"/"+lora.ConfigFile)
+	adapter, err := lora.Open(e.store, dir)
 	if err != nil {
 		return err
 	}
-	if adapter.Config, err = lora.ReadConfig(text, dir+"/"+lora.ConfigFile); err != nil {
-		return err
-	}
-	weights, err := readAll(e.store, dir+"/"+lora.WeightsFile)
-	if err != nil {
-		return err
-	}
-	if adapter.Tensors, err = lora.ReadWeights(bytes.NewReader(weights), int64(len(weights)), dir+"/"+lora.WeightsFile); err != nil {
-		return err
-	}
-	o := trainer.GenerateOptions{Model: c.Model, MaxTokens: maxTokens, TopP: 1, BlockSize: c.BlockSize, Autotune: "off"}
-	in := trainer.Inputs{Model: e.model, Cache: cache{e.store}, Opened: dev}
+	o := settings.Default[settings.Generate]()
+	o.Source, o.Quantization, o.MaxTokens, o.Autotune = c.Source, c.Quantization, maxTokens, "off"
+	in := answer.Inputs{Model: e.model, Cache: cache{e.store}, Opened: dev}
 	e.asked = &answerers{maxTokens: maxTokens}
 	quiet := func(trainer.Event) {}
-	if e.asked.base, err = trainer.NewAnswerer(ctx, o, in, quiet); err != nil {
+	if e.asked.base, err = answer.New(ctx, o.Inference, o.Sampling, in, quiet); err != nil {
 		return err
 	}
 	in.Adapter = adapter
-	e.asked.tuned, err = trainer.NewAnswerer(ctx, o, in, quiet)
+	e.asked.tuned, err = answer.New(ctx, o.Inference, o.Sampling, in, quiet)
 	return err
 }

@@ -9,12 +9,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/trainer"
@@ -51,7 +52,7 @@ func (e *engine) adapterFile(context.Context, request) (any, error) {
 	}
 	z := newArchive()
 	for _, name := range names {
-		data, err := readAll(e.store, dir+"/"+name)
+		data, err := checkpoint.ReadBytes(e.store, dir+"/"+name)
 		if err != nil {
 			return nil, err
 		}
@@ -76,13 +77,13 @@ func (e *engine) checkpointFile(context.Context, request) (any, error) {
 	z := newArchive()
 	slices.Sort(names)
 	for _, name := range names {
-		data, err := readAll(e.store, last.Path+"/"+name)
+		data, err := checkpoint.ReadBytes(e.store, last.Path+"/"+name)
 		if err != nil {
 			return nil, err
 		}
 		z.add("run/"+path.Base(last.Path)+"/"+name, data)
 	}
-	data, err := readAll(e.store, dataFile)
+	data, err := checkpoint.ReadBytes(e.store, dataFile)
 	if err != nil {
 		return nil, err
 	}
@@ -96,18 +97,21 @@ func (e *engine) checkpointFile(context.Context, request) (any, error) {
 
 // settingsFile is a YAML file of the settings for --config, without the paths, which differ from machine to machine.
 func settingsFile(c trainer.Config) []byte {
+	text, err := json.Marshal(c)
+	values := map[string]json.RawMessage{}
+	if err == nil {
+		err = json.Unmarshal(text, &values)
+	}
+	if err != nil {
+		panic(err) // numbers, booleans, strings and lists of them
+	}
 	var b bytes.Buffer
-	for field, value := range reflect.ValueOf(c).Fields() {
-		name := field.Tag.Get("yaml")
-		switch name {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		switch key {
 		case "model", "data", "output_dir", "overwrite", "init_adapter", "chat_template", "resume_from_checkpoint", "device":
 			continue
 		}
-		text, err := json.Marshal(value.Interface())
-		if err != nil {
-			panic(err) // numbers, booleans, strings and lists of them
-		}
-		fmt.Fprintf(&b, "%s: %s\n", name, text)
+		fmt.Fprintf(&b, "%s: %s\n", key, values[key])
 	}
 	return b.Bytes()
 }

@@ -16,11 +16,13 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/preview"
+	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/trainer"
 )
 
 // engine is what the page has opened.
@@ -118,7 +120,7 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, _, err := trainer.OpenTokenizer(source, name, ""); err != nil {
+	if _, err := processor.New(source, name, ""); err != nil {
 		source.Close()
 		return nil, err
 	}
@@ -209,7 +211,7 @@ func (e *engine) openData(ctx context.Context, r request) (any, error) {
 		data, err = r.files[0].blob.Bytes()
 	case args.Saved:
 		name = e.DataName
-		data, err = readAll(e.store, dataFile)
+		data, err = checkpoint.ReadBytes(e.store, dataFile)
 	case name == "":
 		name = "train.jsonl"
 		var blob *browser.Blob
@@ -259,7 +261,7 @@ func (e *engine) preview(_ context.Context, r request) (any, error) {
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	return trainer.PreviewData(c, trainer.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
+	return preview.Of(c, preview.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
 }
 
 // inspect shows a block of a weight.
@@ -274,5 +276,5 @@ func (e *engine) inspect(_ context.Context, r request) (any, error) {
 	if e.model == nil {
 		return nil, fmt.Errorf("no model is open")
 	}
-	return trainer.Inspect(e.model, args.Tensor, args.BlockSize, args.Block)
+	return preview.Inspect(e.model, args.Tensor, args.BlockSize, args.Block)
 }

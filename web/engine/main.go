@@ -63,7 +63,7 @@ func main() {
 	js.Global().Set("onmessage", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		r := parse(args[0].Get("data"))
 		if run := atOnce[r.op]; run != nil {
-			go answer(r, func() (any, error) { return run(e, ctx, r) })
+			go reply(r, func() (any, error) { return run(e, ctx, r) })
 		} else {
 			queue <- r
 		}
@@ -71,7 +71,7 @@ func main() {
 	}))
 	post(map[string]any{"event": "ready"})
 	for r := range queue {
-		answer(r, func() (any, error) {
+		reply(r, func() (any, error) {
 			run := operations[r.op]
 			if run == nil {
 				return nil, fmt.Errorf("there is no operation %q", r.op)
@@ -99,8 +99,8 @@ type failure struct {
 	Paused  bool   `json:"paused,omitempty"` // the user's own wish
 }
 
-// answer runs an operation and posts its result. A panic is a bug, and one operation's end.
-func answer(r request, run func() (any, error)) {
+// reply runs an operation and posts its result. A panic is a bug, and one operation's end.
+func reply(r request, run func() (any, error)) {
 	result, err := func() (result any, err error) {
 		defer func() {
 			if bug := recover(); bug != nil {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,9 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
 )
@@ -26,9 +27,7 @@ func (e *engine) settings(args []byte) (trainer.Config, error) {
 	if err := json.Unmarshal(args, &in); err != nil {
 		return c, err
 	}
-	d := json.NewDecoder(bytes.NewReader(in.Settings))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if _, err := settings.Read(in.Settings, &c); err != nil {
 		return c, usererr.New("settings", "", "%w", err)
 	}
 	if e.model == nil || e.data == nil {
@@ -211,36 +210,13 @@ type cache struct{ store trainer.Output }
 
 const cacheDir = "measured"
 
-func (c cache) Load(name string) ([]byte, error) { return readAll(c.store, cacheDir+"/"+name) }
+func (c cache) Load(name string) ([]byte, error) {
+	return checkpoint.ReadBytes(c.store, cacheDir+"/"+name)
+}
 
 func (c cache) Save(name string, data []byte) error {
 	if err := c.store.MakeDir(cacheDir); err != nil {
 		return err
 	}
-	return writeAll(c.store, cacheDir+"/"+name, data)
-}
-
-func readAll(out trainer.Output, name string) ([]byte, error) {
-	f, err := out.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data := make([]byte, f.Size())
-	if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
-		return nil, err
-	}
-	return data, nil
-}
-
-func writeAll(out trainer.Output, name string, data []byte) error {
-	f, err := out.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
+	return checkpoint.WriteBytes(c.store, cacheDir+"/"+name, data)
 }

@@ -11,6 +11,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
@@ -90,7 +91,7 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 		return nil, nil, false, err
 	}
 	s := &saved{Step: last.Step, Settings: last.Settings}
-	text, err := readAll(e.store, inputsFile)
+	text, err := checkpoint.ReadBytes(e.store, inputsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, false, nil // not from this page
 	}
@@ -102,7 +103,7 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 	}
 	e.DataName = s.DataName
 	var lines []json.RawMessage
-	if log, err := readAll(e.store, runDir+"/trainer_log.jsonl"); err == nil {
+	if log, err := checkpoint.ReadBytes(e.store, runDir+"/trainer_log.jsonl"); err == nil {
 		for line := range bytes.Lines(log) {
 			if json.Valid(line) {
 				lines = append(lines, json.RawMessage(line))
@@ -131,10 +132,10 @@ func (e *engine) remember() error {
 	if err != nil {
 		return err
 	}
-	if err := writeAll(e.store, dataFile, e.bytes); err != nil {
+	if err := checkpoint.WriteBytes(e.store, dataFile, e.bytes); err != nil {
 		return err
 	}
-	return writeAll(e.store, inputsFile, text)
+	return checkpoint.WriteBytes(e.store, inputsFile, text)
 }
 
 // forget removes the saved run.

@@ -62,7 +62,7 @@ export class Explain {
   // share shows what trains at this rank, and once there is a plan, where the memory goes.
   share(config, plan) {
     const { linears, parameters } = this.#model;
-    const trained = config.LoraR * linears.reduce((sum, { Rows, Cols }) => sum + Rows + Cols, 0);
+    const trained = config.lora_r * linears.reduce((sum, { Rows, Cols }) => sum + Rows + Cols, 0);
     const parts = plan
       ? [['frozen weights', plan.frozen], ['adapter with gradients and moments', plan.state], ['activations', plan.activations], ['rest', Math.max(0, plan.device - plan.frozen - plan.state - plan.activations)]]
       : [['frozen', parameters], ['trained', trained]];
@@ -74,9 +74,9 @@ export class Explain {
       at += n / total * 320;
     }
     $('share').replaceChildren(stack, make('ul', { class: 'key' }, ...parts.map(([name, n], i) => make('li', {}, make('i', { class: `c${i}` }), `${name} ${plan ? bytes(n) : many(n)}`))));
-    $('share-text').replaceChildren(`${linears.length} weights stay frozen in NF4. Beside each lie two thin matrices A and B of rank ${config.LoraR}: `, make('b', { text: `${count(trained)} numbers` }),
+    $('share-text').replaceChildren(`${linears.length} weights stay frozen in NF4. Beside each lie two thin matrices A and B of rank ${config.lora_r}: `, make('b', { text: `${count(trained)} numbers` }),
       ` train, ${(100 * trained / (parameters + trained)).toFixed(2)} % of all.`);
-    this.#blockSize = config.BlockSize;
+    this.#blockSize = config.block_size;
   }
 
   clear(after = 0) {
@@ -86,10 +86,10 @@ export class Explain {
 
   step(stats, config) {
     this.#norms.set(stats.step, stats.grad_norm);
-    const clipped = config.MaxGradNorm > 0 && stats.grad_norm > config.MaxGradNorm;
+    const clipped = config.max_grad_norm > 0 && stats.grad_norm > config.max_grad_norm;
     $('explain-now').textContent = `Step ${stats.step}: the frozen 4-bit weights carried a batch forwards, ${count(stats.target_tokens)} answer tokens gave a loss of ${digits(stats.loss)}; the error went back through the same 4-bit weights, `
       + `and only A and B moved, at a learning rate of ${digits(stats.learning_rate, 2)}.`;
-    $('norms-text').replaceChildren('The gradient of all A and B together has the norm ', make('b', { text: digits(stats.grad_norm) }), clipped ? `; it was cut to ${config.MaxGradNorm}, so that one odd batch cannot tear at the adapter.` : ', below the limit at which it is cut.');
+    $('norms-text').replaceChildren('The gradient of all A and B together has the norm ', make('b', { text: digits(stats.grad_norm) }), clipped ? `; it was cut to ${config.max_grad_norm}, so that one odd batch cannot tear at the adapter.` : ', below the limit at which it is cut.');
     this.#draw();
   }
 

@@ -69,7 +69,7 @@ function before() {
     page.saved = null;
     return;
   }
-  const at = `stopped after step ${saved.step} of ${saved.settings.MaxSteps}.`;
+  const at = `stopped after step ${saved.step} of ${saved.settings.max_steps}.`;
   if (!page.model && saved.model.includes('/')) $('hub-id').value = saved.model;
   say(page.model ? `A run ${at} You can go on with it.` : `A run of ${saved.model} ${at} Choose the same model again to go on with it.`);
 }

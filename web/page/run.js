@@ -8,7 +8,7 @@ let stepped = false; // since the run was started or taken up again
 
 // request is what the engine needs for a run.
 export function request(config, resume) {
-  return { Settings: config, Resume: resume, Prompts: page.answers.prompts(), Every: Math.max(1, Math.round(config.MaxSteps / 5)), MaxTokens: page.greeting.answer_tokens, Memory: page.settings.memory() };
+  return { Settings: config, Resume: resume, Prompts: page.answers.prompts(), Every: Math.max(1, Math.round(config.max_steps / 5)), MaxTokens: page.greeting.answer_tokens, Memory: page.settings.memory() };
 }
 
 // train starts a run, or goes on with the saved one.
@@ -22,13 +22,13 @@ export async function train() {
   progress.pause();
   if (!resume) {
     page.saved = null;
-    clear(config.MaxSteps);
+    clear(config.max_steps);
   }
   setPhase('running');
   say('Preparing the graphics device…');
   try {
     await page.engine.ask('train', request(config, resume));
-    say(`Done: ${count(config.MaxSteps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
+    say(`Done: ${count(config.max_steps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
     progress.pause();
     page.saved = null;
     page.downloads = true;
@@ -66,7 +66,7 @@ async function ended(config) {
     page.saved = null;
   } else if (saved) {
     page.settings.set(saved.settings, page.model?.max_positions);
-    say(`Paused after step ${saved.step} of ${saved.settings.MaxSteps}. The checkpoint is in this browser; you may close the page.`);
+    say(`Paused after step ${saved.step} of ${saved.settings.max_steps}. The checkpoint is in this browser; you may close the page.`);
     setPhase('paused');
   } else {
     say('Nothing was saved: the run ended before its first step.');
@@ -94,7 +94,7 @@ function onStep({ step: s }) {
 export function replay(log) {
   const asked = [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
   if (asked.length) page.answers.set(asked);
-  const last = page.saved.settings.MaxSteps;
+  const last = page.saved.settings.max_steps;
   for (const line of log) {
     if (line.prompt) page.answers.add(line, page.greeting.finished ? last : last + 1);
     else if (line.loss !== undefined) onStep({ step: line });
@@ -107,12 +107,12 @@ export async function restore(files) {
   if (!found) return;
   page.saved = found;
   page.downloads = false;
-  clear(found.settings.MaxSteps);
-  page.progress.at(found.step, found.settings.MaxSteps);
+  clear(found.settings.max_steps);
+  page.progress.at(found.step, found.settings.max_steps);
   page.settings.set(found.settings, page.model?.max_positions);
   page.phase = 'paused';
   await refresh();
-  say(`A checkpoint after step ${found.step} of ${found.settings.MaxSteps}, of ${found.model} on ${found.data}. Open the same model and examples, then go on.`);
+  say(`A checkpoint after step ${found.step} of ${found.settings.max_steps}, of ${found.model} on ${found.data}. Open the same model and examples, then go on.`);
   $('run').focus();
 }
 
@@ -136,7 +136,7 @@ export function follow(engine) {
     page.explain.share(page.settings.get(), reserved);
     say('Compiling the shaders and asking the model as it is…');
   });
-  engine.on('answer', ({ answer }) => page.answers.add(answer, page.settings.get().MaxSteps));
+  engine.on('answer', ({ answer }) => page.answers.add(answer, page.settings.get().max_steps));
   engine.on('step', onStep);
   engine.on('warning', ({ message }) => $('data-warnings').append(make('li', { text: message })));
   engine.on('lost', ({ message }) => {

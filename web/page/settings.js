@@ -1,25 +1,22 @@
-// The settings that the page offers; all others stay as the trainer's defaults or a checkpoint have them. Keys are those of trainer.Config.
+// The settings that the page offers; all others stay as the trainer's defaults or a checkpoint have them. Keys are those of a configuration file.
 import { $, make } from './dom.js';
 import { hinted } from './progress.js';
 
 const fields = [
-  { key: 'LoraR', label: 'Rank', hint: 'Size of the adapter', min: 1, max: 256, step: 1 },
-  { key: 'LoraAlpha', label: 'Alpha', hint: 'Its strength, with the rank', min: 0.5, max: 1024, step: 'any' },
-  { key: 'MaxSteps', label: 'Steps', hint: 'Updates in all', min: 1, max: 100000, step: 1 },
-  { key: 'LearningRate', label: 'Learning rate', hint: 'Large models: 0.0002', min: 0, max: 1, step: 'any' },
-  { key: 'MaxSeqLength', label: 'Sequence length', hint: 'Tokens kept of an example', min: 8, max: 1 << 20, step: 1 },
-  { key: 'BatchSize', label: 'Batch', hint: 'Examples at a time', min: 1, max: 1024, step: 1 },
+  { key: 'lora_r', label: 'Rank', hint: 'Size of the adapter', min: 1, max: 256, step: 1 },
+  { key: 'lora_alpha', label: 'Alpha', hint: 'Its strength, with the rank', min: 0.5, max: 1024, step: 'any' },
+  { key: 'max_steps', label: 'Steps', hint: 'Updates in all', min: 1, max: 100000, step: 1 },
+  { key: 'learning_rate', label: 'Learning rate', hint: 'Large models: 0.0002', min: 0, max: 1, step: 'any' },
+  { key: 'max_seq_length', label: 'Sequence length', hint: 'Tokens kept of an example', min: 8, max: 1 << 20, step: 1 },
+  { key: 'batch_size', label: 'Batch', hint: 'Examples at a time', min: 1, max: 1024, step: 1 },
 ];
 const more = [
-  { key: 'GradientAccumulationSteps', label: 'Batches a step', hint: 'Summed before an update', min: 1, max: 1024, step: 1 },
-  { key: 'SaveSteps', label: 'Save every', hint: 'Steps between checkpoints', min: 1, max: 100000, step: 1 },
-  { key: 'MaxGradNorm', label: 'Clip the norm at', hint: '0: never', min: 0, max: 1e6, step: 'any' },
-  { key: 'Seed', label: 'Seed', hint: 'The same one gives the same run', min: 0, max: 2 ** 32 - 1, step: 1 },
-  { key: 'GradientCheckpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', choices: ['auto', 'full', 'selective', 'off'] },
+  { key: 'gradient_accumulation_steps', label: 'Batches a step', hint: 'Summed before an update', min: 1, max: 1024, step: 1 },
+  { key: 'save_steps', label: 'Save every', hint: 'Steps between checkpoints', min: 1, max: 100000, step: 1 },
+  { key: 'max_grad_norm', label: 'Clip the norm at', hint: '0: never', min: 0, max: 1e6, step: 'any' },
+  { key: 'seed', label: 'Seed', hint: 'The same one gives the same run', min: 0, max: 2 ** 32 - 1, step: 1 },
+  { key: 'gradient_checkpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', choices: ['auto', 'full', 'selective', 'off'] },
 ];
-
-// names are the trainer's for the settings that a run's memory depends on.
-const names = { max_seq_length: 'MaxSeqLength', batch_size: 'BatchSize', lora_r: 'LoraR', gradient_checkpointing: 'GradientCheckpointing' };
 
 // room is no setting of the run: what memory it may take. A browser that tells of 8 GiB may mean more.
 const room = { key: 'Memory', label: 'Memory, GiB', hint: 'What a run may take. Empty: unknown', min: 0, step: 'any' };
@@ -43,9 +40,9 @@ export class Settings {
   // set shows a configuration, and keeps what of it the page does not show.
   set(config, maxPositions) {
     this.#base = { ...config };
-    if (maxPositions) $('MaxSeqLength').max = maxPositions;
+    if (maxPositions) $('max_seq_length').max = maxPositions;
     for (const { key } of [...fields, ...more]) $(key).value = config[key];
-    if (maxPositions) $('MaxSeqLength').value = Math.min(config.MaxSeqLength, maxPositions);
+    if (maxPositions) $('max_seq_length').value = Math.min(config.max_seq_length, maxPositions);
   }
 
   // get is the whole configuration, or null where a field holds what no run could use.
@@ -67,7 +64,7 @@ export class Settings {
 
   // way is a change that makes a run fit: how it reads, and what makes it.
   way({ setting, to }) {
-    const { key, label } = [...fields, ...more].find((each) => each.key === names[setting]);
+    const { key, label } = [...fields, ...more].find((each) => each.key === setting);
     return { label: `${label}: ${to}`, apply: () => { $(key).value = to; this.#changed(); } };
   }
 

@@ -1,0 +1,171 @@
+// Package answer is a loaded model, with an adapter or without, that answers prompts and measures losses.
+package answer
+
+import (
+	"context"
+	"errors"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataloader"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/processor"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// Inputs are the opened files, and what the machine has.
+type Inputs struct {
+	Model        *pretrained.Model
+	ChatTemplate string      // Jinja source replacing the model's; empty: the model's
+	Adapter      *lora.Files // nil: the base model
+	Cache        engine.Cache
+	Quantized    paging.Cache                    // of quantized models; nil: none
+	HostMemory   func() (total, available int64) // may be nil
+	Opened       *gpu.Device                     // used instead of opening the settings' device, and left open; nil: none
+}
+
+// Answerer answers prompts and measures losses with one model. The first question loads it.
+type Answerer struct {
+	session   *engine.Session
+	processor *processor.Processor
+	adapter   *lora.Files
+	sampling  settings.Sampling
+	blockSize int
+	budget    int64          // 0: none
+	engine    *engine.Engine // nil until something is asked
+	demand    engine.Demand  // that the engine is ready for
+	owned     []func()       // close the model's files and the cache, where nobody else does
+}
+
+// New opens the device. Of the settings, the paths are not used; Model names the model in messages. Errors are
+// *usererr.Error, or the device's.
+func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, in Inputs, emit func(events.Event)) (*Answerer, error) {
+	if err := sampling.Check(); err != nil {
+		return nil, err
+	}
+	budget, err := c.Budget.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	a := &Answerer{adapter: in.Adapter, sampling: sampling, blockSize: c.BlockSize, budget: budget}
+	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if !a.processor.Named {
+		emit(events.Info{Message: processor.NoTemplate})
+	}
+	a.session, err = engine.Open(ctx, engine.Options{
+		Model: c.Model, Device: c.Device, Autotune: c.Autotune, Budget: budget, Cache: in.Cache, Quantized: in.Quantized,
+		HostMemory: in.HostMemory, Opened: in.Opened,
+	}, in.Model, emit)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close frees everything.
+func (a *Answerer) Close() {
+	a.session.Release()
+	closeAll(a.owned)
+}
+
+func closeAll(owned []func()) {
+	for _, release := range owned {
+		release()
+	}
+}
+
+// roomStep is by how many tokens the memory for answers grows, so that a slightly longer prompt needs no more.
+const roomStep = 256
+
+// Answer gives the answer to one prompt to write, piece by piece. system may be empty; raw continues the prompt as it
+// stands. Errors are *usererr.Error for a prompt that the model does not hold, write's, and the device's.
+func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(piece string) error) error {
+	ids, err := a.processor.Prompt(q.Prompt, q.System, q.Raw)
+	if err != nil {
+		return err
+	}
+	room := min(len(ids)+a.sampling.MaxTokens, a.session.Source.Config.MaxPositionEmbeddings)
+	if err := a.ready(ctx, engine.Demand{AnswerTokens: (room + roomStep - 1) / roomStep * roomStep}); err != nil {
+		return err
+	}
+	return Text(ctx, a.engine.Generator(), a.processor, ids, a.sampling, write)
+}
+
+// Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's. maxSeqLength 0
+// means the model's limit. Errors are *usererr.Error for data that cannot be encoded and a loss that is not finite.
+func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLength int, all bool) (stats events.Eval, err error) {
+	on := chat.TrainOnAssistant
+	if all {
+		on = chat.TrainOnAll
+	}
+	limit := a.session.Source.Config.MaxPositionEmbeddings
+	if maxSeqLength > 0 {
+		limit = min(limit, maxSeqLength)
+	}
+	samples, _, err := a.processor.Encoder(on, limit).Encode(data)
+	if err != nil {
+		return stats, err
+	}
+	if err := a.processor.CheckSamples(samples, data.Path); err != nil {
+		return stats, err
+	}
+	if err := a.ready(ctx, engine.Demand{EvalTokens: dataloader.Longest(samples)}); err != nil {
+		return stats, err
+	}
+	stats, err = dataloader.Evaluate(ctx, a.engine, samples)
+	if err == nil && !events.IsFinite(stats.Perplexity) {
+		return stats, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).
+			Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
+	}
+	return stats, err
+}
+
+// ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting more
+// loads again, as far as possible from the cache.
+func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
+	want := engine.Demand{Shape: a.session.Source.Config, BlockSize: a.blockSize}
+	want.AnswerTokens, want.EvalTokens = max(a.demand.AnswerTokens, more.AnswerTokens), max(a.demand.EvalTokens, more.EvalTokens)
+	var fill func(*lora.Adapter) error
+	if f := a.adapter; f != nil {
+		want.Adapter = f.Config
+		fill = func(adapter *lora.Adapter) error { return adapter.SetTensors(f.Tensors, f.Path) }
+	}
+	enough := want.AnswerTokens == a.demand.AnswerTokens && want.EvalTokens == a.demand.EvalTokens
+	switch {
+	case a.engine == nil || !enough && a.engine.Plan().Budget > 0:
+		a.engine, a.demand = nil, engine.Demand{}
+		if a.engine, err = a.session.Prepare(ctx, want, engine.Trainable{Fill: fill}); err != nil {
+			return err
+		}
+	case !enough:
+		if err := a.session.Extend(ctx, want); err != nil {
+			return err
+		}
+	}
+	a.demand = want
+	return nil
+}
+
+// Text decodes what follows the prompt's ids and gives it to write, piece by piece.
+func Text(
+	ctx context.Context, g *engine.Generator, p *processor.Processor, ids []uint32, sampling settings.Sampling, write func(piece string) error,
+) error {
+	stream := p.Tokenizer.Stream()
+	var failed error
+	err := Continue(ctx, g, Sampling{sampling, p.StopTokens()}, ids, func(id uint32) bool {
+		failed = write(stream.Push(int32(id)))
+		return failed == nil
+	})
+	if err == nil && failed == nil {
+		failed = write(stream.Flush())
+	}
+	return errors.Join(err, failed)
+}

@@ -1,0 +1,112 @@
+//go:build !js
+
+package answer
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// With a budget, answers and losses are the same, and the allocator counts what was planned; a larger question plans again.
+func TestInferenceWithinABudget(t *testing.T) {
+	o := generation(demotest.Model(t, 5, nil))
+	o.MaxTokens, o.CacheDir = 8, t.TempDir()
+	o.Adapter = someAdapter(t, o.Model)
+	data, _, err := dataset.Open(demotest.Rows(t, 8))
+	require.NoError(t, err)
+	resident := opened(t, o)
+	text := ask(t, resident, question)
+	stats, err := resident.Evaluate(t.Context(), data, 0, true)
+	require.NoError(t, err)
+
+	open := func(budget string) (*Answerer, *[]*paging.Plan) {
+		o.VRAMBudget = budget
+		plans := new([]*paging.Plan)
+		a, err := Open(t.Context(), o.Inference, o.Sampling, func(e events.Event) {
+			if memory, ok := e.(events.Memory); ok {
+				*plans = append(*plans, memory.Plan)
+			}
+		})
+		require.NoError(t, err)
+		t.Cleanup(a.Close)
+		return a, plans
+	}
+	ample, plans := open("1GiB")
+	require.Equal(t, text, ask(t, ample, question))
+	all := (*plans)[0]
+	require.Equal(t, all.Peak, ample.session.Device.PeakBytes())
+	require.Zero(t, ample.engine.Model.Store().TakeCounters().PageIns)
+
+	least, plans := open(fmt.Sprintf("%dB", all.Minimum))
+	require.Equal(t, text, ask(t, least, question))
+	require.Len(t, *plans, 1)
+	require.Equal(t, all.Minimum, (*plans)[0].Peak)
+	require.Equal(t, all.Minimum, least.session.Device.PeakBytes())
+	require.Less(t, float64(all.Minimum), 0.6*float64(all.Peak))
+	require.Greater(t, least.engine.Model.Store().TakeCounters().PageIns, 5*8)
+	less, _ := open(fmt.Sprintf("%dB", all.Minimum-1))
+	err = less.Answer(t.Context(), settings.Question{Prompt: question}, nil)
+	require.ErrorContains(t, err, fmt.Sprintf("(%d bytes) (give --vram-budget at least ", all.Minimum))
+
+	both, plans := open(fmt.Sprintf("%dB", all.Peak))
+	require.Equal(t, text, ask(t, both, question))
+	got, err := both.Evaluate(t.Context(), data, 0, true)
+	require.NoError(t, err)
+	require.Equal(t, stats.Loss, got.Loss)
+	require.Len(t, *plans, 2)
+	require.Equal(t, (*plans)[1].Peak, both.session.Device.PeakBytes())
+	require.Equal(t, text, ask(t, both, question))
+	require.Len(t, *plans, 2, "there is room for both")
+
+	o.VRAMBudget = "6 apples"
+	_, err = Open(t.Context(), o.Inference, o.Sampling, func(events.Event) {})
+	require.ErrorContains(t, err, "6 apples")
+}
+
+// someAdapter writes an adapter of random values over a model.
+func someAdapter(t *testing.T, folder string) string {
+	t.Helper()
+	source, err := pretrained.Open(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	dev := gpu.NewDry(gpu.Options{})
+	m, err := architectures.Shape(source.Config, dev, 64, nil)
+	require.NoError(t, err)
+	config := lora.Config{Rank: 4, Alpha: 8, Targets: []string{"all-linear"}}
+	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{})
+	require.NoError(t, err)
+	random := rand.New(rand.NewPCG(3, 3))
+	var tensors []lora.Tensor
+	for _, e := range adapter.State.Entries { // the rank needs no padding
+		values := make([]float32, e.Rows*e.Cols)
+		for i := range values {
+			values[i] = float32(random.NormFloat64() / 16)
+		}
+		tensors = append(tensors, lora.Tensor{Name: e.Name, Rows: e.Rows, Cols: e.Cols, Values: values})
+	}
+	dir := t.TempDir()
+	for name, write := range map[string]func(io.Writer) error{
+		lora.ConfigFile:  func(w io.Writer) error { return config.WriteConfig(w, folder) },
+		lora.WeightsFile: func(w io.Writer) error { return lora.WriteWeights(w, tensors) },
+	} {
+		require.NoError(t, checkpoint.WriteFile(checkpoint.Files{}, filepath.Join(dir, name), write))
+	}
+	return dir
+}

@@ -1,0 +1,97 @@
+//go:build !js
+
+package answer
+
+import (
+	"context"
+	"os"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+)
+
+// Open opens the files that the settings name, and the device. Errors are *usererr.Error, or the device's.
+func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling, emit func(events.Event)) (*Answerer, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	in := Inputs{Cache: host.MeasurementsIn(c.CacheDir), HostMemory: host.Memory}
+	var err error
+	if c.Adapter != "" {
+		if in.Adapter, err = lora.Open(checkpoint.Files{}, c.Adapter); err != nil {
+			return nil, err
+		}
+	}
+	if in.ChatTemplate, err = ReadTemplate(c.ChatTemplate); err != nil {
+		return nil, err
+	}
+	if in.Model, err = pretrained.Open(c.Model); err != nil {
+		return nil, err
+	}
+	owned := []func(){func() { in.Model.Close() }}
+	if dir := host.CacheFolder(c.CacheDir); dir != "" {
+		quantized := host.Quantized(ctx, dir, in.Model, emit)
+		in.Quantized = quantized
+		owned = append(owned, quantized.Close)
+	}
+	a, err := New(ctx, c, sampling, in, emit)
+	if err != nil {
+		closeAll(owned)
+		return nil, err
+	}
+	a.owned = owned
+	return a, nil
+}
+
+// ReadTemplate reads a Jinja file; no path gives no text.
+func ReadTemplate(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", usererr.New("read chat template", path, "%w", err)
+	}
+	return string(data), nil
+}
+
+// Generate answers a prompt; write gets the text piece by piece as it is made.
+func Generate(ctx context.Context, c settings.Generate, write func(piece string) error, emit func(events.Event)) error {
+	a, err := Open(ctx, c.Inference, c.Sampling, emit)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return a.Answer(ctx, c.Question, write)
+}
+
+// Evaluate gives the mean loss over the target tokens of a data set.
+func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (stats events.Eval, err error) {
+	if err := c.Check(); err != nil {
+		return stats, err
+	}
+	data, valid, err := dataset.Open(c.Data)
+	if err != nil {
+		return stats, err
+	}
+	if valid != nil {
+		data = valid
+	}
+	if c.Rows != "" {
+		if data, err = data.Slice(c.Rows); err != nil {
+			return stats, err
+		}
+	}
+	a, err := Open(ctx, c.Inference, settings.Default[settings.Sampling](), emit)
+	if err != nil {
+		return stats, err
+	}
+	defer a.Close()
+	return a.Evaluate(ctx, data, c.MaxSeqLength, c.TrainOnInputs)
+}

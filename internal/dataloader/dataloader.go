@@ -1,0 +1,172 @@
+// Package dataloader is what a run learns from: the samples of a data set, in the order and the batches in which they come,
+// and what that means for the number of steps and for memory.
+package dataloader
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/processor"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
+)
+
+// Loader gives a run's micro-batches.
+type Loader struct {
+	Samples, Validation []dataset.Sample
+	Report              dataset.Report
+	Stream              *dataset.Stream
+	MaxSeqLength        int // of the settings, and never above the model's own limit
+	TotalSteps          int
+
+	settings settings.Train
+}
+
+// New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data marked
+// as such.
+func New(c settings.Train, p *processor.Processor, shape pretrained.Config, data, valid *dataset.Source, emit func(events.Event)) (*Loader, error) {
+	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
+		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").
+			Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
+	}
+	info := func(format string, args ...any) { emit(events.Info{Message: fmt.Sprintf(format, args...)}) }
+	l := &Loader{settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositionEmbeddings)}
+	if l.MaxSeqLength < c.MaxSeqLength {
+		info("max_seq_length is %d: the model allows no more.", l.MaxSeqLength)
+	}
+	encoder := p.Encoder(trainOn(c), l.MaxSeqLength)
+	var err error
+	if l.Samples, l.Report, err = encoder.Encode(data); err != nil {
+		return nil, usererr.In(err, usererr.Data)
+	}
+	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, data.Format, data.Container,
+		l.Report.Rows, l.Report.Samples, l.Report.Tokens, l.Report.TargetTokens, l.Report.Longest)
+	for _, note := range data.Notes {
+		info("Data: %s", note)
+	}
+	l.warn(emit)
+	switch {
+	case valid != nil:
+		l.Validation, _, err = encoder.Encode(valid)
+	case c.ValSize > 0:
+		l.Samples, l.Validation, err = dataset.Split(l.Samples, c.ValSize, c.Seed)
+	}
+	if err != nil {
+		return nil, usererr.In(err, usererr.Data)
+	}
+	if err := p.CheckSamples(slices.Concat(l.Samples, l.Validation), c.Data); err != nil {
+		return nil, err
+	}
+	l.Stream = dataset.NewStream(l.Samples, dataset.StreamOptions{
+		Seed: c.Seed, Shuffle: c.Shuffle, Packing: c.Packing, BatchSize: c.BatchSize, MaxSeqLength: l.MaxSeqLength,
+	})
+	return l, l.countSteps()
+}
+
+func trainOn(c settings.Train) chat.TrainOn {
+	switch {
+	case c.TrainOnInputs:
+		return chat.TrainOnAll
+	case c.TrainOn == "last":
+		return chat.TrainOnLast
+	}
+	return chat.TrainOnAssistant
+}
+
+// warn says what did not become a sample as it stood.
+func (l *Loader) warn(emit func(events.Event)) {
+	warn := func(format string, args ...any) { emit(events.Warning{Message: fmt.Sprintf(format, args...)}) }
+	for _, d := range l.Report.Dropped {
+		warn("%d rows left out (%s), the first at %s", d.Rows, d.Reason, d.First)
+	}
+	if l.Report.Truncated > 0 {
+		warn("%d conversations are longer than %d tokens and were cut off; %d of them lost a part of an answer",
+			l.Report.Truncated, l.MaxSeqLength, l.Report.AnswersCut)
+	}
+	if l.Report.ToolsUnseen > 0 {
+		warn("%d rows describe tools, which the chat template does not show to the model", l.Report.ToolsUnseen)
+	}
+}
+
+func (l *Loader) countSteps() error {
+	c := l.settings
+	perEpoch := (l.Stream.BatchesPerEpoch() + c.GradientAccumulationSteps - 1) / c.GradientAccumulationSteps
+	l.TotalSteps = c.MaxSteps
+	if l.TotalSteps == 0 {
+		steps := math.Ceil(c.NumTrainEpochs * float64(perEpoch))
+		if steps > math.MaxInt32 {
+			return settings.Wrong("num_train_epochs", fmt.Sprint(c.NumTrainEpochs),
+				fmt.Sprintf("at most %d steps, an epoch of this data has %d", math.MaxInt32, perEpoch))
+		}
+		l.TotalSteps = max(1, int(steps))
+	}
+	return nil
+}
+
+// Window is the micro-batches of one optimizer step and their tokens; it does not reach into the next epoch.
+func (l *Loader) Window() (window []model.Input, tokens int) {
+	for len(window) < l.settings.GradientAccumulationSteps {
+		b := l.Stream.Next()
+		window = append(window, input(b))
+		tokens += len(b.IDs)
+		if at := l.Stream.Cursor().Batch; at == 0 || at == l.Stream.BatchesPerEpoch() {
+			break
+		}
+	}
+	return window, tokens
+}
+
+// input is a dataset's micro-batch as the model takes it.
+func input(b dataset.Batch) model.Input {
+	return model.Input{IDs: b.IDs, Positions: b.Positions, FirstKey: b.FirstKey, Targets: b.Targets}
+}
+
+// Demand is what training on the samples asks of a device.
+func (l *Loader) Demand(shape pretrained.Config) engine.Demand {
+	d := engine.TrainingDemand(shape, l.settings)
+	d.Tokens, d.TypicalTokens, d.EvalTokens = l.Stream.MaxTokens(), max(1, l.Stream.MeanTokens()), Longest(l.Validation)
+	return d
+}
+
+// Cuts are the settings that would make the demand smaller.
+func (l *Loader) Cuts() []engine.Cut {
+	c, longest := l.settings, Longest(l.Samples)
+	if c.Packing {
+		longest = l.MaxSeqLength
+	}
+	return []engine.Cut{
+		{Setting: "batch_size", From: c.BatchSize, Least: 1, With: func(d *engine.Demand, to int) { d.Tokens = min(d.Tokens, to*longest) }},
+		{Setting: "lora_r", From: c.LoraR, Least: 1, With: func(d *engine.Demand, to int) { d.Adapter.Rank = to }},
+		{
+			Setting: "max_seq_length", From: longest, Least: max(8, firstTarget(l.Samples)+1),
+			With: func(d *engine.Demand, to int) { d.Tokens = min(d.Tokens, to*c.BatchSize) },
+		},
+	}
+}
+
+// firstTarget is where the earliest target of all samples stands: shorter sequences would leave nothing to learn.
+func firstTarget(samples []dataset.Sample) int {
+	first := math.MaxInt32
+	for _, s := range samples {
+		if i := slices.IndexFunc(s.Labels, func(l int32) bool { return l >= 0 }); i >= 0 {
+			first = min(first, i)
+		}
+	}
+	return first
+}
+
+// Longest is the tokens of the longest sample.
+func Longest(samples []dataset.Sample) (n int) {
+	for _, s := range samples {
+		n = max(n, len(s.IDs))
+	}
+	return n
+}

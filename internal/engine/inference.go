@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"errors"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// reserveInference lays out the memory of evaluations and answers.
+func (e *Engine) reserveInference(d Demand) (err error) {
+	if err := e.Model.SetMaxPositions(max(d.AnswerTokens, d.EvalTokens)); err != nil {
+		return err
+	}
+	if d.AnswerTokens > 0 {
+		if err := e.ReserveAnswers(d.AnswerTokens); err != nil {
+			return err
+		}
+	}
+	if d.EvalTokens > 0 {
+		err = e.ReserveEvaluation(d.EvalTokens)
+	}
+	return err
+}
+
+// ReserveAnswers lays out the memory of sequences of up to so many tokens, prompt and answer together, for Generator.
+func (e *Engine) ReserveAnswers(tokens int) (err error) {
+	tokens = min(tokens, e.Model.Shape().MaxPositions)
+	if e.generator != nil {
+		if e.generator.Room() >= tokens {
+			return nil
+		}
+		e.generator.Release()
+	}
+	e.generator, err = e.NewGenerator(tokens)
+	return err
+}
+
+// recordInference runs an evaluation and the passes of an answer on a dry twin of the device, and tells what they need.
+func (d Demand) recordInference(dev *gpu.Device) (*paging.Recording, error) {
+	twin := dev.Twin()
+	m, r, ring, err := d.streamed(twin)
+	if err != nil {
+		return nil, err
+	}
+	r.MicroBatches = 1
+	var adapter *lora.Adapter
+	if d.Adapter.Rank > 0 {
+		if adapter, err = lora.Attach(twin, m.Linears(), d.Adapter, inferenceState); err != nil {
+			return nil, err
+		}
+		r.Adapter, _ = adapter.State.Bytes()
+	}
+	e, err := New(twin, m, adapter, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Release()
+	if err := e.reserveInference(d); err != nil {
+		return nil, err
+	}
+	r.Arenas = []paging.ArenaShape{{Activations: paging.Recompute, Buffers: e.arena.BufferSizes()}}
+	r.Fixed = []paging.Row{{Name: "tables, keys and values", Where: "resident", Device: twin.Bytes() - ring - r.Adapter - e.arena.Bytes()}}
+	for _, program := range []string{programEvaluate, programPrefill, programDecode} { // what runs most comes last: its traffic is told
+		if accesses := m.Store().Accesses(program); accesses != nil {
+			r.Schedule = paging.NewSchedule(accesses)
+			r.Together = max(r.Together, r.Schedule.Together())
+		}
+	}
+	return r, nil
+}
+
+// inferenceState keeps moments off the device: nothing trains.
+var inferenceState = optim.Options{Paged: true}
+
+// planInference makes the plan for a budget in bytes.
+func (d Demand) planInference(dev *gpu.Device, budget int64) (*paging.Plan, error) {
+	r, err := d.recordInference(dev)
+	if err != nil {
+		return nil, err
+	}
+	p, err := paging.NewPlan(r, budget, paging.Decisions{})
+	var small *paging.TooSmall
+	if errors.As(err, &small) {
+		return nil, usererr.New("plan memory", "", "%w", err).Hinted("give --vram-budget at least %s, or lower max_tokens or max_seq_length", paging.Size(small.Minimum+1<<19))
+	}
+	return p, err
+}

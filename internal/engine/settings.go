@@ -1,0 +1,28 @@
+package engine
+
+import (
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// AdapterOf is the fresh adapter that the settings describe.
+func AdapterOf(c settings.Adapter) lora.Config {
+	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
+}
+
+// TrainingDemand is what training asks by its settings. Tokens is that of one full micro-batch: who knows the data sets what
+// its longest takes.
+func TrainingDemand(shape pretrained.Config, c settings.Train) Demand {
+	d := Demand{
+		Shape: shape, BlockSize: c.BlockSize, Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
+		MicroBatches: c.GradientAccumulationSteps, EightBit: c.EightBit(), Auto: c.GradientCheckpointing == settings.CheckpointAuto,
+		Start: paging.Decisions{PagedState: c.PagedState(), Activations: activationsOf(c.GradientCheckpointing)},
+	}
+	if c.ActivationDType == settings.ActivationsBF16 {
+		d.Start.Kept = gpu.BF16
+	}
+	return d
+}

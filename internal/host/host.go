@@ -1,0 +1,107 @@
+//go:build !js
+
+// Package host is what the engine needs of the computer that it runs on: cache folders, memory, processor time.
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/nf4cache"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
+)
+
+// CacheFolder is the one that the user named, or one under the user's cache folder; empty where the system has none.
+func CacheFolder(named string) string {
+	if named != "" {
+		return named
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "qlora-wgpu")
+}
+
+// Measurements keeps what was measured on devices in a folder.
+type Measurements string
+
+// MeasurementsIn is the folder of measurements that the user named, or the user's own; nil where the system has none.
+func MeasurementsIn(named string) interface {
+	Load(name string) ([]byte, error)
+	Save(name string, data []byte) error
+} {
+	if dir := CacheFolder(named); dir != "" {
+		return Measurements(dir)
+	}
+	return nil
+}
+
+// Load reads what was saved under a name.
+func (m Measurements) Load(name string) ([]byte, error) {
+	return checkpoint.ReadBytes(checkpoint.Files{}, path.Join(string(m), name))
+}
+
+// Save replaces what was saved under a name.
+func (m Measurements) Save(name string, data []byte) error {
+	if err := os.MkdirAll(string(m), 0o777); err != nil {
+		return err
+	}
+	return checkpoint.WriteBytes(checkpoint.Files{}, path.Join(string(m), name), data)
+}
+
+const quantizedFolder = "nf4"
+
+// Quantized keeps quantized models below a cache folder.
+func Quantized(ctx context.Context, dir string, source *pretrained.Model, emit func(events.Event)) *nf4cache.Cache {
+	warn := func(message string) { emit(events.Warning{Message: message}) }
+	info := func(message string) { emit(events.Info{Message: message}) }
+	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), nf4cache.DefaultLimit, source, warn, info)
+}
+
+// QuantizedModels lists the quantized models below the cache folder, the least recently used first; an empty name is the user's.
+func QuantizedModels(named string) (dir string, models []nf4cache.Entry, err error) {
+	if dir = CacheFolder(named); dir == "" {
+		return "", nil, usererr.New("list cache", "", "this system has no cache folder").Hinted("--cache-dir names one")
+	}
+	dir = filepath.Join(dir, quantizedFolder)
+	if models, err = nf4cache.List(dir); err != nil {
+		return "", nil, usererr.New("list cache", dir, "%w", err)
+	}
+	return dir, models, nil
+}
+
+// SubmitScale is the supervisor's wish for shorter submissions after the driver killed a run; 0: none.
+func SubmitScale() float64 {
+	if scale, err := strconv.ParseFloat(os.Getenv("QLORA_SUBMIT_SCALE"), 64); err == nil && scale > 0 && scale < 1 {
+		return scale
+	}
+	return 0
+}
+
+// Memory is the machine's memory in bytes, all of it and what programs may still take; 0 where the system tells it otherwise
+// than Linux does.
+func Memory() (total, available int64) {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(data)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &kib); err == nil {
+			total = kib << 10
+		}
+		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
+			available = kib << 10
+		}
+	}
+	return total, available
+}

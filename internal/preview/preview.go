@@ -1,0 +1,109 @@
+// Package preview shows what a run would be before anything is loaded: what it learns from, what it takes of memory, and
+// what quantization does with the weights.
+package preview
+
+import (
+	"slices"
+
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/dataloader"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/processor"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/paging"
+)
+
+// Preview is what a run would learn from and take.
+type Preview struct {
+	Format    string           `json:"format"`
+	Container string           `json:"container"`
+	Steps     int              `json:"steps"`
+	Memory    *paging.Plan     `json:"memory"`
+	Shortage  *engine.Shortage `json:"shortage"` // the run does not fit the room; nil: it does
+	Report    dataset.Report   `json:"report"`
+	Warnings  []string         `json:"warnings"`
+	Batch     [][]Token        `json:"batch"` // sequences of the run's first micro-batch
+}
+
+// Token is a token's text and whether the model learns to predict it. A character that several tokens share is the last
+// one's text.
+type Token struct {
+	Text   string `json:"text"`
+	Target bool   `json:"target"`
+}
+
+// Inputs are the opened files of the run, and what is known of the machine.
+type Inputs struct {
+	Model        *pretrained.Model
+	Data, Valid  *dataset.Source // Valid may be nil
+	ChatTemplate string          // Jinja source replacing the model's; empty: the model's
+	Room         engine.Room
+	Opened       *gpu.Device // whose limits count; nil: WebGPU's defaults
+}
+
+// Of encodes the data and plans the memory as a run with these settings would, and reads no weight. Errors are *usererr.Error.
+func Of(c settings.Train, in Inputs) (*Preview, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	text, err := processor.New(in.Model, c.Model, in.ChatTemplate)
+	if err != nil {
+		return nil, err
+	}
+	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
+	if !text.Named {
+		p.Warnings = append(p.Warnings, processor.NoTemplate)
+	}
+	shape := in.Model.Config
+	loader, err := dataloader.New(c, text, shape, in.Data, in.Valid, func(e events.Event) {
+		if warning, ok := e.(events.Warning); ok {
+			p.Warnings = append(p.Warnings, warning.Message)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Steps, p.Report = loader.TotalSteps, loader.Report
+	dev := in.Opened
+	if dev == nil {
+		dev = gpu.NewDryDiscrete()
+	}
+	budget, err := c.Budget.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	demand := loader.Demand(shape)
+	if p.Memory, err = demand.Plan(dev, budget); err != nil {
+		return nil, engine.About(err, c.Model)
+	}
+	if p.Shortage, err = in.Room.Shortage(dev, demand, p.Memory, loader.Cuts()); err != nil {
+		return nil, engine.About(err, c.Model)
+	}
+	p.Warnings = append(p.Warnings, in.Data.Notes...)
+	p.Batch = sequences(loader.Stream.Next(), text)
+	return p, nil
+}
+
+// sequences are a micro-batch's, token by token.
+func sequences(batch dataset.Batch, text *processor.Processor) (all [][]Token) {
+	starts := slices.Compact(slices.Clone(batch.FirstKey))
+	for i, first := range starts {
+		end := uint32(len(batch.IDs))
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		var sequence []Token
+		stream := text.Tokenizer.Stream()
+		for at := first; at < end; at++ {
+			// A target stands at the token before it, from which it is predicted.
+			target := at > first && batch.Targets[at-1] >= 0
+			sequence = append(sequence, Token{stream.Push(int32(batch.IDs[at])), target})
+		}
+		sequence[len(sequence)-1].Text += stream.Flush()
+		all = append(all, sequence)
+	}
+	return all
+}

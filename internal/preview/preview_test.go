@@ -1,0 +1,74 @@
+//go:build !js
+
+package preview
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/pretrained"
+)
+
+import ()
+
+func TestPreviewMarksTheAnswers(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	data, err := dataset.Read(bytes.NewReader([]byte(`{"messages":[{"role":"user","content":"Where is Ana?"},{"role":"assistant","content":"Ana is in the café."}]}`)), "a.jsonl")
+	require.NoError(t, err)
+	c := small("a.jsonl")
+	p, err := Of(c, Inputs{Model: source, Data: data})
+	require.NoError(t, err)
+	require.Equal(t, 4, p.Steps)
+	require.Equal(t, 1, p.Report.Samples)
+	require.Len(t, p.Batch, 1)
+	var learned, whole string
+	for _, token := range p.Batch[0] {
+		whole += token.Text
+		if token.Target {
+			learned += token.Text
+		}
+	}
+	require.Contains(t, whole, "Where is Ana?")
+	require.Contains(t, learned, "Ana is in the café.")
+	require.NotContains(t, learned, "Where")
+
+	data.Rows[0].Messages = data.Rows[0].Messages[:1]
+	_, err = Of(c, Inputs{Model: source, Data: data})
+	require.ErrorContains(t, err, "no supervised token in 1 rows")
+}
+
+func TestInspect(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	const name = "model.layers.0.self_attn.q_proj.weight"
+	i, err := Inspect(source, name, 64, 3)
+	require.NoError(t, err)
+	total := 0
+	for _, count := range i.Counts {
+		total += count
+	}
+	require.Equal(t, i.Rows*i.Cols, total)
+	require.Equal(t, total/64, i.Blocks)
+	row := make([]float32, i.Cols)
+	require.NoError(t, source.ReadRows(name, 3*64/i.Cols, 1, row))
+	require.Equal(t, row[3*64%i.Cols:][:64], i.Values)
+	require.InDelta(t, 4.127, i.Bits, 5e-4)
+	require.InDelta(t, 0.09, i.Error, 0.04)
+	require.InEpsilon(t, i.Absmax, i.StoredAbsmax, 0.05)
+	for k, code := range i.Codes {
+		require.InDelta(t, i.Values[k]/i.Absmax, i.Codebook[code], 0.16)
+	}
+	for _, block := range []int{-1, i.Blocks} {
+		_, err = Inspect(source, name, 64, block)
+		require.ErrorContains(t, err, "has no block")
+	}
+	_, err = Inspect(source, "nonsense", 64, 0)
+	require.ErrorContains(t, err, `no tensor "nonsense"`)
+}
