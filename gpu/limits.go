@@ -28,13 +28,20 @@ const (
 	paramsBytes = 256 // one Params block
 )
 
-// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: 50 ms a dispatch, 500 ms a submission.
+// How long a dispatch and a submission may take, in seconds.
+const (
+	dispatchSeconds = 0.050
+	submitSeconds   = 0.400
+)
+
+// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: dispatchSeconds a dispatch,
+// submitSeconds a submission.
 func DefaultLimits(flopsPerSecond float64) Limits {
 	return Limits{
 		MaxBindingBytes:           ShardBytes,
 		MaxWorkgroupsPerDimension: 65535,
-		MaxDispatchCost:           int64(flopsPerSecond * 0.050),
-		MaxSubmitCost:             int64(flopsPerSecond * 0.400),
+		MaxDispatchCost:           int64(flopsPerSecond * dispatchSeconds),
+		MaxSubmitCost:             int64(flopsPerSecond * submitSeconds),
 		MaxDispatchesPerSubmit:    2000,
 	}
 }

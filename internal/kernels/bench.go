@@ -32,7 +32,7 @@ func (t Took) least(other Took) Took {
 
 // less compares: on a CPU device by CPU time, which other work on the machine disturbs less.
 func (t Took) less(dev *gpu.Device, other Took) bool {
-	if dev.Info.Type == "cpu" && t.CPUSeconds > 0 {
+	if kindOf(dev)&cpus != 0 && t.CPUSeconds > 0 {
 		return t.CPUSeconds < other.CPUSeconds
 	}
 	return t.Seconds < other.Seconds
@@ -45,7 +45,8 @@ type Meter struct {
 	Limit  time.Duration // for each figure, about
 }
 
-// Best repeats what record records until the time is over: at least three times, if that does not take three times as long, and at least once.
+// Best repeats what record records until the time is over: at least three times, if that does not take three times as long,
+// and at least once.
 func (m Meter) Best(ctx context.Context, record func(rec *gpu.Recorder)) (best Took, err error) {
 	run := func(n int) (Took, error) {
 		start, used := time.Now(), m.CPU()
@@ -109,7 +110,8 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 	for _, vectors := range []int{2, 3, 4, 8, 10, 12, 16} {
 		flops := int64(groups) * 64 * int64(loops) * 8 * int64(vectors) * int64(rounds)
 		took, err := m.Best(ctx, func(rec *gpu.Recorder) {
-			rec.Dispatch(benchFMA.spec(map[string]uint32{"VECTORS": uint32(vectors), "ROUNDS": uint32(rounds)}), groups, flops, benchFMAParams{uint32(loops), 0.5}, y.Single())
+			spec := benchFMA.spec(map[string]uint32{"VECTORS": uint32(vectors), "ROUNDS": uint32(rounds)})
+			rec.Dispatch(spec, groups, flops, benchFMAParams{Loops: uint32(loops), Factor: 0.5}, y.Single())
 		})
 		if err != nil {
 			return c, err
@@ -123,7 +125,8 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 	for vector, out := range []*Took{&c.CopyF32, &c.CopyVec4} {
 		n := count << (2 - 2*vector)
 		*out, err = m.Best(ctx, func(rec *gpu.Recorder) {
-			rec.Dispatch(benchCopy.spec(map[string]uint32{"VECTOR": uint32(vector)}), ceilDiv(n, 64), int64(n), benchCopyParams{uint32(n)}, x.Single(), y.Single())
+			spec := benchCopy.spec(map[string]uint32{"VECTOR": uint32(vector)})
+			rec.Dispatch(spec, ceilDiv(n, 64), int64(n), benchCopyParams{Count: uint32(n)}, x.Single(), y.Single())
 		})
 		if err != nil {
 			return c, err

@@ -16,6 +16,6 @@ func GatherRows(rec *gpu.Recorder, y, x, rows *gpu.Tensor) {
 	require(y.Cols == x.Cols && y.Cols%4 == 0, kernel, "rows of %d columns from %d", y.Cols, x.Cols)
 	require(rows.Rows*rows.Cols >= y.Rows, kernel, "%d row numbers for %d rows", rows.Rows*rows.Cols, y.Rows)
 	n := y.Rows * y.Cols / 4
-	params := gatherRowsParams{uint32(y.Rows), uint32(y.Cols / 4), uint32(x.Rows)}
+	params := gatherRowsParams{Rows: uint32(y.Rows), Cols4: uint32(y.Cols / 4), Sources: uint32(x.Rows)}
 	rec.Dispatch(gatherRows.spec(nil), ceilDiv(n, 256), int64(16*n), params, x.Single(), rows.Single(), y.Single())
 }

@@ -29,7 +29,7 @@ func LossSum(rec *gpu.Recorder, stats, losses, hits *gpu.Tensor, count int) {
 	for _, t := range []*gpu.Tensor{losses, hits} {
 		require(t.Rows == 1 && 0 < count && count <= t.Cols, "loss_sum", "%d elements of %s, which is %d×%d", count, t.Name, t.Rows, t.Cols)
 	}
-	rec.Dispatch(lossSum.spec(nil), 1, int64(2*count), lossSumParams{uint32(count)}, losses.Single(), hits.Single(), stats.Single())
+	rec.Dispatch(lossSum.spec(nil), 1, int64(2*count), lossSumParams{Count: uint32(count)}, losses.Single(), hits.Single(), stats.Single())
 }
 
 func requireStats(kernel string, stats *gpu.Tensor) {

@@ -19,10 +19,10 @@ func UnpackBF16(rec *gpu.Recorder, y, x *gpu.Tensor) {
 	recordBF16(rec, unpackBF16, y, x, x)
 }
 
-func recordBF16(rec *gpu.Recorder, op *op, y, x, packed *gpu.Tensor) {
-	sameShape(op.name, y, x)
-	require(packed.DType == gpu.BF16 && x.DType != y.DType, op.name, "%s and %s have the types %d and %d", x.Name, y.Name, x.DType, y.DType)
-	require(y.Cols%4 == 0, op.name, "%d columns are no multiple of 4", y.Cols)
+func recordBF16(rec *gpu.Recorder, s *shader, y, x, packed *gpu.Tensor) {
+	sameShape(s.name, y, x)
+	require(packed.DType == gpu.BF16 && x.DType != y.DType, s.name, "%s and %s have the types %d and %d", x.Name, y.Name, x.DType, y.DType)
+	require(y.Cols%4 == 0, s.name, "%d columns are no multiple of 4", y.Cols)
 	n := y.Rows * y.Cols / 4
-	rec.Dispatch(op.spec(nil), ceilDiv(n, 256), int64(8*n), bf16Params{uint32(n)}, x.Single(), y.Single())
+	rec.Dispatch(s.spec(nil), ceilDiv(n, 256), int64(8*n), bf16Params{Count4: uint32(n)}, x.Single(), y.Single())
 }

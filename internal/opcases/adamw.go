@@ -56,7 +56,7 @@ func runAdamW(b *Bench, n, steps int, decay float64) {
 	b.Record(func() {
 		for i, data := range grads {
 			b.Rec.Upload(grad.Single(), data)
-			kernels.AdamWStep(b.Rec, p, grad, m, v, stats, settings(i+1))
+			kernels.AdamWStep(b.Rec, kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Stats: stats}, settings(i+1))
 		}
 	})
 }
@@ -81,7 +81,8 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 	v := b.Output("v", 1, n, second, float64s(second), exact)
 	b.Record(func() {
 		kernels.GradientNorm(b.Rec, stats, partials, []*gpu.Tensor{grad}, 1, 1)
-		kernels.AdamWStep(b.Rec, p, grad, m, v, stats, kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
+		kernels.AdamWStep(b.Rec, kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Stats: stats},
+			kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
 	})
 }
 

@@ -62,19 +62,26 @@ func runAdamW8bit(b *Bench, n, steps int, decay float64, skipped bool) {
 		allowance = 1e-13
 	}
 	p := b.Output("param", 1, n, param, want, allowance)
-	m := b.OutputWords("m", n/256, kernels.MomentWords, make([]uint32, n/256*kernels.MomentWords), decodeMoments(n, doublequant.SignedMap), wantM, 1e-5)
-	v := b.OutputWords("v", n/256, kernels.MomentWords, make([]uint32, n/256*kernels.MomentWords), decodeMoments(n, doublequant.UnsignedMap), wantV, 1e-5)
+	moment := func(name string, entries [256]float32, want []float64) *gpu.Tensor {
+		blocks := n / kernels.FlatBlock
+		return b.OutputWords(Words{
+			Name: name, Rows: blocks, Cols: kernels.MomentWords, Initial: make([]uint32, blocks*kernels.MomentWords),
+			Decode: decodeMoments(n, entries), Want: want, Allowance: 1e-5,
+		})
+	}
+	m, v := moment("m", doublequant.SignedMap, wantM), moment("v", doublequant.UnsignedMap, wantV)
 	grad := b.Output("grad", 1, n, nil, make([]float64, n), exact)
+	state := kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Maps: maps, Stats: stats}
 	b.Record(func() {
 		b.Rec.Upload(stats.Single(), statistics(scale, 0))
 		for i, data := range grads {
 			b.Rec.Upload(grad.Single(), data)
-			kernels.AdamW8bitStep(b.Rec, p, grad, m, v, maps, stats, settings(i+1))
+			kernels.AdamW8bitStep(b.Rec, state, settings(i+1))
 		}
 		if skipped {
 			b.Rec.Upload(stats.Single(), statistics(float32(math.NaN()), 1))
 			b.Rec.Upload(grad.Single(), grads[0])
-			kernels.AdamW8bitStep(b.Rec, p, grad, m, v, maps, stats, settings(steps+1))
+			kernels.AdamW8bitStep(b.Rec, state, settings(steps+1))
 		}
 	})
 }
@@ -84,9 +91,9 @@ func decodeMoments(n int, entries [256]float32) func(data []byte) []float64 {
 	return func(data []byte) []float64 {
 		out := make([]float64, n)
 		for i := range out {
-			record := data[i/256*4*kernels.MomentWords:]
-			absmax := math.Float32frombits(binary.LittleEndian.Uint32(record[256:]))
-			out[i] = float64(entries[record[i%256]]) * float64(absmax)
+			record := data[i/kernels.FlatBlock*4*kernels.MomentWords:]
+			absmax := math.Float32frombits(binary.LittleEndian.Uint32(record[kernels.FlatBlock:]))
+			out[i] = float64(entries[record[i%kernels.FlatBlock]]) * float64(absmax)
 		}
 		return out
 	}

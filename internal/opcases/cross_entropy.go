@@ -51,8 +51,9 @@ func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
 	grads := []*gpu.Tensor{b.Input("grad", gpu.F32, 1, 256, b.Values(256, 1))}
 	partials := b.InputU32("partials", make([]uint32, 2)).View(1, 2)
 	skip := b.stat(stats, "skip", kernels.StatSkip, 1, exact)
+	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: targets, Losses: losses, Hits: hits}
 	b.Record(func() {
-		kernels.CrossEntropyForwardBackward(b.Rec, logits, V, targets, losses, hits, 0)
+		kernels.CrossEntropyForwardBackward(b.Rec, loss)
 		kernels.LossSum(b.Rec, stats, losses, hits, S)
 		kernels.GradientNorm(b.Rec, stats, partials, grads, 1, 1)
 		skip()
@@ -121,5 +122,6 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 	if gradient {
 		run = kernels.CrossEntropyForwardBackward
 	}
-	b.Record(func() { run(b.Rec, logits, V, ids, l, h, first) })
+	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: ids, Losses: l, Hits: h, First: first}
+	b.Record(func() { run(b.Rec, loss) })
 }

@@ -28,7 +28,10 @@ func packBF16() (cases []Case) {
 			values := mixedFloats(b, T*C)
 			x := b.Input("x", gpu.F32, T, C, values)
 			// Codes are compared as numbers: exact.
-			words := b.OutputWords("y", 1, T*C/2, fillWords(T*C/2), decodeCodes(T*C), codes(reference.PackBF16(values)), 1e-20)
+			words := b.OutputWords(Words{
+				Name: "y", Rows: 1, Cols: T * C / 2, Initial: fillWords(T * C / 2), Decode: decodeCodes(T * C),
+				Want: codes(reference.PackBF16(values)), Allowance: 1e-20,
+			})
 			y := as(words, gpu.BF16, T, C)
 			b.Record(func() { kernels.PackBF16(b.Rec, y, x) })
 		}}, Case{Op: "unpack_bf16", Shape: shape, Run: func(b *Bench) {
@@ -40,7 +43,10 @@ func packBF16() (cases []Case) {
 			}
 			x := as(b.InputU32("x", words), gpu.BF16, T, C)
 			// The bits of the floats as numbers: exact.
-			y := as(b.OutputWords("y", 1, T*C, fillWords(T*C), decodeWords(T*C), want, 1e-20), gpu.F32, T, C)
+			words32 := b.OutputWords(Words{
+				Name: "y", Rows: 1, Cols: T * C, Initial: fillWords(T * C), Decode: decodeWords(T * C), Want: want, Allowance: 1e-20,
+			})
+			y := as(words32, gpu.F32, T, C)
 			b.Record(func() { kernels.UnpackBF16(b.Rec, y, x) })
 		}})
 	}

@@ -35,10 +35,12 @@ func rope() (cases []Case) {
 				}
 				positions[T/2], clamped[T/2] = 1<<31+5, table-1 // beyond the tables
 				x := b.Values(T*H*D, 1)
-				cos, sin := b.Input("cos", gpu.F32, table, D/2, c), b.Input("sin", gpu.F32, table, D/2, s)
-				p := b.InputU32("positions", positions)
+				r := kernels.RoPE{
+					Cos: b.Input("cos", gpu.F32, table, D/2, c), Sin: b.Input("sin", gpu.F32, table, D/2, s),
+					Positions: b.InputU32("positions", positions), Heads: H, HeadDim: D,
+				}
 				y := b.Output("x", T, H*D, x, want(float64s(x), H, D, clamped, cosines, sines), ropeAllowance)
-				b.Record(func() { rotate(b.Rec, y, cos, sin, p, H, D) })
+				b.Record(func() { rotate(b.Rec, y, r) })
 			}})
 		}
 	}
