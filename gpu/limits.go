@@ -1,7 +1,8 @@
 package gpu
 
-// Limits are what the engine lets a single binding, dispatch and submission grow to. They start from WebGPU's portable defaults;
-// lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums into parts where those can be bound.
+// Limits are what the engine lets a single binding, dispatch and submission grow to. They start from WebGPU's portable
+// defaults; lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums
+// into parts where those can be bound.
 type Limits struct {
 	// MaxBindingBytes bounds one storage binding, so the size of a shard.
 	MaxBindingBytes int64
@@ -34,8 +35,8 @@ const (
 	submitSeconds   = 0.400
 )
 
-// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: dispatchSeconds a dispatch,
-// submitSeconds a submission.
+// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: dispatchSeconds a
+// dispatch, submitSeconds a submission.
 func DefaultLimits(flopsPerSecond float64) Limits {
 	return Limits{
 		MaxBindingBytes:           ShardBytes,

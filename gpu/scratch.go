@@ -2,7 +2,8 @@ package gpu
 
 import "fmt"
 
-// Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform, from 0 on: as many as are used.
+// Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform, from 0 on: as many as are
+// used.
 type Scratch int
 
 // atLeast is s with an element i.
@@ -13,8 +14,8 @@ func atLeast[E any](s []E, i Scratch) []E {
 	return s
 }
 
-// UniformScratch is a scratch buffer of at least size bytes; what is in it holds until the next call for the same one. A dry recording at the largest size
-// makes it before the first step.
+// UniformScratch is a scratch buffer of at least size bytes; what is in it holds until the next call for the same one.
+// A dry recording at the largest size makes it before the first step.
 func (r *Recorder) UniformScratch(s Scratch, size int64) *Buffer {
 	d := r.dev
 	d.uniform, r.scratch = atLeast(d.uniform, s), atLeast(r.scratch, s)
@@ -46,7 +47,8 @@ func (r *Recorder) FilledFrom(s Scratch, x *Tensor) {
 	r.scratch[s] = made{x.Single(), x.Rows, x.Cols}
 }
 
-// HoldsFrom is the scratch if it still holds what was made of x: nothing recorded since has written to x. Otherwise it is nil.
+// HoldsFrom is the scratch if it still holds what was made of x: nothing recorded since has written to x. Otherwise it
+// is nil.
 func (r *Recorder) HoldsFrom(s Scratch, x *Tensor) *Buffer {
 	if int(s) >= len(r.scratch) || r.scratch[s] != (made{x.Single(), x.Rows, x.Cols}) {
 		return nil

@@ -19,8 +19,8 @@ type AdamW struct {
 	Step                                             int
 }
 
-// AdamWTensors is flat state: F32 [1, n] with n a multiple of 256. M and V are U32 [n/256, MomentWords] in 8 bits, where
-// Maps (see DynamicMaps) is wanted too.
+// AdamWTensors is flat state: F32 [1, n] with n a multiple of 256. M and V are U32 [n/256, MomentWords] in 8 bits,
+// where Maps (see DynamicMaps) is wanted too.
 type AdamWTensors struct {
 	Param, Grad, M, V, Maps *gpu.Tensor
 	Stats                   *gpu.Tensor // F32 [1, StatCount]
@@ -34,7 +34,8 @@ type AdamWTensors struct {
 //	param -= lr/(1-beta1^step) * m / (sqrt(v)/sqrt(1-beta2^step) + epsilon)
 //	grad = 0
 //
-// Where stats[StatSkip] is not 0 only grad is zeroed. Sources: Loshchilov & Hutter, arXiv 1711.05101; torch.optim.AdamW.
+// Where stats[StatSkip] is not 0 only grad is zeroed. Sources: Loshchilov & Hutter, arXiv 1711.05101;
+// torch.optim.AdamW.
 func AdamWStep(rec *gpu.Recorder, t AdamWTensors, s AdamW) {
 	const kernel = "adamw_step"
 	requireStats(kernel, t.Stats)

@@ -7,8 +7,8 @@ import (
 
 var adamW8bitStep = define("adamw_8bit_step", "iiwwww", adamWParams{})
 
-// MomentWords are the 4-byte words in which a block of 256 elements keeps one moment in 8 bits: 64 of four codes, then the
-// block's absmax.
+// MomentWords are the 4-byte words in which a block of 256 elements keeps one moment in 8 bits: 64 of four codes, then
+// the block's absmax.
 const MomentWords = FlatBlock/4 + 1
 
 // DynamicMaps makes the two 8-bit maps, signed and unsigned, that AdamW8bitStep looks its codes up in: F32 [1, 512].
@@ -21,8 +21,8 @@ func DynamicMaps(dev *gpu.Device) (*gpu.Tensor, error) {
 }
 
 // AdamW8bitStep is AdamWStep with moments in 8 bits, block-wise over 256 elements. Fresh moments are all zero bytes. By
-// bitsandbytes' rules the update takes the moments before they are rounded to 8 bits, the decay comes after the update, and
-// a negative m never becomes zero:
+// bitsandbytes' rules the update takes the moments before they are rounded to 8 bits, the decay comes after the update,
+// and a negative m never becomes zero:
 //
 //	g = grad * stats[StatScale]
 //	m = beta1*decoded m + (1-beta1)*g;  v = beta2*decoded v + (1-beta2)*g²
@@ -30,8 +30,10 @@ func DynamicMaps(dev *gpu.Device) (*gpu.Tensor, error) {
 //	param *= 1 - lr*weight_decay
 //	grad = 0
 //
-// Where stats[StatSkip] is not 0 only grad is zeroed (bitsandbytes zeroes the moments of the elements concerned instead).
-// Sources: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861); bitsandbytes' kOptimizerStatic8bit2StateBlockwise.
+// Where stats[StatSkip] is not 0 only grad is zeroed (bitsandbytes zeroes the moments of the elements concerned
+// instead).
+// Sources: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861); bitsandbytes'
+// kOptimizerStatic8bit2StateBlockwise.
 func AdamW8bitStep(rec *gpu.Recorder, t AdamWTensors, s AdamW) {
 	const kernel = "adamw_8bit_step"
 	requireStats(kernel, t.Stats)

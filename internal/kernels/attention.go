@@ -48,8 +48,8 @@ func (a attention) class() string {
 	return fmt.Sprintf("T%d H%d KVH%d D%d", tokenClass(a.Q.Rows), a.Heads, a.KVHeads, a.HeadDim)
 }
 
-// attentionTolerance: a few hundred float32 products and exp (3 + 2|x| units in the last place) give a weight a relative
-// error near 1e-7 each, below 1e-6 together.
+// attentionTolerance: a few hundred float32 products and exp (3 + 2|x| units in the last place) give a weight a
+// relative error near 1e-7 each, below 1e-6 together.
 const attentionTolerance = 1e-12
 
 // rows are those of queries of a key/value head: tokens times the heads of its group.
@@ -62,8 +62,11 @@ func (a attention) severalRows(*gpu.Device) bool { return a.rows() > 16 }
 func (a attention) fewRows(*gpu.Device) bool { return a.rows() > 16 && a.rows() <= 1024 }
 
 var attentionForward = newOperation(operation[attention]{
-	name:     BenchAttentionForward,
-	variants: slices.Concat(forwardByTile(1, 16, 32), forwardByTile(8, 8, 8), forwardByTile(16, 16, 8), forwardByTile(4, 4, 8), attentionForwards),
+	name: BenchAttentionForward,
+	of:   OfAttention,
+	variants: slices.Concat([]variant[attention]{
+		forwardByTile(1, 16, 32), forwardByTile(8, 8, 8), forwardByTile(16, 16, 8), forwardByTile(4, 4, 8),
+	}, attentionForwards),
 	rules: []rule[attention]{
 		{on: graphics, tokens: above(16), take: sharedAttention},
 		{on: software, tokens: above(16), take: uniformAttention},
@@ -88,8 +91,11 @@ func AttentionForward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
 func (a attention) addsToOthers(*gpu.Device) bool { return a.Accumulate && a.Q.Rows > 0 }
 
 var attentionBackward = newOperation(operation[attention]{
-	name:     BenchAttentionBackward,
-	variants: slices.Concat(backwardByTile(1, 8, 32), backwardByTile(8, 8, 8), backwardByTile(16, 16, 8), backwardByTile(4, 4, 8), attentionBackwards),
+	name: BenchAttentionBackward,
+	of:   OfAttention,
+	variants: slices.Concat([]variant[attention]{
+		backwardByTile(1, 8, 32), backwardByTile(8, 8, 8), backwardByTile(16, 16, 8), backwardByTile(4, 4, 8),
+	}, attentionBackwards),
 	rules: []rule[attention]{
 		{on: graphics, tokens: above(16), take: sharedAttention},
 		{on: graphics, where: attention.addsToOthers, take: sharedAttention},
@@ -101,11 +107,11 @@ var attentionBackward = newOperation(operation[attention]{
 	operands: attentionOperands,
 })
 
-// AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j - delta),
-// dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums over the query
-// heads of its group. o and lse are the forward's. Queries may come in chunks in their order, with QueryOffset and from the
-// second on Accumulate: dk and dv are the same to the bit, once the last chunk was added, where chunks are cut at multiples
-// of 64 queries.
+// AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j -
+// delta), dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums
+// over the query heads of its group. o and lse are the forward's. Queries may come in chunks in their order, with
+// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added,
+// where chunks are cut at multiples of 64 queries.
 func AttentionBackward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
 	a := attention{s, t}
 	a.check(attentionBackward.name)
@@ -147,8 +153,8 @@ func (a attention) pairs() int64 {
 	return int64(a.Heads) * (tokens*(tokens+1)/2 + tokens*int64(a.QueryOffset))
 }
 
-// keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only the
-// first time.
+// keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only
+// the first time.
 func (a attention) keysBackward() int {
 	if a.Accumulate {
 		return min(a.K.Rows, a.Q.Rows+a.QueryOffset)

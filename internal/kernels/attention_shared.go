@@ -40,13 +40,14 @@ var (
 	attentionBackwards = []variant[attention]{
 		{Variant: uniformAttentionVariant(attentionBackwardQueryUniform, attentionBackwardKeyValueUniform), run: attention.backwardByWindows},
 		variant[attention]{
-			Variant: sharedVariant(attentionBackwardQueryShared, attentionBackwardKeyShared, attentionBackwardValueShared), run: attention.backwardByTiles,
+			Variant: sharedVariant(attentionBackwardQueryShared, attentionBackwardKeyShared, attentionBackwardValueShared),
+			run:     attention.backwardByTiles,
 		}.orElse(attention.sharedFits, "tile_1x8"),
 	}
 )
 
-// sharedFits reports whether the shared variants have this head dimension, whose sums an invocation holds in registers, and
-// can bind q and k packed.
+// sharedFits reports whether the shared variants have this head dimension, whose sums an invocation holds in registers,
+// and can bind q and k packed.
 func (a attention) sharedFits(dev *gpu.Device, _ *Variant) bool {
 	most := max(packedBytes(a.Q), packedBytes(a.K))
 	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= dev.Limits.MaxTensorBytes()
@@ -85,8 +86,9 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 	products := func(n int) int64 { return a.pairs() * int64(2*n*a.HeadDim+20) } // and an exponential
 	groups := ceilDiv(keys, 32)
 	p := attentionBackwardKeySharedParams{
-		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(tokens), Accumulate: flag(a.Accumulate),
-		Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale,
+		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(tokens),
+		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
+		Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale,
 	}
 	rec.Dispatch(attentionBackwardValueShared.spec(constants), groups*a.KVHeads, products(2), p,
 		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())

@@ -70,7 +70,8 @@ func TestSharedAttentionInChunks(t *testing.T) {
 	}
 }
 
-// On a GPU a chunk that adds to others takes the kernels that those took, however few its tokens; a short sequence takes its own.
+// On a GPU a chunk that adds to others takes the kernels that those took, however few its tokens; a short sequence
+// takes its own.
 func TestShortLastChunkOnAGPU(t *testing.T) {
 	kernels := func(tokens int, accumulate bool) []string {
 		dev := gpu.NewDryDiscrete()

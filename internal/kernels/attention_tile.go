@@ -6,7 +6,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Attention by rows and keys in registers: on CPU devices for what the other variants do not serve, on GPUs for few tokens.
+// Attention by rows and keys in registers: on CPU devices for what the other variants do not serve, on GPUs for few
+// tokens.
 
 type attentionForwardParams struct {
 	RowGroups   uint32
@@ -52,9 +53,10 @@ var (
 	attentionBackwardKeyValue  = define("attention_backward_key_value", "iiiiiiww", attentionBackwardKeyValueParams{})
 )
 
-// attentionTile is how many rows (queries of the heads of one group) an invocation owns, how many keys it takes at a time,
-// and how many invocations a workgroup has; the key/value gradient owns keys and takes rows. Large tiles suit CPU devices,
-// where loads cost most; on GPUs many invocations matter more, and neighbours that read the same keys share those loads.
+// attentionTile is how many rows (queries of the heads of one group) an invocation owns, how many keys it takes at a
+// time, and how many invocations a workgroup has; the key/value gradient owns keys and takes rows. Large tiles suit CPU
+// devices, where loads cost most; on GPUs many invocations matter more, and neighbours that read the same keys share
+// those loads.
 type attentionTile struct{ own, take, width int }
 
 func (t attentionTile) ownRows() map[string]uint32 {
@@ -69,17 +71,17 @@ func (t attentionTile) ownKeys() map[string]uint32 {
 func (t attentionTile) groups(n int) int { return ceilDiv(n, t.own*t.width) }
 
 // variant is the tile's with these shaders.
-func (t attentionTile) variant(run func(a attention, rec *gpu.Recorder, t attentionTile), shaders ...*shader) []variant[attention] {
-	return []variant[attention]{{Variant: Variant{
+func (t attentionTile) variant(run func(a attention, rec *gpu.Recorder, t attentionTile), shaders ...*shader) variant[attention] {
+	return variant[attention]{Variant: Variant{
 		Name: fmt.Sprintf("tile_%dx%d", t.own, t.take), Tolerance: attentionTolerance, made: cpus | graphics, parts: 1, shaders: shaders,
-	}, run: func(a attention, rec *gpu.Recorder, _ *Variant) { run(a, rec, t) }}}
+	}, run: func(a attention, rec *gpu.Recorder, _ *Variant) { run(a, rec, t) }}
 }
 
-func forwardByTile(own, take, width int) []variant[attention] {
+func forwardByTile(own, take, width int) variant[attention] {
 	return attentionTile{own, take, width}.variant(attention.forwardByRows, attentionForwardTile)
 }
 
-func backwardByTile(own, take, width int) []variant[attention] {
+func backwardByTile(own, take, width int) variant[attention] {
 	return attentionTile{own, take, width}.variant(attention.backwardByRows, attentionBackwardQueryTile, attentionBackwardKeyValue)
 }
 

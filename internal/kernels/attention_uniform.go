@@ -3,8 +3,8 @@ package kernels
 import "qlora-wgpu/gpu"
 
 // For CPU devices attention has variants that read q, k, v and the output's gradient through uniform arrays: a dispatch
-// takes one window of rows and one of keys of a key/value head, and the next window of keys (for dk and dv: of rows) goes
-// on from what it left.
+// takes one window of rows and one of keys of a key/value head, and the next window of keys (for dk and dv: of rows)
+// goes on from what it left.
 
 // uniformAttention is the name of these variants.
 const uniformAttention = "uniform"
@@ -60,7 +60,8 @@ func (a attention) rowWindows(q, k heads, record func(w rowWindow)) {
 			for kw := 0; kw*k.each < seen; kw++ {
 				firstKey, endKey := k.span(kw)
 				pairs := int64(end-first) * int64(min(endKey, seen)-firstKey)
-				record(rowWindow{kvHead: kvHead, rows: w, keys: kw, groups: a.uniformTile().groups(end - first), pairs: pairs, params: attentionForwardUniformParams{
+				groups := a.uniformTile().groups(end - first)
+				record(rowWindow{kvHead: kvHead, rows: w, keys: kw, groups: groups, pairs: pairs, params: attentionForwardUniformParams{
 					FirstRow: uint32(first), EndRow: uint32(end), FirstKey: uint32(firstKey), EndKey: uint32(endKey), KvHead: uint32(kvHead),
 					Heads: uint32(a.Heads), GroupHeads: uint32(group), HeadDim4: uint32(a.HeadDim / 4), QueryOffset: uint32(a.QueryOffset),
 					Resume: flag(kw > 0), Scale: a.Scale,

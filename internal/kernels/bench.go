@@ -20,7 +20,8 @@ var (
 	benchCopy = define("bench_copy", "iw", benchCopyParams{})
 )
 
-// Took is the least that something took in many runs, each figure for itself: what the device does when nothing disturbs it.
+// Took is the least that something took in many runs, each figure for itself: what the device does when nothing
+// disturbs it.
 type Took struct {
 	Seconds    float64
 	CPUSeconds float64 // of this process, which includes the arithmetic on a CPU device
@@ -45,8 +46,8 @@ type Meter struct {
 	Limit  time.Duration // for each figure, about
 }
 
-// Best repeats what record records until the time is over: at least three times, if that does not take three times as long,
-// and at least once.
+// Best repeats what record records until the time is over: at least three times, if that does not take three times as
+// long, and at least once.
 func (m Meter) Best(ctx context.Context, record func(rec *gpu.Recorder)) (best Took, err error) {
 	run := func(n int) (Took, error) {
 		start, used := time.Now(), m.CPU()
@@ -106,7 +107,8 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 	if m.Device.Info.Type == "cpu" {
 		loops, rounds = 1<<3, 32
 	}
-	// A CPU's 16 vector registers hold the components of three accumulators; a GPU wants more to hide what an instruction takes.
+	// A CPU's 16 vector registers hold the components of three accumulators; a GPU wants more to hide what an instruction
+	// takes.
 	for _, vectors := range []int{2, 3, 4, 8, 10, 12, 16} {
 		flops := int64(groups) * 64 * int64(loops) * 8 * int64(vectors) * int64(rounds)
 		took, err := m.Best(ctx, func(rec *gpu.Recorder) {

@@ -20,8 +20,8 @@ type Cell struct {
 	Heads, KVHeads, HeadDim int // of attention
 }
 
-// The operations of a Cell, by the names under which the variant table and the checks know them. BenchForward's weight is
-// bfloat16, as the head's table; BenchF32Forward is the same operation with a float32 weight, to compare with.
+// The operations of a Cell, by the names under which the variant table and the checks know them. BenchForward's weight
+// is bfloat16, as the head's table; BenchF32Forward is the same operation with a float32 weight, to compare with.
 const (
 	BenchNF4Forward        = "matmul_nf4_forward"
 	BenchNF4Backward       = "matmul_nf4_backward"
@@ -39,8 +39,8 @@ func (c Cell) String() string {
 	return fmt.Sprintf("%s T%d N%d K%d", c.Op, c.T, c.N, c.K)
 }
 
-// Flops is what the operation needs, whatever its kernels compute twice: 2 T N K of a product; of attention, for every pair
-// of a query and a key that it sees, two products of HeadDim elements forward and five backward.
+// Flops is what the operation needs, whatever its kernels compute twice: 2 T N K of a product; of attention, for every
+// pair of a query and a key that it sees, two products of HeadDim elements forward and five backward.
 func (c Cell) Flops() int64 {
 	pairs := int64(c.Heads) * int64(c.T) * int64(c.T+1) / 2
 	switch c.Op {
@@ -105,9 +105,9 @@ func (e TooBig) Error() string {
 	return fmt.Sprintf("%d bytes are wanted in one piece, the device has %d", e.Wanted, e.Had)
 }
 
-// Measure is the least time of the cell with a variant; where that is empty, with the recorded choice or else the fastest of a
-// few runs. It returns the variant's name; empty: by a rule. The error is NoVariant, or TooBig or the device's
-// *gpu.OutOfMemory where the shape does not fit.
+// Measure is the least time of the cell with a variant; where that is empty, with the recorded choice or else the
+// fastest of a few runs. It returns the variant's name; empty: by a rule. The error is NoVariant, or TooBig or the
+// device's *gpu.OutOfMemory where the shape does not fit.
 func (m Meter) Measure(ctx context.Context, c Cell, variant string) (took Took, chosen string, err error) {
 	if wanted, had := c.unsharded(), m.Device.Limits.MaxBindingBytes; wanted > had {
 		return took, "", TooBig{wanted, had}

@@ -8,8 +8,9 @@ type crossEntropyParams struct {
 
 var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "iwww", crossEntropyParams{})
 
-// CrossEntropy is a loss over logits F32 [S, stride], of which the first Vocab columns count and stride is a multiple of 4.
-// Targets are U32 [1, >= First+S], Losses and Hits F32 of that shape; row s of the logits is element First+s of them.
+// CrossEntropy is a loss over logits F32 [S, stride], of which the first Vocab columns count and stride is a multiple
+// of 4. Targets are U32 [1, >= First+S], Losses and Hits F32 of that shape; row s of the logits is element First+s of
+// them.
 type CrossEntropy struct {
 	Logits, Targets, Losses, Hits *gpu.Tensor
 	Vocab, First                  int

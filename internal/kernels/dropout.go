@@ -22,8 +22,8 @@ var (
 	dropoutBackwardAdd = define("dropout_backward_add", "iw", dropoutParams{})
 )
 
-// DropoutForward is y = x * mask / (1-p), both [T, C] with C a multiple of 4 and 0 <= p < 1. Element i (row-major) is kept
-// when the upper 24 bits of pcg(pcg(i ^ pcg(K0)) ^ K1) are at least ceil(p * 2^24).
+// DropoutForward is y = x * mask / (1-p), both [T, C] with C a multiple of 4 and 0 <= p < 1. Element i (row-major) is
+// kept when the upper 24 bits of pcg(pcg(i ^ pcg(K0)) ^ K1) are at least ceil(p * 2^24).
 //
 // Source of pcg: Hash Functions for GPU Rendering (Jarzynski and Olano, JCGT 9(3), 2020).
 func DropoutForward(rec *gpu.Recorder, y, x *gpu.Tensor, key DropoutKey, p float32) {

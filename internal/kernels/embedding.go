@@ -12,9 +12,9 @@ type embeddingParams struct {
 
 var embeddingForward = define("embedding_forward", "riw", embeddingParams{})
 
-// EmbeddingForward is x[t] = table[ids[t]]: x [T, C] with C a multiple of 4, table BF16 [V, C] in any number of shards, ids
-// U32 with at least T elements. There is one dispatch a shard, which writes the rows of its ids. The host refuses an id of V
-// or more; the kernel reads the last row for it.
+// EmbeddingForward is x[t] = table[ids[t]]: x [T, C] with C a multiple of 4, table BF16 [V, C] in any number of shards,
+// ids U32 with at least T elements. There is one dispatch a shard, which writes the rows of its ids. The host refuses
+// an id of V or more; the kernel reads the last row for it.
 func EmbeddingForward(rec *gpu.Recorder, x, table, ids *gpu.Tensor) {
 	const kernel = "embedding_forward"
 	require(table.DType == gpu.BF16 && table.Cols == x.Cols, kernel, "table %s of %d columns for %d", table.Name, table.Cols, x.Cols)

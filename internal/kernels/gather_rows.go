@@ -10,7 +10,8 @@ type gatherRowsParams struct {
 
 var gatherRows = define("gather_rows", "iiw", gatherRowsParams{})
 
-// GatherRows is y[s] = x[rows[s]]: y [S, C], x [T, C] with C a multiple of 4, rows U32 with at least S elements below T.
+// GatherRows is y[s] = x[rows[s]]: y [S, C], x [T, C] with C a multiple of 4, rows U32 with at least S elements below
+// T.
 func GatherRows(rec *gpu.Recorder, y, x, rows *gpu.Tensor) {
 	const kernel = "gather_rows"
 	require(y.Cols == x.Cols && y.Cols%4 == 0, kernel, "rows of %d columns from %d", y.Cols, x.Cols)

@@ -31,8 +31,8 @@ func GradientNormPartials(grads []*gpu.Tensor) (n int) {
 	return n
 }
 
-// GradientNorm looks at all gradients and decides on the update. grads are flat F32 tensors [1, n], n a multiple of 256, and
-// scale is what they must be multiplied by (1 / target tokens of the step):
+// GradientNorm looks at all gradients and decides on the update. grads are flat F32 tensors [1, n], n a multiple of
+// 256, and scale is what they must be multiplied by (1 / target tokens of the step):
 //
 //	stats[StatGradNorm] = norm = sqrt(sum((scale * grad)²))
 //	stats[StatScale]    = scale * min(1, maxNorm / (norm + 1e-6)); maxNorm <= 0: scale

@@ -22,8 +22,8 @@ func (p product) storage() gpu.DType { return p.w.DType }
 // flops of so many tokens, rows and columns.
 func flops(tokens, rows, cols int) int64 { return int64(2*tokens) * int64(rows) * int64(cols) }
 
-// productTolerance is for float32 sums of K products: a relative error of about 2^-24·sqrt(K), NMSE K·2^-48, below 1e-11
-// at K = 1,536. A wrong code or scale of a weight shows above 1e-5.
+// productTolerance is for float32 sums of K products: a relative error of about 2^-24·sqrt(K), NMSE K·2^-48, below
+// 1e-11 at K = 1,536. A wrong code or scale of a weight shows above 1e-5.
 const productTolerance = 1e-11
 
 // f32 is the storage of matrices that are read through uniform arrays as they are.
@@ -39,6 +39,7 @@ func registersName(t, n int) string { return fmt.Sprintf("registers_%dx%d", t, n
 
 var matmulForward = newOperation(operation[product]{
 	name: BenchForward,
+	of:   OfHead,
 	variants: slices.Concat([]variant[product]{
 		forwardRegisters(1, 1).forFew(), forwardRegisters(16, 1).small(), forwardRegisters(16, 4).small(), forwardRegisters(32, 4),
 		forwardUniform(1).small(), forwardUniform(2), forwardNarrow, forwardThin,
@@ -72,6 +73,7 @@ func MatmulForward(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumu
 
 var matmulBackward = newOperation(operation[product]{
 	name: BenchBackward,
+	of:   OfHead,
 	variants: slices.Concat([]variant[product]{
 		backwardRegisters(4, 1).forFew(), backwardRegisters(16, 1).small(), backwardRegisters(16, 4),
 		backwardUniform(1).small(), backwardUniform(2), backwardNarrow, backwardThin,
@@ -92,8 +94,8 @@ var matmulBackward = newOperation(operation[product]{
 	operands: productOperands,
 })
 
-// MatmulBackward is dx [T, K] = alpha · dy [T, N] w, w [N, K] in F32 or BF16; added to dx when accumulate is set. N and K
-// are multiples of 4; dy may have more columns than w has rows (a padded vocabulary).
+// MatmulBackward is dx [T, K] = alpha · dy [T, N] w, w [N, K] in F32 or BF16; added to dx when accumulate is set. N and
+// K are multiples of 4; dy may have more columns than w has rows (a padded vocabulary).
 func MatmulBackward(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, accumulate bool) {
 	require(dx.Cols == w.Cols && dy.Cols >= w.Rows && dx.Rows == dy.Rows && w.Cols%4 == 0 && w.Rows%4 == 0 && dy.Cols%4 == 0,
 		matmulBackward.name, "w is %d×%d, dx %d×%d, dy %d×%d", w.Rows, w.Cols, dx.Rows, dx.Cols, dy.Rows, dy.Cols)
@@ -104,6 +106,7 @@ const matmulGradientName = "matmul_gradient"
 
 var matmulGradient = newOperation(operation[product]{
 	name: matmulGradientName,
+	of:   OfAdapters,
 	variants: []variant[product]{
 		gradientRegisters(1, 1), gradientRegisters(4, 1), gradientRegisters(4, 4), gradientUniform, gradientTiled(16, 4), gradientTiled(4, 16),
 	},

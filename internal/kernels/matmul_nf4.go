@@ -28,6 +28,7 @@ func (p nf4Product) subgroupsPay(dev *gpu.Device) bool {
 
 var matmulNF4Forward = newOperation(operation[nf4Product]{
 	name: BenchNF4Forward,
+	of:   OfLinears,
 	variants: slices.Concat([]variant[nf4Product]{
 		nf4Registers(4, 2).forFew(), nf4Registers(16, 1).small(), nf4Registers(16, 4).small(), nf4Registers(32, 4),
 		nf4Uniform(1).small(), nf4Uniform(2), nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
@@ -58,6 +59,7 @@ func MatmulNF4Forward(rec *gpu.Recorder, y, x *gpu.Tensor, w *NF4Weight) {
 
 var matmulNF4Backward = newOperation(operation[nf4Product]{
 	name: BenchNF4Backward,
+	of:   OfLinears,
 	variants: slices.Concat([]variant[nf4Product]{
 		nf4BackwardRegisters(4, 1).forFew(), nf4BackwardRegisters(16, 1).small(),
 		nf4BackwardRegisters(16, 2).small().orElse(nf4Product.wordsShareScale, "registers_16x1"),

@@ -68,8 +68,8 @@ func (p nf4Product) forwardByTiles(rec *gpu.Recorder, v *Variant) {
 	}
 }
 
-// backwardByTiles takes the variant's parts of W's rows side by side. A weight in shards, each of which adds to dx, is not
-// cut further.
+// backwardByTiles takes the variant's parts of W's rows side by side. A weight in shards, each of which adds to dx, is
+// not cut further.
 func (p nf4Product) backwardByTiles(rec *gpu.Recorder, v *Variant) {
 	dx, dy, w := p.x, p.y, p.w
 	packed := packTiles(rec, dy)

@@ -9,8 +9,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Parts that are summed side by side give the bytes of a workgroup that takes them all, so that no byte depends on how many
-// tokens come together.
+// Parts that are summed side by side give the bytes of a workgroup that takes them all, so that no byte depends on how
+// many tokens come together.
 func TestPartsSideBySide(t *testing.T) {
 	dev, err := gpu.Open(t.Context(), gpu.Options{})
 	testify.NoError(t, err)

@@ -2,8 +2,8 @@ package kernels
 
 import "qlora-wgpu/gpu"
 
-// Plain products of a few tokens, for generation: on GPUs as many invocations on a row as a cache line has words; on CPU
-// devices everything through uniform arrays, a token after another.
+// Plain products of a few tokens, for generation: on GPUs as many invocations on a row as a cache line has words; on
+// CPU devices everything through uniform arrays, a token after another.
 
 type matmulForwardVectorUniformParams struct {
 	FirstRow, EndRow, Piece, Parts, Cols8, XFirst4, YFirst, Accumulate uint32
@@ -74,8 +74,8 @@ func (m matrixRows) windows(f func(windows)) {
 	}
 }
 
-// parts tells into how many groups the windows fall so that each workgroup takes one of these: a window that it does not
-// take costs one round of its loop.
+// parts tells into how many groups the windows fall so that each workgroup takes one of these: a window that it does
+// not take costs one round of its loop.
 func (p windows) parts(rounds int) int {
 	if rounds < 64 {
 		return 1

@@ -9,7 +9,8 @@ var (
 	unpackBF16 = define("unpack_bf16", "iw", bf16Params{})
 )
 
-// PackBF16 is y = x rounded to bf16 (nearest, ties to even; infinities and NaN stay what they are): x F32 [T, C], y BF16 [T, C], with C a multiple of 4.
+// PackBF16 is y = x rounded to bf16 (nearest, ties to even; infinities and NaN stay what they are): x F32 [T, C], y
+// BF16 [T, C], with C a multiple of 4.
 func PackBF16(rec *gpu.Recorder, y, x *gpu.Tensor) {
 	recordBF16(rec, packBF16, y, x, y)
 }

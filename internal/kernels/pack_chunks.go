@@ -9,12 +9,12 @@ const (
 	ChunkTokens  = gpu.UniformBytes / 4 / ChunkColumns
 )
 
-// tailTokens is the tile of an activation's last window with no more tokens than that, where ChunkTokens would compute many
-// that are not there.
+// tailTokens is the tile of an activation's last window with no more tokens than that, where ChunkTokens would compute
+// many that are not there.
 const tailTokens = 8
 
-// windowTile is the kernel for a window of so many tokens, and the tokens of its tile. A token's sums are the same in both
-// tiles.
+// windowTile is the kernel for a window of so many tokens, and the tokens of its tile. A token's sums are the same in
+// both tiles.
 func windowTile(spec gpu.KernelSpec, tokens int) (gpu.KernelSpec, int) {
 	if tokens > tailTokens {
 		return spec, ChunkTokens
@@ -74,8 +74,8 @@ func (p packed) fill(rec *gpu.Recorder, x *gpu.Tensor, chunk, chunks, firstToken
 	})
 }
 
-// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there
-// from an earlier product with x.
+// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is
+// there from an earlier product with x.
 func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
 	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
 		return b

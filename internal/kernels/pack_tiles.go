@@ -56,13 +56,15 @@ func packTilesIn(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) blocks {
 	return b
 }
 
-// pieces calls record for each piece of the tokens that can be bound at once: one, but for activations near the limit of a
-// binding.
+// pieces calls record for each piece of the tokens that can be bound at once: one, but for activations near the limit
+// of a binding.
 func (b blocks) pieces(record func(first, tokens int, r gpu.Range)) {
 	block := b.bytes()
 	for first := 0; first < b.tokens; first += b.piece {
 		tokens := min(b.piece, b.tokens-first)
-		record(first, tokens, gpu.Range{Buffer: b.buffer, Offset: int64(first/BlockTokens) * block, Size: int64(ceilDiv(tokens, BlockTokens)) * block})
+		record(first, tokens, gpu.Range{
+			Buffer: b.buffer, Offset: int64(first/BlockTokens) * block, Size: int64(ceilDiv(tokens, BlockTokens)) * block,
+		})
 	}
 }
 

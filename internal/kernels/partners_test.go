@@ -32,7 +32,8 @@ var withoutReference = map[string]string{
 	"sum_parts":   "a sum, which the case writes down",
 }
 
-// TestPartners asks of every shader the wrapper, the cases and the reference of its operation, by the name of the file, and a case.
+// TestPartners asks of every shader the wrapper, the cases and the reference of its operation, by the name of the file,
+// and a case.
 func TestPartners(t *testing.T) {
 	cases := map[string]bool{}
 	for _, c := range opcases.All() {
@@ -73,8 +74,8 @@ func TestPartners(t *testing.T) {
 // shared are shaders that all variants of their operation run.
 var shared = []string{"attention_backward_delta"}
 
-// TestEveryVariantHasCases asks that an operation's cases run all of its variants, and that a shader of such an operation
-// belongs to one.
+// TestEveryVariantHasCases asks that an operation's cases run all of its variants, and that a shader of such an
+// operation belongs to one.
 func TestEveryVariantHasCases(t *testing.T) {
 	dev := gpu.NewDry(gpu.Options{}) // without features that a variant might need
 	owners := map[string]map[string]bool{}

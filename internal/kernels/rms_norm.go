@@ -26,10 +26,11 @@ type RMSNorm struct {
 	Epsilon float32
 }
 
-// RMSNormForward is y[t] = x[t] * weight / sqrt(mean(x[t]²) + eps). x and y are [T, C] with C a multiple of 4. Nothing is
-// saved: the backward sums the squares again.
+// RMSNormForward is y[t] = x[t] * weight / sqrt(mean(x[t]²) + eps). x and y are [T, C] with C a multiple of 4. Nothing
+// is saved: the backward sums the squares again.
 //
-// Source: Root Mean Square Layer Normalization (arXiv 1910.07467), eps inside the root as in transformers' LlamaRMSNorm.
+// Source: Root Mean Square Layer Normalization (arXiv 1910.07467), eps inside the root as in transformers'
+// LlamaRMSNorm.
 func RMSNormForward(rec *gpu.Recorder, y, x *gpu.Tensor, n RMSNorm) {
 	const kernel = "rms_norm_forward"
 	sameShape(kernel, y, x)
@@ -39,9 +40,9 @@ func RMSNormForward(rec *gpu.Recorder, y, x *gpu.Tensor, n RMSNorm) {
 	rec.Dispatch(rmsNormForward.spec(nil), x.Rows, int64(4*x.Rows*x.Cols), params, x.Single(), n.Weight.Range, y.Single())
 }
 
-// RMSNormBackward is dx = inv * (weight*dy - x * inv² * mean(weight*dy*x)) with inv = 1/sqrt(mean(x²) + eps), or dx += that
-// with accumulate (the residual path's gradient is there already). All [T, C]; dx overlaps neither dy nor x.
-// The weight is frozen and gets no gradient.
+// RMSNormBackward is dx = inv * (weight*dy - x * inv² * mean(weight*dy*x)) with inv = 1/sqrt(mean(x²) + eps), or dx +=
+// that with accumulate (the residual path's gradient is there already). All [T, C]; dx overlaps neither dy nor x. The
+// weight is frozen and gets no gradient.
 func RMSNormBackward(rec *gpu.Recorder, dx, dy, x *gpu.Tensor, n RMSNorm, accumulate bool) {
 	const kernel = "rms_norm_backward"
 	sameShape(kernel, dx, dy, x)

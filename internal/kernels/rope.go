@@ -12,15 +12,15 @@ type ropeParams struct {
 
 var ropeForward = define("rope_forward", "wirr", ropeParams{})
 
-// RoPE is a rotation of heads: frozen tables Cos and Sin [P, D/2], made on the host, where they are exact for large angles,
-// and Positions, U32 with at least T elements; one beyond the tables reads their last row.
+// RoPE is a rotation of heads: frozen tables Cos and Sin [P, D/2], made on the host, where they are exact for large
+// angles, and Positions, U32 with at least T elements; one beyond the tables reads their last row.
 type RoPE struct {
 	Cos, Sin, Positions *gpu.Tensor
 	Heads, HeadDim      int // HeadDim is a multiple of 4
 }
 
-// RoPEForward rotates x [T, heads*headDim] in place: y[i] = x[i]*cos - x[i+D/2]*sin and y[i+D/2] = x[i+D/2]*cos + x[i]*sin
-// in every head, transformers' rotate_half convention.
+// RoPEForward rotates x [T, heads*headDim] in place: y[i] = x[i]*cos - x[i+D/2]*sin and y[i+D/2] = x[i+D/2]*cos +
+// x[i]*sin in every head, transformers' rotate_half convention.
 //
 // Source: RoFormer (arXiv 2104.09864).
 func RoPEForward(rec *gpu.Recorder, x *gpu.Tensor, r RoPE) { r.rotate(rec, x, 1) }
@@ -37,8 +37,10 @@ func (r RoPE) rotate(rec *gpu.Recorder, x *gpu.Tensor, direction float32) {
 	positions := r.Positions.Rows * r.Positions.Cols
 	require(positions >= x.Rows, kernel, "%d positions for %d tokens", positions, x.Rows)
 	params := ropeParams{
-		Tokens: uint32(x.Rows), Heads: uint32(r.Heads), HeadDim4: uint32(r.HeadDim / 4), LastPosition: uint32(r.Cos.Rows - 1), Direction: direction,
+		Tokens: uint32(x.Rows), Heads: uint32(r.Heads), HeadDim4: uint32(r.HeadDim / 4),
+		LastPosition: uint32(r.Cos.Rows - 1), Direction: direction,
 	}
 	groups := ceilDiv(x.Rows*r.HeadDim/4, 64)
-	rec.Dispatch(ropeForward.spec(nil), groups, int64(4*x.Rows*x.Cols), params, x.Single(), r.Positions.Single(), r.Cos.Single(), r.Sin.Single())
+	rec.Dispatch(ropeForward.spec(nil), groups, int64(4*x.Rows*x.Cols), params,
+		x.Single(), r.Positions.Single(), r.Cos.Single(), r.Sin.Single())
 }

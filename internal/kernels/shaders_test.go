@@ -122,8 +122,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// recordedCells are shapes at which every variant runs: single tokens, tails of windows, and what is cut; every head dimension
-// that constants depend on.
+// recordedCells are shapes at which every variant runs: single tokens, tails of windows, and what is cut; every head
+// dimension that constants depend on.
 func recordedCells(op string) (cells []Cell) {
 	for _, tokens := range []int{1, 5, 300} {
 		for _, s := range [][2]int{{64, 64}, {16, 576}, {576, 16}, {1056, 2048}} {

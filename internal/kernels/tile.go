@@ -60,8 +60,8 @@ func partsOf(groups, sums int, bytes int64) int {
 	return max(1, min(sums, int(partsBytes/bytes)))
 }
 
-// inParts are the wide tiles, and the largest with its sums cut into parts: where the tiles are not enough to keep a GPU
-// busy to the end, they are so many times more, and shorter.
+// inParts are the wide tiles, and the largest with its sums cut into parts: where the tiles are not enough to keep a
+// GPU busy to the end, they are so many times more, and shorter.
 func inParts(s *shader, brings int) (variants []Variant) {
 	for _, t := range wideTiles {
 		variants = append(variants, t.variant(s, brings))
@@ -78,8 +78,8 @@ func inParts(s *shader, brings int) (variants []Variant) {
 // partStep is what parts are multiples of: the most columns of a row that share one absmax.
 const partStep = 64
 
-// cut is into how many parts the variant cuts sums of so many products, and how much of them each part but the last has.
-// It does not cut short ones, nor where the parts of an output of so many bytes cannot be bound together.
+// cut is into how many parts the variant cuts sums of so many products, and how much of them each part but the last
+// has. It does not cut short ones, nor where the parts of an output of so many bytes cannot be bound together.
 func (v *Variant) cut(dev *gpu.Device, sum int, output int64) (parts, each int) {
 	if v.parts == 1 || sum < v.parts*partStep || int64(v.parts)*output > dev.Limits.MaxBindingBytes {
 		return 1, sum

@@ -20,10 +20,10 @@ type Tuning struct {
 	Trying func(candidate string)
 }
 
-// Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step asks
-// for all), and records the fastest. It stops at the deadline; a class not reached takes what the nearest measured one of its
-// operation took, without one it keeps its fallback. Choices change speed and the order of sums, never what is computed.
-// A software device in a browser keeps all fallbacks: each candidate would take it seconds to compile.
+// Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step
+// asks for all), and records the fastest. It stops at the deadline; a class not reached takes what the nearest measured
+// one of its operation took, without one it keeps its fallback. Choices change speed and the order of sums, never what
+// is computed. A software device in a browser keeps all fallbacks: each candidate would take it seconds to compile.
 // After an error that is not the context's, the device is not to be used any more.
 func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
 	if o.Trying == nil {
@@ -145,11 +145,12 @@ func compile(dev *gpu.Device, op string, variants []string, record func(rec *gpu
 	return dev.Compile(specs)
 }
 
-// hangs is how long a fraction of a second's work may take before the device is taken for stuck. WebGPU would wait for ever.
+// hangs is how long a fraction of a second's work may take before the device is taken for stuck. WebGPU would wait for
+// ever.
 var hangs = 50 * time.Second
 
-// waitOrAbandon waits for a measurement, and abandons the device when that takes too long. The waiting then goes on beside
-// what follows.
+// waitOrAbandon waits for a measurement, and abandons the device when that takes too long. The waiting then goes on
+// beside what follows.
 func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
 	done := make(chan error, 1)
 	go func() { done <- dev.Wait(ctx) }()
@@ -163,8 +164,8 @@ func waitOrAbandon(ctx context.Context, dev *gpu.Device) error {
 	}
 }
 
-// measure runs once to warm up, whatever that takes, since some drivers compile then, and then twice, or once where that
-// takes longer than hopeless (seconds; 0: no limit). It returns the least of what came after the warm-up.
+// measure runs once to warm up, whatever that takes, since some drivers compile then, and then twice, or once where
+// that takes longer than hopeless (seconds; 0: no limit). It returns the least of what came after the warm-up.
 func (o Tuning) measure(ctx context.Context, dev *gpu.Device, record func(rec *gpu.Recorder), hopeless float64) (least Took, err error) {
 	cpu := func() float64 { return 0 }
 	if o.CPU != nil {

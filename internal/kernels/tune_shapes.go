@@ -10,8 +10,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second. A fast
-// GPU, which that does not fill, gets more.
+// tuneFlops bounds the work of one measurement, so that a slow candidate on a slow device costs a fraction of a second.
+// A fast GPU, which that does not fill, gets more.
 func tuneFlops(dev *gpu.Device) int {
 	if kindOf(dev)&cpus != 0 {
 		return 1 << 28
@@ -19,8 +19,8 @@ func tuneFlops(dev *gpu.Device) int {
 	return 1 << 32
 }
 
-// sample is how many tokens and rows of a product decide for all of it: a part of a tall matrix, and on a CPU device no more
-// tokens than every tile divides.
+// sample is how many tokens and rows of a product decide for all of it: a part of a tall matrix, and on a CPU device no
+// more tokens than every tile divides.
 func (c Cell) sample(dev *gpu.Device) Cell {
 	least := 64
 	if kindOf(dev)&cpus != 0 {
@@ -50,8 +50,8 @@ func rank(op string) int {
 	return slices.IndexFunc(tables, func(t table) bool { return t.title() == op && t.measured() })
 }
 
-// wantedShapes are those to measure: one of every operation before the second of any, since a shape can take another's choice.
-// Left out are LoRA's products and single tokens, too small to measure, or for it to matter.
+// wantedShapes are those to measure: one of every operation before the second of any, since a shape can take another's
+// choice. Left out are LoRA's products and single tokens, too small to measure, or for it to matter.
 func wantedShapes(wanted []string) (shapes []tunedShape) {
 	count := map[string]int{}
 	for _, key := range wanted {
@@ -69,7 +69,8 @@ func wantedShapes(wanted []string) (shapes []tunedShape) {
 	return shapes
 }
 
-// alike is the choice of the measured shape of the same operation whose sizes are nearest by their ratios; empty without one.
+// alike is the choice of the measured shape of the same operation whose sizes are nearest by their ratios; empty
+// without one.
 func (s tunedShape) alike(measured []tunedShape) (best string) {
 	far := func(a, b int) float64 { return math.Abs(math.Log(float64(a) / float64(b))) }
 	nearest := math.Inf(1)

@@ -27,7 +27,9 @@ func TestVariantsOfADevice(t *testing.T) {
 		testify.Equal(t, strings.Contains(op, "nf4"), len(want) < len(all), op)
 	}
 	operands := matmulNF4Forward.operands(&maker{dev: dev}, Cell{Op: BenchNF4Forward, T: 128, N: 64, K: 64})
-	for recorded, want := range map[string]string{"subgroup_4x16x4": "uniform_32x2", "gone": "uniform_32x2", "registers_16x4": "registers_16x4"} {
+	for recorded, want := range map[string]string{
+		"subgroup_4x16x4": "uniform_32x2", "gone": "uniform_32x2", "registers_16x4": "registers_16x4",
+	} {
 		dev.Variants.Set(BenchNF4Forward, operands.class(), recorded)
 		testify.Equal(t, want, matmulNF4Forward.choose(dev, operands).Name, recorded)
 	}

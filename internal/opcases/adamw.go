@@ -12,7 +12,8 @@ import (
 var _ = register(adamW)
 
 func adamW() (cases []Case) {
-	// One block, one workgroup of 1024 and its neighbours, the flat sizes of gradient_norm; 50 steps where the error may grow.
+	// One block, one workgroup of 1024 and its neighbours, the flat sizes of gradient_norm; 50 steps where the error may
+	// grow.
 	for _, s := range []struct {
 		n, steps int
 		decay    float64
@@ -61,7 +62,8 @@ func runAdamW(b *Bench, n, steps int, decay float64) {
 	})
 }
 
-// runSkippedAdamW puts one non-finite gradient through the norm and the update: parameters and moments stay bit for bit, gradients start anew.
+// runSkippedAdamW puts one non-finite gradient through the norm and the update: parameters and moments stay bit for
+// bit, gradients start anew.
 func runSkippedAdamW(b *Bench, at int, bad float32) {
 	const n = 4352
 	param, first, second, g := b.Values(n, 0.05), b.Values(n, 1), b.Values(n, 1), b.Values(n, 1)
@@ -86,7 +88,8 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 	})
 }
 
-// gradients are n seeded ones, and scale times them. Elements differ in size from 1e-6 to 1: with the smallest, epsilon takes part.
+// gradients are n seeded ones, and scale times them. Elements differ in size from 1e-6 to 1: with the smallest, epsilon
+// takes part.
 func gradients(b *Bench, n int, scale float64) (data []byte, scaled []float64) {
 	g := b.Values(n, 1)
 	scaled = make([]float64, n)

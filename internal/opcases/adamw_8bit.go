@@ -14,16 +14,20 @@ import (
 var _ = register(adamW8bit)
 
 func adamW8bit() (cases []Case) {
-	// One block, with a decay so large that its place after the update shows; one workgroup of 1024 and its neighbours; 50 steps where codes that fell to the other side of a midpoint may add up.
+	// One block, with a decay so large that its place after the update shows; one workgroup of 1024 and its neighbours; 50
+	// steps where codes that fell to the other side of a midpoint may add up.
 	for _, s := range []struct {
 		n, steps int
 		decay    float64
 	}{{256, 1, 10}, {256, 50, 0.01}, {1024, 3, 0}, {1280, 3, 0.1}, {16640, 50, 0.01}} {
-		cases = append(cases, Case{Op: "adamw_8bit_step", Shape: fmt.Sprintf("n=%d steps=%d decay=%g", s.n, s.steps, s.decay), Run: func(b *Bench) {
+		shape := fmt.Sprintf("n=%d steps=%d decay=%g", s.n, s.steps, s.decay)
+		cases = append(cases, Case{Op: "adamw_8bit_step", Shape: shape, Run: func(b *Bench) {
 			runAdamW8bit(b, s.n, s.steps, s.decay, false)
 		}})
 	}
-	return append(cases, Case{Op: "adamw_8bit_step", Shape: "n=1280 skipped after 2 steps", Run: func(b *Bench) { runAdamW8bit(b, 1280, 2, 0.1, true) }})
+	return append(cases, Case{Op: "adamw_8bit_step", Shape: "n=1280 skipped after 2 steps", Run: func(b *Bench) {
+		runAdamW8bit(b, 1280, 2, 0.1, true)
+	}})
 }
 
 // runAdamW8bit runs the steps, and after them one with a gradient of NaN where skipped: that one changes nothing.
@@ -55,8 +59,8 @@ func runAdamW8bit(b *Bench, n, steps int, decay float64, skipped bool) {
 	stats := b.Scratch("stats", 1, kernels.StatCount)
 	maps := b.Input("maps", gpu.F32, 1, 512, append(append([]float32{}, doublequant.SignedMap[:]...), doublequant.UnsignedMap[:]...))
 	wantM, wantV := moments.Decode()
-	// A value that rounding in float32 moves over a midpoint gets a neighbour's code, an entry that is 1 % to 10 % away: one in 10^5 a step. The next
-	// steps start from there, and the update takes it with the weight of one gradient in ten.
+	// A value that rounding in float32 moves over a midpoint gets a neighbour's code, an entry that is 1 % to 10 % away:
+	// one in 10^5 a step. The next steps start from there, and the update takes it with the weight of one gradient in ten.
 	allowance := 1e-9
 	if steps == 1 {
 		allowance = 1e-13

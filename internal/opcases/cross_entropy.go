@@ -15,9 +15,11 @@ var _ = register(crossEntropy)
 const exact = 1e-30
 
 func crossEntropy() (cases []Case) {
-	// Rows, vocabulary, columns (the stride), first row of targets and losses: around one vec4, one sweep of 256 vec4, and vocabularies of real models.
+	// Rows, vocabulary, columns (the stride), first row of targets and losses: around one vec4, one sweep of 256 vec4, and
+	// vocabularies of real models.
 	for _, s := range [][4]int{
-		{1, 1, 4, 0}, {3, 5, 8, 2}, {64, 384, 384, 0}, {5, 1023, 1024, 0}, {5, 1024, 1024, 7}, {2, 1025, 1028, 0}, {37, 1000, 1024, 1}, {17, 49152, 49152, 3}, {3, 151936, 151936, 0},
+		{1, 1, 4, 0}, {3, 5, 8, 2}, {64, 384, 384, 0}, {5, 1023, 1024, 0}, {5, 1024, 1024, 7}, {2, 1025, 1028, 0},
+		{37, 1000, 1024, 1}, {17, 49152, 49152, 3}, {3, 151936, 151936, 0},
 	} {
 		for _, gradient := range []bool{true, false} {
 			S, V, stride, first := s[0], s[1], s[2], s[3]
@@ -40,7 +42,8 @@ func crossEntropy() (cases []Case) {
 	return cases
 }
 
-// runNonFiniteCrossEntropy puts one bad logit, not the target's, through loss, statistics and norm: the step must be skipped.
+// runNonFiniteCrossEntropy puts one bad logit, not the target's, through loss, statistics and norm: the step must be
+// skipped.
 func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
 	const S, V = 3, 1000
 	values := b.Values(S*V, 3)
@@ -99,8 +102,8 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 		}
 		padded[i], want[i] = dense[s*V+v], dlogits[s*V+v]
 	}
-	// exp may be off by 3+2|x| units in the last place, 2.5e-6 relative at |x| = 20, where it weighs nothing; the square of 1e-6 is 1e-12.
-	// An untouched logit is exact.
+	// exp may be off by 3+2|x| units in the last place, 2.5e-6 relative at |x| = 20, where it weighs nothing; the square
+	// of 1e-6 is 1e-12. An untouched logit is exact.
 	allowance := 1e-10
 	if !gradient {
 		want, allowance = float64s(padded), exact

@@ -31,8 +31,9 @@ func (s nf4Shape) String() string {
 	return text
 }
 
-// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
-// (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's shapes.
+// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross
+// rows (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's
+// shapes.
 var nf4Shapes = []nf4Shape{
 	{T: 1, N: 4, K: 8, block: 32},
 	{T: 1, N: 192, K: 576, block: 64},
@@ -107,7 +108,8 @@ func matmulNF4() (cases []Case) {
 			}},
 			Case{Op: "dequantize_nf4_forward", Shape: s.String(), Run: func(b *Bench) {
 				w, dense, _ := b.region(s)
-				// One product, one sum and one product in float32; the compiler may fuse the first two, so a unit in the last place is allowed: NMSE 2^-46.
+				// One product, one sum and one product in float32; the compiler may fuse the first two, so a unit in the last place
+				// is allowed: NMSE 2^-46.
 				out := b.Output("w", s.N, s.K, nil, dense, 1.5e-14)
 				b.Record(func() { kernels.DequantizeNF4Forward(b.Rec, out, w) })
 			}})

@@ -1,9 +1,9 @@
-// Package opcases holds, for every operation, the shapes it is tested at and the comparison with internal/reference. The
-// tests, `qlora-wgpu check` and the page's self-check all run these cases, for every variant. The tolerance of an operation
-// with variants is the variant's, in internal/kernels; that of another stands here, with its reason.
+// Package opcases holds, for every operation, the shapes it is tested at and the comparison with internal/reference.
+// The tests, `qlora-wgpu check` and the page's self-check all run these cases, for every variant. The tolerance of an
+// operation with variants is the variant's, in internal/kernels; that of another stands here, with its reason.
 //
-// A case runs its kernel twice on the same inputs and asks for identical bytes, looks at the sentinels behind every output, and compares
-// each output with the float64 reference by NMSE = sum((got-want)²)/sum(want²).
+// A case runs its kernel twice on the same inputs and asks for identical bytes, looks at the sentinels behind every
+// output, and compares each output with the float64 reference by NMSE = sum((got-want)²)/sum(want²).
 package opcases
 
 import (
@@ -19,7 +19,8 @@ type Case struct {
 	Run func(b *Bench)
 }
 
-// On lists the variants of the case's operation that the device can run, or the empty one where there is nothing to choose.
+// On lists the variants of the case's operation that the device can run, or the empty one where there is nothing to
+// choose.
 func (c Case) On(dev *gpu.Device) []string {
 	if !c.varies() {
 		return []string{""}

@@ -12,7 +12,8 @@ import (
 
 var _ = register(packBF16)
 
-// specialFloats are what rounding on the bits has to get right: zeros, ties from even and odd codes, carries, denormals, the largest and beyond, infinities and NaN.
+// specialFloats are what rounding on the bits has to get right: zeros, ties from even and odd codes, carries,
+// denormals, the largest and beyond, infinities and NaN.
 var specialFloats = []uint32{
 	0, 0x80000000, 0x3f800000, 0x3f807fff, 0x3f808000, 0x3f808001, 0x3f818000, 0xbf818000, 0x3fffffff, 0x3fff8000,
 	1, 0x80000001, 0x00008000, 0x00018000, 0x007fffff, 0x7f7f7fff, 0x7f7f8000, 0xff7fffff,

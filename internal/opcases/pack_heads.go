@@ -10,7 +10,8 @@ import (
 var _ = register(packHeads)
 
 func packHeads() (cases []Case) {
-	// Windows of 4,096 vec4: less than one, one and a part, rows that do not fill one (24 vec4 each), groups of one head and of several.
+	// Windows of 4,096 vec4: less than one, one and a part, rows that do not fill one (24 vec4 each), groups of one head
+	// and of several.
 	for _, s := range []struct{ T, H, KVH, D int }{{1, 3, 1, 4}, {100, 9, 3, 64}, {86, 4, 2, 96}, {65, 2, 2, 256}} {
 		cases = append(cases, Case{Op: "pack_heads_forward", Shape: fmt.Sprintf("T=%d H=%d/%d D=%d", s.T, s.H, s.KVH, s.D), Run: func(b *Bench) {
 			x := b.Values(s.T*s.H*s.D, 1)
