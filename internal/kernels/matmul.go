@@ -41,8 +41,8 @@ var matmulForward = newOperation(operation[product]{
 	name: BenchForward,
 	of:   OfHead,
 	variants: slices.Concat([]variant[product]{
-		forwardRegisters(1, 1).forFew(), forwardRegisters(16, 1).small(), forwardRegisters(16, 4).small(), forwardRegisters(32, 4),
-		forwardUniform(1).small(), forwardUniform(2), forwardNarrow, forwardThin,
+		forwardRegisters(1, 1).forFew(), forwardRegisters(16, 1).hasLarger(), forwardRegisters(16, 4).hasLarger(), forwardRegisters(32, 4),
+		forwardUniform(1).hasLarger(), forwardUniform(2), forwardNarrow, forwardThin,
 	}, forwardTiled, forwardVectors),
 	rules: []rule[product]{
 		{on: software, tokens: exactly(1), where: product.headInWindows, take: "vector_uniform"},
@@ -75,8 +75,8 @@ var matmulBackward = newOperation(operation[product]{
 	name: BenchBackward,
 	of:   OfHead,
 	variants: slices.Concat([]variant[product]{
-		backwardRegisters(4, 1).forFew(), backwardRegisters(16, 1).small(), backwardRegisters(16, 4),
-		backwardUniform(1).small(), backwardUniform(2), backwardNarrow, backwardThin,
+		backwardRegisters(4, 1).forFew(), backwardRegisters(16, 1).hasLarger(), backwardRegisters(16, 4),
+		backwardUniform(1).hasLarger(), backwardUniform(2), backwardNarrow, backwardThin,
 	}, backwardTiled),
 	rules: []rule[product]{
 		{tokens: upTo(4), take: "registers_4x1"},

@@ -30,8 +30,8 @@ var matmulNF4Forward = newOperation(operation[nf4Product]{
 	name: BenchNF4Forward,
 	of:   OfLinears,
 	variants: slices.Concat([]variant[nf4Product]{
-		nf4Registers(4, 2).forFew(), nf4Registers(16, 1).small(), nf4Registers(16, 4).small(), nf4Registers(32, 4),
-		nf4Uniform(1).small(), nf4Uniform(2), nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
+		nf4Registers(4, 2).forFew(), nf4Registers(16, 1).hasLarger(), nf4Registers(16, 4).hasLarger(), nf4Registers(32, 4),
+		nf4Uniform(1).hasLarger(), nf4Uniform(2), nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
 	}, nf4Tiled, nf4Vectors),
 	rules: []rule[nf4Product]{
 		{on: software, tokens: exactly(1), take: "vector_uniform"}, // in a browser it takes seconds to compile and gains nothing
@@ -61,10 +61,10 @@ var matmulNF4Backward = newOperation(operation[nf4Product]{
 	name: BenchNF4Backward,
 	of:   OfLinears,
 	variants: slices.Concat([]variant[nf4Product]{
-		nf4BackwardRegisters(4, 1).forFew(), nf4BackwardRegisters(16, 1).small(),
-		nf4BackwardRegisters(16, 2).small().orElse(nf4Product.wordsShareScale, "registers_16x1"),
+		nf4BackwardRegisters(4, 1).forFew(), nf4BackwardRegisters(16, 1).hasLarger(),
+		nf4BackwardRegisters(16, 2).hasLarger().orElse(nf4Product.wordsShareScale, "registers_16x1"),
 		nf4BackwardRegisters(16, 4).orElse(nf4Product.wordsShareScale, "registers_16x1"),
-		nf4BackwardUniform(1).small().orElse(nf4Product.quadInWindow, "registers_16x2"),
+		nf4BackwardUniform(1).hasLarger().orElse(nf4Product.quadInWindow, "registers_16x2"),
 		nf4BackwardUniform(2).orElse(nf4Product.wordsAndQuad, "uniform_32x1"),
 		nf4BackwardSubgroup(4, 16), nf4BackwardSubgroup(32, 8),
 	}, nf4BackwardTiled),

@@ -29,8 +29,8 @@ func (v variant[A]) forFew() variant[A] {
 	return v
 }
 
-// small is the variant as one of which there is a larger tile.
-func (v variant[A]) small() variant[A] {
+// hasLarger is the variant as one of whose kind there is a larger tile.
+func (v variant[A]) hasLarger() variant[A] {
 	v.outgrown = true
 	return v
 }
@@ -40,6 +40,9 @@ func (v variant[A]) orElse(fits func(a A, dev *gpu.Device, v *Variant) bool, oth
 	v.fits, v.otherwise = fits, otherwise
 	return v
 }
+
+// takesAll reports whether it can run whatever the operation takes.
+func (v *variant[A]) takesAll() bool { return v.fits == nil && v.storage == nil }
 
 // A rule names the variant for some devices, tokens and operands, before anything was measured.
 type rule[A arguments] struct {
@@ -68,7 +71,13 @@ func newOperation[A arguments](o operation[A]) *operation[A] {
 	for i := range o.variants {
 		v := &o.variants[i]
 		require(o.named(v.Name) == v && v.Tolerance > 0 && v.made != 0 && v.parts > 0, o.name, "variant %q", v.Name)
-		require(v.fits == nil && v.storage == nil || o.named(v.otherwise) != nil, o.name, "%s, otherwise %q", v.Name, v.otherwise)
+		last := v
+		for range o.variants {
+			if last != nil && !last.takesAll() {
+				last = o.named(last.otherwise)
+			}
+		}
+		require(last != nil && last.takesAll(), o.name, "%s ends in no variant that takes all operands", v.Name)
 		for _, s := range v.shaders {
 			s.needs = v.Needs
 		}
