@@ -68,7 +68,7 @@ type Device struct {
 	params      *Buffer
 	staging     *Buffer // source of uploads recorded between dispatches
 	readback    *Buffer
-	uniform     [scratches]*Buffer
+	uniform     []*Buffer // scratch
 	ringBytes   int64
 	bytes       int64
 	peakBytes   int64
@@ -102,8 +102,8 @@ func (d *Device) setSpeed(flopsPerSecond float64) {
 	d.Limits = DefaultLimits(flopsPerSecond).restrict(d.options.Limits)
 }
 
-// Calibrate sets the cost limits from work of a known cost that took so long: 50 ms a dispatch and 400 ms a submission. What is computed does not
-// depend on them.
+// Calibrate sets the cost limits from work of a known cost that took so long: dispatchSeconds and submitSeconds of it. What
+// is computed does not depend on them.
 func (d *Device) Calibrate(cost int64, took time.Duration) {
 	if cost > 0 && took > 0 {
 		d.setSpeed(float64(cost) / took.Seconds())

@@ -1,7 +1,8 @@
 package gpu
 
-// Limits are what the engine lets a single binding, dispatch and submission grow to. They start from WebGPU's portable defaults;
-// lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums into parts where those can be bound.
+// Limits are what the engine lets a single binding, dispatch and submission grow to. They start from WebGPU's portable
+// defaults; lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums
+// into parts where those can be bound.
 type Limits struct {
 	// MaxBindingBytes bounds one storage binding, so the size of a shard.
 	MaxBindingBytes int64
@@ -28,13 +29,20 @@ const (
 	paramsBytes = 256 // one Params block
 )
 
-// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: 50 ms a dispatch, 500 ms a submission.
+// How long a dispatch and a submission may take, in seconds.
+const (
+	dispatchSeconds = 0.050
+	submitSeconds   = 0.400
+)
+
+// DefaultLimits are the portable limits with costs for a device that sustains flopsPerSecond: dispatchSeconds a
+// dispatch, submitSeconds a submission.
 func DefaultLimits(flopsPerSecond float64) Limits {
 	return Limits{
 		MaxBindingBytes:           ShardBytes,
 		MaxWorkgroupsPerDimension: 65535,
-		MaxDispatchCost:           int64(flopsPerSecond * 0.050),
-		MaxSubmitCost:             int64(flopsPerSecond * 0.400),
+		MaxDispatchCost:           int64(flopsPerSecond * dispatchSeconds),
+		MaxSubmitCost:             int64(flopsPerSecond * submitSeconds),
 		MaxDispatchesPerSubmit:    2000,
 	}
 }

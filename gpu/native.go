@@ -195,7 +195,7 @@ func (d *Device) Release() {
 		g.Release()
 		delete(d.groups, key)
 	}
-	for _, b := range append([]*Buffer{d.params, d.staging, d.readback}, d.uniform[:]...) {
+	for _, b := range append([]*Buffer{d.params, d.staging, d.readback}, d.uniform...) {
 		b.Release()
 	}
 	d.pollUntil(func(queueEmpty bool) bool { return queueEmpty })

@@ -26,7 +26,7 @@ type Recorder struct {
 	pass    *wgpu.ComputePassEncoder
 	params  []byte // Params blocks of this submission
 	uploads []byte
-	scratch [scratches]made
+	scratch []made // what each holds
 	pending struct {
 		dispatches int
 		cost       int64

@@ -2,16 +2,23 @@ package gpu
 
 import "fmt"
 
-// scratches are the uniform scratch buffers of a device.
-const scratches = 14
-
-// Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform.
+// Scratch numbers the buffers that kernels fill as storage and later ones bind as Uniform, from 0 on: as many as are
+// used.
 type Scratch int
 
-// UniformScratch is a scratch buffer of at least size bytes; what is in it holds until the next call for the same one. A dry recording at the largest size
-// makes it before the first step.
+// atLeast is s with an element i.
+func atLeast[E any](s []E, i Scratch) []E {
+	for len(s) <= int(i) {
+		s = append(s, *new(E))
+	}
+	return s
+}
+
+// UniformScratch is a scratch buffer of at least size bytes; what is in it holds until the next call for the same one.
+// A dry recording at the largest size makes it before the first step.
 func (r *Recorder) UniformScratch(s Scratch, size int64) *Buffer {
 	d := r.dev
+	d.uniform, r.scratch = atLeast(d.uniform, s), atLeast(r.scratch, s)
 	r.scratch[s] = made{}
 	if d.uniform[s] != nil && d.uniform[s].Size >= size {
 		return d.uniform[s]
@@ -35,11 +42,15 @@ type made struct {
 }
 
 // FilledFrom notes that a scratch now holds what was made of a one-shard tensor.
-func (r *Recorder) FilledFrom(s Scratch, x *Tensor) { r.scratch[s] = made{x.Single(), x.Rows, x.Cols} }
+func (r *Recorder) FilledFrom(s Scratch, x *Tensor) {
+	r.scratch = atLeast(r.scratch, s)
+	r.scratch[s] = made{x.Single(), x.Rows, x.Cols}
+}
 
-// HoldsFrom is the scratch if it still holds what was made of x: nothing recorded since has written to x. Otherwise it is nil.
+// HoldsFrom is the scratch if it still holds what was made of x: nothing recorded since has written to x. Otherwise it
+// is nil.
 func (r *Recorder) HoldsFrom(s Scratch, x *Tensor) *Buffer {
-	if r.scratch[s] != (made{x.Single(), x.Rows, x.Cols}) {
+	if int(s) >= len(r.scratch) || r.scratch[s] != (made{x.Single(), x.Rows, x.Cols}) {
 		return nil
 	}
 	return r.dev.uniform[s]

@@ -123,12 +123,12 @@ func (m benchModel) linears() map[[2]int]int {
 
 // cells are the products of a step: linears forward, backward, and forward with float32 weights to compare with; and the head's.
 func (m benchModel) cells(tokens int) (out []kernels.Cell) {
-	for _, op := range []string{kernels.BenchF32Forward, kernels.BenchNF4Forward, kernels.BenchNF4Backward} {
+	for _, op := range append([]string{kernels.BenchF32Forward}, kernels.Operations(kernels.OfLinears)...) {
 		for _, s := range [][2]int{{m.hidden, m.hidden}, {m.kv, m.hidden}, {m.intermediate, m.hidden}, {m.hidden, m.intermediate}} {
 			out = append(out, kernels.Cell{Op: op, T: tokens, N: s[0], K: s[1]})
 		}
 	}
-	for _, op := range []string{kernels.BenchForward, kernels.BenchBackward} {
+	for _, op := range kernels.Operations(kernels.OfHead) {
 		out = append(out, kernels.Cell{Op: op, T: min(tokens, 128), N: m.vocab, K: m.hidden}) // the head takes 128 tokens at a time
 	}
 	return out
@@ -167,10 +167,10 @@ func benchCells() (out []namedCell) {
 			add(m.name, m.cells(tokens)...)
 		}
 	}
-	for _, op := range []string{kernels.BenchNF4Forward, kernels.BenchNF4Backward} {
+	for _, op := range kernels.Operations(kernels.OfLinears) {
 		add(oddSizes, kernels.Cell{Op: op, T: oddTokens, N: oddRows, K: 2048})
 	}
-	for _, op := range []string{kernels.BenchAttentionForward, kernels.BenchAttentionBackward} {
+	for _, op := range kernels.Operations(kernels.OfAttention) {
 		for _, tokens := range benchTokens {
 			add("SmolLM2-135M", kernels.Cell{Op: op, T: tokens, Heads: 9, KVHeads: 3, HeadDim: 64})
 		}

@@ -19,7 +19,14 @@ type AdamW struct {
 	Step                                             int
 }
 
-// AdamWStep is one update of flat state, all F32 [1, n] with n a multiple of 256, after GradientNorm has filled stats:
+// AdamWTensors is flat state: F32 [1, n] with n a multiple of 256. M and V are U32 [n/256, MomentWords] in 8 bits,
+// where Maps (see DynamicMaps) is wanted too.
+type AdamWTensors struct {
+	Param, Grad, M, V, Maps *gpu.Tensor
+	Stats                   *gpu.Tensor // F32 [1, StatCount]
+}
+
+// AdamWStep is one update of flat state, after GradientNorm has filled stats:
 //
 //	g = grad * stats[StatScale]
 //	param *= 1 - lr*weight_decay
@@ -27,13 +34,16 @@ type AdamW struct {
 //	param -= lr/(1-beta1^step) * m / (sqrt(v)/sqrt(1-beta2^step) + epsilon)
 //	grad = 0
 //
-// Where stats[StatSkip] is not 0 only grad is zeroed. Sources: Loshchilov & Hutter, arXiv 1711.05101; torch.optim.AdamW.
-func AdamWStep(rec *gpu.Recorder, param, grad, m, v, stats *gpu.Tensor, s AdamW) {
-	requireStats("adamw_step", stats)
-	requireFlat("adamw_step", param)
-	sameShape("adamw_step", param, grad, m, v)
-	n := param.Cols
-	rec.Dispatch(adamWStep.spec(nil), ceilDiv(n, 1024), int64(16*n), s.params("adamw_step", n), stats.Single(), param.Single(), grad.Single(), m.Single(), v.Single())
+// Where stats[StatSkip] is not 0 only grad is zeroed. Sources: Loshchilov & Hutter, arXiv 1711.05101;
+// torch.optim.AdamW.
+func AdamWStep(rec *gpu.Recorder, t AdamWTensors, s AdamW) {
+	const kernel = "adamw_step"
+	requireStats(kernel, t.Stats)
+	requireFlat(kernel, t.Param)
+	sameShape(kernel, t.Param, t.Grad, t.M, t.V)
+	n := t.Param.Cols
+	rec.Dispatch(adamWStep.spec(nil), ceilDiv(n, 1024), int64(16*n), s.params(kernel, n),
+		t.Stats.Single(), t.Param.Single(), t.Grad.Single(), t.M.Single(), t.V.Single())
 }
 
 // params are the host's factors for n elements, from float64.

@@ -7,8 +7,9 @@ import (
 
 var adamW8bitStep = define("adamw_8bit_step", "iiwwww", adamWParams{})
 
-// MomentWords are the 4-byte words in which a block of 256 elements keeps one moment in 8 bits: 64 of four codes, then the block's absmax.
-const MomentWords = gradientBlock/4 + 1
+// MomentWords are the 4-byte words in which a block of 256 elements keeps one moment in 8 bits: 64 of four codes, then
+// the block's absmax.
+const MomentWords = FlatBlock/4 + 1
 
 // DynamicMaps makes the two 8-bit maps, signed and unsigned, that AdamW8bitStep looks its codes up in: F32 [1, 512].
 func DynamicMaps(dev *gpu.Device) (*gpu.Tensor, error) {
@@ -19,9 +20,9 @@ func DynamicMaps(dev *gpu.Device) (*gpu.Tensor, error) {
 	return t, t.WriteFloat32(append(doublequant.SignedMap[:], doublequant.UnsignedMap[:]...))
 }
 
-// AdamW8bitStep is AdamWStep with moments in 8 bits, block-wise over 256 elements: param and grad are F32 [1, n], m and v U32 [n/256, MomentWords],
-// maps comes from DynamicMaps. Fresh moments are all zero bytes. By bitsandbytes' rules the update takes the moments before they are rounded to 8 bits,
-// the decay comes after the update, and a negative m never becomes zero:
+// AdamW8bitStep is AdamWStep with moments in 8 bits, block-wise over 256 elements. Fresh moments are all zero bytes. By
+// bitsandbytes' rules the update takes the moments before they are rounded to 8 bits, the decay comes after the update,
+// and a negative m never becomes zero:
 //
 //	g = grad * stats[StatScale]
 //	m = beta1*decoded m + (1-beta1)*g;  v = beta2*decoded v + (1-beta2)*g²
@@ -29,17 +30,21 @@ func DynamicMaps(dev *gpu.Device) (*gpu.Tensor, error) {
 //	param *= 1 - lr*weight_decay
 //	grad = 0
 //
-// Where stats[StatSkip] is not 0 only grad is zeroed (bitsandbytes zeroes the moments of the elements concerned instead). Sources: 8-bit Optimizers via
-// Block-wise Quantization (arXiv 2110.02861); bitsandbytes' kOptimizerStatic8bit2StateBlockwise.
-func AdamW8bitStep(rec *gpu.Recorder, param, grad, m, v, maps, stats *gpu.Tensor, s AdamW) {
-	requireStats("adamw_8bit_step", stats)
-	requireFlat("adamw_8bit_step", param)
-	sameShape("adamw_8bit_step", param, grad)
-	n := param.Cols
-	for _, t := range []*gpu.Tensor{m, v} {
-		require(t.DType == gpu.U32 && t.Rows == n/gradientBlock && t.Cols == MomentWords, "adamw_8bit_step", "%s is %d×%d, want %d×%d words", t.Name, t.Rows, t.Cols, n/gradientBlock, MomentWords)
+// Where stats[StatSkip] is not 0 only grad is zeroed (bitsandbytes zeroes the moments of the elements concerned
+// instead).
+// Sources: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861); bitsandbytes'
+// kOptimizerStatic8bit2StateBlockwise.
+func AdamW8bitStep(rec *gpu.Recorder, t AdamWTensors, s AdamW) {
+	const kernel = "adamw_8bit_step"
+	requireStats(kernel, t.Stats)
+	requireFlat(kernel, t.Param)
+	sameShape(kernel, t.Param, t.Grad)
+	n := t.Param.Cols
+	for _, m := range []*gpu.Tensor{t.M, t.V} {
+		require(m.DType == gpu.U32 && m.Rows == n/FlatBlock && m.Cols == MomentWords, kernel,
+			"%s is %d×%d, want %d×%d words", m.Name, m.Rows, m.Cols, n/FlatBlock, MomentWords)
 	}
-	require(maps.DType == gpu.F32 && maps.Cols == 512, "adamw_8bit_step", "maps are %d×%d, want 1×512", maps.Rows, maps.Cols)
-	rec.Dispatch(adamW8bitStep.spec(nil), ceilDiv(n, 1024), int64(64*n), s.params("adamw_8bit_step", n),
-		stats.Single(), maps.Single(), param.Single(), grad.Single(), m.Single(), v.Single())
+	require(t.Maps.DType == gpu.F32 && t.Maps.Cols == 512, kernel, "maps are %d×%d, want 1×512", t.Maps.Rows, t.Maps.Cols)
+	rec.Dispatch(adamW8bitStep.spec(nil), ceilDiv(n, 1024), int64(64*n), s.params(kernel, n),
+		t.Stats.Single(), t.Maps.Single(), t.Param.Single(), t.Grad.Single(), t.M.Single(), t.V.Single())
 }

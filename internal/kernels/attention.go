@@ -16,219 +16,164 @@ type Attention struct {
 	FirstKey *gpu.Tensor
 	// LastQuery is U32 [S]: one past the last token of a key's segment. Only the backward needs it.
 	LastQuery *gpu.Tensor
-	// QueryOffset is the key at which query 0 sits: the tokens that a KV cache holds already, or those before a chunk of queries.
+	// QueryOffset is the key at which query 0 sits: the tokens that a KV cache holds already, or those before a chunk of
+	// queries.
 	QueryOffset int
 	// Accumulate adds to dk and dv: another chunk of the queries has been there before.
 	Accumulate bool
 }
 
-type attentionForwardParams struct {
-	RowGroups   uint32
-	Rows        uint32
-	Heads       uint32
-	KvHeads     uint32
-	HeadDim4    uint32
-	QueryOffset uint32
-	Scale       float32
+// AttentionTensors are what attention reads and writes, for H heads, KVH key/value heads and a head dimension of D, a
+// multiple of 4 up to 256. The last five are the backward's.
+type AttentionTensors struct {
+	Q, K, V *gpu.Tensor // [T, H·D]; [S, KVH·D] with at least T+QueryOffset rows
+	O       *gpu.Tensor // [T, H·D]: written forward, read backward
+	LSE     *gpu.Tensor // [T, H], the log of the softmax's denominator: likewise
+
+	DO         *gpu.Tensor // [T, H·D], the output's gradient
+	DQ, DK, DV *gpu.Tensor // as Q, K and V
+	Stats      *gpu.Tensor // [T, 2·H], scratch
 }
 
-type attentionBackwardDeltaParams struct {
-	Count    uint32
-	HeadDim4 uint32
+// attention is one call.
+type attention struct {
+	Attention
+	AttentionTensors
 }
 
-type attentionBackwardQueryParams struct {
-	RowGroups   uint32
-	Rows        uint32
-	Heads       uint32
-	KvHeads     uint32
-	HeadDim4    uint32
-	QueryOffset uint32
-	Scale       float32
+func (a attention) count() int         { return a.Q.Rows }
+func (a attention) storage() gpu.DType { return gpu.F32 }
+
+func (a attention) class() string {
+	return fmt.Sprintf("T%d H%d KVH%d D%d", tokenClass(a.Q.Rows), a.Heads, a.KVHeads, a.HeadDim)
 }
 
-type attentionBackwardKeyValueParams struct {
-	KeyGroups  uint32
-	Tokens     uint32
-	FirstQuery uint32
-	Queries    uint32
-	Accumulate uint32
-	Heads      uint32
-	KvHeads    uint32
-	HeadDim4   uint32
-	Scale      float32
-}
+// attentionTolerance: a few hundred float32 products and exp (3 + 2|x| units in the last place) give a weight a
+// relative error near 1e-7 each, below 1e-6 together.
+const attentionTolerance = 1e-12
 
-var (
-	attentionForward          = define("attention_forward", "iiiiww", attentionForwardParams{})
-	attentionBackwardDelta    = define("attention_backward_delta", "iiiw", attentionBackwardDeltaParams{})
-	attentionBackwardQuery    = define("attention_backward_query", "iiiiiiw", attentionBackwardQueryParams{})
-	attentionBackwardKeyValue = define("attention_backward_key_value", "iiiiiiww", attentionBackwardKeyValueParams{})
-)
+// rows are those of queries of a key/value head: tokens times the heads of its group.
+func (a attention) rows() int { return a.Q.Rows * a.Heads / a.KVHeads }
 
-// attentionTile is how many rows (queries of the heads of one group) an invocation owns, how many keys it takes at a time, and how
-// many invocations a workgroup has; the key/value gradient owns keys and takes rows. Large tiles suit CPU devices, where loads
-// cost most; on GPUs many invocations matter more, and neighbours that read the same keys share those loads.
-type attentionTile struct{ own, take, width int }
+// severalRows: a tile of more than one row has something to do.
+func (a attention) severalRows(*gpu.Device) bool { return a.rows() > 16 }
 
-var (
-	attentionForwardTiles  = []attentionTile{{1, 16, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
-	attentionBackwardTiles = []attentionTile{{1, 8, 32}, {8, 8, 8}, {16, 16, 8}, {4, 4, 8}}
-)
+// fewRows: up to where a smaller tile, which compiles in a quarter of the time, is as good in a browser.
+func (a attention) fewRows(*gpu.Device) bool { return a.rows() > 16 && a.rows() <= 1024 }
 
-func (t attentionTile) name() string { return fmt.Sprintf("tile_%dx%d", t.own, t.take) }
+var attentionForward = newOperation(operation[attention]{
+	name: BenchAttentionForward,
+	of:   OfAttention,
+	variants: slices.Concat([]variant[attention]{
+		forwardByTile(1, 16, 32), forwardByTile(8, 8, 8), forwardByTile(16, 16, 8), forwardByTile(4, 4, 8),
+	}, attentionForwards),
+	rules: []rule[attention]{
+		{on: graphics, tokens: above(16), take: sharedAttention},
+		{on: software, tokens: above(16), take: uniformAttention},
+		{on: softwareBrowser, where: attention.fewRows, take: "tile_4x4"},
+		{on: cpus, where: attention.severalRows, take: "tile_8x8"},
+		{take: "tile_1x16"},
+	},
+	operands: attentionOperands,
+})
 
-func (t attentionTile) ownRows() map[string]uint32 {
-	return map[string]uint32{"ROWS": uint32(t.own), "KEYS": uint32(t.take), "WIDTH": uint32(t.width)}
-}
-
-func (t attentionTile) ownKeys() map[string]uint32 {
-	return map[string]uint32{"ROWS": uint32(t.take), "KEYS": uint32(t.own), "WIDTH": uint32(t.width)}
-}
-
-// groups is the workgroups of one key/value head with this many rows or keys.
-func (t attentionTile) groups(n int) int { return ceilDiv(n, t.own*t.width) }
-
-// AttentionForward is o_t = sum_j softmax_j(scale * q_t·k_j) v_j over the keys j from FirstKey[t] to t+QueryOffset, per head, and
-// lse, the log of the softmax's denominator, for the backward. q and o are [T, H*D], lse [T, H]; k and v are [S, KVH*D] with
-// at least T+QueryOffset rows. D is a multiple of 4 up to 256. No memory grows with T².
+// AttentionForward is o_t = sum_j softmax_j(scale * q_t·k_j) v_j over the keys j from FirstKey[t] to t+QueryOffset, per
+// head, and lse for the backward. No memory grows with T².
 //
 // Source: FlashAttention-2 (arXiv 2307.08691).
-func AttentionForward(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attention) {
-	const kernel = "attention_forward"
-	a.check(kernel, q, k, v)
-	sameShape(kernel, q, o)
-	a.checkStatistic(kernel, lse, q.Rows, 1)
-	rows := q.Rows * a.Heads / a.KVHeads
-	fallback := attentionForwardTiles[0].name()
-	switch {
-	case !onCPU(rec) && q.Rows > 16:
-		fallback = sharedAttention
-	case onCPU(rec) && q.Rows > 16 && !inBrowser(rec):
-		fallback = uniformAttention
-	case onCPU(rec) && rows > 16 && rows <= 1024 && inBrowser(rec):
-		fallback = attentionForwardTiles[3].name() // which compiles in a quarter of the time
-	case onCPU(rec) && rows > 16:
-		fallback = attentionForwardTiles[1].name()
-	}
-	variant := a.pickVariant(rec, kernel, q.Rows, fallback)
-	if variant == sharedAttention && !a.sharedFits(rec, q, k) {
-		variant = attentionForwardTiles[0].name()
-	}
-	switch variant {
-	case sharedAttention:
-		attentionForwardByTiles(rec, o, lse, q, k, v, a)
-		return
-	case uniformAttention:
-		attentionForwardWindows(rec, o, lse, q, k, v, a)
-		return
-	}
-	tile := pickTile(attentionForwardTiles, variant)
-	rowGroups := tile.groups(rows)
-	params := attentionForwardParams{uint32(rowGroups), uint32(rows), uint32(a.Heads), uint32(a.KVHeads), uint32(a.HeadDim / 4), uint32(a.QueryOffset), a.Scale}
-	rec.Dispatch(attentionForward.spec(tile.ownRows()), rowGroups*a.KVHeads, a.pairs(q.Rows)*int64(4*a.HeadDim+20), params,
-		q.Single(), k.Single(), v.Single(), a.FirstKey.Single(), o.Single(), lse.Single())
+func AttentionForward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
+	a := attention{s, t}
+	a.check(attentionForward.name)
+	attentionForward.run(rec, a)
 }
 
-// AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j - delta),
-// dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums over the query heads of its
-// group. do, o and dq are [T, H*D], dk and dv [S, KVH*D]; o and lse are the forward's. stats is scratch [T, 2*H]. Queries may come in chunks in their order, with
-// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added, where chunks are cut at multiples of 64 queries.
-func AttentionBackward(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, o, lse, stats *gpu.Tensor, a Attention) {
-	const kernel = "attention_backward"
-	a.check(kernel, q, k, v)
-	sameShape(kernel, q, dq, do, o)
-	sameShape(kernel, k, dk, dv)
-	T, S := q.Rows, k.Rows
-	require(a.LastQuery.Rows*a.LastQuery.Cols >= S, kernel, "%d last queries for %d tokens", a.LastQuery.Rows*a.LastQuery.Cols, S)
-	a.checkStatistic(kernel, lse, T, 1)
-	a.checkStatistic(kernel, stats, T, 2)
-	heads, kvHeads, headDim4 := uint32(a.Heads), uint32(a.KVHeads), uint32(a.HeadDim/4)
+// addsToOthers: a chunk adds in the order of those before, however few its tokens.
+func (a attention) addsToOthers(*gpu.Device) bool { return a.Accumulate && a.Q.Rows > 0 }
 
-	delta := attentionBackwardDeltaParams{uint32(T * a.Heads), headDim4}
-	rec.Dispatch(attentionBackwardDelta.spec(nil), ceilDiv(T*a.Heads, 64), int64(2*T*q.Cols), delta, do.Single(), o.Single(), lse.Single(), stats.Single())
+var attentionBackward = newOperation(operation[attention]{
+	name: BenchAttentionBackward,
+	of:   OfAttention,
+	variants: slices.Concat([]variant[attention]{
+		backwardByTile(1, 8, 32), backwardByTile(8, 8, 8), backwardByTile(16, 16, 8), backwardByTile(4, 4, 8),
+	}, attentionBackwards),
+	rules: []rule[attention]{
+		{on: graphics, tokens: above(16), take: sharedAttention},
+		{on: graphics, where: attention.addsToOthers, take: sharedAttention},
+		{on: software, take: uniformAttention},
+		{on: softwareBrowser, tokens: upTo(512), take: "tile_4x4"},
+		{on: softwareBrowser, take: "tile_8x8"},
+		{take: "tile_1x8"},
+	},
+	operands: attentionOperands,
+})
 
-	fallback := attentionBackwardTiles[0].name()
-	switch {
-	case !onCPU(rec) && (T > 16 || a.Accumulate && T > 0): // a chunk adds in the order of those before, however few its tokens
-		fallback = sharedAttention
-	case onCPU(rec) && !inBrowser(rec):
-		fallback = uniformAttention
-	case onCPU(rec) && T <= 512:
-		fallback = attentionBackwardTiles[3].name()
-	case onCPU(rec):
-		fallback = attentionBackwardTiles[1].name()
-	}
-	variant := a.pickVariant(rec, kernel, T, fallback)
-	if variant == sharedAttention && !a.sharedFits(rec, q, k) {
-		variant = attentionBackwardTiles[0].name()
-	}
-	switch variant {
-	case sharedAttention:
-		attentionBackwardByTiles(rec, dq, dk, dv, do, q, k, v, stats, a)
-		return
-	case uniformAttention:
-		attentionBackwardWindows(rec, dq, dk, dv, do, q, k, v, stats, a)
-		return
-	}
-	tile := pickTile(attentionBackwardTiles, variant)
-	keys := a.keysBackward(T, S)
-	keyGroups := tile.groups(keys)
-	keyValue := attentionBackwardKeyValueParams{uint32(keyGroups), uint32(keys), uint32(a.QueryOffset), uint32(T), flag(a.Accumulate), heads, kvHeads, headDim4, a.Scale}
-	rec.Dispatch(attentionBackwardKeyValue.spec(tile.ownKeys()), keyGroups*a.KVHeads, a.pairs(T)*int64(8*a.HeadDim+20), keyValue,
-		q.Single(), k.Single(), v.Single(), do.Single(), stats.Single(), a.LastQuery.Single(), dk.Single(), dv.Single())
-
-	rows := T * a.Heads / a.KVHeads
-	rowGroups := tile.groups(rows)
-	query := attentionBackwardQueryParams{uint32(rowGroups), uint32(rows), heads, kvHeads, headDim4, uint32(a.QueryOffset), a.Scale}
-	rec.Dispatch(attentionBackwardQuery.spec(tile.ownRows()), rowGroups*a.KVHeads, a.pairs(T)*int64(6*a.HeadDim+20), query,
-		q.Single(), k.Single(), v.Single(), do.Single(), stats.Single(), a.FirstKey.Single(), dq.Single())
+// AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j -
+// delta), dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums
+// over the query heads of its group. o and lse are the forward's. Queries may come in chunks in their order, with
+// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added,
+// where chunks are cut at multiples of 64 queries.
+func AttentionBackward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
+	a := attention{s, t}
+	a.check(attentionBackward.name)
+	a.checkBackward(attentionBackward.name)
+	attentionBackward.run(rec, a)
 }
 
 // check panics unless the shapes agree.
-func (a Attention) check(kernel string, q, k, v *gpu.Tensor) {
+func (a attention) check(kernel string) {
 	require(a.HeadDim%4 == 0 && a.HeadDim > 0 && a.HeadDim <= 256, kernel, "head dimension %d", a.HeadDim)
 	require(a.KVHeads > 0 && a.Heads%a.KVHeads == 0, kernel, "%d query heads over %d key/value heads", a.Heads, a.KVHeads)
-	require(q.Cols == a.Heads*a.HeadDim, kernel, "q has %d columns for %d heads of %d", q.Cols, a.Heads, a.HeadDim)
-	sameShape(kernel, k, v)
-	require(k.Cols == a.KVHeads*a.HeadDim, kernel, "k has %d columns for %d heads of %d", k.Cols, a.KVHeads, a.HeadDim)
-	require(a.QueryOffset >= 0 && k.Rows >= q.Rows+a.QueryOffset, kernel, "%d keys for %d queries from key %d", k.Rows, q.Rows, a.QueryOffset)
-	require(a.FirstKey.Rows*a.FirstKey.Cols >= q.Rows, kernel, "%d first keys for %d tokens", a.FirstKey.Rows*a.FirstKey.Cols, q.Rows)
+	require(a.Q.Cols == a.Heads*a.HeadDim, kernel, "q has %d columns for %d heads of %d", a.Q.Cols, a.Heads, a.HeadDim)
+	sameShape(kernel, a.K, a.V)
+	require(a.K.Cols == a.KVHeads*a.HeadDim, kernel, "k has %d columns for %d heads of %d", a.K.Cols, a.KVHeads, a.HeadDim)
+	require(a.QueryOffset >= 0 && a.K.Rows >= a.Q.Rows+a.QueryOffset, kernel,
+		"%d keys for %d queries from key %d", a.K.Rows, a.Q.Rows, a.QueryOffset)
+	firsts := a.FirstKey.Rows * a.FirstKey.Cols
+	require(firsts >= a.Q.Rows, kernel, "%d first keys for %d tokens", firsts, a.Q.Rows)
+	sameShape(kernel, a.Q, a.O)
+	a.checkStatistic(kernel, a.LSE, 1)
 }
 
-func (a Attention) checkStatistic(kernel string, s *gpu.Tensor, T, each int) {
-	require(s.Rows == T && s.Cols == each*a.Heads, kernel, "%s is %d×%d for %d tokens of %d heads", s.Name, s.Rows, s.Cols, T, a.Heads)
+func (a attention) checkBackward(kernel string) {
+	sameShape(kernel, a.Q, a.DQ, a.DO)
+	sameShape(kernel, a.K, a.DK, a.DV)
+	lasts := a.LastQuery.Rows * a.LastQuery.Cols
+	require(lasts >= a.K.Rows, kernel, "%d last queries for %d tokens", lasts, a.K.Rows)
+	a.checkStatistic(kernel, a.Stats, 2)
+}
+
+func (a attention) checkStatistic(kernel string, s *gpu.Tensor, each int) {
+	require(s.Rows == a.Q.Rows && s.Cols == each*a.Heads, kernel,
+		"%s is %d×%d for %d tokens of %d heads", s.Name, s.Rows, s.Cols, a.Q.Rows, a.Heads)
 }
 
 // pairs counts a query and a key it sees, over all heads, as if there were one segment.
-func (a Attention) pairs(T int) int64 {
-	return int64(a.Heads) * (int64(T)*int64(T+1)/2 + int64(T)*int64(a.QueryOffset))
+func (a attention) pairs() int64 {
+	tokens := int64(a.Q.Rows)
+	return int64(a.Heads) * (tokens*(tokens+1)/2 + tokens*int64(a.QueryOffset))
 }
 
-// keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only the first time.
-func (a Attention) keysBackward(T, S int) int {
+// keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only
+// the first time.
+func (a attention) keysBackward() int {
 	if a.Accumulate {
-		return min(S, T+a.QueryOffset)
+		return min(a.K.Rows, a.Q.Rows+a.QueryOffset)
 	}
-	return S
+	return a.K.Rows
 }
 
-// pickVariant is the recorded choice, the forced one, or the fallback.
-func (a Attention) pickVariant(rec *gpu.Recorder, op string, tokens int, fallback string) string {
-	name := rec.Device().Variants.Choose(op, fmt.Sprintf("T%d H%d KVH%d D%d", tokenClass(tokens), a.Heads, a.KVHeads, a.HeadDim), fallback)
-	if !slices.Contains(Variants(op), name) {
-		return fallback // a table from another version may name a variant that is gone
+// attentionOperands are a cell's: one segment of T tokens, each of which sees those before it.
+func attentionOperands(m *maker, c Cell) attention {
+	wide, narrow := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	a := attention{Attention: Attention{
+		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Scale: 1, FirstKey: m.words(c.T, 0), LastQuery: m.words(c.T, uint32(c.T)),
+	}}
+	a.Q, a.O, a.LSE = m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, c.Heads)
+	a.K, a.V = m.tensor(gpu.F32, c.T, narrow), m.tensor(gpu.F32, c.T, narrow)
+	if c.Op == BenchAttentionForward {
+		return a
 	}
-	return name
-}
-
-func pickTile(tiles []attentionTile, name string) attentionTile {
-	return tiles[slices.IndexFunc(tiles, func(t attentionTile) bool { return t.name() == name })]
-}
-
-func attentionVariants(tiles []attentionTile) (names []string) {
-	for _, t := range tiles {
-		names = append(names, t.name())
-	}
-	return append(names, uniformAttention, sharedAttention)
+	a.DO, a.DQ, a.Stats = m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, 2*c.Heads)
+	a.DK, a.DV = m.tensor(gpu.F32, c.T, narrow), m.tensor(gpu.F32, c.T, narrow)
+	return a
 }

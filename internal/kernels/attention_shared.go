@@ -2,7 +2,8 @@ package kernels
 
 import "qlora-wgpu/gpu"
 
-// For GPUs attention has variants by products of tiles in workgroup memory, from q, k, v and the output's gradient as packTiles lays them out.
+// For GPUs attention has variants by products of tiles in workgroup memory, from q, k, v and the output's gradient as
+// packTiles lays them out.
 
 // sharedAttention is the name of these variants: 64 tokens by 32 keys.
 const sharedAttention = "shared_64x32"
@@ -24,44 +25,75 @@ var (
 	attentionBackwardValueShared = define("attention_backward_value_shared", "iiiiiw", attentionBackwardKeySharedParams{})
 )
 
-// sharedFits reports whether the shared variants have this head dimension, whose sums an invocation holds in registers, and can bind q and k packed.
-func (a Attention) sharedFits(rec *gpu.Recorder, q, k *gpu.Tensor) bool {
-	most := max(packedBytes(q), packedBytes(k))
-	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= rec.Device().Limits.MaxTensorBytes()
+func sharedVariant(shaders ...*shader) Variant {
+	return Variant{Name: sharedAttention, Tolerance: attentionTolerance, made: graphics, parts: 1, shaders: shaders}
+}
+
+// attentionForwards and attentionBackwards are the variants beside those by tiles in registers.
+var (
+	attentionForwards = []variant[attention]{
+		{Variant: uniformAttentionVariant(attentionForwardUniform), run: attention.forwardByWindows},
+		variant[attention]{
+			Variant: sharedVariant(attentionForwardShared), run: attention.forwardByTiles,
+		}.orElse(attention.sharedFits, "tile_1x16"),
+	}
+	attentionBackwards = []variant[attention]{
+		{Variant: uniformAttentionVariant(attentionBackwardQueryUniform, attentionBackwardKeyValueUniform), run: attention.backwardByWindows},
+		variant[attention]{
+			Variant: sharedVariant(attentionBackwardQueryShared, attentionBackwardKeyShared, attentionBackwardValueShared),
+			run:     attention.backwardByTiles,
+		}.orElse(attention.sharedFits, "tile_1x8"),
+	}
+)
+
+// sharedFits reports whether the shared variants have this head dimension, whose sums an invocation holds in registers,
+// and can bind q and k packed.
+func (a attention) sharedFits(dev *gpu.Device, _ *Variant) bool {
+	most := max(packedBytes(a.Q), packedBytes(a.K))
+	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= dev.Limits.MaxTensorBytes()
 }
 
 // sharedConstants are those of the shared kernels.
-func (a Attention) sharedConstants() map[string]uint32 {
+func (a attention) sharedConstants() map[string]uint32 {
 	head4 := a.HeadDim / 4
 	rows := ceilDiv(head4, 16)
-	return map[string]uint32{"HEAD4": uint32(head4), "NB": uint32(head4 / 8), "RK": uint32(rows), "VK": uint32(16 / rows), "VL": uint32(16 / rows * head4 / 64)}
-}
-
-func (a Attention) sharedParams(q, k blocks) attentionForwardSharedParams {
-	return attentionForwardSharedParams{
-		uint32(ceilDiv(q.tokens, blockTokens)), uint32(q.tokens), uint32(a.Heads), uint32(a.KVHeads), uint32(q.padded16), uint32(k.padded16), uint32(a.QueryOffset), a.Scale,
+	return map[string]uint32{
+		"HEAD4": uint32(head4), "NB": uint32(head4 / 8), "RK": uint32(rows), "VK": uint32(16 / rows), "VL": uint32(16 / rows * head4 / 64),
 	}
 }
 
-func attentionForwardByTiles(rec *gpu.Recorder, o, lse, q, k, v *gpu.Tensor, a Attention) {
-	pq, pk := packTilesIn(rec, scratchQueryTiles, q), packTilesIn(rec, scratchKeyTiles, k)
-	p := a.sharedParams(pq, pk)
-	rec.Dispatch(attentionForwardShared.spec(a.sharedConstants()), int(p.Blocks)*a.Heads, a.pairs(q.Rows)*int64(4*a.HeadDim+20), p,
-		pq.all(), pk.all(), v.Single(), a.FirstKey.Single(), o.Single(), lse.Single())
+// sharedParams are those of the forward and of the queries' gradient, of q and k in blocks.
+func (a attention) sharedParams(q, k blocks) attentionForwardSharedParams {
+	return attentionForwardSharedParams{
+		Blocks: uint32(ceilDiv(q.tokens, BlockTokens)), Tokens: uint32(q.tokens), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
+		Q16: uint32(q.padded16), K16: uint32(k.padded16), QueryOffset: uint32(a.QueryOffset), Scale: a.Scale,
+	}
 }
 
-func attentionBackwardByTiles(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, stats *gpu.Tensor, a Attention) {
-	pq, pk := packTilesIn(rec, scratchQueryTiles, q), packTilesIn(rec, scratchKeyTiles, k)
-	pv, pdo := packTilesIn(rec, scratchValueTiles, v), packTilesIn(rec, scratchGradientTiles, do)
-	T, keys, pairs := q.Rows, a.keysBackward(q.Rows, k.Rows), a.pairs(q.Rows)
+func (a attention) forwardByTiles(rec *gpu.Recorder, _ *Variant) {
+	q, k := packTilesIn(rec, scratchQueryTiles, a.Q), packTilesIn(rec, scratchKeyTiles, a.K)
+	p := a.sharedParams(q, k)
+	rec.Dispatch(attentionForwardShared.spec(a.sharedConstants()), int(p.Blocks)*a.Heads, a.pairs()*int64(4*a.HeadDim+20), p,
+		q.all(), k.all(), a.V.Single(), a.FirstKey.Single(), a.O.Single(), a.LSE.Single())
+}
+
+func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
+	a.delta(rec)
+	q, k := packTilesIn(rec, scratchQueryTiles, a.Q), packTilesIn(rec, scratchKeyTiles, a.K)
+	v, do := packTilesIn(rec, scratchValueTiles, a.V), packTilesIn(rec, scratchGradientTiles, a.DO)
+	tokens, keys := a.Q.Rows, a.keysBackward()
+	constants := a.sharedConstants()
+	products := func(n int) int64 { return a.pairs() * int64(2*n*a.HeadDim+20) } // and an exponential
 	groups := ceilDiv(keys, 32)
 	p := attentionBackwardKeySharedParams{
-		uint32(groups), uint32(keys), uint32(a.QueryOffset), uint32(T), flag(a.Accumulate), uint32(a.Heads), uint32(a.KVHeads), uint32(pq.padded16), uint32(pk.padded16), a.Scale,
+		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(tokens),
+		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
+		Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale,
 	}
-	rec.Dispatch(attentionBackwardValueShared.spec(a.sharedConstants()), groups*a.KVHeads, pairs*int64(4*a.HeadDim+20), p,
-		pq.all(), pk.all(), do.Single(), stats.Single(), a.LastQuery.Single(), dv.Single())
-	rec.Dispatch(attentionBackwardKeyShared.spec(a.sharedConstants()), groups*a.KVHeads, pairs*int64(6*a.HeadDim+20), p,
-		pq.all(), pk.all(), pv.all(), pdo.all(), q.Single(), stats.Single(), a.LastQuery.Single(), dk.Single())
-	rec.Dispatch(attentionBackwardQueryShared.spec(a.sharedConstants()), ceilDiv(T, blockTokens)*a.Heads, pairs*int64(6*a.HeadDim+20), a.sharedParams(pq, pk),
-		pq.all(), pk.all(), pv.all(), pdo.all(), k.Single(), stats.Single(), a.FirstKey.Single(), dq.Single())
+	rec.Dispatch(attentionBackwardValueShared.spec(constants), groups*a.KVHeads, products(2), p,
+		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())
+	rec.Dispatch(attentionBackwardKeyShared.spec(constants), groups*a.KVHeads, products(3), p,
+		q.all(), k.all(), v.all(), do.all(), a.Q.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single())
+	rec.Dispatch(attentionBackwardQueryShared.spec(constants), ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
+		q.all(), k.all(), v.all(), do.all(), a.K.Single(), a.Stats.Single(), a.FirstKey.Single(), a.DQ.Single())
 }

@@ -37,11 +37,14 @@ func chunkedKeyGradients(t *testing.T, dev *gpu.Device, tokens, chunk int) (dk, 
 	o, lse, stats := tensor(tokens, wide), tensor(tokens, a.Heads), tensor(tokens, 2*a.Heads)
 	dq, dks, dvs := tensor(tokens, wide), tensor(tokens, narrow), tensor(tokens, narrow)
 	rec := dev.Record("test")
-	AttentionForward(rec, o, lse, q, k, v, a)
+	AttentionForward(rec, a, AttentionTensors{Q: q, K: k, V: v, O: o, LSE: lse})
 	for first := 0; first < tokens; first += chunk {
 		n := min(chunk, tokens-first)
 		a.QueryOffset, a.Accumulate = first, first > 0
-		AttentionBackward(rec, dq.Slice(first, n), dks, dvs, do.Slice(first, n), q.Slice(first, n), k, v, o.Slice(first, n), lse.Slice(first, n), stats.View(n, 2*a.Heads), a)
+		AttentionBackward(rec, a, AttentionTensors{
+			Q: q.Slice(first, n), K: k, V: v, O: o.Slice(first, n), LSE: lse.Slice(first, n),
+			DO: do.Slice(first, n), DQ: dq.Slice(first, n), DK: dks, DV: dvs, Stats: stats.View(n, 2*a.Heads),
+		})
 	}
 	testify.NoError(t, rec.Submit())
 	dk, err := dev.ReadFloat32(t.Context(), dks)
@@ -67,7 +70,8 @@ func TestSharedAttentionInChunks(t *testing.T) {
 	}
 }
 
-// On a GPU a chunk that adds to others takes the kernels that those took, however few its tokens; a short sequence takes its own.
+// On a GPU a chunk that adds to others takes the kernels that those took, however few its tokens; a short sequence
+// takes its own.
 func TestShortLastChunkOnAGPU(t *testing.T) {
 	kernels := func(tokens int, accumulate bool) []string {
 		dev := gpu.NewDryDiscrete()
@@ -79,8 +83,14 @@ func TestShortLastChunkOnAGPU(t *testing.T) {
 		}
 		f32 := func(rows, cols int) *gpu.Tensor { return tensor(gpu.F32, rows, cols) }
 		keys := tokens + 64
-		a := Attention{Heads: 2, KVHeads: 1, HeadDim: 64, Scale: 1, QueryOffset: 64, Accumulate: accumulate, FirstKey: tensor(gpu.U32, 1, tokens), LastQuery: tensor(gpu.U32, 1, keys)}
-		AttentionBackward(rec, f32(tokens, 128), f32(keys, 64), f32(keys, 64), f32(tokens, 128), f32(tokens, 128), f32(keys, 64), f32(keys, 64), f32(tokens, 128), f32(tokens, 2), f32(tokens, 4), a)
+		a := Attention{
+			Heads: 2, KVHeads: 1, HeadDim: 64, Scale: 1, QueryOffset: 64, Accumulate: accumulate,
+			FirstKey: tensor(gpu.U32, 1, tokens), LastQuery: tensor(gpu.U32, 1, keys),
+		}
+		AttentionBackward(rec, a, AttentionTensors{
+			Q: f32(tokens, 128), K: f32(keys, 64), V: f32(keys, 64), O: f32(tokens, 128), LSE: f32(tokens, 2),
+			DO: f32(tokens, 128), DQ: f32(tokens, 128), DK: f32(keys, 64), DV: f32(keys, 64), Stats: f32(tokens, 4),
+		})
 		names := map[string]bool{}
 		for _, spec := range rec.Kernels() {
 			names[spec.Name] = true

@@ -20,7 +20,8 @@ var (
 	benchCopy = define("bench_copy", "iw", benchCopyParams{})
 )
 
-// Took is the least that something took in many runs, each figure for itself: what the device does when nothing disturbs it.
+// Took is the least that something took in many runs, each figure for itself: what the device does when nothing
+// disturbs it.
 type Took struct {
 	Seconds    float64
 	CPUSeconds float64 // of this process, which includes the arithmetic on a CPU device
@@ -32,7 +33,7 @@ func (t Took) least(other Took) Took {
 
 // less compares: on a CPU device by CPU time, which other work on the machine disturbs less.
 func (t Took) less(dev *gpu.Device, other Took) bool {
-	if dev.Info.Type == "cpu" && t.CPUSeconds > 0 {
+	if kindOf(dev)&cpus != 0 && t.CPUSeconds > 0 {
 		return t.CPUSeconds < other.CPUSeconds
 	}
 	return t.Seconds < other.Seconds
@@ -45,7 +46,8 @@ type Meter struct {
 	Limit  time.Duration // for each figure, about
 }
 
-// Best repeats what record records until the time is over: at least three times, if that does not take three times as long, and at least once.
+// Best repeats what record records until the time is over: at least three times, if that does not take three times as
+// long, and at least once.
 func (m Meter) Best(ctx context.Context, record func(rec *gpu.Recorder)) (best Took, err error) {
 	run := func(n int) (Took, error) {
 		start, used := time.Now(), m.CPU()
@@ -105,11 +107,13 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 	if m.Device.Info.Type == "cpu" {
 		loops, rounds = 1<<3, 32
 	}
-	// A CPU's 16 vector registers hold the components of three accumulators; a GPU wants more to hide what an instruction takes.
+	// A CPU's 16 vector registers hold the components of three accumulators; a GPU wants more to hide what an instruction
+	// takes.
 	for _, vectors := range []int{2, 3, 4, 8, 10, 12, 16} {
 		flops := int64(groups) * 64 * int64(loops) * 8 * int64(vectors) * int64(rounds)
 		took, err := m.Best(ctx, func(rec *gpu.Recorder) {
-			rec.Dispatch(benchFMA.spec(map[string]uint32{"VECTORS": uint32(vectors), "ROUNDS": uint32(rounds)}), groups, flops, benchFMAParams{uint32(loops), 0.5}, y.Single())
+			spec := benchFMA.spec(map[string]uint32{"VECTORS": uint32(vectors), "ROUNDS": uint32(rounds)})
+			rec.Dispatch(spec, groups, flops, benchFMAParams{Loops: uint32(loops), Factor: 0.5}, y.Single())
 		})
 		if err != nil {
 			return c, err
@@ -123,7 +127,8 @@ func (m Meter) Ceilings(ctx context.Context) (c Ceilings, err error) {
 	for vector, out := range []*Took{&c.CopyF32, &c.CopyVec4} {
 		n := count << (2 - 2*vector)
 		*out, err = m.Best(ctx, func(rec *gpu.Recorder) {
-			rec.Dispatch(benchCopy.spec(map[string]uint32{"VECTOR": uint32(vector)}), ceilDiv(n, 64), int64(n), benchCopyParams{uint32(n)}, x.Single(), y.Single())
+			spec := benchCopy.spec(map[string]uint32{"VECTOR": uint32(vector)})
+			rec.Dispatch(spec, ceilDiv(n, 64), int64(n), benchCopyParams{Count: uint32(n)}, x.Single(), y.Single())
 		})
 		if err != nil {
 			return c, err

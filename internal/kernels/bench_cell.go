@@ -20,7 +20,8 @@ type Cell struct {
 	Heads, KVHeads, HeadDim int // of attention
 }
 
-// The operations of a Cell. MatmulForward's weight is bfloat16, as the head's table; F32's is float32, to compare with.
+// The operations of a Cell, by the names under which the variant table and the checks know them. BenchForward's weight
+// is bfloat16, as the head's table; BenchF32Forward is the same operation with a float32 weight, to compare with.
 const (
 	BenchNF4Forward        = "matmul_nf4_forward"
 	BenchNF4Backward       = "matmul_nf4_backward"
@@ -38,8 +39,8 @@ func (c Cell) String() string {
 	return fmt.Sprintf("%s T%d N%d K%d", c.Op, c.T, c.N, c.K)
 }
 
-// Flops is what the operation needs, whatever its kernels compute twice: 2 T N K of a product; of attention, for every pair of a query and a key that it sees, two
-// products of HeadDim elements forward and five backward.
+// Flops is what the operation needs, whatever its kernels compute twice: 2 T N K of a product; of attention, for every
+// pair of a query and a key that it sees, two products of HeadDim elements forward and five backward.
 func (c Cell) Flops() int64 {
 	pairs := int64(c.Heads) * int64(c.T) * int64(c.T+1) / 2
 	switch c.Op {
@@ -104,8 +105,9 @@ func (e TooBig) Error() string {
 	return fmt.Sprintf("%d bytes are wanted in one piece, the device has %d", e.Wanted, e.Had)
 }
 
-// Measure is the least time of the cell with a variant; where that is empty, with the recorded choice or else the fastest of a few runs. It returns the variant's name; empty:
-// by a rule. The error is NoVariant, or TooBig or the device's *gpu.OutOfMemory where the shape does not fit.
+// Measure is the least time of the cell with a variant; where that is empty, with the recorded choice or else the
+// fastest of a few runs. It returns the variant's name; empty: by a rule. The error is NoVariant, or TooBig or the
+// device's *gpu.OutOfMemory where the shape does not fit.
 func (m Meter) Measure(ctx context.Context, c Cell, variant string) (took Took, chosen string, err error) {
 	if wanted, had := c.unsharded(), m.Device.Limits.MaxBindingBytes; wanted > had {
 		return took, "", TooBig{wanted, had}
@@ -119,7 +121,7 @@ func (m Meter) Measure(ctx context.Context, c Cell, variant string) (took Took, 
 			return took, "", err
 		}
 	}
-	record, release, err := c.record(m.Device)
+	record, release, err := find(op).record(m.Device, c)
 	defer release()
 	if err != nil {
 		return took, "", err
@@ -141,19 +143,19 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 			return name, nil
 		}
 	}
-	part := c
-	part.T, part.N = sample(m.Device, c.T, c.N, c.K)
-	if m.Device.Info.Type != "cpu" {
-		part.N = max(64, min(c.N, tuneFlops(m.Device)<<4/(2*c.T*c.K)/4*4)) // fills a fast GPU; this can take longer than the autotune
+	part := c.sample(m.Device)
+	if kindOf(m.Device) == graphics { // fills a fast GPU; this can take longer than the autotune
+		part.N = max(64, min(c.N, tuneFlops(m.Device)<<4/(2*c.T*c.K)/4*4))
 	}
-	record, release, err := part.record(m.Device)
+	of := find(op)
+	record, release, err := of.record(m.Device, part)
 	defer release()
 	if err != nil {
 		return "", err
 	}
 	m.Limit = min(m.Limit, 20*time.Millisecond)
 	best, least := "", Took{}
-	for _, name := range candidates(m.Device, op, c.T, c.N, c.K) {
+	for _, name := range of.candidates(m.Device, c) {
 		m.Device.Variants.Force(op, name)
 		took, err := m.Best(ctx, record)
 		m.Device.Variants.Force(op, "")
@@ -167,51 +169,45 @@ func (m Meter) choose(ctx context.Context, c Cell) (string, error) {
 	return best, nil
 }
 
-// record makes operands, and gives what records the operation once. Speed does not depend on values but for the segment of attention, which is one. release frees the
-// operands, also after an error.
-func (c Cell) record(dev *gpu.Device) (record func(rec *gpu.Recorder), release func(), err error) {
-	o := operands{dev: dev}
-	switch c.Op {
-	case BenchF32Forward:
-		x, y, w := o.tensor(gpu.F32, c.T, c.K), o.tensor(gpu.F32, c.T, c.N), o.tensor(gpu.F32, c.N, c.K)
-		return func(rec *gpu.Recorder) { MatmulForward(rec, y, x, w, 1, false) }, o.release, o.err
-	case BenchAttentionForward, BenchAttentionBackward:
-		wide, narrow := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-		q, out, lse := o.tensor(gpu.F32, c.T, wide), o.tensor(gpu.F32, c.T, wide), o.tensor(gpu.F32, c.T, c.Heads)
-		k, v := o.tensor(gpu.F32, c.T, narrow), o.tensor(gpu.F32, c.T, narrow)
-		a := Attention{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Scale: 1, FirstKey: o.tensor(gpu.U32, 1, c.T), LastQuery: o.tensor(gpu.U32, 1, c.T)}
-		if o.err == nil {
-			last := a.LastQuery.Single()
-			o.err = last.Buffer.Write(last.Offset, bytes.Repeat(binary.LittleEndian.AppendUint32(nil, uint32(c.T)), c.T))
-		}
-		if c.Op == BenchAttentionForward {
-			return func(rec *gpu.Recorder) { AttentionForward(rec, out, lse, q, k, v, a) }, o.release, o.err
-		}
-		do, dq, stats := o.tensor(gpu.F32, c.T, wide), o.tensor(gpu.F32, c.T, wide), o.tensor(gpu.F32, c.T, 2*c.Heads)
-		dk, dv := o.tensor(gpu.F32, c.T, narrow), o.tensor(gpu.F32, c.T, narrow)
-		return func(rec *gpu.Recorder) { AttentionBackward(rec, dq, dk, dv, do, q, k, v, out, lse, stats, a) }, o.release, o.err
-	}
-	return newMatmulBench(dev, c.Op, c.T, c.N, c.K) // which fits, see unsharded
+// maker makes operands of zeros, since speed does not depend on values, until something does not fit.
+type maker struct {
+	dev    *gpu.Device
+	made   []*gpu.Tensor
+	tooBig bool // for one binding
+	err    error
 }
 
-// operands makes tensors until one does not fit.
-type operands struct {
-	dev  *gpu.Device
-	made []*gpu.Tensor
-	err  error
-}
-
-func (o *operands) tensor(dtype gpu.DType, rows, cols int) (t *gpu.Tensor) {
-	if o.err == nil {
-		if t, o.err = o.dev.NewUniformTensor("bench", dtype, rows, cols); o.err == nil {
-			o.made = append(o.made, t)
+func (m *maker) tensor(dtype gpu.DType, rows, cols int) (t *gpu.Tensor) {
+	if m.err == nil {
+		if t, m.err = m.dev.NewUniformTensor("bench", dtype, rows, cols); m.err == nil {
+			m.made = append(m.made, t)
 		}
 	}
 	return t
 }
 
-func (o *operands) release() {
-	for _, t := range o.made {
+// words are n times one word.
+func (m *maker) words(n int, value uint32) *gpu.Tensor {
+	t := m.tensor(gpu.U32, 1, n)
+	if m.err == nil && value != 0 {
+		r := t.Single()
+		m.err = r.Buffer.Write(r.Offset, bytes.Repeat(binary.LittleEndian.AppendUint32(nil, value), n))
+	}
+	return t
+}
+
+func (m *maker) bindingTooBig(bytes int64) bool {
+	m.tooBig = m.tooBig || bytes > m.dev.Limits.MaxBindingBytes
+	return m.tooBig
+}
+
+// activationsTooBig: a product's x or y cannot be bound.
+func (m *maker) activationsTooBig(c Cell) bool {
+	return m.bindingTooBig(gpu.F32.Size(c.T * max(c.N, c.K)))
+}
+
+func (m *maker) release() {
+	for _, t := range m.made {
 		t.Release()
 	}
 }

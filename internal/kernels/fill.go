@@ -14,6 +14,6 @@ func Fill(rec *gpu.Recorder, y *gpu.Tensor, value float32) {
 	require(y.DType == gpu.F32, "fill", "%s is not F32", y.Name)
 	for _, s := range y.Shards {
 		n := s.Rows * y.Cols
-		rec.Dispatch(fill.spec(nil), ceilDiv(n, 1024), int64(n), fillParams{uint32(n), value}, s.Range)
+		rec.Dispatch(fill.spec(nil), ceilDiv(n, 1024), int64(n), fillParams{Count: uint32(n), Value: value}, s.Range)
 	}
 }

@@ -2,7 +2,8 @@ package kernels
 
 import "qlora-wgpu/gpu"
 
-// The products of LoRA that sum over the rank read both operands through uniform arrays on CPU devices; what they cost is then reading and writing the wide result.
+// The products of LoRA that sum over the rank read both operands through uniform arrays on CPU devices; what they cost
+// is then reading and writing the wide result.
 
 type matmulForwardThinParams struct {
 	Tokens, FirstToken, XFirst4, K4, Rows4, WFirst4, YStride4, YFirst4, RowTiles, Accumulate uint32
@@ -19,64 +20,81 @@ var (
 	matmulBackwardThin = define("matmul_backward_thin", "uuw", matmulBackwardThinParams{})
 )
 
-// Of a workgroup's tile, as the shaders say.
-const thinTokens, thinOutputs = 16, 64
-
-// forwardThinFits: w's rows come in fours, some of which lie in one window, and a few tokens of x in another.
-func forwardThinFits(w *gpu.Tensor) bool {
-	return w.DType == gpu.F32 && w.Rows%4 == 0 && 4*w.Cols <= windowElements
+// thinVariant is a shader over 16 tokens × 64 outputs, in units of 32.
+func thinVariant(s *shader, constant string) Variant {
+	const tokens, units = 16, 2
+	return Variant{
+		Name: "uniform_thin", Tolerance: productTolerance, made: cpus, outgrown: true, parts: 1, storage: f32, shaders: []*shader{s},
+		constants: map[string]uint32{"TILE_T": tokens, constant: units}, tokens: tokens, outputs: 32 * units,
+	}
 }
 
-// backwardThinFits: some rows of w lie in one window.
-func backwardThinFits(w *gpu.Tensor, dy *gpu.Tensor) bool {
-	return w.DType == gpu.F32 && 4*w.Cols <= windowElements && dy.Cols <= windowElements
+var (
+	forwardThin = variant[product]{
+		Variant: thinVariant(matmulForwardThin, "TILE_Q"), run: product.forwardByThinPieces,
+	}.orElse(product.rowsInFours, "registers_16x1")
+	backwardThin = variant[product]{
+		Variant: thinVariant(matmulBackwardThin, "TILE_K"), run: product.backwardByThinPieces,
+	}.orElse(product.thinInWindows, "registers_16x1")
+)
+
+// rowsInFours: w's rows come in fours, some of which lie in one window, and a few tokens of x in another.
+func (p product) rowsInFours(dev *gpu.Device, v *Variant) bool {
+	return p.w.Rows%4 == 0 && p.rowsInWindow(dev, v)
+}
+
+// thinInWindows: some rows of w lie in one window, and a token of dy in another.
+func (p product) thinInWindows(dev *gpu.Device, v *Variant) bool {
+	return p.rowsInWindow(dev, v) && p.y.Cols <= windowElements
 }
 
 // thinWindows calls record for each piece of the tokens of x and the window in which they lie.
 func thinWindows(rec *gpu.Recorder, x *gpu.Tensor, record func(first, tokens int, window gpu.Range, first4 uint32)) {
-	copied := rec.UniformScratch(scratchNarrow, x.Bytes())
-	from := x.Single()
-	from.Size = x.Bytes()
-	rec.Copy(gpu.Range{Buffer: copied, Size: from.Size}, from)
+	whole := copied(rec, x)
 	piece := windowElements / x.Cols
 	for first := 0; first < x.Rows; first += piece {
-		window, skip := copied.UniformWindow(gpu.F32.Size(first * x.Cols))
+		window, skip := whole.UniformWindow(gpu.F32.Size(first * x.Cols))
 		record(first, min(piece, x.Rows-first), window, uint32(skip/16))
 	}
 }
 
-// matmulForwardThinPieces is the forward product with x and w in uniform arrays.
-func matmulForwardThinPieces(rec *gpu.Recorder, y, x, w *gpu.Tensor, alpha float32, accumulate bool) {
+// rowWindows calls record for each piece of w's rows, counted in w, and the window in which they lie.
+func (p product) rowWindows(record func(row, rows int, window gpu.Range, first4 uint32)) {
+	w := p.w
 	piece := windowElements / w.Cols / 4 * 4
-	thinWindows(rec, x, func(t, tokens int, xs gpu.Range, x4 uint32) {
-		for _, s := range w.Shards {
-			for row := 0; row < s.Rows; row += piece {
-				rows := min(piece, s.Rows-row)
-				ws, skip := s.Range.Buffer.UniformWindow(s.Range.Offset + gpu.F32.Size(row*w.Cols))
-				tiles := ceilDiv(rows, thinOutputs)
-				rec.Dispatch(matmulForwardThin.spec(nil), tiles*ceilDiv(tokens, thinTokens), int64(2*tokens)*int64(rows)*int64(w.Cols), matmulForwardThinParams{
-					Tokens: uint32(tokens), FirstToken: uint32(t), XFirst4: x4, K4: uint32(w.Cols / 4), Rows4: uint32(rows / 4), WFirst4: uint32(skip / 16),
-					YStride4: uint32(y.Cols / 4), YFirst4: uint32((s.Row + row) / 4), RowTiles: uint32(tiles), Accumulate: flag(accumulate), Alpha: alpha,
-				}, xs, ws, y.Single())
-			}
+	for _, s := range w.Shards {
+		for row := 0; row < s.Rows; row += piece {
+			window, skip := s.Range.Buffer.UniformWindow(s.Range.Offset + gpu.F32.Size(row*w.Cols))
+			record(s.Row+row, min(piece, s.Rows-row), window, uint32(skip/16))
 		}
+	}
+}
+
+// forwardByThinPieces has x and w in uniform arrays.
+func (p product) forwardByThinPieces(rec *gpu.Recorder, v *Variant) {
+	y, w := p.y, p.w
+	thinWindows(rec, p.x, func(t, tokens int, xs gpu.Range, x4 uint32) {
+		p.rowWindows(func(row, rows int, ws gpu.Range, w4 uint32) {
+			tiles := ceilDiv(rows, v.outputs)
+			rec.Dispatch(v.spec(), tiles*ceilDiv(tokens, v.tokens), flops(tokens, rows, w.Cols), matmulForwardThinParams{
+				Tokens: uint32(tokens), FirstToken: uint32(t), XFirst4: x4, K4: uint32(w.Cols / 4), Rows4: uint32(rows / 4), WFirst4: w4,
+				YStride4: uint32(y.Cols / 4), YFirst4: uint32(row / 4), RowTiles: uint32(tiles), Accumulate: flag(p.accumulate), Alpha: p.alpha,
+			}, xs, ws, y.Single())
+		})
 	})
 }
 
-// matmulBackwardThinPieces is the input's gradient with dy and w in uniform arrays.
-func matmulBackwardThinPieces(rec *gpu.Recorder, dx, dy, w *gpu.Tensor, alpha float32, accumulate bool) {
-	piece := windowElements / w.Cols / 4 * 4
-	tiles := ceilDiv(w.Cols, thinOutputs)
+// backwardByThinPieces has dy and w in uniform arrays.
+func (p product) backwardByThinPieces(rec *gpu.Recorder, v *Variant) {
+	dx, dy, w := p.x, p.y, p.w
+	tiles := ceilDiv(w.Cols, v.outputs)
 	thinWindows(rec, dy, func(t, tokens int, dys gpu.Range, dy4 uint32) {
-		for _, s := range w.Shards {
-			for row := 0; row < s.Rows; row += piece {
-				rows := min(piece, s.Rows-row)
-				ws, skip := s.Range.Buffer.UniformWindow(s.Range.Offset + gpu.F32.Size(row*w.Cols))
-				rec.Dispatch(matmulBackwardThin.spec(nil), tiles*ceilDiv(tokens, thinTokens), int64(2*tokens)*int64(rows)*int64(w.Cols), matmulBackwardThinParams{
-					Tokens: uint32(tokens), FirstToken: uint32(t), DyFirst4: dy4, DyStride4: uint32(dy.Cols / 4), Rows4: uint32(rows / 4), DyColumn4: uint32((s.Row + row) / 4),
-					WFirst4: uint32(skip / 16), Cols4: uint32(w.Cols / 4), ColTiles: uint32(tiles), Accumulate: flag(accumulate || s.Row+row > 0), Alpha: alpha,
-				}, dys, ws, dx.Single())
-			}
-		}
+		p.rowWindows(func(row, rows int, ws gpu.Range, w4 uint32) {
+			rec.Dispatch(v.spec(), tiles*ceilDiv(tokens, v.tokens), flops(tokens, rows, w.Cols), matmulBackwardThinParams{
+				Tokens: uint32(tokens), FirstToken: uint32(t), DyFirst4: dy4, DyStride4: uint32(dy.Cols / 4),
+				Rows4: uint32(rows / 4), DyColumn4: uint32(row / 4), WFirst4: w4, Cols4: uint32(w.Cols / 4), ColTiles: uint32(tiles),
+				Accumulate: flag(p.accumulate || row > 0), Alpha: p.alpha,
+			}, dys, ws, dx.Single())
+		})
 	})
 }

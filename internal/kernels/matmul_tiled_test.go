@@ -9,7 +9,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Parts that are summed side by side give the bytes of a workgroup that takes them all, so that no byte depends on how many tokens come together.
+// Parts that are summed side by side give the bytes of a workgroup that takes them all, so that no byte depends on how
+// many tokens come together.
 func TestPartsSideBySide(t *testing.T) {
 	dev, err := gpu.Open(t.Context(), gpu.Options{})
 	testify.NoError(t, err)
@@ -33,11 +34,15 @@ func TestPartsSideBySide(t *testing.T) {
 		rows, cols int
 		record     func(rec *gpu.Recorder, out *gpu.Tensor)
 	}{
-		"matmul_forward": {thinTile.name(), tokens, rank, func(rec *gpu.Recorder, out *gpu.Tensor) { MatmulForward(rec, out, input, a, 0.5, true) }},
+		"matmul_forward": {"tiled_64x16", tokens, rank, func(rec *gpu.Recorder, out *gpu.Tensor) {
+			MatmulForward(rec, out, input, a, 0.5, true)
+		}},
 		"matmul_backward": {"tiled_64x64", rank, rank, func(rec *gpu.Recorder, out *gpu.Tensor) {
 			MatmulBackward(rec, out, a.View(rank, tokens), narrow, 0.5, true)
 		}},
-		"matmul_gradient": {"tiled_16x64", rank, wide, func(rec *gpu.Recorder, out *gpu.Tensor) { MatmulGradient(rec, out, narrow, input, 0.5) }},
+		"matmul_gradient": {"tiled_16x64", rank, wide, func(rec *gpu.Recorder, out *gpu.Tensor) {
+			MatmulGradient(rec, out, narrow, input, 0.5)
+		}},
 	} {
 		var results [2][]float32
 		var dispatches [2]int
@@ -67,7 +72,7 @@ func TestPartsSideBySide(t *testing.T) {
 func TestNoTokens(t *testing.T) {
 	dev := gpu.NewDryDiscrete()
 	for _, op := range []string{"matmul_forward", "matmul_backward"} {
-		dev.Variants.Force(op, thinTile.name())
+		dev.Variants.Force(op, "tiled_64x16")
 	}
 	tensor := func(rows, cols int) *gpu.Tensor {
 		x, err := dev.NewTensor("x", gpu.F32, rows, cols)

@@ -9,7 +9,8 @@ var (
 	unpackBF16 = define("unpack_bf16", "iw", bf16Params{})
 )
 
-// PackBF16 is y = x rounded to bf16 (nearest, ties to even; infinities and NaN stay what they are): x F32 [T, C], y BF16 [T, C], with C a multiple of 4.
+// PackBF16 is y = x rounded to bf16 (nearest, ties to even; infinities and NaN stay what they are): x F32 [T, C], y
+// BF16 [T, C], with C a multiple of 4.
 func PackBF16(rec *gpu.Recorder, y, x *gpu.Tensor) {
 	recordBF16(rec, packBF16, y, x, y)
 }
@@ -19,10 +20,10 @@ func UnpackBF16(rec *gpu.Recorder, y, x *gpu.Tensor) {
 	recordBF16(rec, unpackBF16, y, x, x)
 }
 
-func recordBF16(rec *gpu.Recorder, op *op, y, x, packed *gpu.Tensor) {
-	sameShape(op.name, y, x)
-	require(packed.DType == gpu.BF16 && x.DType != y.DType, op.name, "%s and %s have the types %d and %d", x.Name, y.Name, x.DType, y.DType)
-	require(y.Cols%4 == 0, op.name, "%d columns are no multiple of 4", y.Cols)
+func recordBF16(rec *gpu.Recorder, s *shader, y, x, packed *gpu.Tensor) {
+	sameShape(s.name, y, x)
+	require(packed.DType == gpu.BF16 && x.DType != y.DType, s.name, "%s and %s have the types %d and %d", x.Name, y.Name, x.DType, y.DType)
+	require(y.Cols%4 == 0, s.name, "%d columns are no multiple of 4", y.Cols)
 	n := y.Rows * y.Cols / 4
-	rec.Dispatch(op.spec(nil), ceilDiv(n, 256), int64(8*n), bf16Params{uint32(n)}, x.Single(), y.Single())
+	rec.Dispatch(s.spec(nil), ceilDiv(n, 256), int64(8*n), bf16Params{Count4: uint32(n)}, x.Single(), y.Single())
 }

@@ -2,65 +2,48 @@ package kernels
 
 import "qlora-wgpu/gpu"
 
-// The uniform variants of the NF4 products read activations through uniform arrays: windows of uniformTokens tokens × uniformColumns columns, which is the
-// 64 KiB that every device binds.
+// The uniform variants of the products read activations through uniform arrays: windows of ChunkTokens tokens ×
+// ChunkColumns columns of float32, which is what every device binds.
 const (
-	uniformTokens  = 32
-	uniformColumns = 512
+	ChunkColumns = 512
+	ChunkTokens  = gpu.UniformBytes / 4 / ChunkColumns
 )
 
-// tailTokens is the tile of an activation's last window with no more tokens than that, where uniformTokens would compute many that are not there.
+// tailTokens is the tile of an activation's last window with no more tokens than that, where ChunkTokens would compute
+// many that are not there.
 const tailTokens = 8
 
-// windowTile is the kernel for a window of so many tokens, and the tokens of its tile. A token's sums are the same in both tiles.
+// windowTile is the kernel for a window of so many tokens, and the tokens of its tile. A token's sums are the same in
+// both tiles.
 func windowTile(spec gpu.KernelSpec, tokens int) (gpu.KernelSpec, int) {
 	if tokens > tailTokens {
-		return spec, uniformTokens
+		return spec, ChunkTokens
 	}
 	spec.Constants = with(spec.Constants, "TILE_T", tailTokens)
 	return spec, tailTokens
 }
 
-// What the uniform variants keep in scratch buffers: an activation or its gradient in chunks; LoRA's A in chunks, or an operand that is as narrow as the rank as it is;
-// an activation of a few tokens as it is; attention's operands by heads. What the variants for GPUs keep: the same in blocks.
-const (
-	scratchWide gpu.Scratch = iota
-	scratchNarrow
-	scratchFlat
-	scratchQueries
-	scratchKeys
-	scratchValues
-	scratchGradients // of the output
-	scratchTiles
-	scratchNarrowTiles
-	scratchQueryTiles
-	scratchKeyTiles
-	scratchValueTiles
-	scratchGradientTiles // of the output
-	scratchParts         // of a product's sums
-)
-
 type packChunksParams struct{ Tokens, FirstToken, Pitch, Cols4, FirstCol4, Width4 uint32 }
 
 var packChunksForward = define("pack_chunks_forward", "iw", packChunksParams{})
 
-// packed is an activation in chunks of uniformColumns columns.
+// packed is an activation in chunks of ChunkColumns columns.
 type packed struct {
 	buffer *gpu.Buffer
-	padded int // tokens, a multiple of uniformTokens
+	padded int // tokens, a multiple of ChunkTokens
 }
 
 // packChunks cuts x [T, C] into windows in a uniform scratch, unless they are there from an earlier product with x.
 func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
-	padded := ceilDiv(x.Rows, uniformTokens) * uniformTokens
-	chunks := ceilDiv(x.Cols, uniformColumns)
+	padded := ceilDiv(x.Rows, ChunkTokens) * ChunkTokens
+	chunks := ceilDiv(x.Cols, ChunkColumns)
 	if b := rec.HoldsFrom(scratch, x); b != nil {
-		return packed{b, padded}
+		return packed{buffer: b, padded: padded}
 	}
-	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*uniformColumns))
-	p := packed{buffer, padded}
+	buffer := rec.UniformScratch(scratch, gpu.F32.Size(chunks*padded*ChunkColumns))
+	p := packed{buffer: buffer, padded: padded}
 	// As many chunks as can be bound at once, and where that is none, as many tokens of one.
-	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * uniformTokens)
+	tokens := int(rec.Device().Limits.MaxBindingBytes / gpu.UniformBytes * ChunkTokens)
 	switch {
 	case padded == 0: // a chunk without tokens
 	case tokens >= padded:
@@ -81,33 +64,40 @@ func packChunks(rec *gpu.Recorder, scratch gpu.Scratch, x *gpu.Tensor) packed {
 
 // fill packs some tokens of some chunks, which lie together in p.
 func (p packed) fill(rec *gpu.Recorder, x *gpu.Tensor, chunk, chunks, firstToken, tokens int) {
-	first := chunk * uniformColumns
-	width4 := (min(x.Cols, first+chunks*uniformColumns) - first) / 4
+	first := chunk * ChunkColumns
+	width4 := (min(x.Cols, first+chunks*ChunkColumns) - first) / 4
 	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(tokens*width4, 64), int64(4*tokens*width4), packChunksParams{
-		Tokens: uint32(x.Rows), FirstToken: uint32(firstToken), Pitch: uint32(tokens), Cols4: uint32(x.Cols / 4), FirstCol4: uint32(first / 4), Width4: uint32(width4),
-	}, x.Single(), gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.F32.Size(chunks * tokens * uniformColumns)})
+		Tokens: uint32(x.Rows), FirstToken: uint32(firstToken), Pitch: uint32(tokens), Cols4: uint32(x.Cols / 4),
+		FirstCol4: uint32(first / 4), Width4: uint32(width4),
+	}, x.Single(), gpu.Range{
+		Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * ChunkColumns), Size: gpu.F32.Size(chunks * tokens * ChunkColumns),
+	})
 }
 
-// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is there from an earlier product with x.
+// packFlat copies x [T, C] as it is into a uniform scratch, in the layout of one token with T·C columns, unless it is
+// there from an earlier product with x.
 func packFlat(rec *gpu.Recorder, x *gpu.Tensor) *gpu.Buffer {
 	if b := rec.HoldsFrom(scratchFlat, x); b != nil {
 		return b
 	}
 	count4 := uint32(x.Rows * x.Cols / 4)
-	size := gpu.F32.Size(ceilDiv(x.Rows*x.Cols, uniformColumns) * uniformColumns)
+	size := gpu.F32.Size(ceilDiv(x.Rows*x.Cols, ChunkColumns) * ChunkColumns)
 	buffer := rec.UniformScratch(scratchFlat, size)
-	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(int(count4), 64), int64(4*count4), packChunksParams{Tokens: 1, Pitch: 1, Cols4: count4, Width4: count4}, x.Single(), gpu.Range{Buffer: buffer, Size: size})
+	rec.Dispatch(packChunksForward.spec(nil), ceilDiv(int(count4), 64), int64(4*count4), packChunksParams{
+		Tokens: 1, Pitch: 1, Cols4: count4, Width4: count4,
+	}, x.Single(), gpu.Range{Buffer: buffer, Size: size})
 	rec.FilledFrom(scratchFlat, x)
 	return buffer
 }
 
-// PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to 32, 512].
+// PackChunksForward is the packing alone, as the self-check looks at it: the range holds [chunks, T rounded up to
+// ChunkTokens, ChunkColumns].
 func PackChunksForward(rec *gpu.Recorder, x *gpu.Tensor) gpu.Range {
 	p := packChunks(rec, scratchWide, x)
-	return gpu.Range{Buffer: p.buffer, Size: gpu.F32.Size(ceilDiv(x.Cols, uniformColumns) * p.padded * uniformColumns)}
+	return gpu.Range{Buffer: p.buffer, Size: gpu.F32.Size(ceilDiv(x.Cols, ChunkColumns) * p.padded * ChunkColumns)}
 }
 
-// window is uniformTokens tokens of one chunk.
+// window is ChunkTokens tokens of one chunk.
 func (p packed) window(chunk, firstToken int) gpu.Range {
-	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * uniformColumns), Size: gpu.UniformBytes}
+	return gpu.Range{Buffer: p.buffer, Offset: gpu.F32.Size((chunk*p.padded + firstToken) * ChunkColumns), Size: gpu.UniformBytes}
 }

@@ -11,5 +11,6 @@ func ResidualAddForward(rec *gpu.Recorder, y, a, b *gpu.Tensor) {
 	sameShape("residual_add_forward", y, a, b)
 	require(y.Cols%4 == 0, "residual_add_forward", "%d columns are no multiple of 4", y.Cols)
 	n := y.Rows * y.Cols / 4
-	rec.Dispatch(residualAddForward.spec(nil), ceilDiv(n, 256), int64(4*n), residualAddParams{uint32(n)}, a.Single(), b.Single(), y.Single())
+	rec.Dispatch(residualAddForward.spec(nil), ceilDiv(n, 256), int64(4*n), residualAddParams{Count4: uint32(n)},
+		a.Single(), b.Single(), y.Single())
 }

@@ -20,8 +20,8 @@ import (
 )
 
 func TestEveryShaderIsDefined(t *testing.T) {
-	testify.Equal(t, shaders.Names(), slices.Sorted(maps.Keys(ops)))
-	testify.Len(t, Specs(), len(ops))
+	testify.Equal(t, shaders.Names(), slices.Sorted(maps.Keys(defined)))
+	testify.Len(t, Specs(), len(defined))
 }
 
 var (
@@ -38,7 +38,7 @@ func code(name string) string { return comments.ReplaceAllString(shaders.Source(
 
 // TestParams compares each shader's Params with its mirror in Go, field by field.
 func TestParams(t *testing.T) {
-	for name, o := range ops {
+	for name, s := range defined {
 		structs := paramsStruct.FindAllStringSubmatch(code(name), -1)
 		testify.Len(t, structs, 1, name)
 		var fields []string
@@ -49,7 +49,7 @@ func TestParams(t *testing.T) {
 		}
 		testify.Equal(t, []string{"group_base: u32", "group_end: u32"}, fields[:2], name)
 		var want []string
-		mirror := reflect.TypeOf(o.params)
+		mirror := reflect.TypeOf(s.params)
 		for i := range mirror.NumField() {
 			kind := map[reflect.Kind]string{reflect.Uint32: "u32", reflect.Int32: "i32", reflect.Float32: "f32"}[mirror.Field(i).Type.Kind()]
 			want = append(want, mirror.Field(i).Name+": "+kind)
@@ -73,7 +73,7 @@ func camelCase(field string) (out string) {
 
 // TestBindings compares number, order and access of each shader's bindings with the definition.
 func TestBindings(t *testing.T) {
-	for name, o := range ops {
+	for name, s := range defined {
 		source := code(name)
 		found := binding.FindAllStringSubmatch(source, -1)
 		testify.Len(t, found, strings.Count(source, "@binding"), name)
@@ -82,22 +82,27 @@ func TestBindings(t *testing.T) {
 			testify.Equal(t, strconv.Itoa(i), b[1], name)
 			access += map[string]string{"uniform": "u", "storage, read": "r", "storage, read_write": "w"}[b[2]]
 		}
-		testify.Equal(t, "u"+strings.ReplaceAll(o.bindings, "i", "w"), access, name)
+		var want []byte
+		for _, a := range s.bindings {
+			want = append(want, byte(a))
+		}
+		testify.Equal(t, "u"+strings.ReplaceAll(string(want), "i", "w"), access, name)
 		for i, b := range found[1:] {
 			stored := regexp.MustCompile(`(?m)(^|[{;])\s*` + b[3] + `\[.*\](\.\w+)? [-+*/]?= `).MatchString(source)
-			testify.Equal(t, o.bindings[i] == 'w', stored, "%s: what is bound as an input is not stored to, what is bound as an output is: %s", name, b[3])
+			testify.Equal(t, s.bindings[i] == gpu.Write, stored,
+				"%s: what is bound as an input is not stored to, what is bound as an output is: %s", name, b[3])
 		}
 	}
 }
 
-// TestNeeds compares what a shader enables with the feature that its definition asks of the device.
+// TestNeeds compares what a shader enables with the feature that its variants ask of the device.
 func TestNeeds(t *testing.T) {
-	for name, o := range ops {
+	for name, s := range defined {
 		enabled := ""
 		if m := regexp.MustCompile(`(?m)^enable (\w+);`).FindStringSubmatch(code(name)); m != nil {
 			enabled = m[1]
 		}
-		testify.Equal(t, enabled, o.needs, name)
+		testify.Equal(t, enabled, s.needs, name)
 	}
 }
 
@@ -108,7 +113,7 @@ const guard = `
 `
 
 func TestGuard(t *testing.T) {
-	for name := range ops {
+	for name := range defined {
 		_, body, ok := strings.Cut(shaders.Source(name), "@compute")
 		testify.True(t, ok, name)
 		_, body, ok = strings.Cut(body, ") {")
@@ -117,67 +122,98 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// recordedCells are shapes at which every variant runs: single tokens, tails of windows, and what is cut; every head
+// dimension that constants depend on.
+func recordedCells(op string) (cells []Cell) {
+	for _, tokens := range []int{1, 5, 300} {
+		for _, s := range [][2]int{{64, 64}, {16, 576}, {576, 16}, {1056, 2048}} {
+			for _, weights := range []string{op, BenchF32Forward} {
+				cells = append(cells, Cell{Op: weights, T: tokens, N: s[0], K: s[1]})
+			}
+		}
+	}
+	if !strings.HasPrefix(op, "attention_") {
+		return cells
+	}
+	cells = nil
+	for _, headDim := range []int{4, 32, 64, 96, 128, 256} {
+		cells = append(cells, Cell{Op: op, T: 300, Heads: 4, KVHeads: 2, HeadDim: headDim})
+	}
+	return cells
+}
+
+// record gives the kernels that an operation's variants dispatch at these cells, wherever they fit.
+func record[A arguments](o *operation[A]) (specs []gpu.KernelSpec) {
+	dev := gpu.NewDryDiscrete()
+	for _, c := range recordedCells(o.name) {
+		a := o.operands(&maker{dev: dev}, c)
+		for _, v := range o.variants {
+			if !o.takes(&v, dev, a) {
+				continue
+			}
+			rec := dev.DryRecord("test")
+			v.run(a, rec, &v.Variant)
+			specs = append(specs, rec.Kernels()...)
+		}
+	}
+	return specs
+}
+
+// recorded is record whatever the operation's arguments; every shader that a variant has must be among it.
+func recorded(t *testing.T, of table) (specs []gpu.KernelSpec) {
+	switch o := of.(type) {
+	case *operation[product]:
+		specs = record(o)
+	case *operation[nf4Product]:
+		specs = record(o)
+	case *operation[attention]:
+		specs = record(o)
+	}
+	for _, v := range of.list() {
+		for _, name := range v.Shaders() {
+			ran := slices.ContainsFunc(specs, func(s gpu.KernelSpec) bool { return s.Name == name })
+			testify.True(t, ran, "%s: no cell runs %s of %s", of.title(), name, v.Name)
+		}
+	}
+	return specs
+}
+
 // TestWorkgroupLimits holds every shader, with every variant's constants, to what WebGPU promises on all devices.
 func TestWorkgroupLimits(t *testing.T) {
-	constants := map[string][]map[string]uint32{}
-	for name := range ops {
-		constants[name] = append(constants[name], nil)
+	specs := map[string]gpu.KernelSpec{}
+	for _, spec := range Specs() {
+		specs[spec.Label()] = spec
 	}
-	for _, variants := range [][]variant{matmulNF4ForwardVariants, matmulNF4BackwardVariants, matmulForwardVariants, matmulBackwardVariants, matmulGradientVariants} {
-		for _, v := range variants {
-			constants[v.shader.name] = append(constants[v.shader.name], v.constants)
+	for _, table := range tables {
+		for _, spec := range recorded(t, table) {
+			specs[spec.Label()] = spec
 		}
 	}
-	for _, tile := range attentionForwardTiles {
-		constants["attention_forward"] = append(constants["attention_forward"], tile.ownRows())
-	}
-	for _, tile := range attentionBackwardTiles {
-		constants["attention_backward_query"] = append(constants["attention_backward_query"], tile.ownRows())
-		constants["attention_backward_key_value"] = append(constants["attention_backward_key_value"], tile.ownKeys())
-	}
-	uniform := Attention{HeadDim: 64}
-	for name, tile := range map[string]map[string]uint32{
-		"attention_forward_uniform":            uniform.uniformTile().ownRows(),
-		"attention_backward_query_uniform":     uniform.uniformTile().ownRows(),
-		"attention_backward_key_value_uniform": uniform.uniformTile().ownKeys(),
-	} {
-		constants[name] = append(constants[name], uniform.uniformConstants(tile))
-	}
-	for _, headDim := range []int{32, 64, 96, 128} {
-		for name := range ops {
-			if strings.HasPrefix(name, "attention_") && strings.HasSuffix(name, "_shared") {
-				constants[name] = append(constants[name], Attention{HeadDim: headDim}.sharedConstants())
-			}
+	for label, spec := range specs {
+		source := comments.ReplaceAllString(gpu.Specialize(spec.Name, spec.Source, spec.Constants), "")
+		values := map[string]string{}
+		for _, m := range constU32.FindAllStringSubmatch(source, -1) {
+			values[m[1]] = m[2]
 		}
-	}
-	for name, all := range constants {
-		for _, c := range all {
-			label := ops[name].spec(c).Label()
-			source := comments.ReplaceAllString(gpu.Specialize(name, shaders.Source(name), c), "")
-			values := map[string]string{}
-			for _, m := range constU32.FindAllStringSubmatch(source, -1) {
-				values[m[1]] = m[2]
-			}
-			sizes := workgroupSize.FindAllStringSubmatch(source, -1)
-			testify.Len(t, sizes, 1, label)
-			invocations := 1
-			for _, size := range strings.Split(sizes[0][1], ",") {
-				invocations *= evaluate(t, size, values)
-			}
-			testify.Positive(t, invocations, label)
-			testify.LessOrEqual(t, invocations, 256, label)
+		sizes := workgroupSize.FindAllStringSubmatch(source, -1)
+		testify.Len(t, sizes, 1, label)
+		invocations := 1
+		for _, size := range strings.Split(sizes[0][1], ",") {
+			invocations *= evaluate(t, size, values)
+		}
+		testify.Positive(t, invocations, label)
+		testify.LessOrEqual(t, invocations, 256, label)
 
-			arrays := workgroupVar.FindAllStringSubmatch(source, -1)
-			scalars := workgroupScalar.FindAllString(source, -1)
-			testify.Equal(t, strings.Count(source, "var<workgroup>"), len(arrays)+len(scalars), label)
-			bytes := 4 * len(scalars)
-			for _, a := range arrays {
-				element := map[string]int{"f32": 4, "u32": 4, "vec2<f32>": 8, "vec2<u32>": 8, "vec4<f32>": 16, "vec4<u32>": 16}[a[1]]
-				testify.Positive(t, element, "%s: %s", label, a[0])
-				bytes += element * evaluate(t, a[2], values) * evaluate(t, cmp.Or(a[3], "1u"), values)
-			}
-			testify.LessOrEqual(t, bytes, 16<<10, label)
+		arrays := workgroupVar.FindAllStringSubmatch(source, -1)
+		scalars := workgroupScalar.FindAllString(source, -1)
+		testify.Equal(t, strings.Count(source, "var<workgroup>"), len(arrays)+len(scalars), label)
+		bytes := 4 * len(scalars)
+		for _, a := range arrays {
+			element := map[string]int{"f32": 4, "u32": 4, "vec2<f32>": 8, "vec2<u32>": 8, "vec4<f32>": 16, "vec4<u32>": 16}[a[1]]
+			testify.Positive(t, element, "%s: %s", label, a[0])
+			bytes += element * evaluate(t, a[2], values) * evaluate(t, cmp.Or(a[3], "1u"), values)
 		}
+		testify.LessOrEqual(t, bytes, 16<<10, label)
 	}
 }
 

@@ -31,6 +31,11 @@ func (a *Attention) spec(p *Pass, c Chunk) kernels.Attention {
 	}
 }
 
+// rope is the rotation of so many heads of a chunk's tokens.
+func (p *Pass) rope(c Chunk, heads, headDim int) kernels.RoPE {
+	return kernels.RoPE{Cos: p.Cos, Sin: p.Sin, Positions: c.Positions, Heads: heads, HeadDim: headDim}
+}
+
 // Forward gives, chunk after chunk, y [T, C] for norm(x), x [T, C], to add. What is kept may be freed with Release.
 func (a *Attention) Forward(p *Pass, w paging.Weights, norm Norm, x []*gpu.Tensor, add func(chunk int, y *gpu.Tensor)) (kept *AttentionKept) {
 	kept = &AttentionKept{k: p.New("k", p.Tokens, a.K.Out), v: p.New("v", p.Tokens, a.V.Out), chunks: make([]attentionChunk, len(p.Chunks))}
@@ -43,8 +48,8 @@ func (a *Attention) Forward(p *Pass, w paging.Weights, norm Norm, x []*gpu.Tenso
 		k.uK = a.K.Forward(part, key, normed, w.Linear(a.K.Weight))
 		k.uV = a.V.Forward(part, value, normed, w.Linear(a.V.Weight))
 		p.Free(normed)
-		kernels.RoPEForward(p.Rec, k.q, p.Cos, p.Sin, c.Positions, a.Heads, a.HeadDim)
-		kernels.RoPEForward(p.Rec, key, p.Cos, p.Sin, c.Positions, a.KVHeads, a.HeadDim)
+		kernels.RoPEForward(p.Rec, k.q, p.rope(c, a.Heads, a.HeadDim))
+		kernels.RoPEForward(p.Rec, key, p.rope(c, a.KVHeads, a.HeadDim))
 	}
 	for i, c := range p.Chunks {
 		k := &kept.chunks[i]
@@ -56,7 +61,7 @@ func (a *Attention) Forward(p *Pass, w paging.Weights, norm Norm, x []*gpu.Tenso
 			appendRows(p.Rec, values, kept.v, p.Cache.Length)
 			spec.QueryOffset = p.Cache.Length
 		}
-		kernels.AttentionForward(p.Rec, k.o, k.lse, k.q, keys, values, spec)
+		kernels.AttentionForward(p.Rec, spec, kernels.AttentionTensors{Q: k.q, K: keys, V: values, O: k.o, LSE: k.lse})
 		y := p.New("attention output", c.Tokens, a.O.Out)
 		k.uO = a.O.Forward(p.part(i), y, k.o, w.Linear(a.O.Weight))
 		add(i, y)
@@ -92,15 +97,17 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 		stats := p.New("attention statistics", c.Tokens, 2*a.Heads)
 		spec := a.spec(p, c)
 		spec.Accumulate = i > 0
-		kernels.AttentionBackward(p.Rec, dq[i], dk, dv, do, k.q, kept.k, kept.v, k.o, k.lse, stats, spec)
+		kernels.AttentionBackward(p.Rec, spec, kernels.AttentionTensors{
+			Q: k.q, K: kept.k, V: kept.v, O: k.o, LSE: k.lse, DO: do, DQ: dq[i], DK: dk, DV: dv, Stats: stats,
+		})
 		p.Free(stats, do, k.q, k.o, k.lse)
-		kernels.RoPEBackward(p.Rec, dq[i], p.Cos, p.Sin, c.Positions, a.Heads, a.HeadDim)
+		kernels.RoPEBackward(p.Rec, dq[i], p.rope(c, a.Heads, a.HeadDim))
 	}
 	p.Free(kept.k, kept.v)
 	for i, c := range p.Chunks {
 		part, k := p.part(i), &kept.chunks[i]
 		dKey, dValue := dk.Slice(c.First, c.Tokens), dv.Slice(c.First, c.Tokens)
-		kernels.RoPEBackward(p.Rec, dKey, p.Cos, p.Sin, c.Positions, a.KVHeads, a.HeadDim)
+		kernels.RoPEBackward(p.Rec, dKey, p.rope(c, a.KVHeads, a.HeadDim))
 		normed := norm.Forward(p, w, x[i])
 		var dNormed *gpu.Tensor
 		if wanted {

@@ -35,11 +35,12 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (
 			n := min(size, c.Supervised-first)
 			part := logits.View(n, logits.Cols)
 			h.product(p, part, normed.Slice(first, n))
+			loss := kernels.CrossEntropy{Logits: part, Vocab: h.Vocab, Targets: p.Targets, Losses: losses, Hits: hits, First: c.FirstSupervised + first}
 			if !gradient {
-				kernels.CrossEntropyForward(p.Rec, part, h.Vocab, p.Targets, losses, hits, c.FirstSupervised+first)
+				kernels.CrossEntropyForward(p.Rec, loss)
 				continue
 			}
-			kernels.CrossEntropyForwardBackward(p.Rec, part, h.Vocab, p.Targets, losses, hits, c.FirstSupervised+first)
+			kernels.CrossEntropyForwardBackward(p.Rec, loss)
 			dx := dNormed.Slice(first, n)
 			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, 1, !begin) })
 		}
@@ -57,7 +58,7 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (
 // normBackward is the gradient [T, C] of a chunk's tokens for that of the normed rows [S, C] that are supervised, which is freed.
 func (h *Head) normBackward(p *Pass, w paging.Weights, c Chunk, dNormed, rows *gpu.Tensor) *gpu.Tensor {
 	dRows := p.New("d supervised", c.Supervised, rows.Cols)
-	kernels.RMSNormBackward(p.Rec, dRows, dNormed, rows, w.Vector(h.Norm.Weight), h.Norm.Eps, false)
+	kernels.RMSNormBackward(p.Rec, dRows, dNormed, rows, kernels.RMSNorm{Weight: w.Vector(h.Norm.Weight), Epsilon: h.Norm.Eps}, false)
 	p.Free(dNormed)
 	dx := p.New("dx", c.Tokens, rows.Cols)
 	kernels.ScatterRows(p.Rec, dx, dRows, c.Inverse)

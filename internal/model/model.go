@@ -153,13 +153,13 @@ type Norm struct {
 // Forward is y = norm(x).
 func (n Norm) Forward(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 	y := p.New(n.Weight, x.Rows, x.Cols)
-	kernels.RMSNormForward(p.Rec, y, x, w.Vector(n.Weight), n.Eps)
+	kernels.RMSNormForward(p.Rec, y, x, kernels.RMSNorm{Weight: w.Vector(n.Weight), Epsilon: n.Eps})
 	return y
 }
 
 // BackwardAdd is dx += the gradient of x for dy.
 func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
-	kernels.RMSNormBackward(p.Rec, dx, dy, x, w.Vector(n.Weight), n.Eps, true)
+	kernels.RMSNormBackward(p.Rec, dx, dy, x, kernels.RMSNorm{Weight: w.Vector(n.Weight), Epsilon: n.Eps}, true)
 }
 
 // LoadOptions say how a model is loaded.

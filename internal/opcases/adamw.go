@@ -12,7 +12,8 @@ import (
 var _ = register(adamW)
 
 func adamW() (cases []Case) {
-	// One block, one workgroup of 1024 and its neighbours, the flat sizes of gradient_norm; 50 steps where the error may grow.
+	// One block, one workgroup of 1024 and its neighbours, the flat sizes of gradient_norm; 50 steps where the error may
+	// grow.
 	for _, s := range []struct {
 		n, steps int
 		decay    float64
@@ -56,12 +57,13 @@ func runAdamW(b *Bench, n, steps int, decay float64) {
 	b.Record(func() {
 		for i, data := range grads {
 			b.Rec.Upload(grad.Single(), data)
-			kernels.AdamWStep(b.Rec, p, grad, m, v, stats, settings(i+1))
+			kernels.AdamWStep(b.Rec, kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Stats: stats}, settings(i+1))
 		}
 	})
 }
 
-// runSkippedAdamW puts one non-finite gradient through the norm and the update: parameters and moments stay bit for bit, gradients start anew.
+// runSkippedAdamW puts one non-finite gradient through the norm and the update: parameters and moments stay bit for
+// bit, gradients start anew.
 func runSkippedAdamW(b *Bench, at int, bad float32) {
 	const n = 4352
 	param, first, second, g := b.Values(n, 0.05), b.Values(n, 1), b.Values(n, 1), b.Values(n, 1)
@@ -81,11 +83,13 @@ func runSkippedAdamW(b *Bench, at int, bad float32) {
 	v := b.Output("v", 1, n, second, float64s(second), exact)
 	b.Record(func() {
 		kernels.GradientNorm(b.Rec, stats, partials, []*gpu.Tensor{grad}, 1, 1)
-		kernels.AdamWStep(b.Rec, p, grad, m, v, stats, kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
+		kernels.AdamWStep(b.Rec, kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Stats: stats},
+			kernels.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Step: 3})
 	})
 }
 
-// gradients are n seeded ones, and scale times them. Elements differ in size from 1e-6 to 1: with the smallest, epsilon takes part.
+// gradients are n seeded ones, and scale times them. Elements differ in size from 1e-6 to 1: with the smallest, epsilon
+// takes part.
 func gradients(b *Bench, n int, scale float64) (data []byte, scaled []float64) {
 	g := b.Values(n, 1)
 	scaled = make([]float64, n)

@@ -14,16 +14,20 @@ import (
 var _ = register(adamW8bit)
 
 func adamW8bit() (cases []Case) {
-	// One block, with a decay so large that its place after the update shows; one workgroup of 1024 and its neighbours; 50 steps where codes that fell to the other side of a midpoint may add up.
+	// One block, with a decay so large that its place after the update shows; one workgroup of 1024 and its neighbours; 50
+	// steps where codes that fell to the other side of a midpoint may add up.
 	for _, s := range []struct {
 		n, steps int
 		decay    float64
 	}{{256, 1, 10}, {256, 50, 0.01}, {1024, 3, 0}, {1280, 3, 0.1}, {16640, 50, 0.01}} {
-		cases = append(cases, Case{Op: "adamw_8bit_step", Shape: fmt.Sprintf("n=%d steps=%d decay=%g", s.n, s.steps, s.decay), Run: func(b *Bench) {
+		shape := fmt.Sprintf("n=%d steps=%d decay=%g", s.n, s.steps, s.decay)
+		cases = append(cases, Case{Op: "adamw_8bit_step", Shape: shape, Run: func(b *Bench) {
 			runAdamW8bit(b, s.n, s.steps, s.decay, false)
 		}})
 	}
-	return append(cases, Case{Op: "adamw_8bit_step", Shape: "n=1280 skipped after 2 steps", Run: func(b *Bench) { runAdamW8bit(b, 1280, 2, 0.1, true) }})
+	return append(cases, Case{Op: "adamw_8bit_step", Shape: "n=1280 skipped after 2 steps", Run: func(b *Bench) {
+		runAdamW8bit(b, 1280, 2, 0.1, true)
+	}})
 }
 
 // runAdamW8bit runs the steps, and after them one with a gradient of NaN where skipped: that one changes nothing.
@@ -55,26 +59,33 @@ func runAdamW8bit(b *Bench, n, steps int, decay float64, skipped bool) {
 	stats := b.Scratch("stats", 1, kernels.StatCount)
 	maps := b.Input("maps", gpu.F32, 1, 512, append(append([]float32{}, doublequant.SignedMap[:]...), doublequant.UnsignedMap[:]...))
 	wantM, wantV := moments.Decode()
-	// A value that rounding in float32 moves over a midpoint gets a neighbour's code, an entry that is 1 % to 10 % away: one in 10^5 a step. The next
-	// steps start from there, and the update takes it with the weight of one gradient in ten.
+	// A value that rounding in float32 moves over a midpoint gets a neighbour's code, an entry that is 1 % to 10 % away:
+	// one in 10^5 a step. The next steps start from there, and the update takes it with the weight of one gradient in ten.
 	allowance := 1e-9
 	if steps == 1 {
 		allowance = 1e-13
 	}
 	p := b.Output("param", 1, n, param, want, allowance)
-	m := b.OutputWords("m", n/256, kernels.MomentWords, make([]uint32, n/256*kernels.MomentWords), decodeMoments(n, doublequant.SignedMap), wantM, 1e-5)
-	v := b.OutputWords("v", n/256, kernels.MomentWords, make([]uint32, n/256*kernels.MomentWords), decodeMoments(n, doublequant.UnsignedMap), wantV, 1e-5)
+	moment := func(name string, entries [256]float32, want []float64) *gpu.Tensor {
+		blocks := n / kernels.FlatBlock
+		return b.OutputWords(Words{
+			Name: name, Rows: blocks, Cols: kernels.MomentWords, Initial: make([]uint32, blocks*kernels.MomentWords),
+			Decode: decodeMoments(n, entries), Want: want, Allowance: 1e-5,
+		})
+	}
+	m, v := moment("m", doublequant.SignedMap, wantM), moment("v", doublequant.UnsignedMap, wantV)
 	grad := b.Output("grad", 1, n, nil, make([]float64, n), exact)
+	state := kernels.AdamWTensors{Param: p, Grad: grad, M: m, V: v, Maps: maps, Stats: stats}
 	b.Record(func() {
 		b.Rec.Upload(stats.Single(), statistics(scale, 0))
 		for i, data := range grads {
 			b.Rec.Upload(grad.Single(), data)
-			kernels.AdamW8bitStep(b.Rec, p, grad, m, v, maps, stats, settings(i+1))
+			kernels.AdamW8bitStep(b.Rec, state, settings(i+1))
 		}
 		if skipped {
 			b.Rec.Upload(stats.Single(), statistics(float32(math.NaN()), 1))
 			b.Rec.Upload(grad.Single(), grads[0])
-			kernels.AdamW8bitStep(b.Rec, p, grad, m, v, maps, stats, settings(steps+1))
+			kernels.AdamW8bitStep(b.Rec, state, settings(steps+1))
 		}
 	})
 }
@@ -84,9 +95,9 @@ func decodeMoments(n int, entries [256]float32) func(data []byte) []float64 {
 	return func(data []byte) []float64 {
 		out := make([]float64, n)
 		for i := range out {
-			record := data[i/256*4*kernels.MomentWords:]
-			absmax := math.Float32frombits(binary.LittleEndian.Uint32(record[256:]))
-			out[i] = float64(entries[record[i%256]]) * float64(absmax)
+			record := data[i/kernels.FlatBlock*4*kernels.MomentWords:]
+			absmax := math.Float32frombits(binary.LittleEndian.Uint32(record[kernels.FlatBlock:]))
+			out[i] = float64(entries[record[i%kernels.FlatBlock]]) * float64(absmax)
 		}
 		return out
 	}

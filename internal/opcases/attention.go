@@ -38,16 +38,15 @@ func (s attentionCase) name() string {
 	return name
 }
 
-// allowance: a few hundred f32 products and exp (3 + 2|x| ulp) give a weight a relative error near 1e-7 each, below 1e-6 together. A score
-// of 150 is rounded by 1e-5, which is the relative error of its weight.
-func (s attentionCase) allowance() float64 {
+// allowance is the variant's tolerance, more where a case asks for it.
+func (s attentionCase) allowance(b *Bench) float64 {
 	switch {
-	case s.largeLogits > 1:
-		return 1e-10
+	case s.largeLogits > 1: // a score of 150 is rounded by 1e-5, which is the relative error of its weight
+		return 100 * b.Tolerance
 	case s.T == 1: // dk is zero, and what is left of it is how differently two sums of D products round
-		return 1e-11
+		return 10 * b.Tolerance
 	}
-	return 1e-12
+	return b.Tolerance
 }
 
 func attention() (cases []Case) {
@@ -101,34 +100,37 @@ func (s attentionCase) inputs(b *Bench) (q, k, v []float32, r reference.Attentio
 
 func attentionForward(s attentionCase) Case {
 	const op = "attention_forward"
-	return Case{Op: op, Shape: s.name(), Tune: op, Variants: kernels.Variants(op), Run: func(b *Bench) {
+	return Case{Op: op, Shape: s.name(), Run: func(b *Bench) {
 		q, k, v, shape, a := s.inputs(b)
 		wantO, wantLSE := reference.AttentionForward(float64s(q), float64s(k), float64s(v), shape)
 		keys := len(k) / (s.KVH * s.D)
 		qs, ks, vs := b.Input("q", gpu.F32, s.T, s.H*s.D, q), b.Input("k", gpu.F32, keys, s.KVH*s.D, k), b.Input("v", gpu.F32, keys, s.KVH*s.D, v)
-		o := b.Output("o", s.T, s.H*s.D, nil, wantO, s.allowance())
-		lse := b.Output("lse", s.T, s.H, nil, wantLSE, 1e-12) // a sum of a row's scores, whose roundings do not grow
-		b.Record(func() { kernels.AttentionForward(b.Rec, o, lse, qs, ks, vs, a) })
+		o := b.Output("o", s.T, s.H*s.D, nil, wantO, s.allowance(b))
+		lse := b.Output("lse", s.T, s.H, nil, wantLSE, b.Tolerance) // a sum of a row's scores, whose roundings do not grow
+		b.Record(func() {
+			kernels.AttentionForward(b.Rec, a, kernels.AttentionTensors{Q: qs, K: ks, V: vs, O: o, LSE: lse})
+		})
 	}}
 }
 
 func attentionBackward(s attentionCase) Case {
 	const op = "attention_backward"
-	return Case{Op: op, Shape: s.name(), Tune: op, Variants: kernels.Variants(op), Run: func(b *Bench) {
+	return Case{Op: op, Shape: s.name(), Run: func(b *Bench) {
 		q, k, v, shape, a := s.inputs(b)
 		do := b.Values(len(q), 1)
 		o, lse := reference.AttentionForward(float64s(q), float64s(k), float64s(v), shape)
 		o32, o := rounded(o)
 		lse32, lse := rounded(lse)
 		wantQ, wantK, wantV := reference.AttentionBackward(float64s(do), float64s(q), float64s(k), float64s(v), o, lse, shape)
-		qs, ks, vs := b.Input("q", gpu.F32, s.T, s.H*s.D, q), b.Input("k", gpu.F32, s.T, s.KVH*s.D, k), b.Input("v", gpu.F32, s.T, s.KVH*s.D, v)
-		dos, os := b.Input("do", gpu.F32, s.T, s.H*s.D, do), b.Input("o", gpu.F32, s.T, s.H*s.D, o32)
-		lses, stats := b.Input("lse", gpu.F32, s.T, s.H, lse32), b.Scratch("stats", s.T, 2*s.H)
-		dq := b.Output("dq", s.T, s.H*s.D, nil, wantQ, s.allowance())
-		dk := b.Output("dk", s.T, s.KVH*s.D, nil, wantK, s.allowance())
-		dv := b.Output("dv", s.T, s.KVH*s.D, nil, wantV, s.allowance())
+		t := kernels.AttentionTensors{
+			Q: b.Input("q", gpu.F32, s.T, s.H*s.D, q), K: b.Input("k", gpu.F32, s.T, s.KVH*s.D, k), V: b.Input("v", gpu.F32, s.T, s.KVH*s.D, v),
+			DO: b.Input("do", gpu.F32, s.T, s.H*s.D, do), O: b.Input("o", gpu.F32, s.T, s.H*s.D, o32),
+			LSE: b.Input("lse", gpu.F32, s.T, s.H, lse32), Stats: b.Scratch("stats", s.T, 2*s.H),
+			DQ: b.Output("dq", s.T, s.H*s.D, nil, wantQ, s.allowance(b)),
+			DK: b.Output("dk", s.T, s.KVH*s.D, nil, wantK, s.allowance(b)), DV: b.Output("dv", s.T, s.KVH*s.D, nil, wantV, s.allowance(b)),
+		}
 		if s.chunk == 0 {
-			b.Record(func() { kernels.AttentionBackward(b.Rec, dq, dk, dv, dos, qs, ks, vs, os, lses, stats, a) })
+			b.Record(func() { kernels.AttentionBackward(b.Rec, a, t) })
 			return
 		}
 		firsts := map[int]*gpu.Tensor{}
@@ -137,9 +139,11 @@ func attentionBackward(s attentionCase) Case {
 		}
 		b.Record(func() {
 			for first := 0; first < s.T; first += s.chunk {
-				n, part := min(s.chunk, s.T-first), a
-				part.FirstKey, part.QueryOffset, part.Accumulate = firsts[first], first, first > 0
-				kernels.AttentionBackward(b.Rec, dq.Slice(first, n), dk, dv, dos.Slice(first, n), qs.Slice(first, n), ks, vs, os.Slice(first, n), lses.Slice(first, n), stats.View(n, 2*s.H), part)
+				n, spec, part := min(s.chunk, s.T-first), a, t
+				spec.FirstKey, spec.QueryOffset, spec.Accumulate = firsts[first], first, first > 0
+				part.Q, part.O, part.LSE = t.Q.Slice(first, n), t.O.Slice(first, n), t.LSE.Slice(first, n)
+				part.DQ, part.DO, part.Stats = t.DQ.Slice(first, n), t.DO.Slice(first, n), t.Stats.View(n, 2*s.H)
+				kernels.AttentionBackward(b.Rec, spec, part)
 			}
 		})
 	}}

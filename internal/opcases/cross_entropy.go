@@ -15,9 +15,11 @@ var _ = register(crossEntropy)
 const exact = 1e-30
 
 func crossEntropy() (cases []Case) {
-	// Rows, vocabulary, columns (the stride), first row of targets and losses: around one vec4, one sweep of 256 vec4, and vocabularies of real models.
+	// Rows, vocabulary, columns (the stride), first row of targets and losses: around one vec4, one sweep of 256 vec4, and
+	// vocabularies of real models.
 	for _, s := range [][4]int{
-		{1, 1, 4, 0}, {3, 5, 8, 2}, {64, 384, 384, 0}, {5, 1023, 1024, 0}, {5, 1024, 1024, 7}, {2, 1025, 1028, 0}, {37, 1000, 1024, 1}, {17, 49152, 49152, 3}, {3, 151936, 151936, 0},
+		{1, 1, 4, 0}, {3, 5, 8, 2}, {64, 384, 384, 0}, {5, 1023, 1024, 0}, {5, 1024, 1024, 7}, {2, 1025, 1028, 0},
+		{37, 1000, 1024, 1}, {17, 49152, 49152, 3}, {3, 151936, 151936, 0},
 	} {
 		for _, gradient := range []bool{true, false} {
 			S, V, stride, first := s[0], s[1], s[2], s[3]
@@ -40,7 +42,8 @@ func crossEntropy() (cases []Case) {
 	return cases
 }
 
-// runNonFiniteCrossEntropy puts one bad logit, not the target's, through loss, statistics and norm: the step must be skipped.
+// runNonFiniteCrossEntropy puts one bad logit, not the target's, through loss, statistics and norm: the step must be
+// skipped.
 func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
 	const S, V = 3, 1000
 	values := b.Values(S*V, 3)
@@ -51,8 +54,9 @@ func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
 	grads := []*gpu.Tensor{b.Input("grad", gpu.F32, 1, 256, b.Values(256, 1))}
 	partials := b.InputU32("partials", make([]uint32, 2)).View(1, 2)
 	skip := b.stat(stats, "skip", kernels.StatSkip, 1, exact)
+	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: targets, Losses: losses, Hits: hits}
 	b.Record(func() {
-		kernels.CrossEntropyForwardBackward(b.Rec, logits, V, targets, losses, hits, 0)
+		kernels.CrossEntropyForwardBackward(b.Rec, loss)
 		kernels.LossSum(b.Rec, stats, losses, hits, S)
 		kernels.GradientNorm(b.Rec, stats, partials, grads, 1, 1)
 		skip()
@@ -98,8 +102,8 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 		}
 		padded[i], want[i] = dense[s*V+v], dlogits[s*V+v]
 	}
-	// exp may be off by 3+2|x| units in the last place, 2.5e-6 relative at |x| = 20, where it weighs nothing; the square of 1e-6 is 1e-12.
-	// An untouched logit is exact.
+	// exp may be off by 3+2|x| units in the last place, 2.5e-6 relative at |x| = 20, where it weighs nothing; the square
+	// of 1e-6 is 1e-12. An untouched logit is exact.
 	allowance := 1e-10
 	if !gradient {
 		want, allowance = float64s(padded), exact
@@ -121,5 +125,6 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 	if gradient {
 		run = kernels.CrossEntropyForwardBackward
 	}
-	b.Record(func() { run(b.Rec, logits, V, ids, l, h, first) })
+	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: ids, Losses: l, Hits: h, First: first}
+	b.Record(func() { run(b.Rec, loss) })
 }

@@ -10,7 +10,8 @@ import (
 
 var _ = register(dropout)
 
-// Two f32 roundings. One element masked otherwise than the reference would cost 1e-5 of the largest case: the mask is bit-equal.
+// Two f32 roundings. One element masked otherwise than the reference would cost 1e-5 of the largest case: the mask is
+// bit-equal.
 const dropoutAllowance = 1e-13
 
 func dropout() (cases []Case) {

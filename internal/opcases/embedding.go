@@ -12,7 +12,8 @@ import (
 var _ = register(embedding)
 
 func embedding() (cases []Case) {
-	// A workgroup takes 256 vec4, which 16 rows of 64 columns fill; shards hold 64 rows, so that 64, 65 and 200 rows make 1, 2 and 4.
+	// A workgroup takes 256 vec4, which 16 rows of 64 columns fill; shards hold 64 rows, so that 64, 65 and 200 rows make
+	// 1, 2 and 4.
 	for _, s := range [][3]int{{1, 4, 3}, {15, 64, 64}, {16, 64, 65}, {17, 64, 200}, {37, 576, 200}} {
 		T, C, V := s[0], s[1], s[2]
 		cases = append(cases, Case{Op: "embedding_forward", Shape: fmt.Sprintf("T=%d C=%d V=%d", T, C, V), Run: func(b *Bench) {

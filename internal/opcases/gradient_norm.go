@@ -23,7 +23,8 @@ type gradientNormCase struct {
 
 func gradientNorm() (cases []Case) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
-	// Around one block of 256, one workgroup of 4096 and one sweep of the second pass (256 blocks = 65,536 elements); the sizes of a small model's adapters.
+	// Around one block of 256, one workgroup of 4096 and one sweep of the second pass (256 blocks = 65,536 elements); the
+	// sizes of a small model's adapters.
 	for _, c := range []gradientNormCase{
 		{name: "one block", sizes: []int{256}, std: 1, scale: 1.0 / 37, maxNorm: 0.3},
 		{name: "one workgroup, below the limit", sizes: []int{4096}, std: 1e-3, scale: 1.0 / 128, maxNorm: 0.3},
@@ -80,7 +81,8 @@ func (c gradientNormCase) run(b *Bench) {
 		panic(err)
 	}
 	b.buffers = append(b.buffers, partials)
-	// 16 squares in a lane, a tree of 16, a few dozen partials in a lane, a tree of 256: 1e-6 relative is asked, 2e-7 allowed; squared.
+	// 16 squares in a lane, a tree of 16, a few dozen partials in a lane, a tree of 256: 1e-6 relative is asked, 2e-7
+	// allowed; squared.
 	records := []func(){
 		b.stat(stats, "scale", kernels.StatScale, wantScale, 4e-14),
 		b.stat(stats, "skip", kernels.StatSkip, wantSkip, exact),

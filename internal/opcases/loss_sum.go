@@ -39,7 +39,8 @@ func lossSum() (cases []Case) {
 	return cases
 }
 
-// stat declares an output for one of the step's statistics, so that each has a tolerance of its own, and returns what records its copy.
+// stat declares an output for one of the step's statistics, so that each has a tolerance of its own, and returns what
+// records its copy.
 func (b *Bench) stat(stats *gpu.Tensor, name string, index int, want, allowance float64) (record func()) {
 	t := b.Output(name, 1, 1, nil, []float64{want}, allowance)
 	return func() {

@@ -45,29 +45,27 @@ func matmul() (cases []Case) {
 			}
 			return b.Input("w", s.dtype, N, K, w), float64s(w)
 		}
-		// float32 sums of at most 1,000 products: NMSE about K·2^-48.
-		const allowance = 1e-11
 		const alpha = 0.75
 		cases = append(cases,
-			Case{Op: "matmul_forward", Shape: shape, Tune: "matmul_forward", Variants: kernels.Variants("matmul_forward"), Run: func(b *Bench) {
+			Case{Op: "matmul_forward", Shape: shape, Run: func(b *Bench) {
 				w, dense := weights(b)
 				x, before := b.Values(T*K, 1), b.Values(T*N, 1)
 				in := b.Input("x", gpu.F32, T, K, x)
 				want := scaled(reference.MatmulForward(float64s(x), dense, nil, T, N, K), alpha, nil)
-				y := b.Output("y", T, N, nil, want, allowance)
-				sum := b.Output("y +=", T, N, before, scaled(want, 1, before), allowance)
+				y := b.Output("y", T, N, nil, want, b.Tolerance)
+				sum := b.Output("y +=", T, N, before, scaled(want, 1, before), b.Tolerance)
 				b.Record(func() {
 					kernels.MatmulForward(b.Rec, y, in, w, alpha, false)
 					kernels.MatmulForward(b.Rec, sum, in, w, alpha, true)
 				})
 			}},
-			Case{Op: "matmul_backward", Shape: shape, Tune: "matmul_backward", Variants: kernels.Variants("matmul_backward"), Run: func(b *Bench) {
+			Case{Op: "matmul_backward", Shape: shape, Run: func(b *Bench) {
 				w, dense := weights(b)
 				dy, before := b.Values(T*N, 1), b.Values(T*K, 1)
 				in := b.Input("dy", gpu.F32, T, N, dy)
 				want := scaled(reference.MatmulBackwardInput(float64s(dy), dense, T, N, K), alpha, nil)
-				dx := b.Output("dx", T, K, nil, want, allowance)
-				sum := b.Output("dx +=", T, K, before, scaled(want, 1, before), allowance)
+				dx := b.Output("dx", T, K, nil, want, b.Tolerance)
+				sum := b.Output("dx +=", T, K, before, scaled(want, 1, before), b.Tolerance)
 				b.Record(func() {
 					kernels.MatmulBackward(b.Rec, dx, in, w, alpha, false)
 					kernels.MatmulBackward(b.Rec, sum, in, w, alpha, true)
@@ -76,11 +74,11 @@ func matmul() (cases []Case) {
 		if s.dtype == gpu.BF16 {
 			continue // frozen: no gradient
 		}
-		cases = append(cases, Case{Op: "matmul_gradient", Shape: shape, Tune: "matmul_gradient", Variants: kernels.Variants("matmul_gradient"), Run: func(b *Bench) {
+		cases = append(cases, Case{Op: "matmul_gradient", Shape: shape, Run: func(b *Bench) {
 			dy, x, before := b.Values(T*N, 1), b.Values(T*K, 1), b.Values(N*K, 1)
 			in, act := b.Input("dy", gpu.F32, T, N, dy), b.Input("x", gpu.F32, T, K, x)
 			want := scaled(reference.MatmulBackwardWeight(float64s(dy), float64s(x), T, N, K), alpha, before)
-			dw := b.Output("dw", N, K, before, want, allowance)
+			dw := b.Output("dw", N, K, before, want, b.Tolerance)
 			b.Record(func() { kernels.MatmulGradient(b.Rec, dw, in, act, alpha) })
 		}})
 	}

@@ -12,7 +12,8 @@ import (
 
 var _ = register(packBF16)
 
-// specialFloats are what rounding on the bits has to get right: zeros, ties from even and odd codes, carries, denormals, the largest and beyond, infinities and NaN.
+// specialFloats are what rounding on the bits has to get right: zeros, ties from even and odd codes, carries,
+// denormals, the largest and beyond, infinities and NaN.
 var specialFloats = []uint32{
 	0, 0x80000000, 0x3f800000, 0x3f807fff, 0x3f808000, 0x3f808001, 0x3f818000, 0xbf818000, 0x3fffffff, 0x3fff8000,
 	1, 0x80000001, 0x00008000, 0x00018000, 0x007fffff, 0x7f7f7fff, 0x7f7f8000, 0xff7fffff,
@@ -28,7 +29,10 @@ func packBF16() (cases []Case) {
 			values := mixedFloats(b, T*C)
 			x := b.Input("x", gpu.F32, T, C, values)
 			// Codes are compared as numbers: exact.
-			words := b.OutputWords("y", 1, T*C/2, fillWords(T*C/2), decodeCodes(T*C), codes(reference.PackBF16(values)), 1e-20)
+			words := b.OutputWords(Words{
+				Name: "y", Rows: 1, Cols: T * C / 2, Initial: fillWords(T * C / 2), Decode: decodeCodes(T * C),
+				Want: codes(reference.PackBF16(values)), Allowance: 1e-20,
+			})
 			y := as(words, gpu.BF16, T, C)
 			b.Record(func() { kernels.PackBF16(b.Rec, y, x) })
 		}}, Case{Op: "unpack_bf16", Shape: shape, Run: func(b *Bench) {
@@ -40,7 +44,10 @@ func packBF16() (cases []Case) {
 			}
 			x := as(b.InputU32("x", words), gpu.BF16, T, C)
 			// The bits of the floats as numbers: exact.
-			y := as(b.OutputWords("y", 1, T*C, fillWords(T*C), decodeWords(T*C), want, 1e-20), gpu.F32, T, C)
+			words32 := b.OutputWords(Words{
+				Name: "y", Rows: 1, Cols: T * C, Initial: fillWords(T * C), Decode: decodeWords(T * C), Want: want, Allowance: 1e-20,
+			})
+			y := as(words32, gpu.F32, T, C)
 			b.Record(func() { kernels.UnpackBF16(b.Rec, y, x) })
 		}})
 	}

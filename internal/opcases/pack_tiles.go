@@ -15,15 +15,16 @@ func packTiles() (cases []Case) {
 		T, C := s[0], s[1]
 		cases = append(cases, Case{Op: "pack_tiles_forward", Shape: fmt.Sprintf("T=%d C=%d", T, C), Run: func(b *Bench) {
 			x := b.Values(T*C, 1)
-			blocks, padded := (T+63)/64, (C+15)/16*16
-			want := make([]float64, blocks*padded*64)
+			const tokens, columns = kernels.BlockTokens, kernels.BlockColumns
+			blocks, padded := (T+tokens-1)/tokens, (C+columns-1)/columns*columns
+			want := make([]float64, blocks*padded*tokens)
 			for t := range T {
 				for c := range C {
-					want[(t/64*padded+c)*64+t%64] = float64(x[t*C+c])
+					want[(t/tokens*padded+c)*tokens+t%tokens] = float64(x[t*C+c])
 				}
 			}
 			in := b.Input("x", gpu.F32, T, C, x)
-			out := b.Output("packed", blocks*padded, 64, nil, want, 1e-14) // a copy: exact
+			out := b.Output("packed", blocks*padded, tokens, nil, want, 1e-14) // a copy: exact
 			b.Record(func() {
 				packed := kernels.PackTilesForward(b.Rec, in)
 				b.Rec.Copy(gpu.Range{Buffer: out.Single().Buffer, Size: packed.Size}, packed)

@@ -22,9 +22,9 @@ func rmsNorm() (cases []Case) {
 		cases = append(cases, Case{Op: "rms_norm_forward", Shape: shape, Run: func(b *Bench) {
 			x, w := b.Values(T*C, 0.02), b.Values(C, 1)
 			want, _ := reference.RMSNormForward(float64s(x), float64s(w), float64(float32(eps)))
-			xs, weight := b.Input("x", gpu.F32, T, C, x), b.vector("weight", w)
+			xs, norm := b.Input("x", gpu.F32, T, C, x), kernels.RMSNorm{Weight: b.vector("weight", w), Epsilon: eps}
 			y := b.Output("y", T, C, nil, want, rmsNormAllowance)
-			b.Record(func() { kernels.RMSNormForward(b.Rec, y, xs, weight, eps) })
+			b.Record(func() { kernels.RMSNormForward(b.Rec, y, xs, norm) })
 		}})
 		for _, accumulate := range []bool{false, true} {
 			cases = append(cases, Case{Op: "rms_norm_backward", Shape: fmt.Sprintf("%s accumulate=%v", shape, accumulate), Run: func(b *Bench) {
@@ -37,9 +37,10 @@ func rmsNorm() (cases []Case) {
 						want[i] += float64(v)
 					}
 				}
-				xs, dys, weight := b.Input("x", gpu.F32, T, C, x), b.Input("dy", gpu.F32, T, C, dy), b.vector("weight", w)
+				xs, dys := b.Input("x", gpu.F32, T, C, x), b.Input("dy", gpu.F32, T, C, dy)
+				norm := kernels.RMSNorm{Weight: b.vector("weight", w), Epsilon: eps}
 				dx := b.Output("dx", T, C, initial, want, rmsNormAllowance)
-				b.Record(func() { kernels.RMSNormBackward(b.Rec, dx, dys, xs, weight, eps, accumulate) })
+				b.Record(func() { kernels.RMSNormBackward(b.Rec, dx, dys, xs, norm, accumulate) })
 			}})
 		}
 	}

@@ -15,7 +15,8 @@ const ropeAllowance = 1e-12
 
 func rope() (cases []Case) {
 	const table = 40
-	// A workgroup takes 64 pairs of columns: 1, 16 and 33 tokens of D=64 (16 pairs each) lie on both sides of whole groups.
+	// A workgroup takes 64 pairs of columns: 1, 16 and 33 tokens of D=64 (16 pairs each) lie on both sides of whole
+	// groups.
 	for _, s := range [][3]int{{1, 9, 64}, {4, 3, 64}, {33, 9, 64}, {17, 2, 4}, {5, 3, 12}, {9, 2, 128}, {3, 1, 256}} {
 		T, H, D := s[0], s[1], s[2]
 		for _, backward := range []bool{false, true} {
@@ -35,10 +36,12 @@ func rope() (cases []Case) {
 				}
 				positions[T/2], clamped[T/2] = 1<<31+5, table-1 // beyond the tables
 				x := b.Values(T*H*D, 1)
-				cos, sin := b.Input("cos", gpu.F32, table, D/2, c), b.Input("sin", gpu.F32, table, D/2, s)
-				p := b.InputU32("positions", positions)
+				r := kernels.RoPE{
+					Cos: b.Input("cos", gpu.F32, table, D/2, c), Sin: b.Input("sin", gpu.F32, table, D/2, s),
+					Positions: b.InputU32("positions", positions), Heads: H, HeadDim: D,
+				}
 				y := b.Output("x", T, H*D, x, want(float64s(x), H, D, clamped, cosines, sines), ropeAllowance)
-				b.Record(func() { rotate(b.Rec, y, cos, sin, p, H, D) })
+				b.Record(func() { rotate(b.Rec, y, r) })
 			}})
 		}
 	}

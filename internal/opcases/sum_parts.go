@@ -15,7 +15,8 @@ func sumParts() (cases []Case) {
 		accumulate  bool
 	}{{1, 4, 1, false}, {3, 68, 2, true}, {37, 16, 16, false}, {37, 576, 5, true}} {
 		n := s.T * s.C
-		cases = append(cases, Case{Op: "sum_parts", Shape: fmt.Sprintf("T=%d C=%d parts=%d accumulate=%v", s.T, s.C, s.parts, s.accumulate), Run: func(b *Bench) {
+		shape := fmt.Sprintf("T=%d C=%d parts=%d accumulate=%v", s.T, s.C, s.parts, s.accumulate)
+		cases = append(cases, Case{Op: "sum_parts", Shape: shape, Run: func(b *Bench) {
 			parts := b.Values(s.parts*n, 1)
 			var initial []float32
 			want := make([]float64, n)

@@ -10,7 +10,7 @@ import (
 )
 
 // BlockElements is the alignment of every tensor in flat state: pages, norms and non-finite blocks count in it.
-const BlockElements = 256
+const BlockElements = kernels.FlatBlock
 
 // Entry is one trainable tensor's place in flat state.
 type Entry struct {
@@ -204,10 +204,11 @@ func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager)
 
 // step updates a part of a buffer, or all of it.
 func (s *State) step(rec *gpu.Recorder, b buffer, param, grad, m, v *gpu.Tensor, o Settings) {
+	t := kernels.AdamWTensors{Param: param, Grad: grad, M: m, V: v, Maps: s.maps, Stats: s.Stats}
 	if b.eightBit {
-		kernels.AdamW8bitStep(rec, param, grad, m, v, s.maps, s.Stats, o.AdamW)
+		kernels.AdamW8bitStep(rec, t, o.AdamW)
 	} else {
-		kernels.AdamWStep(rec, param, grad, m, v, s.Stats, o.AdamW)
+		kernels.AdamWStep(rec, t, o.AdamW)
 	}
 }
 
