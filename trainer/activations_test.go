@@ -18,7 +18,6 @@ import (
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
@@ -65,10 +64,10 @@ func TestRecomputedChunks(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 2, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := architectures.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
+	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
 	require.NoError(t, err)
 	defer m.Release()
-	window := []model.Input{randomInput(40, source.Config.VocabSize), randomInput(9, source.Config.VocabSize)}
+	window := []model.Input{randomInput(40, source.Spec.Vocab), randomInput(9, source.Spec.Vocab)}
 	steps := func(activations paging.Activations, chunk int) (trained []lora.Tensor) {
 		adapter, err := lora.Attach(dev, m.Linears(), lora.Config{Rank: 4, Alpha: 8, Dropout: 0.2, Targets: []string{"all-linear"}}, optim.Options{})
 		require.NoError(t, err)
@@ -102,7 +101,7 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	source, err := pretrained.Open(folder)
 	require.NoError(t, err)
 	defer source.Close()
-	d := engine.TrainingDemand(source.Config, c)
+	d := engine.TrainingDemand(source.Spec, c)
 	d.Tokens, d.MicroBatches, d.Auto = 64, 2, true
 	dev := gpu.NewDryDiscrete()
 	for _, d.Start.Kept = range []gpu.DType{gpu.F32, gpu.BF16} {

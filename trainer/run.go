@@ -135,7 +135,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 	if r.from, err = r.findCheckpoint(); err != nil {
 		return nil, err
 	}
-	if r.loader, err = dataloader.New(r.config, r.text, in.Model.Config, in.Data, in.Valid, emit); err != nil {
+	if r.loader, err = dataloader.New(r.config, r.text, in.Model.Spec, in.Data, in.Valid, emit); err != nil {
 		return nil, err
 	}
 	r.schedule = NewSchedule(r.config, r.loader.TotalSteps)
@@ -147,7 +147,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 
 // takeMemory puts model and adapter on the device and reserves all that the run needs before its first step.
 func (r *run) takeMemory(ctx context.Context) (err error) {
-	c, d := r.config, r.loader.Demand(r.in.Model.Config)
+	c, d := r.config, r.loader.Demand(r.in.Model.Spec)
 	with := engine.Trainable{Seed: c.Seed, Cuts: r.loader.Cuts(), Fill: func(a *lora.Adapter) error { return a.Init(c.Seed) }}
 	if f := r.in.Adapter; f != nil {
 		d.Adapter = f.Config

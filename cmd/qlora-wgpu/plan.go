@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/preview"
 	"qlora-wgpu/internal/settings"
@@ -35,7 +36,7 @@ func (p *planCommand) Run(c *console) error {
 	return err
 }
 
-func (p *planCommand) shape() (shape pretrained.Config, name string, err error) {
+func (p *planCommand) shape() (shape spec.Spec, name string, err error) {
 	o := p.Settings
 	switch {
 	case (o.Model == "") == (o.Arch == ""):
@@ -46,16 +47,16 @@ func (p *planCommand) shape() (shape pretrained.Config, name string, err error) 
 			return shape, "", err
 		}
 		defer model.Close()
-		return model.Config, o.Model, nil
+		return model.Spec, o.Model, nil
 	}
 	if shape, name, err = archShape(o.Arch); o.Layers > 0 {
-		shape.NumHiddenLayers = min(o.Layers, shape.NumHiddenLayers)
+		shape = shape.WithLayers(min(o.Layers, len(shape.Layers)))
 	}
 	return shape, name, err
 }
 
 // archShape is a common model's shape; an unknown name gets the nearest as an answer.
-func archShape(arch string) (shape pretrained.Config, name string, err error) {
+func archShape(arch string) (shape spec.Spec, name string, err error) {
 	shape, known := pretrained.Shape(arch)
 	if !known {
 		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).Hinted("did you mean %s?", nearest(strings.ToLower(arch), pretrained.ShapeNames()))

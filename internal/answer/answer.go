@@ -92,7 +92,7 @@ func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(p
 	if err != nil {
 		return err
 	}
-	room := min(len(ids)+a.sampling.MaxTokens, a.session.Source.Config.MaxPositionEmbeddings)
+	room := min(len(ids)+a.sampling.MaxTokens, a.session.Source.Spec.MaxPositions)
 	if err := a.ready(ctx, engine.Demand{AnswerTokens: (room + roomStep - 1) / roomStep * roomStep}); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if all {
 		on = chat.TrainOnAll
 	}
-	limit := a.session.Source.Config.MaxPositionEmbeddings
+	limit := a.session.Source.Spec.MaxPositions
 	if maxSeqLength > 0 {
 		limit = min(limit, maxSeqLength)
 	}
@@ -131,7 +131,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 // ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting more
 // loads again, as far as possible from the cache.
 func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
-	want := engine.Demand{Shape: a.session.Source.Config, BlockSize: a.blockSize}
+	want := engine.Demand{Shape: a.session.Source.Spec, BlockSize: a.blockSize}
 	want.AnswerTokens, want.EvalTokens = max(a.demand.AnswerTokens, more.AnswerTokens), max(a.demand.EvalTokens, more.EvalTokens)
 	var fill func(*lora.Adapter) error
 	if f := a.adapter; f != nil {

@@ -48,7 +48,7 @@ type StagedResult struct {
 
 // Paging runs the steps twice on the device, resident and with half of the layers streamed.
 func Paging(ctx context.Context, dev *gpu.Device, o Synthetic, emit func(events.Event)) (*PagingResult, error) {
-	layers := o.Model.Config.NumHiddenLayers
+	layers := len(o.Model.Spec.Layers)
 	if layers < 6 {
 		return nil, settings.Wrong("layers", strconv.Itoa(layers), "at least 6: half are streamed, and two slots hold two of them")
 	}

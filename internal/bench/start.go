@@ -11,7 +11,6 @@ import (
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/pretrained"
 )
 
@@ -38,7 +37,7 @@ func Start(ctx context.Context, dev *gpu.Device, path string, blockSize int, emi
 		defer source.Close()
 		began := time.Now()
 		cache := host.Quantized(ctx, dir, source, emit)
-		m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Cache: cache})
+		m, err := model.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Cache: cache})
 		cache.Close()
 		if err != nil {
 			return 0, err

@@ -17,7 +17,7 @@ import (
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/kernels"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
@@ -69,13 +69,13 @@ const stepGoal = 0.6
 func open(o settings.BenchTrain) (source *pretrained.Model, layers int, err error) {
 	if o.Arch == "" {
 		if source, err = pretrained.Open(o.Model); err == nil {
-			layers = source.Config.NumHiddenLayers
+			layers = len(source.Spec.Layers)
 		}
 		return source, layers, err
 	}
 	shape, _ := pretrained.Shape(o.Arch)
 	source, err = RandomModel(o.Shape)
-	return source, shape.NumHiddenLayers, err
+	return source, len(shape.Layers), err
 }
 
 // RandomModel is a common model's shape with random weights.
@@ -86,7 +86,7 @@ func RandomModel(c settings.Shape) (*pretrained.Model, error) {
 			Hinted("known are %s", strings.Join(pretrained.ShapeNames(), ", "))
 	}
 	if c.Layers > 0 {
-		shape.NumHiddenLayers = min(c.Layers, shape.NumHiddenLayers)
+		shape = shape.WithLayers(min(c.Layers, len(shape.Layers)))
 	}
 	return pretrained.Random(c.Arch, shape), nil
 }
@@ -116,7 +116,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 		return nil, err
 	}
 	defer source.Close()
-	if longest := source.Config.MaxPositionEmbeddings; o.Tokens < 2 || o.Tokens > longest {
+	if longest := source.Spec.MaxPositions; o.Tokens < 2 || o.Tokens > longest {
 		return nil, settings.Wrong("tokens", fmt.Sprint(o.Tokens), fmt.Sprintf("between 2 and the model's %d", longest))
 	}
 	dev, err := gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: host.SubmitScale()})
@@ -130,7 +130,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 	}
 	r := &StepsResult{
 		Device: dev.Info.String(), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0), Model: name,
-		Layers: source.Config.NumHiddenLayers, Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
+		Layers: len(source.Spec.Layers), Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
 	}
 	// Before the steps and after them: a machine that slowed down meanwhile must not flatter the steps.
 	if err := r.product(ctx, dev, o.Seconds); err != nil {
@@ -202,7 +202,7 @@ func (r *StepsResult) extrapolate(dev *gpu.Device, arch string, c settings.Train
 		return err
 	}
 	twin := dev.Twin()
-	m, err := architectures.Shape(shape, twin, c.BlockSize, nil)
+	m, err := model.New(shape, twin, c.BlockSize, nil)
 	if err != nil {
 		return err
 	}

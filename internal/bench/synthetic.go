@@ -72,7 +72,7 @@ func (o Synthetic) Run(ctx context.Context, dev *gpu.Device, emit func(events.Ev
 		return nil, err
 	}
 	defer session.Release()
-	d := engine.TrainingDemand(o.Model.Config, o.Settings)
+	d := engine.TrainingDemand(o.Model.Spec, o.Settings)
 	d.Staged = o.Staged
 	if o.Decisions != nil {
 		d.Start, d.Auto = *o.Decisions, false
@@ -88,7 +88,7 @@ func (o Synthetic) Run(ctx context.Context, dev *gpu.Device, emit func(events.Ev
 	}
 	result := &SyntheticResult{
 		Plan:  e.Plan(),
-		Flops: int64(d.MicroBatches) * StepFlops(o.Model.Config, e.Model.Linears(), c.LoraR, d.Tokens, answer, e.Plan().Activations),
+		Flops: int64(d.MicroBatches) * StepFlops(o.Model.Spec, e.Model.Linears(), c.LoraR, d.Tokens, answer, e.Plan().Activations),
 	}
 	s := steps{o, e, d, answer, rand.New(rand.NewPCG(c.Seed, 2))}
 	for step := range o.Steps {
@@ -139,7 +139,7 @@ type steps struct {
 // window is random tokens.
 func (s steps) window() []model.Input {
 	window := make([]model.Input, s.demand.MicroBatches)
-	vocab := s.Model.Config.VocabSize
+	vocab := s.Model.Spec.Vocab
 	for i := range window {
 		window[i] = engine.Worst(s.demand.Tokens)
 		for t := range s.demand.Tokens {

@@ -13,7 +13,7 @@ import (
 	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
@@ -32,13 +32,13 @@ type Loader struct {
 
 // New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data marked
 // as such.
-func New(c settings.Train, p *processor.Processor, shape pretrained.Config, data, valid *dataset.Source, emit func(events.Event)) (*Loader, error) {
+func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, emit func(events.Event)) (*Loader, error) {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").
 			Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
 	info := func(format string, args ...any) { emit(events.Info{Message: fmt.Sprintf(format, args...)}) }
-	l := &Loader{settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositionEmbeddings)}
+	l := &Loader{settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositions)}
 	if l.MaxSeqLength < c.MaxSeqLength {
 		info("max_seq_length is %d: the model allows no more.", l.MaxSeqLength)
 	}
@@ -130,7 +130,7 @@ func input(b dataset.Batch) model.Input {
 }
 
 // Demand is what training on the samples asks of a device.
-func (l *Loader) Demand(shape pretrained.Config) engine.Demand {
+func (l *Loader) Demand(shape spec.Spec) engine.Demand {
 	d := engine.TrainingDemand(shape, l.settings)
 	d.Tokens, d.TypicalTokens, d.EvalTokens = l.Stream.MaxTokens(), max(1, l.Stream.MeanTokens()), Longest(l.Validation)
 	return d

@@ -7,9 +7,8 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/optim"
-	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -17,7 +16,7 @@ import (
 
 // Demand is what is asked of a device: to train, or without that to evaluate, to answer, or both.
 type Demand struct {
-	Shape     pretrained.Config
+	Shape     spec.Spec
 	BlockSize int
 	Adapter   lora.Config // rank 0: the base model alone
 
@@ -48,35 +47,35 @@ func (d Demand) gathered() int {
 
 // Check refuses a model that no kernel can run, with a *usererr.Error.
 func (d Demand) Check(dev *gpu.Device) error {
-	_, err := architectures.Shape(d.Shape, dev.Twin(), d.BlockSize, nil)
+	_, err := model.New(d.Shape, dev.Twin(), d.BlockSize, nil)
 	return err
 }
 
 // streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted, and tells its pages and the ring's bytes.
-func (d Demand) streamed(twin *gpu.Device) (m model.Model, r *paging.Recording, ring int64, err error) {
+func (d Demand) streamed(twin *gpu.Device) (m *model.Model, r *paging.Recording, ring int64, err error) {
 	const slots = 16
-	all := &paging.Plan{StreamedLayers: make([]bool, d.Shape.NumHiddenLayers), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
+	all := &paging.Plan{StreamedLayers: make([]bool, len(d.Shape.Layers)), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
 	all.StreamedHead, all.HostEmbedding = math.MaxInt, true
 	for i := range all.StreamedLayers {
 		all.StreamedLayers[i] = true
 	}
-	r = &paging.Recording{Tied: d.Shape.TieWordEmbeddings, MicroBatches: d.MicroBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.Staged}
+	r = &paging.Recording{Tied: d.Shape.TiedHead, MicroBatches: d.MicroBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.Staged}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, nil, 0, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
-	if m, err = architectures.Shape(d.Shape, twin, d.BlockSize, all); err != nil {
+	if m, err = model.New(d.Shape, twin, d.BlockSize, all); err != nil {
 		return nil, nil, 0, err
 	}
 	r.Pages = m.Store().Shapes()
 	for _, page := range r.Pages {
 		r.SlotBytes = max(r.SlotBytes, page.Bytes)
 	}
-	if row := gpu.BF16.Size(d.Shape.HiddenSize); !r.Tied {
-		r.Embedding = row * int64((d.Shape.VocabSize+3)/4*4)
+	if row := gpu.BF16.Size(d.Shape.Hidden); !r.Tied {
+		r.Embedding = row * int64((d.Shape.Vocab+3)/4*4)
 	}
-	r.Gather = gpu.F32.Size(d.gathered() * d.Shape.HiddenSize)
+	r.Gather = gpu.F32.Size(d.gathered() * d.Shape.Hidden)
 	return m, r, slots * all.SlotBytes, nil
 }
 
@@ -110,7 +109,7 @@ func (d Demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
 		if activations == paging.Offload {
-			shape.Host = int64(d.Shape.NumHiddenLayers) * d.Start.Kept.Size(d.Tokens*d.Shape.HiddenSize)
+			shape.Host = int64(len(d.Shape.Layers)) * d.Start.Kept.Size(d.Tokens*d.Shape.Hidden)
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
@@ -126,9 +125,7 @@ func (d Demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 
 // largestPart is the bytes of the largest part of a layer.
 func (d Demand) largestPart(dev *gpu.Device) (largest int64, err error) {
-	one := d.Shape
-	one.NumHiddenLayers = 1
-	m, err := architectures.Shape(one, dev.Twin(), d.BlockSize, nil)
+	m, err := model.New(d.Shape.WithLayers(1), dev.Twin(), d.BlockSize, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -212,15 +209,15 @@ func (d Demand) Fits(dev *gpu.Device, budget int64) (bool, error) {
 // to a few KiB.
 func (d Demand) Estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (int64, error) {
 	const few = 3
-	layers := d.Shape.NumHiddenLayers
+	whole := d.Shape
 	var at [2]int64
 	for i := range at {
-		d.Shape.NumHiddenLayers = few + i
+		d.Shape = whole.WithLayers(few + i)
 		p, err := d.Plan(dev, 0)
 		if err != nil {
 			return 0, err
 		}
 		at[i] = number(p)
 	}
-	return at[0] + int64(layers-few)*(at[1]-at[0]), nil
+	return at[0] + int64(len(whole.Layers)-few)*(at[1]-at[0]), nil
 }

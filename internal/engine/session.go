@@ -12,7 +12,6 @@ import (
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/paging"
@@ -44,7 +43,7 @@ type Session struct {
 	Source *pretrained.Model
 
 	options  Options
-	model    model.Model
+	model    *model.Model
 	engine   *Engine
 	measured measurements
 	limited  bool // the device gives no more than this session allows
@@ -118,7 +117,7 @@ func (s *Session) load(ctx context.Context, d Demand, plan *paging.Plan) (err er
 	start, o := time.Now(), s.options
 	progress := func(done, total int) { s.emit(events.Load{Done: done, Total: total}) }
 	progress(0, 0)
-	if s.model, err = architectures.Load(ctx, s.Device, s.Source, model.LoadOptions{
+	if s.model, err = model.Load(ctx, s.Device, s.Source, model.LoadOptions{
 		BlockSize: d.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress,
 	}); err != nil {
 		return s.about(err)

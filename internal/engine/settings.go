@@ -2,7 +2,7 @@ package engine
 
 import (
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -15,7 +15,7 @@ func AdapterOf(c settings.Adapter) lora.Config {
 
 // TrainingDemand is what training asks by its settings. Tokens is that of one full micro-batch: who knows the data sets what
 // its longest takes.
-func TrainingDemand(shape pretrained.Config, c settings.Train) Demand {
+func TrainingDemand(shape spec.Spec, c settings.Train) Demand {
 	d := Demand{
 		Shape: shape, BlockSize: c.BlockSize, Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
 		MicroBatches: c.GradientAccumulationSteps, EightBit: c.EightBit(), Auto: c.GradientCheckpointing == settings.CheckpointAuto,

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -18,10 +19,11 @@ type pair struct {
 	value any
 }
 
-// matrix is a float32 tensor; ne in ggml's order. Its elements count up from 0.
+// matrix is a float32 tensor; ne in ggml's order. Its elements count up from 0 where it has no values.
 type matrix struct {
-	name string
-	ne   []uint64
+	name   string
+	ne     []uint64
+	values []float32
 }
 
 func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
@@ -67,9 +69,12 @@ func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
 		put(m.ne)
 		put(uint32(gguf.F32))
 		put(uint64(data.Len()))
-		for i := range n {
-			require.NoError(t, binary.Write(&data, binary.LittleEndian, float32(i)))
+		if m.values == nil {
+			for i := range n {
+				m.values = append(m.values, float32(i))
+			}
 		}
+		require.NoError(t, binary.Write(&data, binary.LittleEndian, m.values))
 		data.Write(make([]byte, (32-data.Len()%32)%32))
 	}
 	b.Write(make([]byte, (32-b.Len()%32)%32))
@@ -86,8 +91,8 @@ func small() ([]pair, []matrix) {
 		{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
 	}
 	matrices := []matrix{
-		{"token_embd.weight", []uint64{8, 3}}, {"output.weight", []uint64{8, 3}}, {"blk.0.attn_q.weight", []uint64{2, 8}},
-		{"blk.0.attn_q.bias", []uint64{8}}, {"blk.0.attn_k.bias", []uint64{4}}, {"rope_freqs.weight", []uint64{2}},
+		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}}, {name: "blk.0.attn_q.weight", ne: []uint64{2, 8}},
+		{name: "blk.0.attn_q.bias", ne: []uint64{8}}, {name: "blk.0.attn_k.bias", ne: []uint64{4}}, {name: "rope_freqs.weight", ne: []uint64{2}},
 	}
 	return pairs, matrices
 }
@@ -103,12 +108,12 @@ func TestOpenSmallGGUF(t *testing.T) {
 	copy(file[len(file)-32:], binary.LittleEndian.AppendUint32(nil, math.Float32bits(0.5)))
 	m, err := openBytes(file)
 	require.NoError(t, err)
-	require.Equal(t, Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 8, IntermediateSize: 4, NumHiddenLayers: 1, NumAttentionHeads: 2,
-		NumKeyValueHeads: 1, HeadDim: 4, VocabSize: 3, MaxPositionEmbeddings: 64, RMSNormEps: float64(float32(1e-5)), RopeTheta: 10000,
-		RopeScaling: &RopeScaling{Type: "linear", Factor: 4}, RopeFactors: []float32{0.5, 1}, AttentionBias: true, HiddenAct: "silu",
-		BosTokenID: 1, EosTokenIDs: []int{2}, PadTokenID: -1,
-	}, m.Config)
+	require.Equal(t, spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 8, Vocab: 3, MaxPositions: 64, NormEps: float64(float32(1e-5)),
+		RoPE:   spec.RoPE{HeadDim: 4, Theta: 10000, Scaling: "linear", Factor: 4, Factors: []float32{0.5, 1}},
+		Layers: []spec.Layer{{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 4, QKVBias: true, OBias: true}},
+	}, m.Spec)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: -1}, m.Tokens)
 	_, listed := m.Lookup("rope_freqs.weight")
 	require.False(t, listed)
 	require.NoError(t, m.Expect("lm_head.weight", 3, 8))
@@ -137,7 +142,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		kind    usererr.Kind
 		message string
 	}{
-		{"architecture", pair{"general.architecture", "qwen2"}, matrix{}, u, `the architecture is "qwen2" (GGUF files of the llama architecture are read`},
+		{"architecture", pair{"general.architecture", "mamba"}, matrix{}, u, `the architecture is "mamba" (known are llama`},
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
 		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
@@ -147,12 +152,12 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{"no epsilon", pair{"llama.attention.layer_norm_rms_epsilon", nil}, matrix{}, f, "rms_norm_eps is 0"},
 		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
 		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
-		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope scaling of type "yarn"`},
-		{"unknown tensor", pair{}, matrix{"blk.0.attn_sinks.weight", []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
-		{"k of another width", pair{}, matrix{"blk.0.attn_k.weight", []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
-		{"zero rope factor", pair{}, matrix{"rope_freqs.weight", []uint64{2}}, f, "rope factor 0 is 0"},
-		{"three rope factors", pair{}, matrix{"rope_freqs.weight", []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
-		{"rope factor matrix", pair{}, matrix{"rope_freqs.weight", []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
+		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope_scaling.rope_type is "yarn"`},
+		{"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
+		{"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
+		{"zero rope factor", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{2}}, f, "rope factor 0 is 0"},
+		{"three rope factors", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
+		{"rope factor matrix", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
 		{"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f, "there are 4 tokens, the embedding has 3 rows"},
 		{"types", pair{"tokenizer.ggml.token_type", []int32{1}}, matrix{}, f, "there are 3 tokens and 1 token types"},
 		{"bos", pair{"tokenizer.ggml.bos_token_id", 3}, matrix{}, f, "token id 3 lies outside the vocabulary of 3"},

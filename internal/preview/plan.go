@@ -6,7 +6,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/paging"
 )
@@ -14,7 +14,7 @@ import (
 // run is what memory is planned for: settings over a model's shape.
 type run struct {
 	settings.Train
-	shape pretrained.Config
+	shape spec.Spec
 }
 
 // Report is what `plan` tells.
@@ -57,11 +57,11 @@ type Advice struct {
 
 // Plan plans a run's memory on a dry device with WebGPU's default limits; it needs no GPU. name is the model's. Errors are
 // *usererr.Error: settings out of range, a budget that is too small, a shape that no kernel holds.
-func Plan(c settings.Plan, shape pretrained.Config, name string) (*Report, error) {
+func Plan(c settings.Plan, shape spec.Spec, name string) (*Report, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if limit := shape.MaxPositionEmbeddings; c.MaxSeqLength > limit {
+	if limit := shape.MaxPositions; c.MaxSeqLength > limit {
 		return nil, settings.Wrong("max_seq_length", fmt.Sprint(c.MaxSeqLength), fmt.Sprintf("at most %d, the model's own limit", limit))
 	}
 	budget, err := c.Budget.Bytes()
@@ -139,7 +139,7 @@ func (o run) largest(budget int64) (*Largest, error) {
 	}
 	l := &Largest{}
 	var err error
-	if l.MaxSeqLength, err = search(o.MaxSeqLength, o.shape.MaxPositionEmbeddings, func(o *run, n int) { o.MaxSeqLength = n }); err != nil {
+	if l.MaxSeqLength, err = search(o.MaxSeqLength, o.shape.MaxPositions, func(o *run, n int) { o.MaxSeqLength = n }); err != nil {
 		return nil, err
 	}
 	if l.BatchSize, err = search(o.BatchSize, 4096, func(o *run, n int) { o.BatchSize = n }); err != nil {

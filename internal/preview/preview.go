@@ -57,7 +57,7 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 	if !text.Named {
 		p.Warnings = append(p.Warnings, processor.NoTemplate)
 	}
-	shape := in.Model.Config
+	shape := in.Model.Spec
 	loader, err := dataloader.New(c, text, shape, in.Data, in.Valid, func(e events.Event) {
 		if warning, ok := e.(events.Warning); ok {
 			p.Warnings = append(p.Warnings, warning.Message)

@@ -57,7 +57,7 @@ func New(source *pretrained.Model, path, template string) (*Processor, error) {
 
 // StopTokens end an answer: the configured end tokens and what the template writes after an assistant's turn.
 func (p *Processor) StopTokens() (ids []int) {
-	ids = append(ids, p.source.Config.EosTokenIDs...)
+	ids = append(ids, p.source.Tokens.EOS...)
 	turns := []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}
 	encoded, err := p.Template.Encode(p.Tokenizer, turns, chat.TrainOnAssistant)
 	if err != nil {
@@ -80,11 +80,11 @@ func (p *Processor) Encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 		Template: p.Template, Tokenizer: p.Tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength,
 		BOS: dataset.NoToken, EOS: dataset.NoToken,
 	}
-	if c := p.source.Config; len(c.EosTokenIDs) > 0 {
-		e.EOS = int32(c.EosTokenIDs[0])
+	if c := p.source.Tokens; len(c.EOS) > 0 {
+		e.EOS = int32(c.EOS[0])
 	}
-	if t := p.source.Tokenizer(); t.AddBos && p.source.Config.BosTokenID >= 0 {
-		e.BOS = int32(p.source.Config.BosTokenID)
+	if t := p.source.Tokenizer(); t.AddBos && p.source.Tokens.BOS >= 0 {
+		e.BOS = int32(p.source.Tokens.BOS)
 	}
 	return e
 }
@@ -104,7 +104,7 @@ func (p *Processor) CheckSamples(samples []dataset.Sample, path string) error {
 
 func (p *Processor) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if vocab := p.source.Config.VocabSize; int(id) >= vocab {
+		if vocab := p.source.Spec.Vocab; int(id) >= vocab {
 			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, vocab)
 		}
 	}
@@ -126,7 +126,7 @@ func (p *Processor) Prompt(prompt, system string, raw bool) ([]uint32, error) {
 		}
 	}
 	var ids []uint32
-	if bos := p.source.Config.BosTokenID; raw && p.source.Tokenizer().AddBos && bos >= 0 {
+	if bos := p.source.Tokens.BOS; raw && p.source.Tokenizer().AddBos && bos >= 0 {
 		ids = append(ids, uint32(bos))
 	}
 	for _, id := range p.Tokenizer.Encode(text) {
@@ -135,7 +135,7 @@ func (p *Processor) Prompt(prompt, system string, raw bool) ([]uint32, error) {
 	if err := p.checkIDs(ids); err != nil {
 		return nil, usererr.New("generate", p.path, "%w", err).Hinted(otherModel)
 	}
-	if limit := p.source.Config.MaxPositionEmbeddings; len(ids) >= limit {
+	if limit := p.source.Spec.MaxPositions; len(ids) >= limit {
 		return nil, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
 	}
 	return ids, nil
