@@ -11,26 +11,14 @@
 // blocks, 64 invocations a block and a vec4 each; the block's maxima come from a tree. The maps lie in workgroup memory: first moment signed, second
 // unsigned. A zero stays zero (bitsandbytes moves -0 to the entry below zero), so that padding does. 21 bytes read and written per element.
 
-const SCALE: u32 = 3u;
-const SKIP: u32 = 4u;
+import package::entry::{group_of};
+import package::adamw::{params, stats};
+import package::stats::{SCALE, SKIP};
+
 const RECORD: u32 = 65u; // words of a block
 const SIGNED: u32 = 0u; // where a map begins
 const UNSIGNED: u32 = 256u;
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  count4: u32, // elements / 4
-  decay: f32,
-  one_minus_beta1: f32,
-  one_minus_beta2: f32,
-  step_size: f32,
-  root: f32,
-  epsilon: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> stats: array<f32>; // [16]
 @group(0) @binding(2) var<storage, read_write> dynamic_maps: array<f32>; // [512]: signed, unsigned
 @group(0) @binding(3) var<storage, read_write> param: array<vec4<f32>>; // [count4]
 @group(0) @binding(4) var<storage, read_write> grad: array<vec4<f32>>; // [count4]
@@ -71,9 +59,8 @@ fn signed_code(m: f32, absmax: f32) -> u32 {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   entries[lane] = dynamic_maps[lane];
   entries[lane + 256u] = dynamic_maps[lane + 256u];

@@ -3,6 +3,8 @@
 //
 // An invocation owns one vec4. 8 bytes an element.
 
+import package::entry::{group_of};
+
 struct Params {
   group_base: u32,
   group_end: u32,
@@ -19,9 +21,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> packed: array<vec4<f32>>; // [chunks of the piece, pitch, 128]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.pitch * params.width4) { return; }

@@ -4,6 +4,8 @@
 // Squares are summed in f32: per invocation in column order, then as a tree over the invocations. Nothing is saved for backward.
 // 16 bytes and 4 flops per element.
 
+import package::entry::{group_of};
+
 const WIDTH: u32 = 64u;
 
 struct Params {
@@ -22,9 +24,8 @@ struct Params {
 var<workgroup> sums: array<f32, WIDTH>;
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = group * params.cols4;
 

@@ -5,6 +5,8 @@
 // i+1+D/2) in all heads, so that the tables are read once a token.
 // 8 bytes (and the tables) and 3 flops per element.
 
+import package::entry::{group_of};
+
 struct Params {
   group_base: u32,
   group_end: u32,
@@ -22,9 +24,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> sines: array<vec2<f32>>; // [P, D/4]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let quarter = params.head_dim4;
   let index = group * 64u + lane;

@@ -19,8 +19,8 @@ type attentionBackwardKeySharedParams struct {
 
 var (
 	attentionForwardShared       = define("attention_forward_shared", "iiiiww", attentionForwardSharedParams{})
-	attentionBackwardQueryShared = define("attention_backward_query_shared", "iiiiiiiw", attentionForwardSharedParams{})
-	attentionBackwardKeyShared   = define("attention_backward_key_shared", "iiiiiiiw", attentionBackwardKeySharedParams{})
+	attentionBackwardQueryShared = define("attention_backward_query_shared", "iiiiiwii", attentionForwardSharedParams{})
+	attentionBackwardKeyShared   = define("attention_backward_key_shared", "iiiiiwii", attentionBackwardKeySharedParams{})
 	attentionBackwardValueShared = define("attention_backward_value_shared", "iiiiiw", attentionBackwardKeySharedParams{})
 )
 
@@ -61,7 +61,7 @@ func attentionBackwardByTiles(rec *gpu.Recorder, dq, dk, dv, do, q, k, v, stats 
 	rec.Dispatch(attentionBackwardValueShared.spec(a.sharedConstants()), groups*a.KVHeads, pairs*int64(4*a.HeadDim+20), p,
 		pq.all(), pk.all(), do.Single(), stats.Single(), a.LastQuery.Single(), dv.Single())
 	rec.Dispatch(attentionBackwardKeyShared.spec(a.sharedConstants()), groups*a.KVHeads, pairs*int64(6*a.HeadDim+20), p,
-		pq.all(), pk.all(), pv.all(), pdo.all(), q.Single(), stats.Single(), a.LastQuery.Single(), dk.Single())
+		pq.all(), pk.all(), q.Single(), stats.Single(), a.LastQuery.Single(), dk.Single(), pv.all(), pdo.all())
 	rec.Dispatch(attentionBackwardQueryShared.spec(a.sharedConstants()), ceilDiv(T, blockTokens)*a.Heads, pairs*int64(6*a.HeadDim+20), a.sharedParams(pq, pk),
-		pq.all(), pk.all(), pv.all(), pdo.all(), k.Single(), stats.Single(), a.FirstKey.Single(), dq.Single())
+		pq.all(), pk.all(), k.Single(), a.FirstKey.Single(), stats.Single(), dq.Single(), pv.all(), pdo.all())
 }
