@@ -1,15 +1,19 @@
-// One step of AdamW whose moments are kept in 8 bits, by bitsandbytes' rules (arXiv 2110.02861), on flat state in blocks of 256 elements:
+// One step of AdamW whose moments are kept in 8 bits, by bitsandbytes' rules (arXiv 2110.02861), on flat state in
+// blocks of 256 elements:
 //   g = grad * stats[SCALE];  m0, v0 = map[code] * absmax of the block
 //   m = m0 + (1 - beta1) * (g - m0);  v = v0 + (1 - beta2) * (g² - v0)
-//   param = (param - step_size * m / (sqrt(v) * root + epsilon)) * (1 - decay), with the moments as they are before they are rounded to 8 bits
+//   param = (param - step_size * m / (sqrt(v) * root + epsilon)) * (1 - decay),
+//     with the moments as they are before they are rounded to 8 bits
 //   absmax = max|m|, max v of the block; code = nearest entry of the map to m / absmax, v / absmax
 //   where m < 0 gets the entry of zero, the next lower entry
 //   grad = 0
-// Where stats[SKIP] is not 0 only grad = 0 happens. decay = lr * weight_decay, step_size = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t).
+// Where stats[SKIP] is not 0 only grad = 0 happens.
+// decay = lr * weight_decay, step_size = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t).
 //
-// A block's record of each moment is 65 words: 64 of four codes, the element with the lowest index in the low byte, then absmax. A workgroup owns 4
-// blocks, 64 invocations a block and a vec4 each; the block's maxima come from a tree. The maps lie in workgroup memory: first moment signed, second
-// unsigned. A zero stays zero (bitsandbytes moves -0 to the entry below zero), so that padding does. 21 bytes read and written per element.
+// A block's record of each moment is 65 words: 64 of four codes, the element with the lowest index in the low byte,
+// then absmax. A workgroup owns 4 blocks, 64 invocations a block and a vec4 each; the block's maxima come from a tree.
+// The maps lie in workgroup memory: first moment signed, second unsigned. A zero stays zero (bitsandbytes moves -0 to
+// the entry below zero), so that padding does. 21 bytes read and written per element.
 
 import package::entry::{group_of};
 import package::adamw::{params, stats};

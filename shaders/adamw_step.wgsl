@@ -6,9 +6,10 @@
 //   grad = 0
 // Where stats[SKIP] is not 0 only grad = 0 happens.
 //
-// A workgroup owns 256 vec4, an invocation one. The moments move towards g and g² by a difference: beta2 * v + (1 - beta2) * g² in float32 has
-// coefficients whose sum is off by 1e-8, which v amplifies by 1 / (1 - beta2); likewise 1 - lr * weight_decay would keep only one or two digits of a
-// usual decay, and param is rounded once. Host factors come from float64. 32 bytes read and written and about 16 flops per element.
+// A workgroup owns 256 vec4, an invocation one. The moments move towards g and g² by a difference:
+// beta2 * v + (1 - beta2) * g² in float32 has coefficients whose sum is off by 1e-8, which v amplifies by
+// 1 / (1 - beta2); likewise 1 - lr * weight_decay would keep only one or two digits of a usual decay, and param is
+// rounded once. Host factors come from float64. 32 bytes read and written and about 16 flops per element.
 
 import package::entry::{group_of};
 import package::adamw::{params, stats};

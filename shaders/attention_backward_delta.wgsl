@@ -1,5 +1,5 @@
-// stats[t, h] = (lse[t, h], do_t.o_t of head h): what both other kernels of the backward need of a query, in one binding.
-// do, o [T, H*D], lse [T, H].
+// stats[t, h] = (lse[t, h], do_t.o_t of head h): what both other kernels of the backward need of a query, in one
+// binding. do, o [T, H*D], lse [T, H].
 //
 // An invocation owns a token's head, a workgroup 64. Summed in f32 in order.
 // 8 bytes and 2 flops per element.

@@ -1,11 +1,13 @@
-// dk_j = scale * sum ds q_t and dv_j = sum p do_t, over the queries t from j to last_query[j]-1 and the query heads of the key/value
-// head, with p = exp(scale * q_t.k_j - lse_t) and ds = p * (do_t.v_j - delta_t). q, do [T, H*D], k, v, dk, dv [S, KVH*D], stats [T, H] of
-// (lse, delta). Queries may be a chunk of the tokens, from first_query on; then dk and dv are added to by one chunk after another, in the same order as at once.
+// dk_j = scale * sum ds q_t and dv_j = sum p do_t, over the queries t from j to last_query[j]-1 and the query heads of
+// the key/value head, with p = exp(scale * q_t.k_j - lse_t) and ds = p * (do_t.v_j - delta_t). q, do [T, H*D], k, v,
+// dk, dv [S, KVH*D], stats [T, H] of (lse, delta). Queries may be a chunk of the tokens, from first_query on; then dk
+// and dv are added to by one chunk after another, in the same order as at once.
 //
-// The mirror of attention_backward_query: an invocation owns KEYS neighbouring keys of one key/value head and takes ROWS rows =
-// t*G + g at a time, so the heads of a group are summed without atomics; the running sums stay in dk and dv. A workgroup is WIDTH invocations.
-// All in f32; the weight of a masked query is an exact zero. The scores are summed in the forward's order, so that lse fits them.
-// 8*D flops per query and key; 16*D*(6/ROWS + 4/KEYS) bytes through the caches.
+// The mirror of attention_backward_query: an invocation owns KEYS neighbouring keys of one key/value head and takes
+// ROWS rows = t*G + g at a time, so the heads of a group are summed without atomics; the running sums stay in dk and
+// dv. A workgroup is WIDTH invocations. All in f32; the weight of a masked query is an exact zero. The scores are
+// summed in the forward's order, so that lse fits them. 8*D flops per query and key; 16*D*(6/ROWS + 4/KEYS) bytes
+// through the caches.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};
@@ -60,7 +62,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   for (var row = max(key, params.first_query) * group_heads; row < last * group_heads; row += ROWS) {
     // unroll r ROWS {
     let t_r0 = (row + 0u /*r*/) / group_heads; // last or more beyond the last row: no key is seen from there
-    let head_r0 = (min(t_r0, last - 1u) - params.first_query) * params.heads + kv_head * group_heads + (row + 0u /*r*/) % group_heads; // in [T, H]
+    let token_r0 = min(t_r0, last - 1u) - params.first_query;
+    let head_r0 = token_r0 * params.heads + kv_head * group_heads + (row + 0u /*r*/) % group_heads; // in [T, H]
     at.row_r0 = head_r0 * params.head_dim4;
     let stats_r0 = stats[head_r0];
     // }

@@ -1,10 +1,11 @@
 // dk_j = scale * sum ds q_t and dv_j = sum p do_t, as in attention_backward_key_value, from uniform arrays.
 //
-// The mirror of attention_backward_query_uniform: a dispatch takes one window of keys of one key/value head and one window of rows = t*G + g, an invocation owns
-// KEYS neighbouring keys and takes ROWS rows at a time, with the sums of dk and dv in private arrays. Windows of rows come in their order, and from the
-// second on the sums go on from dk and dv: they are added up in the same order however the rows are cut.
-// All in f32; the weight of a masked query is an exact zero. The scores are summed in the forward's order, so that lse fits them.
-// 8*D flops per query and key; 16*D*(4/KEYS + 2/ROWS) bytes from uniform arrays.
+// The mirror of attention_backward_query_uniform: a dispatch takes one window of keys of one key/value head and one
+// window of rows = t*G + g, an invocation owns KEYS neighbouring keys and takes ROWS rows at a time, with the sums of
+// dk and dv in private arrays. Windows of rows come in their order, and from the second on the sums go on from dk and
+// dv: they are added up in the same order however the rows are cut. All in f32; the weight of a masked query is an
+// exact zero. The scores are summed in the forward's order, so that lse fits them. 8*D flops per query and key;
+// 16*D*(4/KEYS + 2/ROWS) bytes from uniform arrays.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};

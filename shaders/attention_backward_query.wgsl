@@ -1,4 +1,11 @@
-
+// dq_t = scale * sum_j ds_j k_j over the keys j from first_key[t] to t+query_offset, per query head, with p_j =
+// exp(scale * q_t.k_j - lse_t) and ds_j = p_j * (do_t.v_j - delta_t). q, do, dq [T, H*D], k, v [S, KVH*D], stats [T, H]
+// of (lse, delta).
+//
+// As in attention_forward: an invocation owns ROWS neighbouring rows = t*G + g of one key/value head and takes KEYS
+// keys at a time, the ROWS × KEYS scores and their gradients in named registers, the running sum in dq; a workgroup is
+// WIDTH invocations. All in f32; the weight of a masked key is an exact zero. The scores are summed in the forward's
+// order, so that lse fits them. 6*D flops per query and key; 16*D*(4/ROWS + 3/KEYS) bytes through the caches.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};

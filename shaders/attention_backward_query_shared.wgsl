@@ -1,4 +1,10 @@
-
+// dq_t = scale * sum_j ds_j k_j, as attention_backward_query: the variant for GPUs.
+//
+// As in attention_forward_shared, a workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at
+// a time: the scores and their gradients are two products of tiles of what pack_tiles_forward laid out, the scores'
+// gradients go to workgroup memory and are multiplied with slices of k, and the sums stay in registers. All in f32; the
+// weight of a masked key is an exact zero. The scores are summed in the forward's order, so that lse fits them. 14 KiB
+// of workgroup memory. 6·D flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_tile::{HEAD4, NB, TWO, FOUR, place_of_keys, scores, weight_gradients, weights_of};

@@ -1,4 +1,10 @@
-
+// dq_t = scale * sum_j ds_j k_j, as in attention_backward_query, from uniform arrays.
+//
+// As in attention_forward_uniform: a dispatch takes one window of rows = t*G + g of one key/value head and one window
+// of its keys, an invocation owns ROWS neighbouring rows and takes KEYS keys at a time, with the sum of dq in private
+// arrays; from the second window of keys on it goes on from dq. All in f32; the weight of a masked key is an exact
+// zero. The scores are summed in the forward's order, so that lse fits them. 6*D flops per query and key; 16*D*(2/KEYS
+// + 3/ROWS) bytes from uniform arrays.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};

@@ -1,4 +1,12 @@
-
+// dv_j = sum p do_t, as attention_backward_key_value: the variant for GPUs, of which attention_backward_key_shared is
+// the other half: both would take more buffers than a kernel may have.
+//
+// A workgroup of 8 × 8 invocations owns 32 keys of a key/value head and takes 64 tokens of one of its query heads at a
+// time: the scores are a product of tiles of what pack_tiles_forward laid out, the weights go to workgroup memory and
+// are multiplied with slices of the output's gradient, and the sums stay in registers. All in f32; the weight of a
+// masked query is an exact zero. The scores are summed in the forward's order, so that lse fits them. Queries may be a
+// chunk of the tokens, from first_query on: the sums then go on from those of the chunk before, to the same bytes where
+// chunks are cut at multiples of 64 tokens. 14 KiB of workgroup memory. 4·D flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_tile::{TWO, FOUR, place_of_tokens, scores, weights_of};

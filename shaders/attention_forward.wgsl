@@ -1,4 +1,14 @@
-
+// Causal attention with grouped key/value heads over packed segments, per query head: s_j = scale * q_t.k_j for the
+// keys j from first_key[t] to t+query_offset, lse = log(sum_j exp(s_j)), o_t = sum_j exp(s_j - lse) v_j. q, o [T, H*D],
+// k, v [S, KVH*D], lse [T, H].
+//
+// The queries of a key/value head are numbered row = t*G + g, g being the head within its group of G = H/KVH. An
+// invocation owns ROWS neighbouring rows and takes KEYS keys at a time; a workgroup is WIDTH invocations of one
+// key/value head, which walk nearly the same keys. No barrier: on a CPU device a load costs as much as 70 fused
+// multiply-adds, so what counts is how many products a load serves. The ROWS × KEYS scores are in named registers; the
+// running output stays in o, which bounds the code for every D. FlashAttention-2's online softmax (arXiv 2307.08691):
+// the largest score so far is subtracted, and the output rescaled when it grows. All in f32; a masked score is -1e30
+// and its weight an exact zero. 4*D flops per query and key; 16*D*(2/ROWS + 3/KEYS) bytes through the caches.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, Scores, Softmax, take};

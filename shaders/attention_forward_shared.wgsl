@@ -1,4 +1,12 @@
-
+// Causal attention with grouped key/value heads over packed segments, as attention_forward: the variant for GPUs.
+//
+// A workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at a time. Scores are a product of
+// tiles: slices of 16 columns of q and k, as pack_tiles_forward laid them, go through workgroup memory, and an
+// invocation multiplies 8 tokens by 4 keys in registers. The largest score of a token passes through workgroup memory,
+// and so do the weights, which are multiplied with slices of v; the output stays in registers. FlashAttention-2's
+// online softmax (arXiv 2307.08691). Columns of the weights are swapped by key, so that neighbouring invocations write
+// to different banks. All in f32; a masked score is -1e30 and its weight an exact zero. 14 KiB of workgroup memory. 4·D
+// flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_tile::{HEAD4, NB, TWO, FOUR, slice, place_of_keys, scores};

@@ -1,4 +1,11 @@
-
+// Causal attention with grouped key/value heads over packed segments, as in attention_forward, from uniform arrays.
+//
+// The variant for CPU devices whose storage loads are slow: a dispatch takes one window of rows = t*G + g of one
+// key/value head and one window of its keys (see pack_heads_forward). An invocation owns ROWS neighbouring rows and
+// takes KEYS keys at a time; the ROWS × KEYS scores are in named registers, the output in private arrays. From the
+// second window of keys on, it starts from what the one before left in o and lse: softmax's sum is then 1 at a largest
+// score of lse. All in f32; a masked score is -1e30 and its weight an exact zero. 4*D flops per query and key;
+// 16*D*(1/KEYS + 2/ROWS) bytes from uniform arrays.
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, Scores, Softmax, take};

@@ -1,7 +1,8 @@
-// What the device's arithmetic can do at most: VECTORS independent chains of vec4 multiply-adds in registers, and nothing else.
+// What the device's arithmetic can do at most: VECTORS independent chains of vec4 multiply-adds in registers, and
+// nothing else.
 //
-// An invocation runs params.loops times 8·VECTORS·ROUNDS flops. The rounds are written out, since the end of a loop costs
-// a CPU device as much as two hundred multiply-adds. The sum is stored, so that no compiler drops it.
+// An invocation runs params.loops times 8·VECTORS·ROUNDS flops. The rounds are written out, since the end of a loop
+// costs a CPU device as much as two hundred multiply-adds. The sum is stored, so that no compiler drops it.
 
 import package::entry::{group_of};
 

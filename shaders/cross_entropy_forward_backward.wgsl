@@ -1,12 +1,13 @@
 // losses[s] = log(sum_v exp(logits[s, v])) - logits[s, targets[s]]
 // hits[s]   = 1 where targets[s] is the lowest index of the row's largest logit, else 0
-// logits[s, v] = softmax(logits[s, :])[v] - (v == targets[s]), the gradient of the SUM of losses; columns from vocab on become 0.
-// With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and written from row `first` on.
+// logits[s, v] = softmax(logits[s, :])[v] - (v == targets[s]), the gradient of the SUM of losses;
+// columns from vocab on become 0. With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and
+// written from row `first` on.
 //
-// A workgroup owns a row, an invocation every 256th vec4 of it. The sum is taken relative to a running maximum, rescaled when that
-// grows (Milakov & Gimelshein, arXiv 1805.02867), so the row is read once for both, and once more for the gradient. A NaN or infinite
-// logit becomes the row's loss: it is found by its exponent bits, for exp, log and max of a NaN may be anything. 12 bytes and about 40 flops per
-// element, 4 bytes and 20 flops without gradient.
+// A workgroup owns a row, an invocation every 256th vec4 of it. The sum is taken relative to a running maximum,
+// rescaled when that grows (Milakov & Gimelshein, arXiv 1805.02867), so the row is read once for both, and once more
+// for the gradient. A NaN or infinite logit becomes the row's loss: it is found by its exponent bits, for exp, log and
+// max of a NaN may be anything. 12 bytes and about 40 flops per element, 4 bytes and 20 flops without gradient.
 
 import package::entry::{group_of};
 import package::exponential::{exponential};

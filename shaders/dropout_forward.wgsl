@@ -1,9 +1,8 @@
 // y = x * mask / (1-p), elementwise; element i is kept when the upper 24 bits of
 // pcg(pcg(i ^ pcg(key0)) ^ key1) are at least the threshold ceil(p * 2^24).
 //
-// A workgroup owns 256 vec4, an invocation one. The mask depends on nothing but the index and the key: forward and backward
-// make the same one.
-// 8 bytes and about 25 integer operations per element.
+// A workgroup owns 256 vec4, an invocation one. The mask depends on nothing but the index and the key: forward and
+// backward make the same one. 8 bytes and about 25 integer operations per element.
 
 import package::entry::{group_of};
 import package::dropout::{params, mask};

@@ -1,23 +1,32 @@
-// Package shaders holds the WGSL sources: kernels, named <operation>_<pass>[_<variant>].wgsl, and in lib what they share.
+// Package shaders holds the WGSL sources: kernels, named <operation>_<pass>[_<variant>].wgsl, and in lib the modules
+// that hold what they share.
 //
-// A kernel says what it needs of a module, in WESL's syntax:
+// A kernel says in WESL's syntax what it needs of a module:
 //
 //	import package::nf4::{region, decode};
 //
-// Source gives the linked text, which is what the unroller (gpu.Specialize) and then the compilers get: the kernel's own text, then the
-// declarations that it imports and what these name, each once and behind what it names. There are no macros, no conditions and no
-// renaming. So a name means one thing in a kernel and all that it imports; a clash, a name that no module declares, one that is imported
-// and not used or used and not imported, and modules that import each other are errors that name file and line.
+// Source gives the linked text: the kernel's own, then the declarations that it imports and what these name, each once
+// and behind what it names. There are no macros, no conditions and no renaming. The linked text is unrolled
+// (gpu.Specialize), and then it is what the compilers get; `qlora-wgpu shader NAME` prints it.
+//
+// These are errors, with file and line, that a test finds: a name that is declared twice in a linked text; that no
+// module declares; that is imported and not used, or used and not imported; modules that import each other.
 //
 // A module is WGSL that compiles by itself, once unrolled:
 //
-//   - What it computes from, it is given as values: of WGSL's pointers, `ptr<function>` alone is passed, to sums that stay in registers.
-//   - Where a function reads or writes memory, its module declares that memory: a binding that has the same number in every kernel that
-//     imports the function, or a workgroup variable. Kernels that have all operands in common share Params and bindings so.
-//   - A module may declare constants with the values of the smallest tile, and unroll over them: what a variant sets is set in the linked
-//     text. Sums whose number depends on constants are the fields of a structure, unrolled as named registers are.
-//   - A top-level declaration begins in the first column, comments of its own right above it. A function's variables and parameters have
-//     other names than the module's declarations, since the linker knows no scopes.
+//   - A function is given values. Of pointers only `ptr<function>` is passed, to sums that stay in registers: the
+//     compilers inline it, and WebGPU has no others everywhere.
+//   - A function that reads or writes memory stands beside it: a workgroup variable, or a binding, which then has the
+//     same number in every kernel that takes the function. Kernels with all operands in common share Params and
+//     bindings so.
+//   - Constants have the values of the smallest tile. What a variant sets, it sets in the linked text, wherever it is
+//     declared; blocks may be unrolled over it, within structures too.
+//   - Sums whose number depends on constants are the fields of a structure, named as the unroller names variables:
+//     dynamic indices into arrays cost more than the arithmetic.
+//   - Directives (enable, diagnostic) stand in kernels. Builtins are parameters of main: of a structure with them that
+//     is passed on, some backends get the number of workgroups wrong.
+//   - A top-level declaration begins in the first column, its own comment right above it. The linker knows no scopes: a
+//     parameter or variable that is named like a declaration takes that along.
 package shaders
 
 import (
@@ -33,7 +42,8 @@ var files embed.FS
 // linked holds the texts that were asked for, by path: every dispatch asks for one.
 var linked sync.Map
 
-// Source is the linked text of NAME.wgsl; a name that is not there, or a text that cannot be linked, is a bug and panics.
+// Source is the linked text of NAME.wgsl. A name that is not there, or a text that cannot be linked, is a bug and
+// panics.
 func Source(name string) string { return source(name) }
 
 // Module is likewise the text of lib/NAME.wgsl.

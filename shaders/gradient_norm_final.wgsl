@@ -1,10 +1,12 @@
 // norm = sqrt(sum of the partial sums)
 // stats[GRAD_NORM] = norm; stats[BAD] = lowest non-finite block, -1 where there is none
 // stats[SKIP]  = 1 where a gradient, the sum or stats[LOSS] is not finite, else 0
-// stats[SCALE] = 0 where skipped, else scale * min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; max_norm <= 0: no clipping
+// stats[SCALE] = 0 where skipped, else scale * min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_;
+// max_norm <= 0: no clipping
 //
-// One workgroup; an invocation adds every 256th partial, then a tree adds the 256 sums. A block number is stored as a float, exact up to
-// 2^24 blocks of 256 elements: the bits of a small integer would be a denormal, which devices may flush.
+// One workgroup; an invocation adds every 256th partial, then a tree adds the 256 sums. A block number is stored as a
+// float, exact up to 2^24 blocks of 256 elements: the bits of a small integer would be a denormal, which devices may
+// flush.
 
 import package::entry::{group_of};
 import package::stats::{LOSS, GRAD_NORM, SCALE, SKIP, BAD};

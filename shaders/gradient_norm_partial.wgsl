@@ -1,9 +1,10 @@
-// partials[first_block + b] = (sum of (scale * grad)² over block b of 256 elements, first_block + b where it holds a NaN or an infinity, else NONE)
+// partials[first_block + b] = (sum of (scale * grad)² over block b of 256 elements, first_block + b where it holds a
+// NaN or an infinity, else NONE)
 //
-// A workgroup owns 16 blocks, 16 invocations a block and each 4 vec4 of it, 16 vec4 apart; a tree adds the 16 sums. A sum a block, wherever it lies:
-// the norm does not depend on how flat state is cut into buffers. Non-finite elements add nothing and are found by their exponent bits, since a
-// compiler may assume them absent.
-// 4 bytes and 4 flops per element.
+// A workgroup owns 16 blocks, 16 invocations a block and each 4 vec4 of it, 16 vec4 apart; a tree adds the 16 sums. A
+// sum a block, wherever it lies: the norm does not depend on how flat state is cut into buffers. Non-finite elements
+// add nothing and are found by their exponent bits, since a compiler may assume them absent. 4 bytes and 4 flops per
+// element.
 
 import package::entry::{group_of};
 

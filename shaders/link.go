@@ -15,7 +15,8 @@ type linker struct {
 	names   map[string]*declaration
 }
 
-// link is the text of a kernel, then of the declarations that it imports and of what these name, in this order and each once.
+// link is the text of a kernel, then of the declarations that it imports and of what these name, each once and behind
+// what it names itself.
 func link(path, text string, read func(module string) (string, bool)) (string, error) {
 	l := &linker{read: read, modules: map[string]*file{}, names: map[string]*declaration{}}
 	kernel, err := parse(path, text)
@@ -44,8 +45,13 @@ func link(path, text string, read func(module string) (string, bool)) (string, e
 	}
 	var linked strings.Builder
 	linked.WriteString(onlySpaces.ReplaceAllString(kernel.text, ""))
+	from := kernel
 	for _, d := range l.taken {
-		fmt.Fprintf(&linked, "\n// %s\n%s\n", d.at(), d.text)
+		if d.file != from {
+			from = d.file
+			fmt.Fprintf(&linked, "\n// From %s.\n", from.path)
+		}
+		fmt.Fprintf(&linked, "\n%s\n", d.text)
 	}
 	return linked.String(), nil
 }

@@ -1,8 +1,9 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k] for a w of few columns: LoRA's dy B.
 //
-// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays. One dispatch takes some rows of w, at most 512 and as many as lie in one
-// window, and 32 tokens (see pack_chunks_forward). A workgroup owns these tokens × 4 columns, an invocation 4 tokens × 4 columns.
-// Numerics: float32 in the order of n, alpha applied to each dispatch's sum. 8 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays. One dispatch takes some
+// rows of w, at most 512 and as many as lie in one window, and 32 tokens (see pack_chunks_forward). A workgroup owns
+// these tokens × 4 columns, an invocation 4 tokens × 4 columns. Numerics: float32 in the order of n, alpha applied to
+// each dispatch's sum. 8 vec4 loads for 128 flops.
 
 import package::entry::{group_of};
 

@@ -1,9 +1,9 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// A workgroup owns TILE_T tokens × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart; no barrier.
-// Numerics: float32 sums over 256 rows, added to a sum that starts from dx when accumulating: over a vocabulary of 50,000 rows one running sum would
-// lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
-// 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
+// A workgroup owns TILE_T tokens × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers,
+// its columns 32 apart; no barrier. Numerics: float32 sums over 256 rows, added to a sum that starts from dx when
+// accumulating: over a vocabulary of 50,000 rows one running sum would lose three bits, and cutting w at multiples of
+// 256 rows gives the same bytes. 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
 
 import package::entry::{group_of};
 import package::matmul_backward::{TILE_T, TILE_K, QUAD, PART, Sums, Rows, columns_of, add_rows, add_part};

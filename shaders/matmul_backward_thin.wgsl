@@ -1,8 +1,8 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k] for a w of few rows: LoRA's du A, n being the rank.
 //
-// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays, a dispatch takes as many tokens and rows of w as lie in one window each.
-// What is left is the cost of dx. A workgroup owns 16 tokens × 64 columns, an invocation 16 × 8.
-// Numerics: float32 in the order of n, alpha applied to each dispatch's sum.
+// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays, a dispatch takes as many
+// tokens and rows of w as lie in one window each. What is left is the cost of dx. A workgroup owns 16 tokens × 64
+// columns, an invocation 16 × 8. Numerics: float32 in the order of n, alpha applied to each dispatch's sum.
 
 import package::entry::{group_of};
 

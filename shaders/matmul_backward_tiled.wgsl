@@ -1,8 +1,9 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. The rows may be cut into parts of SUM, each summed by workgroups of its own into
-// its own dx: few tokens and columns alone would not fill a GPU. Numerics: float32 sums over SUM rows, added to dx or to the sum of those before: over a vocabulary of
-// 50,000 rows one running sum would lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
+// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_backward_tiled. The rows may be cut into parts of
+// SUM, each summed by workgroups of its own into its own dx: few tokens and columns alone would not fill a GPU.
+// Numerics: float32 sums over SUM rows, added to dx or to the sum of those before: over a vocabulary of 50,000 rows one
+// running sum would lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
 
 import package::entry::{group_of};
 import package::weights::{weights};

@@ -1,9 +1,10 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for CPU devices whose storage loads are slow: dy comes from a uniform array, a dispatch takes at most 512 rows of w and 32 tokens
-// (see matmul_nf4_backward_uniform). A workgroup owns these × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart.
-// Numerics: as in matmul_backward_registers, so that cutting w or dy at multiples of 256 rows gives the same bytes.
-// 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
+// The variant for CPU devices whose storage loads are slow: dy comes from a uniform array, a dispatch takes at most 512
+// rows of w and 32 tokens (see matmul_nf4_backward_uniform). A workgroup owns these × 32·TILE_K columns, an invocation
+// TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart. Numerics: as in matmul_backward_registers, so
+// that cutting w or dy at multiples of 256 rows gives the same bytes. 4 (2) bytes a weight and 2·T flops; dy is read
+// K/(32·TILE_K) times.
 
 import package::entry::{group_of};
 import package::matmul_backward::{TILE_T, TILE_K, QUAD, PART, Sums, Rows, columns_of, add_rows, add_part};

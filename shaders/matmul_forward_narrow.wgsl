@@ -1,8 +1,9 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k] for a w of few rows: LoRA's x Aᵀ.
 //
-// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays. One dispatch takes a chunk of at most 512 columns of 32 tokens and of
-// 32 rows of w (see pack_chunks_forward) and adds to y unless the chunk is the first. A workgroup owns these tokens × 4 rows, an invocation 4 tokens × 4 rows.
-// Numerics: float32 in the order of k within a chunk, then of the chunks. 8 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays. One dispatch takes a
+// chunk of at most 512 columns of 32 tokens and of 32 rows of w (see pack_chunks_forward) and adds to y unless the
+// chunk is the first. A workgroup owns these tokens × 4 rows, an invocation 4 tokens × 4 rows. Numerics: float32 in the
+// order of k within a chunk, then of the chunks. 8 vec4 loads for 128 flops.
 
 import package::entry::{group_of};
 

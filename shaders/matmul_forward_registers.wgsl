@@ -1,9 +1,9 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// A workgroup owns TILE_T tokens × 32·TILE_Q rows of w, an invocation TILE_T × 4·TILE_Q sums in named registers; no barrier
-// (see matmul_nf4_forward_registers). Numerics: float32 in the order of k.
-// 4 (2) bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
-// Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and what is written there repeats the last row.
+// A workgroup owns TILE_T tokens × 32·TILE_Q rows of w, an invocation TILE_T × 4·TILE_Q sums in named registers; no
+// barrier (see matmul_nf4_forward_registers). Numerics: float32 in the order of k. 4 (2) bytes a weight and 2·T flops;
+// x is read rows/(32·TILE_Q) times. Where the rows are no multiple of 4 (a vocabulary), y has room for the next
+// multiple, and what is written there repeats the last row.
 
 import package::entry::{group_of};
 import package::registers::{TILE_T, TILE_Q, Tokens, Sums, add};

@@ -1,8 +1,8 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k] for a few k: LoRA's u Bᵀ, k being the rank.
 //
-// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays, a dispatch takes as many tokens and rows of w as lie in one window each.
-// What is left is the cost of y. A workgroup owns 16 tokens × 64 rows of w, an invocation 16 × 8.
-// Numerics: float32 in the order of k.
+// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays, a dispatch takes as many
+// tokens and rows of w as lie in one window each. What is left is the cost of y. A workgroup owns 16 tokens × 64 rows
+// of w, an invocation 16 × 8. Numerics: float32 in the order of k.
 
 import package::entry::{group_of};
 import package::products::{dots};

@@ -1,7 +1,8 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_forward_tiled. K may be cut into parts of SUM columns, each
-// summed by workgroups of its own into its own y: few tokens and rows alone would not fill a GPU. Numerics: float32 sums over SUM columns, added to y or to the sum of those before.
+// The variant for GPUs: tiles in workgroup memory as in matmul_nf4_forward_tiled. K may be cut into parts of SUM
+// columns, each summed by workgroups of its own into its own y: few tokens and rows alone would not fill a GPU.
+// Numerics: float32 sums over SUM columns, added to y or to the sum of those before.
 
 import package::entry::{group_of};
 import package::weights::{weights};

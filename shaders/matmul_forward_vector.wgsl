@@ -1,9 +1,9 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k], w in float32 (LoRA) or bfloat16 (the head), for a few tokens.
 //
-// The variant for generation on GPUs: a workgroup owns TILE_T tokens × 8 rows of w, the 32 invocations of a half read neighbouring columns
-// (see matmul_nf4_forward_vector). Numerics: float32; an invocation's columns in the order of k, then the invocations' sums by halves.
-// 4 (2) bytes a weight and 2·T flops.
-// Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and what is written there repeats the last row.
+// The variant for generation on GPUs: a workgroup owns TILE_T tokens × 8 rows of w, the 32 invocations of a half read
+// neighbouring columns (see matmul_nf4_forward_vector). Numerics: float32; an invocation's columns in the order of k,
+// then the invocations' sums by halves. 4 (2) bytes a weight and 2·T flops. Where the rows are no multiple of 4 (a
+// vocabulary), y has room for the next multiple, and what is written there repeats the last row.
 
 import package::entry::{group_of};
 import package::vector::{TILE_T, sums, add_up};

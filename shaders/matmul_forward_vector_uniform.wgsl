@@ -1,9 +1,10 @@
 // y[n] (+)= alpha * sum_k x[k] * w[n, k] for one token, w in bfloat16 (the head).
 //
-// The variant for generation on CPU devices whose storage loads are slow: x comes from a uniform array, w through WINDOWS windows of params.piece rows each, of
-// which an invocation owns TILE_R rows in every params.parts-th, a workgroup 8·TILE_R (see matmul_nf4_forward_vector_uniform).
-// Numerics: float32 in the order of k. 2 bytes a weight and 2 flops.
-// Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and nothing is written there.
+// The variant for generation on CPU devices whose storage loads are slow: x comes from a uniform array, w through
+// WINDOWS windows of params.piece rows each, of which an invocation owns TILE_R rows in every params.parts-th, a
+// workgroup 8·TILE_R (see matmul_nf4_forward_vector_uniform). Numerics: float32 in the order of k. 2 bytes a weight and
+// 2 flops. Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and nothing is written
+// there.
 
 import package::entry::{group_of};
 

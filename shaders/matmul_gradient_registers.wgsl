@@ -1,7 +1,8 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix.
 //
-// A workgroup owns 4·TILE_N rows × 32·TILE_K columns of dw, an invocation all 4·TILE_N rows of TILE_K vec4 of columns, 32 apart, in named registers;
-// no barrier, no atomics. Numerics: float32 in the order of t. 2·T flops an element of dw.
+// A workgroup owns 4·TILE_N rows × 32·TILE_K columns of dw, an invocation all 4·TILE_N rows of TILE_K vec4 of columns,
+// 32 apart, in named registers; no barrier, no atomics. Numerics: float32 in the order of t. 2·T flops an element of
+// dw.
 
 import package::entry::{group_of};
 

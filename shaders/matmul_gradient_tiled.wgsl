@@ -1,8 +1,10 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix: the variant for GPUs.
 //
-// A workgroup of TX × TY invocations, each with 4 × 4 elements, owns 4·TY rows × 4·TX columns of dw and walks the tokens in steps of 16, both operands
-// in workgroup memory as they lie. The tokens may be cut into parts of SUM, each summed by workgroups of its own into its own dw: a rank alone
-// does not fill a GPU. Numerics: float32 sums over SUM tokens, added to dw or to the sum of those before, so that cutting the tokens at multiples of 256 gives the same bytes.
+// A workgroup of TX × TY invocations, each with 4 × 4 elements, owns 4·TY rows × 4·TX columns of dw and walks the
+// tokens in steps of 16, both operands in workgroup memory as they lie. The tokens may be cut into parts of SUM, each
+// summed by workgroups of its own into its own dw: a rank alone does not fill a GPU. Numerics: float32 sums over SUM
+// tokens, added to dw or to the sum of those before, so that cutting the tokens at multiples of 256 gives the same
+// bytes.
 
 import package::entry::{group_of};
 

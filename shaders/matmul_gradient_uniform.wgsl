@@ -1,8 +1,9 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix, of which one side is narrow (the rank).
 //
-// The variant for CPU devices whose storage loads are slow: both operands come from uniform arrays. One dispatch takes 128 tokens and a chunk of at most 512 columns of the wide operand
-// in four windows (see pack_chunks_forward). A workgroup owns 32 wide columns × 16 narrow ones of these tokens, an invocation 4 × 16.
-// Numerics: float32 in the order of t within a dispatch, then of the dispatches. 5 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: both operands come from uniform arrays. One dispatch takes
+// 128 tokens and a chunk of at most 512 columns of the wide operand in four windows (see pack_chunks_forward). A
+// workgroup owns 32 wide columns × 16 narrow ones of these tokens, an invocation 4 × 16. Numerics: float32 in the order
+// of t within a dispatch, then of the dispatches. 5 vec4 loads for 128 flops.
 
 import package::entry::{group_of};
 
@@ -40,7 +41,8 @@ struct Sums {
 }
 
 fn outer(narrow_values: vec4<f32>, wide_values: vec4<f32>) -> mat4x4<f32> {
-  return mat4x4<f32>(narrow_values.x * wide_values, narrow_values.y * wide_values, narrow_values.z * wide_values, narrow_values.w * wide_values);
+  return mat4x4<f32>(narrow_values.x * wide_values, narrow_values.y * wide_values,
+                     narrow_values.z * wide_values, narrow_values.w * wide_values);
 }
 
 @compute @workgroup_size(8)

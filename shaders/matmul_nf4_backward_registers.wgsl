@@ -1,8 +1,10 @@
-// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
+// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout
+// as the forward pass.
 //
-// A workgroup owns TILE_T tokens × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words of a
-// row share one absmax. No barrier and no shared memory (see matmul_nf4_forward_registers).
-// Numerics: float32, in the order of n, from dx on when accumulating: cutting W by rows gives the same bytes. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
+// A workgroup owns TILE_T tokens × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W
+// words of a row share one absmax. No barrier and no shared memory (see matmul_nf4_forward_registers). Numerics:
+// float32, in the order of n, from dx on when accumulating: cutting W by rows gives the same bytes. 0.516 bytes a
+// weight and 2·T flops; dy is read K/(64·TILE_W) times.
 
 import package::entry::{group_of};
 import package::columns::{TILE_T, TILE_W, QUAD, Sums};

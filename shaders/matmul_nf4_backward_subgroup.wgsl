@@ -1,9 +1,11 @@
-// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
+// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout
+// as the forward pass.
 //
-// The variant for devices with subgroups, of whatever size. A workgroup owns LANES·TILE_T tokens × 8 columns, a word of each row, an invocation TILE_T of the tokens
-// in named registers. The invocations of a subgroup share the decoding: each takes other rows and hands them to the rest by shuffles (see
-// matmul_nf4_forward_subgroup). No barrier and no shared memory.
-// Numerics: float32, in the order of n, from dx on when accumulating: cutting W by rows gives the same bytes. 0.516 bytes a weight and 2·T flops; dy is read K/8 times.
+// The variant for devices with subgroups, of whatever size. A workgroup owns LANES·TILE_T tokens × 8 columns, a word of
+// each row, an invocation TILE_T of the tokens in named registers. The invocations of a subgroup share the decoding:
+// each takes other rows and hands them to the rest by shuffles (see matmul_nf4_forward_subgroup). No barrier and no
+// shared memory. Numerics: float32, in the order of n, from dx on when accumulating: cutting W by rows gives the same
+// bytes. 0.516 bytes a weight and 2·T flops; dy is read K/8 times.
 
 import package::entry::{group_of};
 import package::columns::{TILE_T, QUAD, Sums};
@@ -18,7 +20,8 @@ diagnostic(off, subgroup_uniformity);
 const LANES: u32 = 4u; // invocations of a workgroup
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) id: u32) {
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32,
+        @builtin(subgroup_invocation_id) id: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);

@@ -1,9 +1,12 @@
-// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
+// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout
+// as the forward pass.
 //
-// The variant for GPUs. A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR columns and walks the rows of W in steps of 16, as matmul_nf4_forward_tiled
-// walks the columns: dy comes as pack_tiles_forward laid it; W is decoded word by word, a word being 8 neighbouring columns of a row, whose halves go to the two
-// halves of a workgroup tile. The rows may be cut into parts, each summed by workgroups of its own into its own dx, as the forward product's columns. Numerics: float32 sums in the order of n,
-// of each part, from dx on when accumulating, so that cutting W into shards changes no byte where it is not in parts. 256·(XR+WR) + 64 bytes of workgroup memory.
+// The variant for GPUs. A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR columns and walks the rows of W in
+// steps of 16, as matmul_nf4_forward_tiled walks the columns: dy comes as pack_tiles_forward laid it; W is decoded word
+// by word, a word being 8 neighbouring columns of a row, whose halves go to the two halves of a workgroup tile. The
+// rows may be cut into parts, each summed by workgroups of its own into its own dx, as the forward product's columns.
+// Numerics: float32 sums in the order of n, of each part, from dx on when accumulating, so that cutting W into shards
+// changes no byte where it is not in parts. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 import package::entry::{group_of};
 import package::nf4::{Absmax, region, scale};
@@ -37,7 +40,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dy: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [parts, tokens, 2·words]
 
-// Word i of row n, and in scale_at its absmax. Beyond the matrix they may be any: dy is zero there, or the output is not stored.
+// Word i of row n, and in scale_at its absmax. Beyond the matrix they may be any: dy is zero there, or the output is
+// not stored.
 fn codes_at(n: u32, i: u32) -> u32 {
   if (n >= params.rows || i >= params.words) { return 0u; }
   return region[params.packed + n * params.words + i];

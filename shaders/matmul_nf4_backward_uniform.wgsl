@@ -1,9 +1,11 @@
-// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
+// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout
+// as the forward pass.
 //
-// The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see matmul_nf4_forward_uniform). One dispatch takes
-// at most 512 rows of W and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
-// of a row share one absmax.
-// Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
+// The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see
+// matmul_nf4_forward_uniform). One dispatch takes at most 512 rows of W and 32 tokens. A workgroup owns these ×
+// 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words of a row share one absmax.
+// Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read
+// K/(64·TILE_W) times.
 
 import package::entry::{group_of};
 import package::columns::{TILE_T, TILE_W, QUAD, Sums};

@@ -1,10 +1,11 @@
-// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314,
+// equations 5 and 6).
 //
-// A workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. No barrier and no shared
-// memory: on a CPU device a load or store costs as much as 70 fused multiply-adds and a barrier more, so all that counts is how many
-// products each load serves.
-// Numerics: float32 products and sums in the order of k; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
-// 0.516 bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
+// A workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. No
+// barrier and no shared memory: on a CPU device a load or store costs as much as 70 fused multiply-adds and a barrier
+// more, so all that counts is how many products each load serves. Numerics: float32 products and sums in the order of
+// k; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it. 0.516 bytes a weight and 2·T flops; x is read
+// rows/(32·TILE_Q) times.
 
 import package::entry::{group_of};
 import package::registers::{TILE_T, TILE_Q, Tokens, Sums, add};
@@ -33,7 +34,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       // }
       // unroll q TILE_Q {
       let p_q0 = words4(params.packed, own.row_q0 + k, params.cols4) >> vec4<u32>(shift);
-      let w_q0 = mat4x4<f32>(decode(p_q0.x) * scales.of_q0.x, decode(p_q0.y) * scales.of_q0.y, decode(p_q0.z) * scales.of_q0.z, decode(p_q0.w) * scales.of_q0.w);
+      let w_q0 = mat4x4<f32>(decode(p_q0.x) * scales.of_q0.x, decode(p_q0.y) * scales.of_q0.y,
+                             decode(p_q0.z) * scales.of_q0.z, decode(p_q0.w) * scales.of_q0.w);
       add(&sums_q0, v, w_q0);
       // }
     }

@@ -1,9 +1,11 @@
-// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314,
+// equations 5 and 6).
 //
-// The variant for devices with subgroups, of whatever size. A workgroup owns LANES·TILE_T tokens × 4·TILE_Q rows of W, an invocation TILE_T of the tokens in named
-// registers. All invocations need the same weights, so those of a subgroup share the work: each decodes other columns and hands them to the rest by shuffles.
-// No barrier and no shared memory. Numerics: float32 products and sums in the order of k, as matmul_nf4_forward_registers.
-// 0.516 bytes a weight and 2·T flops; x is read rows/(4·TILE_Q) times.
+// The variant for devices with subgroups, of whatever size. A workgroup owns LANES·TILE_T tokens × 4·TILE_Q rows of W,
+// an invocation TILE_T of the tokens in named registers. All invocations need the same weights, so those of a subgroup
+// share the work: each decodes other columns and hands them to the rest by shuffles. No barrier and no shared memory.
+// Numerics: float32 products and sums in the order of k, as matmul_nf4_forward_registers. 0.516 bytes a weight and 2·T
+// flops; x is read rows/(4·TILE_Q) times.
 
 import package::entry::{group_of};
 import package::registers::{TILE_T, TILE_Q, Tokens, Sums, add};
@@ -18,7 +20,8 @@ diagnostic(off, subgroup_uniformity);
 const LANES: u32 = 4u; // invocations of a workgroup
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) id: u32) {
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32,
+        @builtin(subgroup_invocation_id) id: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   // Where the numbers of a subgroup's invocations have gaps, each works for itself.
@@ -39,7 +42,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let shift = (own & 1u) * 16u;
       // unroll q TILE_Q {
       let p_q0 = words4(params.packed, own.row_q0 + own, params.cols4) >> vec4<u32>(shift);
-      let w_q0 = mat4x4<f32>(decode(p_q0.x) * scales.of_q0.x, decode(p_q0.y) * scales.of_q0.y, decode(p_q0.z) * scales.of_q0.z, decode(p_q0.w) * scales.of_q0.w);
+      let w_q0 = mat4x4<f32>(decode(p_q0.x) * scales.of_q0.x, decode(p_q0.y) * scales.of_q0.y,
+                             decode(p_q0.z) * scales.of_q0.z, decode(p_q0.w) * scales.of_q0.w);
       // }
       let count = min(size, span + params.span4 - first);
       for (var i = 0u; i < count; i++) {

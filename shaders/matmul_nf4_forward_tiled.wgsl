@@ -1,11 +1,13 @@
 // y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization: the variant for GPUs.
 //
-// A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR rows of W and walks K in steps of 16. Each step brings both operands into workgroup memory, k-major
-// as vec4: x as pack_tiles_forward laid it, W decoded through a table in workgroup memory and transposed in 4×4 blocks. Then an invocation multiplies its
-// 4·ROWS4 × 4·COLS4 outputs from registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. An absmax is looked up where its block of W begins. The rows of W within a
-// workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to different banks. The step is written out, for what an index costs
-// that is not a constant. K may be cut into parts, each summed by workgroups of its own into its own y: a GPU is left idle by a last round of workgroups that fills it in part.
-// Numerics: float32 sums in the order of k, of each part. 256·(XR+WR) + 64 bytes of workgroup memory.
+// A workgroup of TX × TY invocations owns 4·XR tokens × 4·WR rows of W and walks K in steps of 16. Each step brings
+// both operands into workgroup memory, k-major as vec4: x as pack_tiles_forward laid it, W decoded through a table in
+// workgroup memory and transposed in 4×4 blocks. Then an invocation multiplies its 4·ROWS4 × 4·COLS4 outputs from
+// registers: ROWS4+COLS4 loads serve 16·ROWS4·COLS4 products. An absmax is looked up where its block of W begins. The
+// rows of W within a workgroup tile are swapped by k, so that the transposed blocks of neighbouring invocations go to
+// different banks. The step is written out, for what an index costs that is not a constant. K may be cut into parts,
+// each summed by workgroups of its own into its own y: a GPU is left idle by a last round of workgroups that fills it
+// in part. Numerics: float32 sums in the order of k, of each part. 256·(XR+WR) + 64 bytes of workgroup memory.
 
 import package::entry::{group_of};
 import package::nf4::{Absmax, scales4, words4, bias4};
@@ -41,8 +43,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens / 64, 16·padded16, 16]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [parts, tokens, y_stride / 4]
 
-// The absmax of four rows from row n on at column 4·k, and in codes_at the words with their codes. Beyond the matrix they may be any:
-// x is zero there, or the output is not stored.
+// The absmax of four rows from row n on at column 4·k, and in codes_at the words with their codes. Beyond the matrix
+// they may be any: x is zero there, or the output is not stored.
 fn scales_at(n: u32, k: u32) -> vec4<f32> {
   if (n >= params.rows || k >= params.cols4) { return vec4<f32>(); }
   let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);

@@ -1,10 +1,13 @@
-// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314,
+// equations 5 and 6).
 //
-// The variant for CPU devices whose storage loads are slow: x, the maps and the scales come from uniform arrays, whose loads cost a twentieth. One dispatch takes a
-// chunk of at most 512 columns of 32 tokens (64 KiB, see pack_chunks_forward) and rows whose absmax codes lie in one window; it adds to y unless the chunk is the first.
-// A workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. A word of 8 codes is loaded once.
-// Numerics: float32 products and sums in the order of k within a chunk, then of the chunks; a weight is codebook[code] * absmax, as bitsandbytes dequantizes it.
-// 0.516 bytes a weight and 2·T flops; x is read rows/(32·TILE_Q) times.
+// The variant for CPU devices whose storage loads are slow: x, the maps and the scales come from uniform arrays, whose
+// loads cost a twentieth. One dispatch takes a chunk of at most 512 columns of 32 tokens (64 KiB, see
+// pack_chunks_forward) and rows whose absmax codes lie in one window; it adds to y unless the chunk is the first. A
+// workgroup owns TILE_T tokens × 32·TILE_Q rows of W, an invocation TILE_T × 4·TILE_Q sums in named registers. A word
+// of 8 codes is loaded once. Numerics: float32 products and sums in the order of k within a chunk, then of the chunks;
+// a weight is codebook[code] * absmax, as bitsandbytes dequantizes it. 0.516 bytes a weight and 2·T flops; x is read
+// rows/(32·TILE_Q) times.
 
 import package::entry::{group_of};
 import package::registers::{TILE_T, TILE_Q, Tokens, Sums, add};
@@ -30,8 +33,8 @@ struct Params {
   first_token: u32, // of the window
   first_col4: u32,  // of the chunk
   end_col4: u32,
-  // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that. Not a constant, nor is halves (2): compilers of CPU
-  // devices would unroll the loops over them and take a minute.
+  // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that. Not a constant, nor
+  // is halves (2): compilers of CPU devices would unroll the loops over them and take a minute.
   span4: u32,
   halves: u32,
 }

@@ -1,9 +1,11 @@
-// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6), for a few tokens.
+// y[t, n] = sum_k x[t, k] * W[n, k] (+ bias[n]), W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314,
+// equations 5 and 6), for a few tokens.
 //
-// The variant for generation on GPUs, bound by the bandwidth of the weights. A workgroup owns TILE_T tokens × 8 rows of W, each half of its 64 invocations 4 rows.
-// The 32 invocations of a half read neighbouring words of a row, each the words lane, lane + 32, …, and add their sums up in workgroup memory.
-// Numerics: float32; a word's 8 products are added before they are scaled by their absmax; an invocation's words in the order of k, then the invocations' sums
-// by halves. 0.516 bytes a weight and 2·T flops.
+// The variant for generation on GPUs, bound by the bandwidth of the weights. A workgroup owns TILE_T tokens × 8 rows of
+// W, each half of its 64 invocations 4 rows. The 32 invocations of a half read neighbouring words of a row, each the
+// words lane, lane + 32, …, and add their sums up in workgroup memory. Numerics: float32; a word's 8 products are added
+// before they are scaled by their absmax; an invocation's words in the order of k, then the invocations' sums by
+// halves. 0.516 bytes a weight and 2·T flops.
 
 import package::entry::{group_of};
 import package::vector::{TILE_T, sums, add_up};
@@ -36,7 +38,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let p1 = region[params.packed + row1 + k];
     let p2 = region[params.packed + row2 + k];
     let p3 = region[params.packed + row3 + k];
-    let s = vec4<f32>(scale(absmax, (row0 + k) * 8u), scale(absmax, (row1 + k) * 8u), scale(absmax, (row2 + k) * 8u), scale(absmax, (row3 + k) * 8u));
+    let s = vec4<f32>(scale(absmax, (row0 + k) * 8u), scale(absmax, (row1 + k) * 8u),
+                      scale(absmax, (row2 + k) * 8u), scale(absmax, (row3 + k) * 8u));
     let a = mat4x4<f32>(decode(p0), decode(p1), decode(p2), decode(p3));
     let b = mat4x4<f32>(decode(p0 >> 16u), decode(p1 >> 16u), decode(p2 >> 16u), decode(p3 >> 16u));
     // unroll r TILE_T {

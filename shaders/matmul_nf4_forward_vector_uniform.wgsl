@@ -1,9 +1,12 @@
-// y[n] = sum_k x[k] * W[n, k] (+ bias[n]) for one token, W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+// y[n] = sum_k x[k] * W[n, k] (+ bias[n]) for one token, W frozen in NF4 with double quantization (QLoRA, arXiv
+// 2305.14314, equations 5 and 6).
 //
-// The variant for generation on CPU devices whose storage loads are slow: everything that is read comes from uniform arrays, the packed weights through WINDOWS
-// windows of the region, of params.piece rows each (see matmul_nf4_forward_uniform). An invocation owns TILE_R rows in each of them, a workgroup 8·TILE_R; or in
-// every params.parts-th of them, for more workgroups where rows are long. A window is a loop of its own, since the binding cannot be an index.
-// Numerics: float32; 32 products are added before they are scaled by their absmax; in the order of k. 0.516 bytes a weight and 2 flops.
+// The variant for generation on CPU devices whose storage loads are slow: everything that is read comes from uniform
+// arrays, the packed weights through WINDOWS windows of the region, of params.piece rows each (see
+// matmul_nf4_forward_uniform). An invocation owns TILE_R rows in each of them, a workgroup 8·TILE_R; or in every
+// params.parts-th of them, for more workgroups where rows are long. A window is a loop of its own, since the binding
+// cannot be an index. Numerics: float32; 32 products are added before they are scaled by their absmax; in the order of
+// k. 0.516 bytes a weight and 2 flops.
 
 import package::entry::{group_of};
 import package::nf4::{region};

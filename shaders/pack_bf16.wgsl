@@ -1,9 +1,9 @@
 // y = bf16(x): what a kept activation is stored as; two to a word, the lower column in the low half.
 //
 // A workgroup owns 256 groups of 4 columns, an invocation one.
-// Rounds to nearest, ties to even, on the bits: a shader may assume that there is no NaN and no infinity, and flush denormals, so no float is touched. What lies beyond the
-// largest bf16 becomes infinite, an infinity stays one, a NaN stays one and quiet.
-// 6 bytes per element.
+// Rounds to nearest, ties to even, on the bits: a shader may assume that there is no NaN and no infinity, and flush
+// denormals, so no float is touched. What lies beyond the largest bf16 becomes infinite, an infinity stays one, a NaN
+// stays one and quiet. 6 bytes per element.
 
 import package::entry::{group_of};
 import package::elements::{params};

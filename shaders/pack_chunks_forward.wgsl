@@ -1,5 +1,6 @@
-// packed[c][t][i] = x[t, 512·c + i]: an activation cut into chunks of 512 columns, each with all tokens, so that 32 tokens of a chunk are 64 KiB that can be
-// bound as a uniform array. Tokens up to the next multiple of 32 are zero; beyond the last column nothing is written, and nothing reads.
+// packed[c][t][i] = x[t, 512·c + i]: an activation cut into chunks of 512 columns, each with all tokens, so that 32
+// tokens of a chunk are 64 KiB that can be bound as a uniform array. Tokens up to the next multiple of 32 are zero;
+// beyond the last column nothing is written, and nothing reads.
 //
 // An invocation owns one vec4. 8 bytes an element.
 

@@ -1,6 +1,7 @@
-// packed[h][w][i][d] = x[t, (h·G + g)·D + d] with t·G + g = w·W + i: the columns of a key/value head cut into windows of 64 KiB, each of W = 4096 / (D / 4) rows, so
-// that a window can be bound as a uniform array. Rows are numbered as in attention_forward: token by token, and within one the G heads of the group.
-// What is left of a window, and rows beyond the last, are zero.
+// packed[h][w][i][d] = x[t, (h·G + g)·D + d] with t·G + g = w·W + i: the columns of a key/value head cut into windows
+// of 64 KiB, each of W = 4096 / (D / 4) rows, so that a window can be bound as a uniform array. Rows are numbered as in
+// attention_forward: token by token, and within one the G heads of the group. What is left of a window, and rows beyond
+// the last, are zero.
 //
 // An invocation owns one vec4 of packed. 8 bytes an element.
 

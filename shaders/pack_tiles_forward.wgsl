@@ -1,5 +1,6 @@
-// packed[b][k][i] = x[64·b + i, k]: an activation cut into blocks of 64 tokens, each column by column, so that a tile of a product reads neighbouring memory and
-// has nothing to transpose. Tokens up to the next multiple of 64 and columns up to the next of 16 are zero.
+// packed[b][k][i] = x[64·b + i, k]: an activation cut into blocks of 64 tokens, each column by column, so that a tile
+// of a product reads neighbouring memory and has nothing to transpose. Tokens up to the next multiple of 64 and columns
+// up to the next of 16 are zero.
 //
 // An invocation owns 4 × 4 elements, a workgroup 64 tokens of 16 columns. 8 bytes an element.
 

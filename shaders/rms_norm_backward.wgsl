@@ -2,8 +2,8 @@
 // inv[t] = 1 / sqrt(mean(x[t]^2) + epsilon). x, dy, dx [T, C], weight [C].
 //
 // A workgroup owns a row, an invocation every 64th vec4 of it.
-// Both sums run in f32: per invocation in column order, then as a tree over the invocations. inv is computed again, not loaded.
-// 28 bytes (32 when accumulating) and 12 flops per element.
+// Both sums run in f32: per invocation in column order, then as a tree over the invocations. inv is computed again, not
+// loaded. 28 bytes (32 when accumulating) and 12 flops per element.
 
 import package::entry::{group_of};
 

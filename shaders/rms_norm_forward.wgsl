@@ -1,8 +1,8 @@
 // y[t] = x[t] * inv[t] * weight, inv[t] = 1 / sqrt(mean(x[t]^2) + epsilon); x, y [T, C], weight [C].
 //
 // A workgroup owns a row, an invocation every 64th vec4 of it.
-// Squares are summed in f32: per invocation in column order, then as a tree over the invocations. Nothing is saved for backward.
-// 16 bytes and 4 flops per element.
+// Squares are summed in f32: per invocation in column order, then as a tree over the invocations. Nothing is saved for
+// backward. 16 bytes and 4 flops per element.
 
 import package::entry::{group_of};
 

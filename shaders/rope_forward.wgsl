@@ -1,9 +1,10 @@
 // In every head of x [T, H*D], in place: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin, with row
-// positions[t] of the tables cos, sin [P, D/2] and i < D/2. The backward turns the other way: direction -1 negates the sine.
+// positions[t] of the tables cos, sin [P, D/2] and i < D/2. The backward turns the other way: direction -1 negates the
+// sine.
 //
-// A workgroup owns 64 pairs of neighbouring columns over the tokens; an invocation rotates its two columns i, i+1 (with i+D/2,
-// i+1+D/2) in all heads, so that the tables are read once a token.
-// 8 bytes (and the tables) and 3 flops per element.
+// A workgroup owns 64 pairs of neighbouring columns over the tokens; an invocation rotates its two columns i, i+1 (with
+// i+D/2, i+1+D/2) in all heads, so that the tables are read once a token. 8 bytes (and the tables) and 3 flops per
+// element.
 
 import package::entry::{group_of};
 

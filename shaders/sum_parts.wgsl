@@ -1,4 +1,5 @@
-// out[i] (+)= sum_p parts[p, i], the sums that workgroups took of parts of a product. Numerics: float32, one part after another, so as one workgroup would have added them.
+// out[i] (+)= sum_p parts[p, i], the sums that workgroups took of parts of a product. Numerics: float32, one part after
+// another, so as one workgroup would have added them.
 
 import package::entry::{group_of};
 

@@ -1,8 +1,8 @@
 // y = x, widened from bf16 to f32: a kept activation as the kernels of the backward read it.
 //
 // A workgroup owns 256 groups of 4 columns, an invocation one.
-// bf16 is the upper half of an f32, so widening is exact; it is done on the bits, to every one of them (see pack_bf16.wgsl).
-// 6 bytes per element.
+// bf16 is the upper half of an f32, so widening is exact; it is done on the bits, to every one of them (see
+// pack_bf16.wgsl). 6 bytes per element.
 
 import package::entry::{group_of};
 import package::bfloat16::{widen};

@@ -1,4 +1,5 @@
-// Attention in registers: an invocation takes ROWS rows (queries of the heads of one group, row = t*G + g) by KEYS keys at a time.
+// Attention in registers: an invocation takes ROWS rows (queries of the heads of one group, row = t*G + g) by KEYS keys
+// at a time.
 const ROWS: u32 = 1u;
 const KEYS: u32 = 1u;
 
@@ -23,8 +24,8 @@ struct Scores {
   // }
 }
 
-// Softmax online (FlashAttention-2, arXiv 2307.08691): of each row the largest score so far, and the sum of weights relative to it; of the
-// keys just taken the weights, and what the sums of earlier ones shrink by.
+// Softmax online (FlashAttention-2, arXiv 2307.08691): of each row the largest score so far, and the sum of weights
+// relative to it; of the keys just taken the weights, and what the sums of earlier ones shrink by.
 struct Softmax {
   // unroll r ROWS {
   largest_r0: f32,
@@ -56,7 +57,8 @@ fn take(softmax: ptr<function, Softmax>, scores: ptr<function, Scores>, scale: f
   // }
 }
 
-// The weight of a key, of whose score lse is the row's largest and the log of its sum in one. Where it is not seen it may be any.
+// The weight of a key, of whose score lse is the row's largest and the log of its sum in one. Where it is not seen it
+// may be any.
 fn weight_of(score: f32, scale: f32, lse: f32, seen: bool) -> f32 {
   return exp(select(-1e30, score * scale - lse, seen));
 }

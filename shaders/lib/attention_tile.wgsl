@@ -1,5 +1,6 @@
-// Attention by products of tiles, for GPUs: 8 × 8 invocations take 64 tokens of a query head and 32 keys at a time, an invocation 8 tokens by
-// 4 keys. Slices of 16 columns of what pack_tiles_forward laid out go through workgroup memory; the scores stay in registers.
+// Attention by products of tiles, for GPUs: 8 × 8 invocations take 64 tokens of a query head and 32 keys at a time, an
+// invocation 8 tokens by 4 keys. Slices of 16 columns of what pack_tiles_forward laid out go through workgroup memory;
+// the scores stay in registers.
 
 const HEAD4: u32 = 8u; // D / 4, a multiple of 8
 const NB: u32 = 1u;    // HEAD4 / 8: vec4 of a head's columns that an invocation owns
@@ -12,7 +13,7 @@ const FOUR: u32 = 4u;
 
 @group(0) @binding(1) var<storage, read_write> packed_q: array<vec4<f32>>; // [T/64, 16·q16, 16]
 @group(0) @binding(2) var<storage, read_write> packed_k: array<vec4<f32>>; // [S/64, 16·k16, 16]
-@group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>; // what weights are multiplied with, as it lies: [T or S, heads, HEAD4]
+@group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>; // what weights multiply, as it lies: [T or S, heads, HEAD4]
 @group(0) @binding(7) var<storage, read_write> packed_v: array<vec4<f32>>; // as packed_k
 @group(0) @binding(8) var<storage, read_write> packed_d_out: array<vec4<f32>>; // as packed_q
 
@@ -102,12 +103,14 @@ fn weight_gradients(q_base: u32, k_base: u32, lane: u32) -> Products {
   return sums;
 }
 
-// The weights of a token for four keys, whose scores it is given without the scale. Where a key is not seen it may be any.
+// The weights of a token for four keys, whose scores it is given without the scale. Where a key is not seen it may be
+// any.
 fn weights_of(score: vec4<f32>, scale: f32, lse: f32, seen: vec4<bool>) -> vec4<f32> {
   return exp(select(vec4<f32>(-1e30), score * scale - lse, seen));
 }
 
-// Brings VK rows of one of the heads, from row `first` on, of which those before `end` exist. A barrier stands before and behind it.
+// Brings VK rows of one of the heads, from row `first` on, of which those before `end` exist. A barrier stands before
+// and behind it.
 fn bring_rows(first: u32, end: u32, heads: u32, head: u32, lane: u32) {
   // unroll l VL {
   let row_l0 = (lane + 64u * 0u /*l*/) / HEAD4;

@@ -52,8 +52,8 @@ struct Sums {
   // }
 }
 
-// What the rows of slice are multiplied with: [key][4 tokens each]. The tokens are swapped by key, so that neighbouring invocations write to
-// different banks.
+// What the rows of slice are multiplied with: [key][4 tokens each]. The tokens are swapped by key, so that neighbouring
+// invocations write to different banks.
 var<workgroup> weights: array<array<vec4<f32>, 16>, 32>;
 
 // Puts there those of tokens 4·q to 4·q + 3 for the invocation's four keys.

@@ -18,8 +18,8 @@ struct Params {
   first_block: u32, // the shard's first absmax within its first block of 256
   block_shift: u32, // log2(block size)
   row_tiles: u32,
-  // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that; at least a word's. Not a constant:
-  // compilers of CPU devices would unroll the loop over it and take a minute.
+  // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that; at least a word's.
+  // Not a constant: compilers of CPU devices would unroll the loop over it and take a minute.
   span4: u32,
 }
 
@@ -27,7 +27,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>; // [tokens, cols4]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride / 4]
 
-// What an invocation owns: where its tokens begin in x, and its groups of four rows of W and where they begin. Beyond the last it is that one.
+// What an invocation owns: where its tokens begin in x, and its groups of four rows of W and where they begin. Beyond
+// the last it is that one.
 struct Own {
   // unroll r TILE_T {
   x_r0: u32,

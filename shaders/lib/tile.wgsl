@@ -37,8 +37,8 @@ fn place_of(group: u32, part_tiles: u32, output_tiles: u32) -> Place {
   return Place(group / part_tiles, tile / output_tiles, tile % output_tiles);
 }
 
-// Where pack_tiles_forward laid what an invocation brings of a tile of tokens in the first step: vec4 lane + LANES·i of 16·XR.
-// `first` is where the sum begins.
+// Where pack_tiles_forward laid what an invocation brings of a tile of tokens in the first step: vec4 lane + LANES·i of
+// 16·XR. `first` is where the sum begins.
 struct Packed {
   // unroll i XB {
   at_i0: u32,
@@ -69,8 +69,9 @@ fn bring(piece: Piece, lane: u32) {
   // }
 }
 
-// Where ws has its first outputs at steps 4·k4 to 4·k4 + 3. With a turn of 2 they are swapped from four steps to four, so that
-// neighbouring invocations which each bring 4 × 4 elements write to different banks; with 0 they lie as they are.
+// Where ws has its first outputs at steps 4·k4 to 4·k4 + 3. With a turn of 2 they are swapped from four steps to four,
+// so that neighbouring invocations which each bring 4 × 4 elements write to different banks; with 0 they lie as they
+// are.
 fn turned(k4: u32, turn: u32) -> u32 {
   return (turn * k4) & (WR - 1u);
 }

@@ -1,4 +1,5 @@
-// Products of TILE_T tokens by 8 rows, of which each half of 64 invocations takes 4: what an invocation has is added up in workgroup memory.
+// Products of TILE_T tokens by 8 rows, of which each half of 64 invocations takes 4: what an invocation has is added up
+// in workgroup memory.
 const TILE_T: u32 = 1u;
 
 var<workgroup> sums: array<vec4<f32>, (64u * TILE_T)>; // [TILE_T][invocations], of 4 rows each
