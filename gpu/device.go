@@ -121,9 +121,12 @@ func initialSpeed(kind string) float64 {
 	return 2e10
 }
 
-// NewDry makes a device without hardware: buffers have sizes and no bytes, recordings are validated and counted. Plans are read off it.
-func NewDry(o Options) *Device {
-	return newDevice(AdapterInfo{Name: "dry", Type: "cpu"}, nil, o)
+// NewDry makes a device without hardware: buffers have sizes and no bytes, recordings are validated and counted. Plans are
+// read off it.
+func NewDry(o Options, features ...string) *Device {
+	d := newDevice(AdapterInfo{Name: "dry", Type: "cpu"}, nil, o)
+	d.features = features
+	return d
 }
 
 // Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.

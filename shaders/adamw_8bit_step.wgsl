@@ -1,36 +1,28 @@
-// One step of AdamW whose moments are kept in 8 bits, by bitsandbytes' rules (arXiv 2110.02861), on flat state in blocks of 256 elements:
+// One step of AdamW whose moments are kept in 8 bits, by bitsandbytes' rules (arXiv 2110.02861), on flat state in
+// blocks of 256 elements:
 //   g = grad * stats[SCALE];  m0, v0 = map[code] * absmax of the block
 //   m = m0 + (1 - beta1) * (g - m0);  v = v0 + (1 - beta2) * (g² - v0)
-//   param = (param - step_size * m / (sqrt(v) * root + epsilon)) * (1 - decay), with the moments as they are before they are rounded to 8 bits
+//   param = (param - step_size * m / (sqrt(v) * root + epsilon)) * (1 - decay),
+//     with the moments as they are before they are rounded to 8 bits
 //   absmax = max|m|, max v of the block; code = nearest entry of the map to m / absmax, v / absmax
 //   where m < 0 gets the entry of zero, the next lower entry
 //   grad = 0
-// Where stats[SKIP] is not 0 only grad = 0 happens. decay = lr * weight_decay, step_size = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t).
+// Where stats[SKIP] is not 0 only grad = 0 happens.
+// decay = lr * weight_decay, step_size = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t).
 //
-// A block's record of each moment is 65 words: 64 of four codes, the element with the lowest index in the low byte, then absmax. A workgroup owns 4
-// blocks, 64 invocations a block and a vec4 each; the block's maxima come from a tree. The maps lie in workgroup memory: first moment signed, second
-// unsigned. A zero stays zero (bitsandbytes moves -0 to the entry below zero), so that padding does. 21 bytes read and written per element.
+// A block's record of each moment is 65 words: 64 of four codes, the element with the lowest index in the low byte,
+// then absmax. A workgroup owns 4 blocks, 64 invocations a block and a vec4 each; the block's maxima come from a tree.
+// The maps lie in workgroup memory: first moment signed, second unsigned. A zero stays zero (bitsandbytes moves -0 to
+// the entry below zero), so that padding does. 21 bytes read and written per element.
 
-const SCALE: u32 = 3u;
-const SKIP: u32 = 4u;
+import package::entry::{group_of};
+import package::adamw::{params, stats};
+import package::stats::{SCALE, SKIP};
+
 const RECORD: u32 = 65u; // words of a block
 const SIGNED: u32 = 0u; // where a map begins
 const UNSIGNED: u32 = 256u;
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  count4: u32, // elements / 4
-  decay: f32,
-  one_minus_beta1: f32,
-  one_minus_beta2: f32,
-  step_size: f32,
-  root: f32,
-  epsilon: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> stats: array<f32>; // [16]
 @group(0) @binding(2) var<storage, read_write> dynamic_maps: array<f32>; // [512]: signed, unsigned
 @group(0) @binding(3) var<storage, read_write> param: array<vec4<f32>>; // [count4]
 @group(0) @binding(4) var<storage, read_write> grad: array<vec4<f32>>; // [count4]
@@ -71,9 +63,8 @@ fn signed_code(m: f32, absmax: f32) -> u32 {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   entries[lane] = dynamic_maps[lane];
   entries[lane + 256u] = dynamic_maps[lane + 256u];

@@ -6,36 +6,23 @@
 //   grad = 0
 // Where stats[SKIP] is not 0 only grad = 0 happens.
 //
-// A workgroup owns 256 vec4, an invocation one. The moments move towards g and g² by a difference: beta2 * v + (1 - beta2) * g² in float32 has
-// coefficients whose sum is off by 1e-8, which v amplifies by 1 / (1 - beta2); likewise 1 - lr * weight_decay would keep only one or two digits of a
-// usual decay, and param is rounded once. Host factors come from float64. 32 bytes read and written and about 16 flops per element.
+// A workgroup owns 256 vec4, an invocation one. The moments move towards g and g² by a difference:
+// beta2 * v + (1 - beta2) * g² in float32 has coefficients whose sum is off by 1e-8, which v amplifies by
+// 1 / (1 - beta2); likewise 1 - lr * weight_decay would keep only one or two digits of a usual decay, and param is
+// rounded once. Host factors come from float64. 32 bytes read and written and about 16 flops per element.
 
-const SCALE: u32 = 3u;
-const SKIP: u32 = 4u;
+import package::entry::{group_of};
+import package::adamw::{params, stats};
+import package::stats::{SCALE, SKIP};
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  count4: u32, // elements / 4
-  decay: f32,
-  one_minus_beta1: f32,
-  one_minus_beta2: f32,
-  step_size: f32,
-  root: f32,
-  epsilon: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> stats: array<f32>; // [16]
 @group(0) @binding(2) var<storage, read_write> param: array<vec4<f32>>; // [count4]
 @group(0) @binding(3) var<storage, read_write> grad: array<vec4<f32>>; // [count4]
 @group(0) @binding(4) var<storage, read_write> first_moment: array<vec4<f32>>; // [count4]
 @group(0) @binding(5) var<storage, read_write> second_moment: array<vec4<f32>>; // [count4]
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
   if (i >= params.count4) { return; }

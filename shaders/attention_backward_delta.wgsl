@@ -1,8 +1,10 @@
-// stats[t, h] = (lse[t, h], do_t.o_t of head h): what both other kernels of the backward need of a query, in one binding.
-// do, o [T, H*D], lse [T, H].
+// stats[t, h] = (lse[t, h], do_t.o_t of head h): what both other kernels of the backward need of a query, in one
+// binding. do, o [T, H*D], lse [T, H].
 //
 // An invocation owns a token's head, a workgroup 64. Summed in f32 in order.
 // 8 bytes and 2 flops per element.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -18,9 +20,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>; // [T, H]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.count) { return; }

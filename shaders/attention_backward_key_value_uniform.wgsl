@@ -1,13 +1,15 @@
 // dk_j = scale * sum ds q_t and dv_j = sum p do_t, as in attention_backward_key_value, from uniform arrays.
 //
-// The mirror of attention_backward_query_uniform: a dispatch takes one window of keys of one key/value head and one window of rows = t*G + g, an invocation owns
-// KEYS neighbouring keys and takes ROWS rows at a time, with the sums of dk and dv in private arrays. Windows of rows come in their order, and from the
-// second on the sums go on from dk and dv: they are added up in the same order however the rows are cut.
-// All in f32; the weight of a masked query is an exact zero. The scores are summed in the forward's order, so that lse fits them.
-// 8*D flops per query and key; 16*D*(4/KEYS + 2/ROWS) bytes from uniform arrays.
+// The mirror of attention_backward_query_uniform: a dispatch takes one window of keys of one key/value head and one
+// window of rows = t*G + g, an invocation owns KEYS neighbouring keys and takes ROWS rows at a time, with the sums of
+// dk and dv in private arrays. Windows of rows come in their order, and from the second on the sums go on from dk and
+// dv: they are added up in the same order however the rows are cut. All in f32; the weight of a masked query is an
+// exact zero. The scores are summed in the forward's order, so that lse fits them. 8*D flops per query and key;
+// 16*D*(4/KEYS + 2/ROWS) bytes from uniform arrays.
 
-const ROWS: u32 = 1u;
-const KEYS: u32 = 1u;
+import package::entry::{group_of};
+import package::attention::{ROWS, KEYS, weight_of};
+
 const HEAD4: u32 = 64u; // D / 4
 
 struct Params {
@@ -37,9 +39,8 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> dv: array<vec4<f32>>; // [S, KVH*D/4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let key = params.first_key + (group * 8u + lane) * KEYS;
   if (key >= params.end_key) { return; }
@@ -95,7 +96,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (t_r0 >= key_c0) & (t_r0 < last_c0) & (row + 0u /*r*/ < end);
-    let p_r0_c0 = select(0.0, exp(select(-1e30, s_r0_c0 * params.scale - stats_r0.x, seen_r0_c0)), seen_r0_c0);
+    let p_r0_c0 = select(0.0, weight_of(s_r0_c0, params.scale, stats_r0.x, seen_r0_c0), seen_r0_c0);
     let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }

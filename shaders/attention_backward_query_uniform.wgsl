@@ -1,31 +1,17 @@
 // dq_t = scale * sum_j ds_j k_j, as in attention_backward_query, from uniform arrays.
 //
-// As in attention_forward_uniform: a dispatch takes one window of rows = t*G + g of one key/value head and one window of its keys, an invocation owns
-// ROWS neighbouring rows and takes KEYS keys at a time, with the sum of dq in private arrays; from the second window of keys on it goes on from dq.
-// All in f32; the weight of a masked key is an exact zero. The scores are summed in the forward's order, so that lse fits them.
-// 6*D flops per query and key; 16*D*(2/KEYS + 3/ROWS) bytes from uniform arrays.
+// As in attention_forward_uniform: a dispatch takes one window of rows = t*G + g of one key/value head and one window
+// of its keys, an invocation owns ROWS neighbouring rows and takes KEYS keys at a time, with the sum of dq in private
+// arrays; from the second window of keys on it goes on from dq. All in f32; the weight of a masked key is an exact
+// zero. The scores are summed in the forward's order, so that lse fits them. 6*D flops per query and key; 16*D*(2/KEYS
+// + 3/ROWS) bytes from uniform arrays.
 
-const ROWS: u32 = 1u;
-const KEYS: u32 = 1u;
+import package::entry::{group_of};
+import package::attention::{ROWS, KEYS, weight_of};
+import package::attention_rows_uniform::{params, rows_of};
+
 const HEAD4: u32 = 64u; // D / 4
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  first_row: u32, // of the window
-  end_row: u32,
-  first_key: u32, // of the window
-  end_key: u32,
-  kv_head: u32,
-  heads: u32,       // H
-  group_heads: u32, // G
-  head_dim4: u32,   // D / 4
-  query_offset: u32, // query t sits at key t + query_offset
-  resume: u32, // 1: an earlier window of keys has been there
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> q: array<vec4<f32>, 4096>; // [rows of the window, D/4]
 @group(0) @binding(2) var<uniform> d_out: array<vec4<f32>, 4096>; // the same
 @group(0) @binding(3) var<uniform> k: array<vec4<f32>, 4096>; // [keys of the window, D/4]
@@ -35,28 +21,22 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dq: array<vec4<f32>>; // [T, H*D/4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = params.first_row + (group * 8u + lane) * ROWS;
   if (row >= params.end_row) { return; }
-
-  let end = min((min(row + ROWS, params.end_row) - 1u) / params.group_heads + params.query_offset + 1u, params.end_key); // one past the last key of the window that any of the rows sees
-  var begin = end; // and the first
+  let own = rows_of(row);
+  var begin = own.end; // the first key of the window that any of the rows sees
   // unroll r ROWS {
-  let row_r0 = min(row + 0u /*r*/, params.end_row - 1u); // beyond the last: a copy of it, which stores the same values
-  let last_r0 = row_r0 / params.group_heads + params.query_offset;
-  let first_r0 = max(min(first_key[row_r0 / params.group_heads], last_r0), params.first_key);
-  let head_r0 = row_r0 / params.group_heads * params.heads + params.kv_head * params.group_heads + row_r0 % params.group_heads; // in [T, H]
-  let dq_r0 = head_r0 * params.head_dim4;
-  let q_r0 = (row_r0 - params.first_row) * params.head_dim4;
-  let stats_r0 = stats[head_r0];
+  let first_r0 = max(min(first_key[own.token_r0], own.last_r0), params.first_key);
+  let dq_r0 = own.head_r0 * params.head_dim4;
+  let stats_r0 = stats[own.head_r0];
   var sum_r0: array<vec4<f32>, HEAD4>;
   begin = min(begin, first_r0);
   // }
   if (params.resume == 1u) {
-    if (begin >= end) { return; }
+    if (begin >= own.end) { return; }
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
       sum_r0[d] = dq[dq_r0 + d];
@@ -64,9 +44,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
   }
 
-  for (var key = begin; key < end; key += KEYS) {
+  for (var key = begin; key < own.end; key += KEYS) {
     // unroll c KEYS {
-    let k_c0 = (min(key + 0u /*c*/, end - 1u) - params.first_key) * params.head_dim4;
+    let k_c0 = (min(key + 0u /*c*/, own.end - 1u) - params.first_key) * params.head_dim4;
     // unroll r ROWS {
     var s_r0_c0 = 0.0;
     var dp_r0_c0 = 0.0;
@@ -74,8 +54,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
-      let query_r0 = q[q_r0 + d];
-      let dout_r0 = d_out[q_r0 + d];
+      let query_r0 = q[own.q_r0 + d];
+      let dout_r0 = d_out[own.q_r0 + d];
       // }
       // unroll c KEYS {
       let key_c0 = k[k_c0 + d];
@@ -88,8 +68,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
     // unroll r ROWS {
     // unroll c KEYS {
-    let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= last_r0) & (key + 0u /*c*/ < end);
-    let p_r0_c0 = exp(select(-1e30, s_r0_c0 * params.scale - stats_r0.x, seen_r0_c0));
+    let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0) & (key + 0u /*c*/ < own.end);
+    let p_r0_c0 = weight_of(s_r0_c0, params.scale, stats_r0.x, seen_r0_c0);
     let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }

@@ -1,208 +1,87 @@
 // Causal attention with grouped key/value heads over packed segments, as attention_forward: the variant for GPUs.
 //
-// A workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at a time. Scores are a product of tiles: slices of 16 columns of q and k,
-// as pack_tiles_forward laid them, go through workgroup memory, and an invocation multiplies 8 tokens by 4 keys in registers. The largest score of a token passes through workgroup memory,
-// and so do the weights, which are multiplied with slices of v; the output stays in registers. FlashAttention-2's online softmax (arXiv 2307.08691). Columns of the weights are swapped
-// by key, so that neighbouring invocations write to different banks. All in f32; a masked score is -1e30 and its weight an exact zero. 14 KiB of workgroup memory.
-// 4·D flops per query and key.
+// A workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at a time. Scores are a product of
+// tiles: slices of 16 columns of q and k, as pack_tiles_forward laid them, go through workgroup memory, and an
+// invocation multiplies 8 tokens by 4 keys in registers. The largest score of a token passes through workgroup memory,
+// and so do the weights, which are multiplied with slices of v; the output stays in registers. FlashAttention-2's
+// online softmax (arXiv 2307.08691). Columns of the weights are swapped by key, so that neighbouring invocations write
+// to different banks. All in f32; a masked score is -1e30 and its weight an exact zero. 14 KiB of workgroup memory. 4·D
+// flops per query and key.
 
-const HEAD4: u32 = 8u; // D / 4, a multiple of 8
-const NB: u32 = 1u;    // HEAD4 / 8: vec4 of a head's columns that an invocation owns
-const RK: u32 = 1u;    // rows of slice that a row of a head takes: HEAD4 / 16, rounded up
-const VK: u32 = 16u;   // rows of a head that slice holds: 16 / RK
-const VL: u32 = 2u;    // vec4 of them that an invocation brings: VK·HEAD4 / 64
-const STEP: u32 = 16u; // columns of a slice, whose products stand one after another in the code
-const TWO: u32 = 2u;
-const FOUR: u32 = 4u;
+import package::entry::{group_of};
+import package::attention_tile::{HEAD4, NB, TWO, FOUR, slice, place_of_keys, scores};
+import package::attention_tile_tokens::{params, first_key, tile_of, begin_of, Sums, put_weights, add_weighted};
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  blocks: u32, // T / 64, rounded up
-  tokens: u32, // T
-  heads: u32, // H
-  kv_heads: u32, // KVH
-  q16: u32, // H·D / 16, rounded up: columns of packed q
-  k16: u32, // KVH·D / 16, rounded up
-  query_offset: u32, // query t sits at key t + query_offset
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> q: array<vec4<f32>>; // [T/64, 16·q16, 16]
-@group(0) @binding(2) var<storage, read_write> k: array<vec4<f32>>; // [S/64, 16·k16, 16]
-@group(0) @binding(3) var<storage, read_write> v: array<vec4<f32>>; // [S, KVH*D/4]
-@group(0) @binding(4) var<storage, read_write> first_key: array<u32>; // [T]
 @group(0) @binding(5) var<storage, read_write> o: array<vec4<f32>>; // [T, H*D/4]
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>; // [T, H]
 
-var<workgroup> slice: array<array<vec4<f32>, 16>, 16>; // [column][4 tokens each], then [row·RK][columns]
-var<workgroup> keys: array<array<vec4<f32>, 8>, 16>;   // [column][4 keys each]
-var<workgroup> weights: array<array<vec4<f32>, 16>, 32>; // [key][4 tokens each]
-var<workgroup> begin: u32; // the first key that any of the tokens sees
-
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let head = group / params.blocks;
-  let block = params.blocks - 1u - group % params.blocks; // those with most keys first
-  let kv_head = head / (params.heads / params.kv_heads);
-  let t0 = block * 64u;
+  let tile = tile_of(group);
   let tx = lane % 8u;
   let ty = lane / 8u;
   let last_token = params.tokens - 1u;
-  if (lane == 0u) { begin = first_key[t0]; } // it does not fall from token to token
-  let end = min(t0 + 63u, last_token) + params.query_offset; // the last key that any of them sees
-  let q_base = (block * 16u * params.q16 + head * 4u * HEAD4) * 16u;
   // unroll a TWO {
-  let t_a0 = t0 + 4u * (ty + 8u * 0u /*a*/);
-  let first_a0 = vec4<u32>(first_key[min(t_a0, last_token)], first_key[min(t_a0 + 1u, last_token)], first_key[min(t_a0 + 2u, last_token)], first_key[min(t_a0 + 3u, last_token)]);
+  let q_a0 = ty + 8u * 0u /*a*/; // which 4 tokens
+  let t_a0 = tile.t0 + 4u * q_a0;
+  let first_a0 = vec4<u32>(first_key[min(t_a0, last_token)], first_key[min(t_a0 + 1u, last_token)],
+                           first_key[min(t_a0 + 2u, last_token)], first_key[min(t_a0 + 3u, last_token)]);
   let last_a0 = t_a0 + params.query_offset; // that the first of the four sees
   var largest_a0 = vec4<f32>(-1e30);
   var sum_a0 = vec4<f32>(); // of the weights of this invocation's keys
-  // unroll b NB {
-  var o0_a0_b0 = vec4<f32>();
-  var o1_a0_b0 = vec4<f32>();
-  var o2_a0_b0 = vec4<f32>();
-  var o3_a0_b0 = vec4<f32>();
   // }
-  // }
-  for (var key0 = workgroupUniformLoad(&begin) / 32u * 32u; key0 <= end; key0 += 32u) {
-    let k_base = (key0 / 64u * 16u * params.k16 + kv_head * 4u * HEAD4) * 16u + key0 % 64u / 4u;
-    // unroll a TWO {
-    var s0_a0 = vec4<f32>();
-    var s1_a0 = vec4<f32>();
-    var s2_a0 = vec4<f32>();
-    var s3_a0 = vec4<f32>();
-    // }
-    for (var d = 0u; d < 4u * HEAD4; d += 16u) {
-      // unroll l FOUR {
-      let a_l0 = q[q_base + 16u * d + lane + 64u * 0u /*l*/];
-      // }
-      // unroll m TWO {
-      let b_m0 = k[k_base + 16u * (d + (lane + 64u * 0u /*m*/) / 8u) + lane % 8u];
-      // }
-      workgroupBarrier();
-      // unroll l FOUR {
-      slice[lane / 16u + 4u * 0u /*l*/][lane % 16u] = a_l0;
-      // }
-      // unroll m TWO {
-      keys[lane / 8u + 8u * 0u /*m*/][lane % 8u] = b_m0;
-      // }
-      workgroupBarrier();
-      // unroll k STEP {
-      let key_k0 = keys[0u /*k*/][tx];
-      // unroll a TWO {
-      let row_k0_a0 = slice[0u /*k*/][ty + 8u * 0u /*a*/];
-      s0_a0 += row_k0_a0.x * key_k0;
-      s1_a0 += row_k0_a0.y * key_k0;
-      s2_a0 += row_k0_a0.z * key_k0;
-      s3_a0 += row_k0_a0.w * key_k0;
-      // }
-      // }
-    }
+  var out = Sums();
+  for (var key0 = begin_of(tile, lane) / 32u * 32u; key0 <= tile.end; key0 += 32u) {
+    let s = scores(tile.q_base, place_of_keys(key0, tile.kv_head, params.k16), lane);
     let key = vec4<u32>(key0 + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
     workgroupBarrier();
     // unroll a TWO {
-    let seen0_a0 = (key >= vec4<u32>(first_a0[0u])) & (key <= vec4<u32>(last_a0 + 0u));
-    s0_a0 = select(vec4<f32>(-1e30), s0_a0 * params.scale, seen0_a0);
-    let seen1_a0 = (key >= vec4<u32>(first_a0[1u])) & (key <= vec4<u32>(last_a0 + 1u));
-    s1_a0 = select(vec4<f32>(-1e30), s1_a0 * params.scale, seen1_a0);
-    let seen2_a0 = (key >= vec4<u32>(first_a0[2u])) & (key <= vec4<u32>(last_a0 + 2u));
-    s2_a0 = select(vec4<f32>(-1e30), s2_a0 * params.scale, seen2_a0);
-    let seen3_a0 = (key >= vec4<u32>(first_a0[3u])) & (key <= vec4<u32>(last_a0 + 3u));
-    s3_a0 = select(vec4<f32>(-1e30), s3_a0 * params.scale, seen3_a0);
-    slice[tx][(ty + 8u * 0u /*a*/) ^ tx] = max(
-      vec4<f32>(max(s0_a0.x, s0_a0.y), max(s1_a0.x, s1_a0.y), max(s2_a0.x, s2_a0.y), max(s3_a0.x, s3_a0.y)),
-      vec4<f32>(max(s0_a0.z, s0_a0.w), max(s1_a0.z, s1_a0.w), max(s2_a0.z, s2_a0.w), max(s3_a0.z, s3_a0.w)));
+    // unroll i FOUR {
+    let seen_i0_a0 = (key >= vec4<u32>(first_a0[0u /*i*/])) & (key <= vec4<u32>(last_a0 + 0u /*i*/));
+    let s_i0_a0 = select(vec4<f32>(-1e30), s.of_i0_a0 * params.scale, seen_i0_a0);
+    // }
+    slice[tx][q_a0 ^ tx] = max(
+      vec4<f32>(max(s_i0_a0.x, s_i0_a0.y), max(s_i1_a0.x, s_i1_a0.y), max(s_i2_a0.x, s_i2_a0.y), max(s_i3_a0.x, s_i3_a0.y)),
+      vec4<f32>(max(s_i0_a0.z, s_i0_a0.w), max(s_i1_a0.z, s_i1_a0.w), max(s_i2_a0.z, s_i2_a0.w), max(s_i3_a0.z, s_i3_a0.w)));
     // }
     workgroupBarrier();
     // unroll a TWO {
     var next_a0 = largest_a0;
-    for (var x = 0u; x < 8u; x++) { next_a0 = max(next_a0, slice[x][(ty + 8u * 0u /*a*/) ^ x]); }
+    for (var x = 0u; x < 8u; x++) { next_a0 = max(next_a0, slice[x][q_a0 ^ x]); }
     let shrink_a0 = exp(largest_a0 - next_a0);
     largest_a0 = next_a0;
-    let p0_a0 = select(vec4<f32>(), exp(s0_a0 - vec4<f32>(next_a0[0u])), seen0_a0);
-    let p1_a0 = select(vec4<f32>(), exp(s1_a0 - vec4<f32>(next_a0[1u])), seen1_a0);
-    let p2_a0 = select(vec4<f32>(), exp(s2_a0 - vec4<f32>(next_a0[2u])), seen2_a0);
-    let p3_a0 = select(vec4<f32>(), exp(s3_a0 - vec4<f32>(next_a0[3u])), seen3_a0);
-    sum_a0 = sum_a0 * shrink_a0 + vec4<f32>(dot(p0_a0, vec4<f32>(1.0)), dot(p1_a0, vec4<f32>(1.0)), dot(p2_a0, vec4<f32>(1.0)), dot(p3_a0, vec4<f32>(1.0)));
-    weights[4u * tx + 0u][(ty + 8u * 0u /*a*/) ^ tx] = vec4<f32>(p0_a0.x, p1_a0.x, p2_a0.x, p3_a0.x);
-    weights[4u * tx + 1u][(ty + 8u * 0u /*a*/) ^ tx] = vec4<f32>(p0_a0.y, p1_a0.y, p2_a0.y, p3_a0.y);
-    weights[4u * tx + 2u][(ty + 8u * 0u /*a*/) ^ tx] = vec4<f32>(p0_a0.z, p1_a0.z, p2_a0.z, p3_a0.z);
-    weights[4u * tx + 3u][(ty + 8u * 0u /*a*/) ^ tx] = vec4<f32>(p0_a0.w, p1_a0.w, p2_a0.w, p3_a0.w);
+    // unroll i FOUR {
+    let p_i0_a0 = select(vec4<f32>(), exp(s_i0_a0 - vec4<f32>(next_a0[0u /*i*/])), seen_i0_a0);
+    let weight_i0_a0 = dot(p_i0_a0, vec4<f32>(1.0));
+    // }
+    sum_a0 = sum_a0 * shrink_a0 + vec4<f32>(weight_i0_a0, weight_i1_a0, weight_i2_a0, weight_i3_a0);
+    put_weights(q_a0, tx, mat4x4<f32>(p_i0_a0, p_i1_a0, p_i2_a0, p_i3_a0));
     // unroll b NB {
-    o0_a0_b0 *= shrink_a0.x;
-    o1_a0_b0 *= shrink_a0.y;
-    o2_a0_b0 *= shrink_a0.z;
-    o3_a0_b0 *= shrink_a0.w;
+    // unroll i FOUR {
+    out.of_i0_a0_b0 *= shrink_a0[0u /*i*/];
     // }
     // }
-    for (var part = 0u; part < 32u; part += VK) {
-      // unroll l VL {
-      let r_l0 = (lane + 64u * 0u /*l*/) / HEAD4;
-      let c_l0 = (lane + 64u * 0u /*l*/) % HEAD4;
-      var v_l0 = vec4<f32>();
-      if (key0 + part + r_l0 <= end) { v_l0 = v[((key0 + part + r_l0) * params.kv_heads + kv_head) * HEAD4 + c_l0]; }
-      // }
-      workgroupBarrier();
-      // unroll l VL {
-      slice[r_l0 * RK + c_l0 / 16u][c_l0 % 16u] = v_l0;
-      // }
-      workgroupBarrier();
-      // unroll k VK {
-      // unroll b NB {
-      let v_k0_b0 = slice[0u /*k*/ * RK + 0u /*b*/ / 2u][tx + 8u * (0u /*b*/ % 2u)];
-      // }
-      // unroll a TWO {
-      let w_k0_a0 = weights[part + 0u /*k*/][(ty + 8u * 0u /*a*/) ^ ((part + 0u /*k*/) / 4u)];
-      // unroll b NB {
-      o0_a0_b0 += w_k0_a0.x * v_k0_b0;
-      o1_a0_b0 += w_k0_a0.y * v_k0_b0;
-      o2_a0_b0 += w_k0_a0.z * v_k0_b0;
-      o3_a0_b0 += w_k0_a0.w * v_k0_b0;
-      // }
-      // }
-      // }
-    }
+    // }
+    add_weighted(&out, tile, key0, lane);
   }
   workgroupBarrier();
   // unroll a TWO {
-  slice[tx][(ty + 8u * 0u /*a*/) ^ tx] = sum_a0;
+  slice[tx][q_a0 ^ tx] = sum_a0;
   // }
   workgroupBarrier();
   // unroll a TWO {
   var total_a0 = vec4<f32>();
-  for (var x = 0u; x < 8u; x++) { total_a0 += slice[x][(ty + 8u * 0u /*a*/) ^ x]; }
-  if (t_a0 + 0u <= last_token) {
-    let at = (t_a0 + 0u) * params.heads + head;
-    if (tx == 0u) { lse[at] = largest_a0.x + log(total_a0.x); }
+  for (var x = 0u; x < 8u; x++) { total_a0 += slice[x][q_a0 ^ x]; }
+  // unroll i FOUR {
+  if (t_a0 + 0u /*i*/ <= last_token) {
+    let at = (t_a0 + 0u /*i*/) * params.heads + tile.head;
+    if (tx == 0u) { lse[at] = largest_a0[0u /*i*/] + log(total_a0[0u /*i*/]); }
     // unroll b NB {
-    o[at * HEAD4 + tx + 8u * 0u /*b*/] = o0_a0_b0 / total_a0.x;
+    o[at * HEAD4 + tx + 8u * 0u /*b*/] = out.of_i0_a0_b0 / total_a0[0u /*i*/];
     // }
   }
-  if (t_a0 + 1u <= last_token) {
-    let at = (t_a0 + 1u) * params.heads + head;
-    if (tx == 0u) { lse[at] = largest_a0.y + log(total_a0.y); }
-    // unroll b NB {
-    o[at * HEAD4 + tx + 8u * 0u /*b*/] = o1_a0_b0 / total_a0.y;
-    // }
-  }
-  if (t_a0 + 2u <= last_token) {
-    let at = (t_a0 + 2u) * params.heads + head;
-    if (tx == 0u) { lse[at] = largest_a0.z + log(total_a0.z); }
-    // unroll b NB {
-    o[at * HEAD4 + tx + 8u * 0u /*b*/] = o2_a0_b0 / total_a0.z;
-    // }
-  }
-  if (t_a0 + 3u <= last_token) {
-    let at = (t_a0 + 3u) * params.heads + head;
-    if (tx == 0u) { lse[at] = largest_a0.w + log(total_a0.w); }
-    // unroll b NB {
-    o[at * HEAD4 + tx + 8u * 0u /*b*/] = o3_a0_b0 / total_a0.w;
-    // }
-  }
+  // }
   // }
 }

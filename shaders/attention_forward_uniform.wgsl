@@ -1,32 +1,18 @@
 // Causal attention with grouped key/value heads over packed segments, as in attention_forward, from uniform arrays.
 //
-// The variant for CPU devices whose storage loads are slow: a dispatch takes one window of rows = t*G + g of one key/value head and one window of its keys
-// (see pack_heads_forward). An invocation owns ROWS neighbouring rows and takes KEYS keys at a time; the ROWS × KEYS scores are in named registers, the
-// output in private arrays. From the second window of keys on, it starts from what the one before left in o and lse: softmax's sum is then 1 at a largest score of lse.
-// All in f32; a masked score is -1e30 and its weight an exact zero.
-// 4*D flops per query and key; 16*D*(1/KEYS + 2/ROWS) bytes from uniform arrays.
+// The variant for CPU devices whose storage loads are slow: a dispatch takes one window of rows = t*G + g of one
+// key/value head and one window of its keys (see pack_heads_forward). An invocation owns ROWS neighbouring rows and
+// takes KEYS keys at a time; the ROWS × KEYS scores are in named registers, the output in private arrays. From the
+// second window of keys on, it starts from what the one before left in o and lse: softmax's sum is then 1 at a largest
+// score of lse. All in f32; a masked score is -1e30 and its weight an exact zero. 4*D flops per query and key;
+// 16*D*(1/KEYS + 2/ROWS) bytes from uniform arrays.
 
-const ROWS: u32 = 1u;
-const KEYS: u32 = 1u;
+import package::entry::{group_of};
+import package::attention::{ROWS, KEYS, Scores, Softmax, take};
+import package::attention_rows_uniform::{params, rows_of};
+
 const HEAD4: u32 = 64u; // D / 4; the loops over it have a bound that is not constant, for compilers of CPU devices would unroll them
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  first_row: u32, // of the window
-  end_row: u32,
-  first_key: u32, // of the window
-  end_key: u32,
-  kv_head: u32,
-  heads: u32,       // H
-  group_heads: u32, // G
-  head_dim4: u32,   // D / 4
-  query_offset: u32, // query t sits at key t + query_offset
-  resume: u32, // 1: an earlier window of keys has been there
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> q: array<vec4<f32>, 4096>; // [rows of the window, D/4]
 @group(0) @binding(2) var<uniform> k: array<vec4<f32>, 4096>; // [keys of the window, D/4]
 @group(0) @binding(3) var<uniform> v: array<vec4<f32>, 4096>; // the same
@@ -35,32 +21,26 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>; // [T, H]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = params.first_row + (group * 8u + lane) * ROWS;
   if (row >= params.end_row) { return; }
-
-  let end = min((min(row + ROWS, params.end_row) - 1u) / params.group_heads + params.query_offset + 1u, params.end_key); // one past the last key of the window that any of the rows sees
-  var begin = end; // and the first
+  let own = rows_of(row);
+  var begin = own.end; // the first key of the window that any of the rows sees
+  var softmax = Softmax();
   // unroll r ROWS {
-  let row_r0 = min(row + 0u /*r*/, params.end_row - 1u); // beyond the last: a copy of it, which stores the same values
-  let last_r0 = row_r0 / params.group_heads + params.query_offset;
-  let first_r0 = max(min(first_key[row_r0 / params.group_heads], last_r0), params.first_key);
-  let head_r0 = row_r0 / params.group_heads * params.heads + params.kv_head * params.group_heads + row_r0 % params.group_heads; // in [T, H]
-  let o_r0 = head_r0 * params.head_dim4;
-  let q_r0 = (row_r0 - params.first_row) * params.head_dim4;
+  let first_r0 = max(min(first_key[own.token_r0], own.last_r0), params.first_key);
+  let o_r0 = own.head_r0 * params.head_dim4;
   var out_r0: array<vec4<f32>, HEAD4>;
-  var largest_r0 = -1e30;
-  var sum_r0 = 0.0;
+  softmax.largest_r0 = -1e30;
   begin = min(begin, first_r0);
   // }
   if (params.resume == 1u) {
-    if (begin >= end) { return; }
+    if (begin >= own.end) { return; }
     // unroll r ROWS {
-    largest_r0 = lse[head_r0];
-    sum_r0 = 1.0;
+    softmax.largest_r0 = lse[own.head_r0];
+    softmax.sum_r0 = 1.0;
     // }
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
@@ -69,47 +49,36 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     }
   }
 
-  for (var key = begin; key < end; key += KEYS) {
+  for (var key = begin; key < own.end; key += KEYS) {
+    var scores = Scores();
     // unroll c KEYS {
-    let k_c0 = (min(key + 0u /*c*/, end - 1u) - params.first_key) * params.head_dim4;
-    // unroll r ROWS {
-    var s_r0_c0 = 0.0;
-    // }
+    let k_c0 = (min(key + 0u /*c*/, own.end - 1u) - params.first_key) * params.head_dim4;
     // }
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
-      let query_r0 = q[q_r0 + d];
+      let query_r0 = q[own.q_r0 + d];
       // }
       // unroll c KEYS {
       let key_c0 = k[k_c0 + d];
       // unroll r ROWS {
-      s_r0_c0 += dot(query_r0, key_c0);
+      scores.of_r0_c0 += dot(query_r0, key_c0);
       // }
       // }
     }
     // unroll r ROWS {
-    var next_r0 = largest_r0;
     // unroll c KEYS {
-    let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= last_r0) & (key + 0u /*c*/ < end);
-    s_r0_c0 = select(-1e30, s_r0_c0 * params.scale, seen_r0_c0);
-    next_r0 = max(next_r0, s_r0_c0);
-    // }
-    let shrink_r0 = exp(largest_r0 - next_r0);
-    largest_r0 = next_r0;
-    sum_r0 *= shrink_r0;
-    // unroll c KEYS {
-    let p_r0_c0 = select(0.0, exp(s_r0_c0 - next_r0), seen_r0_c0);
-    sum_r0 += p_r0_c0;
+    scores.seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0) & (key + 0u /*c*/ < own.end);
     // }
     // }
+    take(&softmax, &scores, params.scale);
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
-      var o_next_r0 = out_r0[d] * shrink_r0;
+      var o_next_r0 = out_r0[d] * softmax.shrink_r0;
       // }
       // unroll c KEYS {
       let value_c0 = v[k_c0 + d];
       // unroll r ROWS {
-      o_next_r0 += p_r0_c0 * value_c0;
+      o_next_r0 += softmax.weight_r0_c0 * value_c0;
       // }
       // }
       // unroll r ROWS {
@@ -120,8 +89,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
 
   // A row that sees no key yet has a sum of 0: it leaves zeros and a score that the next window's exceed.
   // unroll r ROWS {
-  let norm_r0 = select(1.0, sum_r0, sum_r0 > 0.0);
-  lse[head_r0] = largest_r0 + log(norm_r0);
+  let norm_r0 = select(1.0, softmax.sum_r0, softmax.sum_r0 > 0.0);
+  lse[own.head_r0] = softmax.largest_r0 + log(norm_r0);
   // }
   for (var d = 0u; d < params.head_dim4; d++) {
     // unroll r ROWS {

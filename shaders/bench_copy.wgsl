@@ -2,6 +2,8 @@
 //
 // An invocation owns one element of the width. 8 bytes a float32.
 
+import package::entry::{group_of};
+
 const VECTOR: u32 = 1u; // 1: a vec4 an invocation, 0: a float32
 
 struct Params {
@@ -15,9 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.count) { return; }

@@ -1,7 +1,10 @@
-// What the device's arithmetic can do at most: VECTORS independent chains of vec4 multiply-adds in registers, and nothing else.
+// What the device's arithmetic can do at most: VECTORS independent chains of vec4 multiply-adds in registers, and
+// nothing else.
 //
-// An invocation runs params.loops times 8·VECTORS·ROUNDS flops. The rounds are written out, since the end of a loop costs
-// a CPU device as much as two hundred multiply-adds. The sum is stored, so that no compiler drops it.
+// An invocation runs params.loops times 8·VECTORS·ROUNDS flops. The rounds are written out, since the end of a loop
+// costs a CPU device as much as two hundred multiply-adds. The sum is stored, so that no compiler drops it.
+
+import package::entry::{group_of};
 
 const VECTORS: u32 = 1u; // independent accumulators
 const ROUNDS: u32 = 1u;
@@ -17,9 +20,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [groups · 64]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let f = vec4<f32>(params.factor);
   // unroll i VECTORS {

@@ -1,12 +1,16 @@
 // losses[s] = log(sum_v exp(logits[s, v])) - logits[s, targets[s]]
 // hits[s]   = 1 where targets[s] is the lowest index of the row's largest logit, else 0
-// logits[s, v] = softmax(logits[s, :])[v] - (v == targets[s]), the gradient of the SUM of losses; columns from vocab on become 0.
-// With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and written from row `first` on.
+// logits[s, v] = softmax(logits[s, :])[v] - (v == targets[s]), the gradient of the SUM of losses;
+// columns from vocab on become 0. With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and
+// written from row `first` on.
 //
-// A workgroup owns a row, an invocation every 256th vec4 of it. The sum is taken relative to a running maximum, rescaled when that
-// grows (Milakov & Gimelshein, arXiv 1805.02867), so the row is read once for both, and once more for the gradient. A NaN or infinite
-// logit becomes the row's loss: it is found by its exponent bits, for exp, log and max of a NaN may be anything. 12 bytes and about 40 flops per
-// element, 4 bytes and 20 flops without gradient.
+// A workgroup owns a row, an invocation every 256th vec4 of it. The sum is taken relative to a running maximum,
+// rescaled when that grows (Milakov & Gimelshein, arXiv 1805.02867), so the row is read once for both, and once more
+// for the gradient. A NaN or infinite logit becomes the row's loss: it is found by its exponent bits, for exp, log and
+// max of a NaN may be anything. 12 bytes and about 40 flops per element, 4 bytes and 20 flops without gradient.
+
+import package::entry::{group_of};
+import package::exponential::{exponential};
 
 const GRADIENT: u32 = 1u;
 const MASKED: f32 = -1e30;
@@ -31,25 +35,9 @@ var<workgroup> position: array<u32, 256>; // of that logit
 var<workgroup> total: array<f32, 256>; // of exp(logit - largest)
 var<workgroup> magnitude: array<u32, 256>; // bits of the largest |logit|
 
-// exp to 1e-7 relative for x <= 88, 0 below -87. The built-in may be off by 3 + 2|x| units in the last place, which gradients of a whole model show.
-fn exponential(x: vec4<f32>) -> vec4<f32> {
-  let v = max(x, vec4<f32>(-87.0));
-  let n = round(v * 1.4426950408889634);
-  let r = (v - n * 0.693359375) + n * 2.12194440e-4; // v - n ln 2, ln 2 in two parts
-  var p = r * (1.0 / 5040.0) + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = p * r * r + r + 1.0;
-  let power = bitcast<vec4<f32>>(vec4<u32>(vec4<i32>(n) + 127) << vec4<u32>(23u));
-  return select(p * power, vec4<f32>(), x < vec4<f32>(-87.0));
-}
-
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = group * params.stride4;
   let vocab = vec4<u32>(params.vocab);

@@ -2,6 +2,9 @@
 //
 // An invocation owns one word of 8 columns. 0.516 bytes read and 4 written a weight.
 
+import package::entry::{group_of};
+import package::nf4::{Absmax, region, scale};
+
 struct Params {
   group_base: u32,
   group_end: u32,
@@ -15,15 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> region: array<u32>;        // nested map [256], codebook [16], then what the offsets name
 @group(0) @binding(2) var<storage, read_write> w: array<vec4<f32>>; // [rows, K / 4]
-
-// absmax of block b of this shard
-fn scale(b: u32) -> f32 {
-  let code = (region[params.codes + (b >> 2u)] >> ((b & 3u) * 8u)) & 255u;
-  let nested = bitcast<f32>(region[params.nested + ((params.first_block + b) >> 8u)]);
-  return bitcast<f32>(region[code]) * nested + params.offset;
-}
 
 fn decode(half: u32) -> vec4<f32> {
   let i = (vec4<u32>(half) >> vec4<u32>(4u, 0u, 12u, 8u)) & vec4<u32>(15u);
@@ -31,14 +26,14 @@ fn decode(half: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.words) { return; }
   let codes = region[params.packed + i];
-  let s = scale((i * 8u) >> params.block_shift);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let s = scale(absmax, i * 8u);
   w[2u * i] = decode(codes) * s;
   w[2u * i + 1u] = decode(codes >> 16u) * s;
 }

@@ -4,6 +4,9 @@
 // bf16 is the upper half of an f32: widening is exact. An id of V or more reads row V-1, so that all of x is written.
 // 6 bytes per element.
 
+import package::entry::{group_of};
+import package::bfloat16::{widen};
+
 struct Params {
   group_base: u32,
   group_end: u32,
@@ -20,15 +23,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> x: array<vec4<f32>>; // [T, C/4]
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
   if (i >= params.tokens * params.cols4) { return; }
   let id = min(ids[i / params.cols4], params.vocab - 1u);
   let row = id - params.first_row; // wraps around for an id before the shard
   if (row >= params.shard_rows) { return; }
-  let pairs = table[row * params.cols4 + i % params.cols4];
-  x[i] = bitcast<vec4<f32>>(vec4<u32>(pairs.x << 16u, pairs.x & 0xffff0000u, pairs.y << 16u, pairs.y & 0xffff0000u));
+  x[i] = bitcast<vec4<f32>>(widen(table[row * params.cols4 + i % params.cols4]));
 }

@@ -3,26 +3,18 @@
 // A workgroup owns 256 vec4 of y, an invocation one. A row number of T or more reads row T-1.
 // 8 bytes per element.
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  rows: u32, // S
-  cols4: u32, // C / 4
-  sources: u32, // T
-}
+import package::entry::{group_of};
+import package::rows::{params, x, y};
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [T, C/4]
 @group(0) @binding(2) var<storage, read_write> rows: array<u32>; // [S]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [S, C/4]
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
-  if (i >= params.rows * params.cols4) { return; }
-  let row = min(rows[i / params.cols4], params.sources - 1u);
-  y[i] = x[row * params.cols4 + i % params.cols4];
+  if (i < params.rows * params.cols4) {
+    let row = min(rows[i / params.cols4], params.sources - 1u);
+    y[i] = x[row * params.cols4 + i % params.cols4];
+  }
 }

@@ -1,16 +1,16 @@
 // norm = sqrt(sum of the partial sums)
 // stats[GRAD_NORM] = norm; stats[BAD] = lowest non-finite block, -1 where there is none
 // stats[SKIP]  = 1 where a gradient, the sum or stats[LOSS] is not finite, else 0
-// stats[SCALE] = 0 where skipped, else scale * min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; max_norm <= 0: no clipping
+// stats[SCALE] = 0 where skipped, else scale * min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_;
+// max_norm <= 0: no clipping
 //
-// One workgroup; an invocation adds every 256th partial, then a tree adds the 256 sums. A block number is stored as a float, exact up to
-// 2^24 blocks of 256 elements: the bits of a small integer would be a denormal, which devices may flush.
+// One workgroup; an invocation adds every 256th partial, then a tree adds the 256 sums. A block number is stored as a
+// float, exact up to 2^24 blocks of 256 elements: the bits of a small integer would be a denormal, which devices may
+// flush.
 
-const LOSS: u32 = 0u;
-const GRAD_NORM: u32 = 2u;
-const SCALE: u32 = 3u;
-const SKIP: u32 = 4u;
-const BAD: u32 = 5u;
+import package::entry::{group_of};
+import package::stats::{LOSS, GRAD_NORM, SCALE, SKIP, BAD};
+
 const NONE: u32 = 0xffffffffu;
 const EXPONENT: u32 = 0x7f800000u;
 
@@ -32,9 +32,8 @@ var<workgroup> blocks: array<u32, 256>;
 fn finite(x: f32) -> bool { return (bitcast<u32>(x) & EXPONENT) != EXPONENT; }
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   var sum = 0.0;
   var bad = NONE;

@@ -1,9 +1,12 @@
-// partials[first_block + b] = (sum of (scale * grad)² over block b of 256 elements, first_block + b where it holds a NaN or an infinity, else NONE)
+// partials[first_block + b] = (sum of (scale * grad)² over block b of 256 elements, first_block + b where it holds a
+// NaN or an infinity, else NONE)
 //
-// A workgroup owns 16 blocks, 16 invocations a block and each 4 vec4 of it, 16 vec4 apart; a tree adds the 16 sums. A sum a block, wherever it lies:
-// the norm does not depend on how flat state is cut into buffers. Non-finite elements add nothing and are found by their exponent bits, since a
-// compiler may assume them absent.
-// 4 bytes and 4 flops per element.
+// A workgroup owns 16 blocks, 16 invocations a block and each 4 vec4 of it, 16 vec4 apart; a tree adds the 16 sums. A
+// sum a block, wherever it lies: the norm does not depend on how flat state is cut into buffers. Non-finite elements
+// add nothing and are found by their exponent bits, since a compiler may assume them absent. 4 bytes and 4 flops per
+// element.
+
+import package::entry::{group_of};
 
 const NONE: u32 = 0xffffffffu;
 const EXPONENT: u32 = 0x7f800000u;
@@ -24,9 +27,8 @@ var<workgroup> sums: array<f32, 256>;
 var<workgroup> blocks: array<u32, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let block = group * 16u + lane / 16u;
   var sum = 0.0;

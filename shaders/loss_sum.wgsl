@@ -2,8 +2,8 @@
 //
 // One workgroup; an invocation adds every 256th element, then a tree adds the 256 sums. 8 bytes and 2 flops per token.
 
-const LOSS: u32 = 0u;
-const HITS: u32 = 1u;
+import package::entry::{group_of};
+import package::stats::{LOSS, HITS};
 
 struct Params {
   group_base: u32,
@@ -19,9 +19,8 @@ struct Params {
 var<workgroup> sums: array<vec2<f32>, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   var sum = vec2<f32>(0.0);
   for (var i = lane; i < params.count; i += 256u) {

@@ -1,8 +1,11 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k] for a w of few columns: LoRA's dy B.
 //
-// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays. One dispatch takes some rows of w, at most 512 and as many as lie in one
-// window, and 32 tokens (see pack_chunks_forward). A workgroup owns these tokens × 4 columns, an invocation 4 tokens × 4 columns.
-// Numerics: float32 in the order of n, alpha applied to each dispatch's sum. 8 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays. One dispatch takes some
+// rows of w, at most 512 and as many as lie in one window, and 32 tokens (see pack_chunks_forward). A workgroup owns
+// these tokens × 4 columns, an invocation 4 tokens × 4 columns. Numerics: float32 in the order of n, alpha applied to
+// each dispatch's sum. 8 vec4 loads for 128 flops.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -23,9 +26,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, cols4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let t0 = lane * 512u + params.window_first / 4u;
   var acc0 = vec4<f32>();

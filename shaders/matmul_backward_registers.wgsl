@@ -1,15 +1,12 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k], w in float32 (LoRA) or bfloat16 (the head).
 //
-// A workgroup owns TILE_T tokens × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers, its columns 32 apart; no barrier.
-// Numerics: float32 sums over 256 rows, added to a sum that starts from dx when accumulating: over a vocabulary of 50,000 rows one running sum would
-// lose three bits, and cutting w at multiples of 256 rows gives the same bytes.
-// 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
+// A workgroup owns TILE_T tokens × 32·TILE_K columns, an invocation TILE_T × TILE_K vec4 of sums in named registers,
+// its columns 32 apart; no barrier. Numerics: float32 sums over 256 rows, added to a sum that starts from dx when
+// accumulating: over a vocabulary of 50,000 rows one running sum would lose three bits, and cutting w at multiples of
+// 256 rows gives the same bytes. 4 (2) bytes a weight and 2·T flops; dy is read K/(32·TILE_K) times.
 
-const TILE_T: u32 = 1u;
-const TILE_K: u32 = 1u; // vec4 of columns
-const QUAD: u32 = 4u;   // rows of w for one vec4 of dy
-const BF16: u32 = 0u;   // 1: w holds bfloat16
-const PART: u32 = 256u; // rows of w in a partial sum
+import package::entry::{group_of};
+import package::matmul_backward::{TILE_T, TILE_K, QUAD, PART, Sums, Rows, columns_of, add_rows, add_part};
 
 struct Params {
   group_base: u32,
@@ -26,36 +23,19 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> dy: array<vec4<f32>>; // [tokens, dy_stride4]
-@group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;  // [rows, K]
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, cols4]
 
-// Four values of w from element 4·i; bfloat16 has the lower index in the low half.
-fn weights(i: u32) -> vec4<f32> {
-  if (BF16 == 1u) {
-    let v = w[i];
-    return bitcast<vec4<f32>>(vec4<u32>(v.x << 16u, v.x & 0xffff0000u, v.y << 16u, v.y & 0xffff0000u));
-  }
-  return bitcast<vec4<f32>>(vec4<u32>(w[2u * i], w[2u * i + 1u]));
-}
-
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let t0 = (group / params.col_tiles) * TILE_T;
   let k0 = (group % params.col_tiles) * 8u * TILE_K + lane;
   // unroll r TILE_T {
   let dy_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.dy_stride4 + params.dy_first4;
   // }
-  // unroll c TILE_K {
-  let k_c0 = min(k0 + 8u * 0u /*c*/, params.cols4 - 1u);
-  // }
-  // unroll r TILE_T {
-  // unroll c TILE_K {
-  var sum_r0_c0 = vec4<f32>();
-  // }
-  // }
+  let columns = columns_of(k0, params.cols4);
+  var sums = Sums();
   // Tokens beyond the last are computed from the last one's dy: they load and store its values once more.
   // unroll r TILE_T {
   let at_r0 = min(t0 + 0u /*r*/, params.tokens - 1u) * params.cols4;
@@ -63,40 +43,26 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   if (params.accumulate == 1u) {
     // unroll r TILE_T {
     // unroll c TILE_K {
-    sum_r0_c0 = dx[at_r0 + k_c0];
+    sums.of_r0_c0 = dx[at_r0 + columns.at_c0];
     // }
     // }
   }
   for (var part = 0u; part < params.rows; part += PART) {
-    // unroll r TILE_T {
-    // unroll c TILE_K {
-    var acc_r0_c0 = vec4<f32>();
-    // }
-    // }
+    var part_sums = Sums();
     let end = min(part + PART, params.rows);
     for (var n = part; n < end; n += QUAD) {
+      var rows: Rows;
       // unroll r TILE_T {
-      let v_r0 = dy[dy_r0 + n / QUAD];
+      rows.of_r0 = dy[dy_r0 + n / QUAD];
       // }
-      // unroll j QUAD {
-      // unroll c TILE_K {
-      let w_j0_c0 = weights((n + 0u /*j*/) * params.cols4 + k_c0);
-      // unroll r TILE_T {
-      acc_r0_c0 += v_r0[0u /*j*/] * w_j0_c0;
-      // }
-      // }
-      // }
+      add_rows(&part_sums, rows, n, columns, params.cols4);
     }
-    // unroll r TILE_T {
-    // unroll c TILE_K {
-    sum_r0_c0 += params.alpha * acc_r0_c0;
-    // }
-    // }
+    add_part(&sums, &part_sums, params.alpha);
   }
   // unroll c TILE_K {
   if (k0 + 8u * 0u /*c*/ < params.cols4) {
     // unroll r TILE_T {
-    dx[at_r0 + k_c0] = sum_r0_c0;
+    dx[at_r0 + columns.at_c0] = sums.of_r0_c0;
     // }
   }
   // }

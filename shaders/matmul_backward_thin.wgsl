@@ -1,8 +1,10 @@
 // dx[t, k] (+)= alpha * sum_n dy[t, n] * w[n, k] for a w of few rows: LoRA's du A, n being the rank.
 //
-// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays, a dispatch takes as many tokens and rows of w as lie in one window each.
-// What is left is the cost of dx. A workgroup owns 16 tokens × 64 columns, an invocation 16 × 8.
-// Numerics: float32 in the order of n, alpha applied to each dispatch's sum.
+// The variant for CPU devices whose storage loads are slow: dy and w come from uniform arrays, a dispatch takes as many
+// tokens and rows of w as lie in one window each. What is left is the cost of dx. A workgroup owns 16 tokens × 64
+// columns, an invocation 16 × 8. Numerics: float32 in the order of n, alpha applied to each dispatch's sum.
+
+import package::entry::{group_of};
 
 const TILE_T: u32 = 16u;
 const TILE_K: u32 = 2u; // groups of 4 columns
@@ -29,9 +31,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>; // [T, cols4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let k0 = (group % params.col_tiles * 8u + lane) * TILE_K;
   let t0 = group / params.col_tiles * TILE_T;

@@ -1,8 +1,11 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k] for a w of few rows: LoRA's x Aᵀ.
 //
-// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays. One dispatch takes a chunk of at most 512 columns of 32 tokens and of
-// 32 rows of w (see pack_chunks_forward) and adds to y unless the chunk is the first. A workgroup owns these tokens × 4 rows, an invocation 4 tokens × 4 rows.
-// Numerics: float32 in the order of k within a chunk, then of the chunks. 8 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays. One dispatch takes a
+// chunk of at most 512 columns of 32 tokens and of 32 rows of w (see pack_chunks_forward) and adds to y unless the
+// chunk is the first. A workgroup owns these tokens × 4 rows, an invocation 4 tokens × 4 rows. Numerics: float32 in the
+// order of k within a chunk, then of the chunks. 8 vec4 loads for 128 flops.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -22,9 +25,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [tokens, y_stride4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let x0 = lane * 512u;
   let w0 = group * 512u;

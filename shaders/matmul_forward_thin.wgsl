@@ -1,8 +1,11 @@
 // y[t, n] (+)= alpha * sum_k x[t, k] * w[n, k] for a few k: LoRA's u Bᵀ, k being the rank.
 //
-// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays, a dispatch takes as many tokens and rows of w as lie in one window each.
-// What is left is the cost of y. A workgroup owns 16 tokens × 64 rows of w, an invocation 16 × 8.
-// Numerics: float32 in the order of k.
+// The variant for CPU devices whose storage loads are slow: x and w come from uniform arrays, a dispatch takes as many
+// tokens and rows of w as lie in one window each. What is left is the cost of y. A workgroup owns 16 tokens × 64 rows
+// of w, an invocation 16 × 8. Numerics: float32 in the order of k.
+
+import package::entry::{group_of};
+import package::products::{dots};
 
 const TILE_T: u32 = 16u;
 const TILE_Q: u32 = 2u; // groups of 4 rows of w
@@ -29,9 +32,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [T, y_stride4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let q0 = (group % params.row_tiles * 8u + lane) * TILE_Q;
   let t0 = group / params.row_tiles * TILE_T;
@@ -51,12 +53,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let v_r0 = x[x_r0 + k];
     // }
     // unroll q TILE_Q {
-    let w0_q0 = w[w_q0 + k];
-    let w1_q0 = w[w_q0 + params.k4 + k];
-    let w2_q0 = w[w_q0 + 2u * params.k4 + k];
-    let w3_q0 = w[w_q0 + 3u * params.k4 + k];
+    let w4_q0 = mat4x4<f32>(w[w_q0 + k], w[w_q0 + params.k4 + k], w[w_q0 + 2u * params.k4 + k], w[w_q0 + 3u * params.k4 + k]);
     // unroll r TILE_T {
-    acc_r0_q0 += vec4<f32>(dot(v_r0, w0_q0), dot(v_r0, w1_q0), dot(v_r0, w2_q0), dot(v_r0, w3_q0));
+    acc_r0_q0 += dots(v_r0, w4_q0);
     // }
     // }
   }

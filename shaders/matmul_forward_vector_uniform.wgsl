@@ -1,9 +1,12 @@
 // y[n] (+)= alpha * sum_k x[k] * w[n, k] for one token, w in bfloat16 (the head).
 //
-// The variant for generation on CPU devices whose storage loads are slow: x comes from a uniform array, w through WINDOWS windows of params.piece rows each, of
-// which an invocation owns TILE_R rows in every params.parts-th, a workgroup 8·TILE_R (see matmul_nf4_forward_vector_uniform).
-// Numerics: float32 in the order of k. 2 bytes a weight and 2 flops.
-// Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and nothing is written there.
+// The variant for generation on CPU devices whose storage loads are slow: x comes from a uniform array, w through
+// WINDOWS windows of params.piece rows each, of which an invocation owns TILE_R rows in every params.parts-th, a
+// workgroup 8·TILE_R (see matmul_nf4_forward_vector_uniform). Numerics: float32 in the order of k. 2 bytes a weight and
+// 2 flops. Where the rows are no multiple of 4 (a vocabulary), y has room for the next multiple, and nothing is written
+// there.
+
+import package::entry::{group_of};
 
 const WINDOWS: u32 = 1u; // at most 7
 const TILE_R: u32 = 1u;
@@ -41,9 +44,8 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let mine = (group / params.parts * 8u + lane) * TILE_R;
   // unroll w WINDOWS {

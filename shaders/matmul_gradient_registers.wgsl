@@ -1,7 +1,10 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix.
 //
-// A workgroup owns 4·TILE_N rows × 32·TILE_K columns of dw, an invocation all 4·TILE_N rows of TILE_K vec4 of columns, 32 apart, in named registers;
-// no barrier, no atomics. Numerics: float32 in the order of t. 2·T flops an element of dw.
+// A workgroup owns 4·TILE_N rows × 32·TILE_K columns of dw, an invocation all 4·TILE_N rows of TILE_K vec4 of columns,
+// 32 apart, in named registers; no barrier, no atomics. Numerics: float32 in the order of t. 2·T flops an element of
+// dw.
+
+import package::entry::{group_of};
 
 const TILE_N: u32 = 1u; // vec4 of rows
 const TILE_K: u32 = 1u; // vec4 of columns
@@ -22,9 +25,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4<f32>>; // [N, cols4]
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let n0 = (group / params.col_tiles) * TILE_N;
   let k0 = (group % params.col_tiles) * 8u * TILE_K + lane;

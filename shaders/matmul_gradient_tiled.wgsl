@@ -1,8 +1,12 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix: the variant for GPUs.
 //
-// A workgroup of TX × TY invocations, each with 4 × 4 elements, owns 4·TY rows × 4·TX columns of dw and walks the tokens in steps of 16, both operands
-// in workgroup memory as they lie. The tokens may be cut into parts of SUM, each summed by workgroups of its own into its own dw: a rank alone
-// does not fill a GPU. Numerics: float32 sums over SUM tokens, added to dw or to the sum of those before, so that cutting the tokens at multiples of 256 gives the same bytes.
+// A workgroup of TX × TY invocations, each with 4 × 4 elements, owns 4·TY rows × 4·TX columns of dw and walks the
+// tokens in steps of 16, both operands in workgroup memory as they lie. The tokens may be cut into parts of SUM, each
+// summed by workgroups of its own into its own dw: a rank alone does not fill a GPU. Numerics: float32 sums over SUM
+// tokens, added to dw or to the sum of those before, so that cutting the tokens at multiples of 256 gives the same
+// bytes.
+
+import package::entry::{group_of};
 
 const TX: u32 = 16u;    // invocations along the columns
 const TY: u32 = 4u;     // and along the rows
@@ -54,9 +58,8 @@ fn store(part: u32, n: u32, k4: u32, v: vec4<f32>, add: bool) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let part = group / params.part_tiles;
   let tile = group % params.part_tiles;

@@ -1,8 +1,11 @@
 // dw[n, k] += alpha * sum_t dy[t, n] * x[t, k], the gradient of a LoRA matrix, of which one side is narrow (the rank).
 //
-// The variant for CPU devices whose storage loads are slow: both operands come from uniform arrays. One dispatch takes 128 tokens and a chunk of at most 512 columns of the wide operand
-// in four windows (see pack_chunks_forward). A workgroup owns 32 wide columns × 16 narrow ones of these tokens, an invocation 4 × 16.
-// Numerics: float32 in the order of t within a dispatch, then of the dispatches. 5 vec4 loads for 128 flops.
+// The variant for CPU devices whose storage loads are slow: both operands come from uniform arrays. One dispatch takes
+// 128 tokens and a chunk of at most 512 columns of the wide operand in four windows (see pack_chunks_forward). A
+// workgroup owns 32 wide columns × 16 narrow ones of these tokens, an invocation 4 × 16. Numerics: float32 in the order
+// of t within a dispatch, then of the dispatches. 5 vec4 loads for 128 flops.
+
+import package::entry::{group_of};
 
 const NARROW_ROWS: u32 = 1u; // 1: dw is [narrow, wide] (dA), 0: [wide, narrow] (dB)
 
@@ -38,13 +41,13 @@ struct Sums {
 }
 
 fn outer(narrow_values: vec4<f32>, wide_values: vec4<f32>) -> mat4x4<f32> {
-  return mat4x4<f32>(narrow_values.x * wide_values, narrow_values.y * wide_values, narrow_values.z * wide_values, narrow_values.w * wide_values);
+  return mat4x4<f32>(narrow_values.x * wide_values, narrow_values.y * wide_values,
+                     narrow_values.z * wide_values, narrow_values.w * wide_values);
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let tile = group % params.wide_tiles;
   let column = min(tile * 8u + lane, params.end_wide4 - params.first_wide4 - 1u);

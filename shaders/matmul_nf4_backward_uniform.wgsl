@@ -1,13 +1,16 @@
-// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout as the forward pass.
+// dx[t, k] (+)= sum_n dy[t, n] * W[n, k], the gradient through the frozen NF4 weight, read from the same packed layout
+// as the forward pass.
 //
-// The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see matmul_nf4_forward_uniform). One dispatch takes
-// at most 512 rows of W and 32 tokens. A workgroup owns these × 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words
-// of a row share one absmax.
-// Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read K/(64·TILE_W) times.
+// The variant for CPU devices whose storage loads are slow: dy, the maps and the scales come from uniform arrays (see
+// matmul_nf4_forward_uniform). One dispatch takes at most 512 rows of W and 32 tokens. A workgroup owns these ×
+// 64·TILE_W columns, an invocation TILE_T × 8·TILE_W sums in named registers: TILE_W words of a row share one absmax.
+// Numerics: float32, in the order of n, from dx on when accumulating. 0.516 bytes a weight and 2·T flops; dy is read
+// K/(64·TILE_W) times.
 
-const TILE_T: u32 = 1u;
-const TILE_W: u32 = 1u; // words of 8 columns; 8·TILE_W columns lie in one block
-const QUAD: u32 = 4u;   // rows of W for one vec4 of dy
+import package::entry::{group_of};
+import package::columns::{TILE_T, TILE_W, QUAD, Sums};
+import package::nf4::{region};
+import package::nf4_uniform::{Absmax, scale, decode};
 
 struct Params {
   group_base: u32,
@@ -28,52 +31,26 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> region: array<u32>;
-@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;     // the region's start: nested map [256], codebook [16]
-@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;    // a window of the region: absmax codes, a byte each
-@group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>;   // a window of the region: nested absmax
 @group(0) @binding(5) var<uniform> dy: array<vec4<f32>, 4096>;       // [32, 128], the window of the chunk
 @group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [tokens, 2·words]
 
-// absmax of block b of this shard
-fn scale(b: u32) -> f32 {
-  let i = params.codes_first + b;
-  let code = (codes[i >> 4u][(i >> 2u) & 3u] >> ((i & 3u) * 8u)) & 255u;
-  let j = params.nested_first + ((params.first_block + b) >> 8u);
-  return maps[code >> 2u][code & 3u] * nested[j >> 2u][j & 3u] + params.offset;
-}
-
-fn weight(code: u32) -> f32 {
-  return maps[64u + ((code >> 2u) & 3u)][code & 3u];
-}
-
-// Four codes of the low half of a word: the first element of a byte is its high nibble.
-fn decode(half: u32) -> vec4<f32> {
-  return vec4<f32>(weight(half >> 4u), weight(half), weight(half >> 12u), weight(half >> 8u));
-}
-
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
+  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.block_shift, params.offset);
   let word0 = (group * 8u + lane) * TILE_W;
   let last_t = params.tokens - 1u;
   // unroll w TILE_W {
   let word_w0 = min(word0 + 0u /*w*/, params.words - 1u);
-  // }
-  // unroll r TILE_T {
-  // unroll w TILE_W {
-  var lo_r0_w0 = vec4<f32>();
-  var hi_r0_w0 = vec4<f32>();
-  // }
+  var sums_w0 = Sums();
   // }
   if (params.accumulate == 1u) {
     // unroll w TILE_W {
     let from_w0 = 2u * word_w0;
     // unroll r TILE_T {
-    lo_r0_w0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0];
-    hi_r0_w0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0 + 1u];
+    sums_w0.lo_r0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0];
+    sums_w0.hi_r0 = dx[min(params.first_token + 0u /*r*/, last_t) * params.words * 2u + from_w0 + 1u];
     // }
     // }
   }
@@ -84,14 +61,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     // unroll j QUAD {
     let row_j0 = (n + 0u /*j*/) * params.words;
-    let s_j0 = scale(((row_j0 + min(word0, params.words - 1u)) * 8u) >> params.block_shift);
+    let s_j0 = scale(absmax, (row_j0 + min(word0, params.words - 1u)) * 8u);
     // unroll w TILE_W {
     let codes_j0_w0 = region[params.packed + row_j0 + word_w0];
     let a_j0_w0 = decode(codes_j0_w0) * s_j0;
     let b_j0_w0 = decode(codes_j0_w0 >> 16u) * s_j0;
     // unroll r TILE_T {
-    lo_r0_w0 += v_r0[0u /*j*/] * a_j0_w0;
-    hi_r0_w0 += v_r0[0u /*j*/] * b_j0_w0;
+    sums_w0.lo_r0 += v_r0[0u /*j*/] * a_j0_w0;
+    sums_w0.hi_r0 += v_r0[0u /*j*/] * b_j0_w0;
     // }
     // }
     // }
@@ -101,8 +78,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let at_w0 = 2u * (word0 + 0u /*w*/);
     // unroll r TILE_T {
     if (params.first_token + 0u /*r*/ < params.tokens) {
-      dx[(params.first_token + 0u /*r*/) * params.words * 2u + at_w0] = lo_r0_w0;
-      dx[(params.first_token + 0u /*r*/) * params.words * 2u + at_w0 + 1u] = hi_r0_w0;
+      dx[(params.first_token + 0u /*r*/) * params.words * 2u + at_w0] = sums_w0.lo_r0;
+      dx[(params.first_token + 0u /*r*/) * params.words * 2u + at_w0 + 1u] = sums_w0.hi_r0;
     }
     // }
   }

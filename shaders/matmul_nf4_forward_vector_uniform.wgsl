@@ -1,9 +1,16 @@
-// y[n] = sum_k x[k] * W[n, k] (+ bias[n]) for one token, W frozen in NF4 with double quantization (QLoRA, arXiv 2305.14314, equations 5 and 6).
+// y[n] = sum_k x[k] * W[n, k] (+ bias[n]) for one token, W frozen in NF4 with double quantization (QLoRA, arXiv
+// 2305.14314, equations 5 and 6).
 //
-// The variant for generation on CPU devices whose storage loads are slow: everything that is read comes from uniform arrays, the packed weights through WINDOWS
-// windows of the region, of params.piece rows each (see matmul_nf4_forward_uniform). An invocation owns TILE_R rows in each of them, a workgroup 8·TILE_R; or in
-// every params.parts-th of them, for more workgroups where rows are long. A window is a loop of its own, since the binding cannot be an index.
-// Numerics: float32; 32 products are added before they are scaled by their absmax; in the order of k. 0.516 bytes a weight and 2 flops.
+// The variant for generation on CPU devices whose storage loads are slow: everything that is read comes from uniform
+// arrays, the packed weights through WINDOWS windows of the region, of params.piece rows each (see
+// matmul_nf4_forward_uniform). An invocation owns TILE_R rows in each of them, a workgroup 8·TILE_R; or in every
+// params.parts-th of them, for more workgroups where rows are long. A window is a loop of its own, since the binding
+// cannot be an index. Numerics: float32; 32 products are added before they are scaled by their absmax; in the order of
+// k. 0.516 bytes a weight and 2 flops.
+
+import package::entry::{group_of};
+import package::nf4::{region};
+import package::nf4_uniform::{Absmax, scale, decode};
 
 const WINDOWS: u32 = 1u; // at most 7
 const TILE_R: u32 = 1u;
@@ -34,10 +41,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> region: array<u32>;
-@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;   // the region's start: nested map [256], codebook [16]
-@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;  // a window of the region: absmax codes, a byte each
-@group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>; // a window of the region: nested absmax
 @group(0) @binding(5) var<uniform> x: array<vec4<f32>, 4096>;
 @group(0) @binding(6) var<uniform> packed_w0: array<vec4<u32>, 4096>; // windows of the region: 32 codes each
 @group(0) @binding(7) var<uniform> packed_w1: array<vec4<u32>, 4096>;
@@ -48,29 +51,16 @@ struct Params {
 @group(0) @binding(12) var<uniform> packed_w6: array<vec4<u32>, 4096>;
 @group(0) @binding(13) var<storage, read_write> y: array<f32>;
 
-// absmax of block b of this shard
-fn scale(b: u32) -> f32 {
-  let i = params.codes_first + b;
-  let code = (codes[i >> 4u][(i >> 2u) & 3u] >> ((i & 3u) * 8u)) & 255u;
-  let j = params.nested_first + ((params.first_block + b) >> 8u);
-  return maps[code >> 2u][code & 3u] * nested[j >> 2u][j & 3u] + params.offset;
-}
-
-fn weight(code: u32) -> f32 {
-  return maps[64u + ((code >> 2u) & 3u)][code & 3u];
-}
-
-// Eight codes times eight elements of x: the first element of a byte is its high nibble.
+// Eight codes times eight elements of x.
 fn dot8(word: u32, a: vec4<f32>, b: vec4<f32>) -> f32 {
-  return dot(vec4<f32>(weight(word >> 4u), weight(word), weight(word >> 12u), weight(word >> 8u)), a) +
-         dot(vec4<f32>(weight(word >> 20u), weight(word >> 16u), weight(word >> 28u), weight(word >> 24u)), b);
+  return dot(decode(word), a) + dot(decode(word >> 16u), b);
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
+  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.block_shift, params.offset);
   let mine = (group / params.parts * 8u + lane) * TILE_R;
   // unroll w WINDOWS {
   let end_w0 = select(0u, params.cols32, 0u /*w*/ % params.parts == group % params.parts);
@@ -94,7 +84,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll r TILE_R {
     let p_r0 = packed_w0[at_w0_r0 + k];
     let sum_r0 = dot8(p_r0.x, x0, x1) + dot8(p_r0.y, x2, x3) + dot8(p_r0.z, x4, x5) + dot8(p_r0.w, x6, x7);
-    acc_w0_r0 += scale(((block_w0_r0 + k) * 32u) >> params.block_shift) * sum_r0;
+    acc_w0_r0 += scale(absmax, (block_w0_r0 + k) * 32u) * sum_r0;
     // }
   }
   // unroll r TILE_R {

@@ -1,24 +1,19 @@
 // y = bf16(x): what a kept activation is stored as; two to a word, the lower column in the low half.
 //
 // A workgroup owns 256 groups of 4 columns, an invocation one.
-// Rounds to nearest, ties to even, on the bits: a shader may assume that there is no NaN and no infinity, and flush denormals, so no float is touched. What lies beyond the
-// largest bf16 becomes infinite, an infinity stays one, a NaN stays one and quiet.
-// 6 bytes per element.
+// Rounds to nearest, ties to even, on the bits: a shader may assume that there is no NaN and no infinity, and flush
+// denormals, so no float is touched. What lies beyond the largest bf16 becomes infinite, an infinity stays one, a NaN
+// stays one and quiet. 6 bytes per element.
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  count4: u32, // elements / 4
-}
+import package::entry::{group_of};
+import package::elements::{params};
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<u32>>; // [count4] f32 bits
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u32>>; // [count4] four bf16 each
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
   if (i >= params.count4) { return; }

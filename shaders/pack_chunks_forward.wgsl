@@ -1,7 +1,10 @@
-// packed[c][t][i] = x[t, 512·c + i]: an activation cut into chunks of 512 columns, each with all tokens, so that 32 tokens of a chunk are 64 KiB that can be
-// bound as a uniform array. Tokens up to the next multiple of 32 are zero; beyond the last column nothing is written, and nothing reads.
+// packed[c][t][i] = x[t, 512·c + i]: an activation cut into chunks of 512 columns, each with all tokens, so that 32
+// tokens of a chunk are 64 KiB that can be bound as a uniform array. Tokens up to the next multiple of 32 are zero;
+// beyond the last column nothing is written, and nothing reads.
 //
 // An invocation owns one vec4. 8 bytes an element.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -19,9 +22,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> packed: array<vec4<f32>>; // [chunks of the piece, pitch, 128]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.pitch * params.width4) { return; }

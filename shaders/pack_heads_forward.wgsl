@@ -1,8 +1,11 @@
-// packed[h][w][i][d] = x[t, (h·G + g)·D + d] with t·G + g = w·W + i: the columns of a key/value head cut into windows of 64 KiB, each of W = 4096 / (D / 4) rows, so
-// that a window can be bound as a uniform array. Rows are numbered as in attention_forward: token by token, and within one the G heads of the group.
-// What is left of a window, and rows beyond the last, are zero.
+// packed[h][w][i][d] = x[t, (h·G + g)·D + d] with t·G + g = w·W + i: the columns of a key/value head cut into windows
+// of 64 KiB, each of W = 4096 / (D / 4) rows, so that a window can be bound as a uniform array. Rows are numbered as in
+// attention_forward: token by token, and within one the G heads of the group. What is left of a window, and rows beyond
+// the last, are zero.
 //
 // An invocation owns one vec4 of packed. 8 bytes an element.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -21,9 +24,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> packed: array<vec4<f32>>; // [count4] of [kv_heads, windows, 4096]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let local = group * 64u + lane;
   if (local >= params.count4) { return; }

@@ -1,7 +1,10 @@
-// packed[b][k][i] = x[64·b + i, k]: an activation cut into blocks of 64 tokens, each column by column, so that a tile of a product reads neighbouring memory and
-// has nothing to transpose. Tokens up to the next multiple of 64 and columns up to the next of 16 are zero.
+// packed[b][k][i] = x[64·b + i, k]: an activation cut into blocks of 64 tokens, each column by column, so that a tile
+// of a product reads neighbouring memory and has nothing to transpose. Tokens up to the next multiple of 64 and columns
+// up to the next of 16 are zero.
 //
 // An invocation owns 4 × 4 elements, a workgroup 64 tokens of 16 columns. 8 bytes an element.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -22,9 +25,8 @@ fn tokens4(t: u32, k4: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let block = group / params.padded16;
   let k4 = group % params.padded16 * 4u + lane % 4u;

@@ -2,23 +2,17 @@
 //
 // A workgroup owns 256 vec4, an invocation one. 12 bytes and 1 flop per element.
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  count4: u32, // elements / 4
-}
+import package::entry::{group_of};
+import package::elements::{params};
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> a: array<vec4<f32>>; // [count4]
 @group(0) @binding(2) var<storage, read_write> b: array<vec4<f32>>; // [count4]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [count4]
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
-  if (i >= params.count4) { return; }
-  y[i] = a[i] + b[i];
+  if (i < params.count4) { y[i] = a[i] + b[i]; }
 }

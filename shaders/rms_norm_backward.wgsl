@@ -2,8 +2,10 @@
 // inv[t] = 1 / sqrt(mean(x[t]^2) + epsilon). x, dy, dx [T, C], weight [C].
 //
 // A workgroup owns a row, an invocation every 64th vec4 of it.
-// Both sums run in f32: per invocation in column order, then as a tree over the invocations. inv is computed again, not loaded.
-// 28 bytes (32 when accumulating) and 12 flops per element.
+// Both sums run in f32: per invocation in column order, then as a tree over the invocations. inv is computed again, not
+// loaded. 28 bytes (32 when accumulating) and 12 flops per element.
+
+import package::entry::{group_of};
 
 const WIDTH: u32 = 64u;
 
@@ -25,9 +27,8 @@ struct Params {
 var<workgroup> sums: array<vec2<f32>, WIDTH>; // of x^2 and of weight*dy*x
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = group * params.cols4;
 

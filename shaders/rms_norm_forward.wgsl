@@ -1,8 +1,10 @@
 // y[t] = x[t] * inv[t] * weight, inv[t] = 1 / sqrt(mean(x[t]^2) + epsilon); x, y [T, C], weight [C].
 //
 // A workgroup owns a row, an invocation every 64th vec4 of it.
-// Squares are summed in f32: per invocation in column order, then as a tree over the invocations. Nothing is saved for backward.
-// 16 bytes and 4 flops per element.
+// Squares are summed in f32: per invocation in column order, then as a tree over the invocations. Nothing is saved for
+// backward. 16 bytes and 4 flops per element.
+
+import package::entry::{group_of};
 
 const WIDTH: u32 = 64u;
 
@@ -22,9 +24,8 @@ struct Params {
 var<workgroup> sums: array<f32, WIDTH>;
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let row = group * params.cols4;
 

@@ -1,9 +1,12 @@
 // In every head of x [T, H*D], in place: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin, with row
-// positions[t] of the tables cos, sin [P, D/2] and i < D/2. The backward turns the other way: direction -1 negates the sine.
+// positions[t] of the tables cos, sin [P, D/2] and i < D/2. The backward turns the other way: direction -1 negates the
+// sine.
 //
-// A workgroup owns 64 pairs of neighbouring columns over the tokens; an invocation rotates its two columns i, i+1 (with i+D/2,
-// i+1+D/2) in all heads, so that the tables are read once a token.
-// 8 bytes (and the tables) and 3 flops per element.
+// A workgroup owns 64 pairs of neighbouring columns over the tokens; an invocation rotates its two columns i, i+1 (with
+// i+D/2, i+1+D/2) in all heads, so that the tables are read once a token. 8 bytes (and the tables) and 3 flops per
+// element.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -22,9 +25,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> sines: array<vec2<f32>>; // [P, D/4]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let quarter = params.head_dim4;
   let index = group * 64u + lane;

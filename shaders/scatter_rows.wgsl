@@ -4,23 +4,14 @@
 // A number beyond S reads row S-1.
 // 4 bytes per element, 8 where a row comes from x.
 
-struct Params {
-  group_base: u32,
-  group_end: u32,
-  rows: u32, // T
-  cols4: u32, // C / 4
-  sources: u32, // S
-}
+import package::entry::{group_of};
+import package::rows::{params, x, y};
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>; // [S, C/4]
 @group(0) @binding(2) var<storage, read_write> inverse: array<u32>; // [T]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [T, C/4]
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
   if (i >= params.rows * params.cols4) { return; }

@@ -1,4 +1,7 @@
-// out[i] (+)= sum_p parts[p, i], the sums that workgroups took of parts of a product. Numerics: float32, one part after another, so as one workgroup would have added them.
+// out[i] (+)= sum_p parts[p, i], the sums that workgroups took of parts of a product. Numerics: float32, one part after
+// another, so as one workgroup would have added them.
+
+import package::entry::{group_of};
 
 struct Params {
   group_base: u32,
@@ -13,9 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;   // [count4]
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 64u + lane;
   if (i >= params.count4) { return; }

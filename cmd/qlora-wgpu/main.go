@@ -49,6 +49,7 @@ type commands struct {
 	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`
 	Check    checkCommand    `cmd:"" help:"Compare every kernel with the CPU on a device."`
 	Bench    benchCommand    `cmd:"" help:"Measure speed."`
+	Shader   shaderCommand   `cmd:"" help:"Print a kernel's text, as the driver gets it."`
 	Cache    cacheCommand    `cmd:"" help:"List or remove the quantized models that later starts would use."`
 	Demo     demoCommand     `cmd:"" help:"Fine-tune a tiny embedded model, in about a minute and without a download."`
 	Web      webCommand      `cmd:"" help:"Serve the page that fine-tunes in a browser tab."`

@@ -20,8 +20,8 @@ type attentionBackwardKeySharedParams struct {
 
 var (
 	attentionForwardShared       = define("attention_forward_shared", "iiiiww", attentionForwardSharedParams{})
-	attentionBackwardQueryShared = define("attention_backward_query_shared", "iiiiiiiw", attentionForwardSharedParams{})
-	attentionBackwardKeyShared   = define("attention_backward_key_shared", "iiiiiiiw", attentionBackwardKeySharedParams{})
+	attentionBackwardQueryShared = define("attention_backward_query_shared", "iiiiiwii", attentionForwardSharedParams{})
+	attentionBackwardKeyShared   = define("attention_backward_key_shared", "iiiiiwii", attentionBackwardKeySharedParams{})
 	attentionBackwardValueShared = define("attention_backward_value_shared", "iiiiiw", attentionBackwardKeySharedParams{})
 )
 
@@ -93,7 +93,7 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 	rec.Dispatch(attentionBackwardValueShared.spec(constants), groups*a.KVHeads, products(2), p,
 		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())
 	rec.Dispatch(attentionBackwardKeyShared.spec(constants), groups*a.KVHeads, products(3), p,
-		q.all(), k.all(), v.all(), do.all(), a.Q.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single())
+		q.all(), k.all(), a.Q.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), v.all(), do.all())
 	rec.Dispatch(attentionBackwardQueryShared.spec(constants), ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
-		q.all(), k.all(), v.all(), do.all(), a.K.Single(), a.Stats.Single(), a.FirstKey.Single(), a.DQ.Single())
+		q.all(), k.all(), a.K.Single(), a.FirstKey.Single(), a.Stats.Single(), a.DQ.Single(), v.all(), do.all())
 }

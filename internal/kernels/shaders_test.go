@@ -24,6 +24,25 @@ func TestEveryShaderIsDefined(t *testing.T) {
 	testify.Len(t, Specs(), len(defined))
 }
 
+// TestEveryTextCompiles compiles every kernel with the file's own constants, and every module of the library by itself.
+func TestEveryTextCompiles(t *testing.T) {
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	testify.NoError(t, err)
+	defer dev.Release()
+	for _, spec := range Specs() {
+		if dev.Has(spec.Needs) {
+			_, err := dev.Kernel(spec)
+			testify.NoError(t, err)
+		}
+	}
+	const entry = "\n@compute @workgroup_size(1)\nfn main() {}\n"
+	for _, module := range shaders.Modules() {
+		testify.NotContains(t, shaders.Module(module), "fn main", module)
+		_, err := dev.Kernel(gpu.KernelSpec{Name: module, Source: shaders.Module(module) + entry})
+		testify.NoError(t, err)
+	}
+}
+
 var (
 	comments        = regexp.MustCompile(`//.*`)
 	paramsStruct    = regexp.MustCompile(`struct Params \{([^}]*)\}`)
@@ -77,6 +96,8 @@ func TestBindings(t *testing.T) {
 		source := code(name)
 		found := binding.FindAllStringSubmatch(source, -1)
 		testify.Len(t, found, strings.Count(source, "@binding"), name)
+		number := func(b []string) int { n, _ := strconv.Atoi(b[1]); return n }
+		slices.SortFunc(found, func(a, b []string) int { return number(a) - number(b) }) // a module's stand behind the kernel's
 		access := ""
 		for i, b := range found {
 			testify.Equal(t, strconv.Itoa(i), b[1], name)
@@ -107,15 +128,26 @@ func TestNeeds(t *testing.T) {
 }
 
 // guard finds the workgroup's number within a grid that is cut and folded, and ends those behind its end.
-const guard = `
-  let group = params.group_base + wg.x + num.x * (wg.y + num.y * wg.z);
+const (
+	guard = `
+  let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
 `
+	groupOf = `
+fn group_of(wg: vec3<u32>, num: vec3<u32>, base: u32) -> u32 {
+  return base + wg.x + num.x * (wg.y + num.y * wg.z);
+}
+`
+)
 
 func TestGuard(t *testing.T) {
 	for name := range defined {
+		testify.Equal(t, 1, strings.Count(shaders.Source(name), groupOf), name)
 		_, body, ok := strings.Cut(shaders.Source(name), "@compute")
 		testify.True(t, ok, name)
+		for _, builtin := range []string{"@builtin(workgroup_id) wg: vec3<u32>", "@builtin(num_workgroups) num: vec3<u32>"} {
+			testify.Equal(t, 1, strings.Count(body, builtin), name)
+		}
 		_, body, ok = strings.Cut(body, ") {")
 		testify.True(t, ok, name)
 		testify.True(t, strings.HasPrefix(body, guard), "%s does not start with the guard", name)
