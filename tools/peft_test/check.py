@@ -28,8 +28,7 @@ NESTED_BLOCK = 256
 # Settings of each adapter: together they cover a rank that is no multiple of 4, all-linear, a list of targets, and rsLoRA.
 SMALL = {
     "all-linear": ["--lora-r=7", "--lora-alpha=16", "--max-steps=6", "--learning-rate=5e-3"],
-    "rslora": ["--lora-r=8", "--lora-alpha=8", "--use-rslora", "--lora-target-modules=q_proj,v_proj,down_proj",
-               "--max-steps=6", "--learning-rate=1e-2"],
+    "rslora": ["--lora-r=8", "--lora-alpha=8", "--use-rslora", "--lora-target-modules=q_proj,v_proj,down_proj", "--max-steps=6", "--learning-rate=1e-2"],
 }
 LARGE = {"all-linear": ["--lora-r=16", "--lora-alpha=16", "--max-steps=2", "--learning-rate=2e-3", "--batch-size=1"]}
 
@@ -113,8 +112,7 @@ def load_base(options):
 
 
 def load_adapter(base, folder):
-    """The base with the adapter. Fails on any warning (PEFT warns of unknown keys and of missing tensors) and unless every
-    tensor arrived."""
+    """The base with the adapter. Fails on any warning (PEFT warns of unknown keys and of missing tensors) and unless every tensor arrived."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         PeftConfig.from_pretrained(folder)
@@ -137,8 +135,7 @@ def load_adapter(base, folder):
 
 def compare(options, name, model, rows, *arguments):
     """Prints both losses. Returns whether they agree, and PEFT's."""
-    ours = json.loads(program(options, "eval", "--json", "--model", options.model, "--data", options.heldout,
-                              "--rows", options.rows, *arguments))
+    ours = json.loads(program(options, "eval", "--json", "--model", options.model, "--data", options.heldout, "--rows", options.rows, *arguments))
     theirs, count = mean_loss(model, rows)
     difference = abs(ours["loss"] - theirs)
     agree = difference <= TOLERANCE and ours["target_tokens"] == count
