@@ -14,18 +14,18 @@ import (
 // BlockSize is the number of absmax values that share one nested absmax.
 const BlockSize = 256
 
-// State holds one tensor's quantized absmax values.
+// State holds one tensor's quantized absmax values, of which there is one for each NF4 block.
 type State struct {
 	Codes  []byte    // [blocks], indices into SignedMap
 	Nested []float32 // [ceil(blocks/256)], max|absmax - Offset| of 256 blocks
 	Offset float32   // the mean of absmax, float32 of a float64 sum
 }
 
-// Nested is the number of nested absmax values for this many blocks.
+// Nested is the number of nested absmax values for the absmax of so many blocks.
 func Nested(blocks int) int { return (blocks + BlockSize - 1) / BlockSize }
 
 // Quantize subtracts the mean, scales every 256 values by 1/max|x| in float32 and takes the nearest entry of SignedMap.
-// absmax must be finite.
+// absmax is [blocks] and must be finite: the codes of others mean nothing.
 func Quantize(absmax []float32) State {
 	s := State{Codes: make([]byte, len(absmax)), Nested: make([]float32, Nested(len(absmax)))}
 	if len(absmax) == 0 {
@@ -125,6 +125,7 @@ func search(x float32) byte {
 }
 
 // Dequantize restores absmax into dst[len(Codes)]: SignedMap[code] * nested absmax, rounded to float32, then + Offset.
+// Another length, or a wrong number of nested absmax values, is a bug and panics.
 func (s State) Dequantize(dst []float32) {
 	if len(dst) != len(s.Codes) || len(s.Nested) != Nested(len(s.Codes)) {
 		panic(fmt.Sprintf("doublequant: Dequantize: %d codes and %d nested absmax values into dst[%d]", len(s.Codes), len(s.Nested), len(dst)))

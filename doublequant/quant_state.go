@@ -39,7 +39,7 @@ type QuantState struct {
 	NestedOffset    float32 // State.Offset
 }
 
-// Elements is the number of weights.
+// Elements is the number of weights, the product of Shape.
 func (q QuantState) Elements() int {
 	n := 1
 	for _, d := range q.Shape {
@@ -48,8 +48,8 @@ func (q QuantState) Elements() int {
 	return n
 }
 
-// MarshalJSON gives the bytes that bitsandbytes writes, Python's spacing and number format included. Call it directly where the
-// bytes matter: json.Marshal would strip the spaces.
+// MarshalJSON gives the bytes that bitsandbytes writes, Python's spacing and number format included. Call it directly
+// where the bytes matter: json.Marshal would strip the spaces. A NestedOffset that is not finite is an error.
 func (q QuantState) MarshalJSON() ([]byte, error) {
 	if math.IsNaN(float64(q.NestedOffset)) || math.IsInf(float64(q.NestedOffset), 0) {
 		return nil, fmt.Errorf("nested_offset is %v", q.NestedOffset)
@@ -86,7 +86,9 @@ func pythonFloat(v float64) string {
 // maxElements bounds what a damaged shape can make a reader allocate.
 const maxElements = 1 << 40
 
-// ParseQuantState reads the JSON and checks every field. path names the file, or file and tensor, in errors.
+// ParseQuantState reads the JSON and checks every field. path names the file, or file and tensor, in errors. Every
+// error is a *usererr.Error: of kind usererr.Format for what is no quant state, of usererr.Unsupported for one that
+// this package cannot read.
 func ParseQuantState(data []byte, path string) (QuantState, error) {
 	var raw struct {
 		QuantType       string  `json:"quant_type"`

@@ -39,7 +39,9 @@ type slot struct {
 // NewArena makes an empty arena.
 func (d *Device) NewArena() *Arena { return &Arena{dev: d, programs: map[string]*program{}} }
 
-// Plan runs record against a dry recorder and lays its tensors out. Plan every program, then Reserve.
+// Plan runs record against a dry recorder, lays its tensors out and returns that recorder, whose Kernels are what the
+// program will dispatch. Plan every program, then Reserve. It panics with a *TooLarge where one tensor exceeds what can
+// be bound.
 func (a *Arena) Plan(name string, record func(rec *Recorder)) *Recorder {
 	if a.running != nil {
 		panic("gpu: arena is already running " + a.running.name)
@@ -111,7 +113,7 @@ func lowestFit(placed []*slot, s *slot, buffer int, maxBuffer int64) (int64, boo
 	return at, at+s.size <= max(maxBuffer, s.size) && (at == 0 || at+s.size <= maxBuffer)
 }
 
-// Bytes is what Reserve will hold: the programs share the same memory.
+// Bytes is what Reserve will hold, in bytes: the programs share the same memory.
 func (a *Arena) Bytes() (total int64) {
 	for _, size := range a.BufferSizes() {
 		total += size
@@ -119,7 +121,7 @@ func (a *Arena) Bytes() (total int64) {
 	return total
 }
 
-// BufferSizes are those of the buffers that Reserve makes.
+// BufferSizes are the bytes of the buffers that Reserve makes.
 func (a *Arena) BufferSizes() (sizes []int64) {
 	for _, p := range a.programs {
 		for i, size := range p.sizes {
@@ -132,7 +134,8 @@ func (a *Arena) BufferSizes() (sizes []int64) {
 	return sizes
 }
 
-// Reserve makes the buffers that the planned programs need.
+// Reserve makes the buffers that the planned programs need, and keeps those that are large enough. What does not fit is
+// an *OutOfMemory.
 func (a *Arena) Reserve() error {
 	for i, size := range a.BufferSizes() {
 		if i == len(a.buffers) {
@@ -152,7 +155,7 @@ func (a *Arena) Reserve() error {
 	return nil
 }
 
-// Release gives the arena's memory back.
+// Release gives the arena's memory back; its programs stay planned.
 func (a *Arena) Release() {
 	for _, b := range a.buffers {
 		b.Release()
@@ -160,7 +163,8 @@ func (a *Arena) Release() {
 	a.buffers = nil
 }
 
-// Begin starts a planned program; the tensors of the one before are gone.
+// Begin starts a planned program; the tensors of the one before are gone. A program that was not planned is a bug and
+// panics.
 func (a *Arena) Begin(name string) {
 	p := a.programs[name]
 	if p == nil {
@@ -172,7 +176,8 @@ func (a *Arena) Begin(name string) {
 // End ends the running program.
 func (a *Arena) End() { a.running = nil }
 
-// New is the next tensor of the running program: uninitialised memory, rows×cols, in one shard.
+// New is the next tensor of the running program: uninitialised memory, rows×cols elements, in one shard. A name or size
+// that the plan does not hold at this place is a bug and panics.
 func (a *Arena) New(name string, dtype DType, rows, cols int) *Tensor {
 	size := alignUp(max(dtype.Size(rows*cols), 4), alignment)
 	p := a.running
@@ -201,7 +206,7 @@ func (a *Arena) New(name string, dtype DType, rows, cols int) *Tensor {
 	return t
 }
 
-// Free ends the life of a tensor of the running program; its memory may be the next tensor's.
+// Free ends the life of tensors of the running program; their memory may be the next tensor's.
 func (a *Arena) Free(tensors ...*Tensor) {
 	if !a.planning {
 		return
@@ -217,7 +222,8 @@ func (a *Arena) Free(tensors ...*Tensor) {
 	}
 }
 
-// TooLarge is the panic value of Plan when one tensor exceeds what can be bound: the batch has too many tokens.
+// TooLarge is the panic value of Plan when one tensor exceeds what can be bound: the batch has too many tokens. Bytes
+// and Limit are bytes.
 type TooLarge struct {
 	Name         string
 	Bytes, Limit int64

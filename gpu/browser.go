@@ -29,7 +29,8 @@ type hostDevice struct {
 // NoAdapter is the error of a browser without a usable WebGPU.
 var NoAdapter = errors.New("no WebGPU adapter found")
 
-// Adapters lists the one adapter that the browser offers.
+// Adapters lists the one adapter that the browser offers. Without one the error is a *usererr.Error, its reason
+// NoAdapter.
 func Adapters() ([]AdapterInfo, error) {
 	adapter, err := requestAdapter()
 	if err != nil {
@@ -78,7 +79,8 @@ func describe(adapter js.Value) AdapterInfo {
 	return out
 }
 
-// Open makes a device with the portable default limits, and with subgroups where there are any.
+// Open makes a device with the portable default limits, and with subgroups where there are any. Where the browser
+// offers no adapter the error is a *usererr.Error, its reason NoAdapter; other errors are ctx's or the browser's.
 func Open(ctx context.Context, o Options) (*Device, error) {
 	adapter, err := requestAdapter()
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/cogentcore/webgpu/wgpu"
 )
 
-// Buffer is device memory that kernels can bind.
+// Buffer is device memory that kernels can bind, of Size bytes.
 type Buffer struct {
 	Label string
 	Size  int64
@@ -26,18 +26,20 @@ type Range struct {
 
 const storageUsage = wgpu.BufferUsageStorage | wgpu.BufferUsageUniform | wgpu.BufferUsageCopySrc | wgpu.BufferUsageCopyDst
 
-// NewBuffer makes a zeroed storage buffer, its size rounded up to a multiple of 256 bytes. Running out of device memory is an *OutOfMemory.
+// NewBuffer makes a zeroed storage buffer of size bytes, rounded up to a multiple of 256. What does not fit is an
+// *OutOfMemory.
 func (d *Device) NewBuffer(label string, size int64) (*Buffer, error) {
 	return d.newBuffer(label, size, size, storageUsage)
 }
 
 // NewUniformBuffer is a storage buffer that takes UniformBytes at least, so that parts of it can be bound as Uniform.
+// What does not fit is an *OutOfMemory.
 func (d *Device) NewUniformBuffer(label string, size int64) (*Buffer, error) {
 	return d.newBuffer(label, size, max(size, UniformBytes), storageUsage)
 }
 
-// UniformWindow is a range of UniformBytes, of a buffer made by NewUniformBuffer, to bind as Uniform; it holds the buffer's bytes from at on, and how many bytes it begins before at: at most 255, but where
-// the buffer ends.
+// UniformWindow is a range of UniformBytes, of a buffer made by NewUniformBuffer, to bind as Uniform; it holds the
+// buffer's bytes from byte at on, and skip is how many bytes it begins before: at most 255, but where the buffer ends.
 func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
 	start := max(0, min(at, b.capacity-UniformBytes)) / alignment * alignment
 	return Range{b, start, UniformBytes}, at - start
@@ -45,10 +47,11 @@ func (b *Buffer) UniformWindow(at int64) (window Range, skip int64) {
 
 var errLimit = errors.New("the limit is reached")
 
-// LimitMemory makes the allocator refuse what would take more than so many bytes together; 0: no limit.
+// LimitMemory makes the allocator refuse, with an *OutOfMemory, what would take more than so many bytes together; 0: no
+// limit.
 func (d *Device) LimitMemory(bytes int64) { d.memoryLimit = bytes }
 
-// OutOfMemory says that a buffer did not fit on the device.
+// OutOfMemory says that a buffer did not fit on the device: it wanted so many bytes while so many were in use.
 type OutOfMemory struct {
 	Label       string
 	Want, InUse int64
@@ -77,7 +80,8 @@ func (d *Device) newBuffer(label string, size, capacity int64, usage wgpu.Buffer
 	return b, nil
 }
 
-// Release gives the memory back; bind groups made on the buffer go with it.
+// Release gives the memory back; bind groups made on the buffer go with it. nil, and a buffer that was released, are
+// allowed.
 func (b *Buffer) Release() {
 	if b == nil || b.Size == 0 {
 		return
@@ -102,8 +106,9 @@ func (b *Buffer) Release() {
 // All is the whole buffer.
 func (b *Buffer) All() Range { return Range{b, 0, b.Size} }
 
-// Write puts bytes into the buffer before any later submission; len(data) and offset are multiples of 4.
-// It is for loading, when nothing is being recorded. Recorded steps use Recorder.Upload.
+// Write puts bytes into the buffer before any later submission; len(data) and offset are multiples of 4, else it
+// panics. It is for loading, when nothing is being recorded; recorded steps use Recorder.Upload. The error is the
+// driver's.
 func (b *Buffer) Write(offset int64, data []byte) error {
 	if offset%4 != 0 || len(data)%4 != 0 || offset+int64(len(data)) > b.Size {
 		panic(fmt.Sprintf("gpu: write of %d bytes at %d into %q of %d bytes", len(data), offset, b.Label, b.Size))

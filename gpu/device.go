@@ -9,7 +9,8 @@ import (
 	"github.com/cogentcore/webgpu/wgpu"
 )
 
-// AdapterInfo describes an adapter as `qlora-wgpu devices` lists it.
+// AdapterInfo describes an adapter as `qlora-wgpu devices` lists it: its limits in bytes, its features by WebGPU's
+// names.
 type AdapterInfo struct {
 	Index   int    `json:"index"`
 	Name    string `json:"name"`
@@ -121,8 +122,8 @@ func initialSpeed(kind string) float64 {
 	return 2e10
 }
 
-// NewDry makes a device without hardware: buffers have sizes and no bytes, recordings are validated and counted. Plans are
-// read off it.
+// NewDry makes a device without hardware: buffers have sizes and no bytes, recordings are validated and counted. Plans
+// are read off it. It is of type cpu and has the features that are named.
 func NewDry(o Options, features ...string) *Device {
 	d := newDevice(AdapterInfo{Name: "dry", Type: "cpu"}, nil, o)
 	d.features = features
@@ -141,8 +142,8 @@ func NewDryDiscrete() *Device {
 	return newDevice(AdapterInfo{Name: "WebGPU's default limits", Type: "discrete"}, nil, Options{})
 }
 
-// PartBytes is the largest part into which a layer's frozen weights are cut. In a browser they are small: a part passes through the memory of the
-// WebAssembly module, which never gets smaller again.
+// PartBytes is the largest part into which a layer's frozen weights are cut, in bytes. In a browser they are small: a
+// part passes through the memory of the WebAssembly module, which never gets smaller again.
 func (d *Device) PartBytes() int64 {
 	if d.Info.Backend == "browser" {
 		return min(4<<20, d.Limits.MaxBindingBytes)
@@ -161,7 +162,7 @@ func (d *Device) Has(feature string) bool {
 // Dry reports whether the device has no hardware behind it.
 func (d *Device) Dry() bool { return d.native == nil }
 
-// Bytes is what the buffers made on this device hold now; PeakBytes the most they held since ResetPeak.
+// Bytes is what the buffers made on this device hold now, in bytes; PeakBytes the most they held since ResetPeak.
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 

@@ -9,4 +9,10 @@
 //   - The recorder validates everything before it reaches the driver (an invalid submission aborts the process), keeps the
 //     first error, and returns it from Submit with the kernel's name.
 //   - Bindings are made for whole slots and cached; a kernel takes its sizes from Params, never from arrayLength.
+//
+// Sizes and offsets are bytes, shapes are rows × columns of elements, costs are FLOPs. Errors are of four kinds: Open has
+// *usererr.Error for what a user can change; memory that is not there is an *OutOfMemory; what a driver or a lost device
+// says comes with the label of the buffer, kernel or recording, out of Submit, Read, Wait and whatever else waits, and
+// nothing is to be done with the device after it; a wrong shape, size or order of calls is a bug of the caller and panics.
+// On a dry device nothing fails but LimitMemory.
 package gpu

@@ -18,10 +18,11 @@ const (
 	Read Access = 'r'
 	// Write is `read_write`, for outputs and for what is changed in place.
 	Write Access = 'w'
-	// Input is an input that is bound `read_write` like everything that lives in the arena: one dispatch may not bind a buffer both ways.
+	// Input is an input that is bound `read_write` like everything that lives in the arena: one dispatch may not bind a
+	// buffer both ways.
 	Input Access = 'i'
-	// Uniform binds UniformBytes of a buffer (see Buffer.UniformWindow) as a uniform array. On CPU devices such a load costs a twentieth of a storage load. A dispatch may
-	// not write the buffer that it binds so.
+	// Uniform binds UniformBytes of a buffer (see Buffer.UniformWindow) as a uniform array. On CPU devices such a load
+	// costs a twentieth of a storage load. A dispatch may not write the buffer that it binds so.
 	Uniform Access = 'u'
 )
 
@@ -91,7 +92,9 @@ func (s KernelSpec) count(a Access) (n int) {
 	return n
 }
 
-// Kernel compiles the spec, once per device. Safe for concurrent use, so that pipelines can be made in parallel.
+// Kernel compiles the spec, once per device. Safe for concurrent use, so that pipelines can be made in parallel. The
+// error is the shader compiler's, with the kernel's label; more bindings than WebGPU promises, or a feature that the
+// device lacks, are bugs and panic.
 func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	label := spec.Label()
 	if storage, uniform := spec.count(Read)+spec.count(Write), 1+spec.count(Uniform); storage > maxStorageBindings || uniform > maxUniformBindings {
@@ -124,7 +127,8 @@ func (d *Device) newKernel(spec KernelSpec, label string) (_ *Kernel, err error)
 	return k, nil
 }
 
-// Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call is making is waited for.
+// Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call
+// is making is waited for. The error is the first of Kernel.
 func (d *Device) Compile(specs []KernelSpec) error {
 	var group errgroup.Group
 	group.SetLimit(compilers)

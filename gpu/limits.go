@@ -4,14 +4,14 @@ package gpu
 // defaults; lower values are legal and give the same bytes (only the cutting changes), but for variants that cut sums
 // into parts where those can be bound.
 type Limits struct {
-	// MaxBindingBytes bounds one storage binding, so the size of a shard.
+	// MaxBindingBytes bounds one storage binding, so the size of a shard, in bytes.
 	MaxBindingBytes int64
 	// MaxWorkgroupsPerDimension bounds each dimension of a dispatch.
 	MaxWorkgroupsPerDimension int
 	// MaxDispatchCost and MaxSubmitCost bound the estimated FLOPs between two points where the driver may switch to other
 	// work: systems kill a job after 2 s, and a desktop should not stutter.
 	MaxDispatchCost, MaxSubmitCost int64
-	// MaxDispatchesPerSubmit bounds the length of one command buffer.
+	// MaxDispatchesPerSubmit bounds the length of one command buffer, in dispatches.
 	MaxDispatchesPerSubmit int
 }
 
@@ -47,7 +47,8 @@ func DefaultLimits(flopsPerSecond float64) Limits {
 	}
 }
 
-// MaxTensorBytes bounds a tensor that is not cut: all that every WebGPU device binds, unless shards are restricted.
+// MaxTensorBytes bounds a tensor that is not cut, in bytes: all that every WebGPU device binds, unless shards are
+// restricted.
 func (l Limits) MaxTensorBytes() int64 {
 	if l.MaxBindingBytes == ShardBytes {
 		return bindingBytes

@@ -7,8 +7,9 @@ import (
 	"github.com/cogentcore/webgpu/wgpu"
 )
 
-// NewMappableBuffer is a buffer as NewUniformBuffer makes it that the host can map too, so that pages reach it without a staging buffer and without a copy by the device. Only
-// where Device.Mappable says so.
+// NewMappableBuffer is a buffer as NewUniformBuffer makes it that the host can map too, so that pages reach it without
+// a staging buffer and without a copy by the device. Only where Device.Mappable says so, else it panics. What does not
+// fit is an *OutOfMemory.
 func (d *Device) NewMappableBuffer(label string, size int64) (*Buffer, error) {
 	if !d.Mappable {
 		panic("gpu: " + label + ": this device's storage buffers cannot be mapped")
@@ -20,8 +21,9 @@ func (d *Device) NewMappableBuffer(label string, size int64) (*Buffer, error) {
 	return b, err
 }
 
-// Fill copies data to the beginning of a mappable buffer, once the device is done with what was recorded on it; what is recorded from now on finds the bytes. Everything recorded
-// is submitted before, so the device has work meanwhile. It returns the time that it waited for the device.
+// Fill copies data to the beginning of a mappable buffer, once the device is done with what was recorded on it; what is
+// recorded from now on finds the bytes. Everything recorded is submitted before, so the device has work meanwhile. It
+// returns the time that it waited for the device; an error comes out of Submit.
 func (r *Recorder) Fill(b *Buffer, data []byte) (waited time.Duration) {
 	if r.err != nil || r.dry {
 		return 0
@@ -37,7 +39,8 @@ func (r *Recorder) Fill(b *Buffer, data []byte) (waited time.Duration) {
 	return waited
 }
 
-// Collect submits what is recorded and copies the first bytes of a mappable buffer to dst, once the device is done with it.
+// Collect submits what is recorded and copies the first bytes of a mappable buffer to dst, once the device is done with
+// it. It returns the time that it waited; an error comes out of Submit.
 func (r *Recorder) Collect(b *Buffer, dst []byte) (waited time.Duration) {
 	if r.err != nil || r.dry {
 		return 0
@@ -52,7 +55,8 @@ func (r *Recorder) Collect(b *Buffer, dst []byte) (waited time.Duration) {
 	return waited
 }
 
-// Collect copies the first bytes of a mappable buffer to dst, once the device is done with what was submitted on it. It returns the time that it waited.
+// Collect copies the first bytes of a mappable buffer to dst, once the device is done with what was submitted on it. It
+// returns the time that it waited. The error is the driver's, with the buffer's label.
 func (b *Buffer) Collect(dst []byte) (waited time.Duration, err error) {
 	return b.mapped(true, int64(len(dst)), func(m mapping) { m.read(dst) })
 }

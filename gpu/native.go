@@ -7,8 +7,8 @@ package gpu
 #include <stdint.h>
 #include <stdlib.h>
 
-// The binding's own MapAsync hands C a pointer that the garbage collector may free before the callback runs, so the map call is
-// made here with user data that C owns. Prototypes are those of webgpu.h as the linked library implements it.
+// The binding's own MapAsync hands C a pointer that the garbage collector may free before the callback runs, so the map
+// call is made here with user data that C owns. Prototypes are those of webgpu.h as the linked library implements it.
 typedef struct WGPUBufferImpl *WGPUBuffer;
 typedef void (*qlora_map_callback)(int32_t status, void *userdata);
 extern void wgpuBufferMapAsync(WGPUBuffer buffer, uint32_t mode, size_t offset, size_t size, qlora_map_callback callback, void *userdata);
@@ -42,7 +42,8 @@ import (
 
 type hostDevice struct{}
 
-// Adapters lists what this machine offers, WebGPU's own order.
+// Adapters lists what this machine offers, in WebGPU's own order: none where there is no driver, which is no error
+// natively.
 func Adapters() ([]AdapterInfo, error) {
 	list, infos := adapters()
 	for _, a := range list {
@@ -122,10 +123,12 @@ func driverStamp() string {
 	return fmt.Sprintf("drivers %08x", h.Sum32())
 }
 
-// NoAdapter is the error of a machine without a WebGPU driver.
+// NoAdapter is the reason of the error of Open on a machine without a WebGPU driver.
 var NoAdapter = errors.New("no WebGPU adapter found")
 
-// Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty.
+// Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty. An adapter
+// that is not there is a *usererr.Error, its reason NoAdapter where there is none at all; other errors are the
+// driver's.
 func Open(_ context.Context, o Options) (*Device, error) {
 	list, infos := adapters()
 	defer func() {
@@ -183,7 +186,7 @@ func pick(infos []AdapterInfo, want string) (int, error) {
 	return 0, nil
 }
 
-// Release gives the device back.
+// Release gives the device back, with all that was made once on it; buffers of others are to be released before.
 func (d *Device) Release() {
 	if d.native == nil {
 		return

@@ -17,7 +17,8 @@ type KernelTime struct {
 // Profile is the time of every kernel that ran, by falling time.
 type Profile struct {
 	Kernels []KernelTime
-	// Timestamps says that the device noted the times. Else the host did, and each dispatch was a submission that it waited for, whose fixed cost is then in its time.
+	// Timestamps says that the device noted the times. Else the host did, and each dispatch was a submission that it
+	// waited for, whose fixed cost is then in its time.
 	Timestamps bool
 }
 
@@ -40,6 +41,7 @@ type clock interface {
 }
 
 // StartProfile times every dispatch from now on, by the device's timestamps or, where it has none, by waiting for each.
+// The error is the driver's.
 func (d *Device) StartProfile() error {
 	p := &profile{byKernel: map[string]*KernelTime{}}
 	var err error
@@ -50,7 +52,7 @@ func (d *Device) StartProfile() error {
 	return nil
 }
 
-// StopProfile ends it; nothing may be recording.
+// StopProfile ends it and gives the times; nothing may be recording. The error is ctx's or the driver's.
 func (d *Device) StopProfile(ctx context.Context) (Profile, error) {
 	p := d.profile
 	d.profile = nil

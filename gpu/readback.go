@@ -8,7 +8,9 @@ import (
 	"slices"
 )
 
-// Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, unless they exceed the ring.
+// Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, unless
+// they exceed the ring. Offsets and sizes are multiples of 4. The error is ctx's, or says that the device is lost. A
+// dry device gives zeros.
 func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 	var total int64
 	for _, r := range ranges {
@@ -75,7 +77,7 @@ func (d *Device) readPart(ctx context.Context, ranges []Range) ([]byte, error) {
 	return data, nil
 }
 
-// Wait waits for everything submitted so far.
+// Wait waits for everything submitted so far. The error is ctx's, or says that the device is lost.
 func (d *Device) Wait(ctx context.Context) error {
 	if d.native == nil {
 		return nil
@@ -87,7 +89,7 @@ func (d *Device) Wait(ctx context.Context) error {
 	return err
 }
 
-// ReadFloat32 reads a whole F32 or BF16 tensor.
+// ReadFloat32 reads a whole F32 or BF16 tensor, row after row [Rows·Cols]. Its errors are those of Read.
 func (d *Device) ReadFloat32(ctx context.Context, t *Tensor) ([]float32, error) {
 	out := make([]float32, 0, t.Rows*t.Cols)
 	for _, s := range t.Shards {
@@ -107,7 +109,7 @@ func (d *Device) ReadFloat32(ctx context.Context, t *Tensor) ([]float32, error) 
 	return out, nil
 }
 
-// Float32Bytes is the little-endian memory of x; Uint32Bytes and Int32Bytes likewise.
+// Float32Bytes is the little-endian memory of x, 4 bytes a value; Uint32Bytes likewise.
 func Float32Bytes(x []float32) []byte {
 	out := make([]byte, 4*len(x))
 	for i, v := range x {
@@ -125,7 +127,8 @@ func Uint32Bytes(x []uint32) []byte {
 	return out
 }
 
-// WriteFloat32 fills a tensor that is not being recorded on; BF16 tensors round to nearest even.
+// WriteFloat32 fills a tensor that is not being recorded on from its rows [Rows·Cols]; BF16 tensors round to nearest
+// even. Another number of values panics. The error is the driver's.
 func (t *Tensor) WriteFloat32(x []float32) error {
 	if len(x) != t.Rows*t.Cols {
 		panic(fmt.Sprintf("gpu: %d values for tensor %s of %d×%d", len(x), t.Name, t.Rows, t.Cols))

@@ -65,8 +65,10 @@ func (r *Recorder) fail(label string, err error) {
 	}
 }
 
-// Dispatch runs workgroups [0, groups) of a kernel over ranges. params is a struct of uint32, int32 and float32 fields that mirrors the
-// kernel's Params after group_base and group_end. cost is the estimated FLOPs of all groups together.
+// Dispatch runs workgroups [0, groups) of a kernel over ranges, one for each of its bindings. params is a struct of
+// uint32, int32 and float32 fields that mirrors the kernel's Params after group_base and group_end. cost is the
+// estimated FLOPs of all groups together. Ranges that do not fit the bindings are bugs and panic; an error comes out of
+// Submit.
 func (r *Recorder) Dispatch(spec KernelSpec, groups int, cost int64, params any, ranges ...Range) {
 	if r.err != nil || groups == 0 {
 		return
@@ -162,7 +164,8 @@ func (a Range) overlaps(b Range) bool {
 	return a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size
 }
 
-// Upload copies bytes into a range, in order with the dispatches around it. The size is a multiple of 4.
+// Upload copies bytes into a range, in order with the dispatches around it. The size is a multiple of 4 and fits the
+// range, else it panics; an error comes out of Submit.
 func (r *Recorder) Upload(dst Range, data []byte) {
 	if r.err != nil || len(data) == 0 {
 		return
@@ -189,7 +192,8 @@ func (r *Recorder) Upload(dst Range, data []byte) {
 	}
 }
 
-// Copy copies src to dst; they have the same size and lie in different buffers.
+// Copy copies src to dst; they have the same size, a multiple of 4, and lie in different buffers, else it panics. An
+// error comes out of Submit.
 func (r *Recorder) Copy(dst, src Range) {
 	if r.err != nil {
 		return
@@ -266,7 +270,8 @@ func (r *Recorder) flush() {
 	}
 }
 
-// Submit sends what remains and returns the first error of the whole recording. It does not wait; reading does.
+// Submit sends what remains and returns the first error of the whole recording, with the labels of recording and
+// kernel. It does not wait; reading does.
 func (r *Recorder) Submit() error {
 	if r.err == nil {
 		r.flush()
@@ -292,8 +297,9 @@ func (d *Device) makeRings() (err error) {
 	return err
 }
 
-// SetRings makes the rings that uploads, Params and read-backs pass through, of so many bytes each (between MinRingBytes and MaxRingBytes): small
-// ones cost more submissions. Nothing may be recording.
+// SetRings makes the rings that uploads, Params and read-backs pass through, of so many bytes each (between
+// MinRingBytes and MaxRingBytes): small ones cost more submissions. Nothing may be recording. What does not fit is an
+// *OutOfMemory.
 func (d *Device) SetRings(bytes int64) error {
 	d.ringBytes = min(max(bytes, MinRingBytes), MaxRingBytes) / alignment * alignment
 	for key, group := range d.groups { // they bind the ring of Params

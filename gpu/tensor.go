@@ -20,7 +20,7 @@ func (t DType) Size(n int) int64 {
 	return int64(n) * 4
 }
 
-// Tensor is a row-major matrix in device memory, cut by rows into shards that each fit a binding.
+// Tensor is a row-major matrix [Rows, Cols] in device memory, cut by rows into shards that each fit a binding.
 type Tensor struct {
 	Name       string
 	DType      DType
@@ -34,12 +34,13 @@ type Shard struct {
 	Row, Rows int
 }
 
-// NewTensor makes a zeroed tensor of its own buffers, one a shard.
+// NewTensor makes a zeroed tensor of its own buffers, one a shard. What does not fit is an *OutOfMemory, and nothing
+// stays allocated.
 func (d *Device) NewTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
 	return d.newTensor(name, dtype, rows, cols, d.NewBuffer)
 }
 
-// NewUniformTensor is a tensor of which parts can be bound as Uniform.
+// NewUniformTensor is a tensor of which parts can be bound as Uniform. Its errors are those of NewTensor.
 func (d *Device) NewUniformTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
 	return d.newTensor(name, dtype, rows, cols, d.NewUniformBuffer)
 }
@@ -82,7 +83,7 @@ func (t *Tensor) Release() {
 	t.Shards = nil
 }
 
-// Single is the range of a tensor that must not be sharded.
+// Single is the range of a tensor that must not be sharded; one that is panics.
 func (t *Tensor) Single() Range {
 	if len(t.Shards) != 1 {
 		panic(fmt.Sprintf("gpu: tensor %s has %d shards where one is wanted", t.Name, len(t.Shards)))
@@ -90,7 +91,7 @@ func (t *Tensor) Single() Range {
 	return t.Shards[0].Range
 }
 
-// View is the first rows of a one-shard tensor's memory seen as another shape of at most its size.
+// View is the first rows of a one-shard tensor's memory seen as another shape of at most its size; a larger one panics.
 func (t *Tensor) View(rows, cols int) *Tensor {
 	r := t.Single()
 	if t.DType.Size(rows*cols) > r.Size {
@@ -99,8 +100,8 @@ func (t *Tensor) View(rows, cols int) *Tensor {
 	return &Tensor{Name: t.Name, DType: t.DType, Rows: rows, Cols: cols, Shards: []Shard{{r, 0, rows}}}
 }
 
-// Slice is rows [row, row+rows) of a one-shard tensor; the first row must start on a binding boundary (256 bytes). Its range reaches to
-// the end of the tensor's, so that one bind group serves every length.
+// Slice is rows [row, row+rows) of a one-shard tensor; the first row must start on a binding boundary (256 bytes), else
+// it panics. Its range reaches to the end of the tensor's, so that one bind group serves every length.
 func (t *Tensor) Slice(row, rows int) *Tensor {
 	r := t.Single()
 	start := t.DType.Size(row * t.Cols)
@@ -113,5 +114,5 @@ func (t *Tensor) Slice(row, rows int) *Tensor {
 // Device is where the tensor lives.
 func (t *Tensor) Device() *Device { return t.Shards[0].Range.Buffer.dev }
 
-// Bytes is the size of the tensor's elements.
+// Bytes is the size of the tensor's elements in bytes.
 func (t *Tensor) Bytes() int64 { return t.DType.Size(t.Rows * t.Cols) }

@@ -7,8 +7,9 @@ import (
 	"github.com/cogentcore/webgpu/wgpu"
 )
 
-// Transit is a buffer that the host can map: pages pass through it on their way to the device or back. It belongs either to the host
-// (mapped: Write, Read) or to the device (after CopyIn, CopyOut, until Await).
+// Transit is a buffer of Size bytes that the host can map: pages pass through it on their way to the device or back. It
+// belongs either to the host (mapped: Write, Read) or to the device (after CopyIn, CopyOut, until Await); using it
+// while it is the other's is a bug and panics.
 type Transit struct {
 	Size int64
 
@@ -18,7 +19,8 @@ type Transit struct {
 	mapping  mapping
 }
 
-// NewTransit makes a transit buffer towards the device, mapped and ready to be written, or with out one that brings bytes back.
+// NewTransit makes a transit buffer towards the device, mapped and ready to be written, or with out one that brings
+// bytes back. What does not fit is an *OutOfMemory.
 func (d *Device) NewTransit(label string, size int64, out bool) (*Transit, error) {
 	usage := wgpu.BufferUsageMapWrite | wgpu.BufferUsageCopySrc
 	if out {
@@ -50,7 +52,7 @@ func (t *Transit) mapped() (err error) {
 	return err
 }
 
-// Write copies data to the place of the mapped buffer. Several goroutines may write to different transits.
+// Write copies data to byte at of the mapped buffer. Several goroutines may write to different transits.
 func (t *Transit) Write(at int64, data []byte) {
 	if t.out || t.atDevice || at+int64(len(data)) > t.Size {
 		panic(fmt.Sprintf("gpu: write of %d bytes at %d to transit %s", len(data), at, t.buffer.Label))
@@ -61,6 +63,7 @@ func (t *Transit) Write(at int64, data []byte) {
 }
 
 // Await waits until the device is done with the transit, and gives it back to the host. It returns the time it waited.
+// The error says that the device is lost, with the buffer's label.
 func (t *Transit) Await() (time.Duration, error) {
 	if !t.atDevice {
 		return 0, nil
@@ -71,7 +74,8 @@ func (t *Transit) Await() (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// Read waits for the device and copies the first bytes of what CopyOut brought.
+// Read waits for the device and copies the first bytes of what CopyOut brought. It returns the time it waited. Its
+// errors are those of Await.
 func (t *Transit) Read(dst []byte) (time.Duration, error) {
 	waited, err := t.Await()
 	if err != nil || t.buffer.native == nil {
@@ -81,8 +85,8 @@ func (t *Transit) Read(dst []byte) (time.Duration, error) {
 	return waited, t.buffer.native.Unmap()
 }
 
-// CopyIn hands the transit to the device, which copies its first dst.Size bytes to dst, in order with the dispatches around it. The copy is submitted
-// at once, so that the transit comes back soon.
+// CopyIn hands the transit to the device, which copies its first dst.Size bytes to dst, in order with the dispatches
+// around it. The copy is submitted at once, so that the transit comes back soon. An error comes out of Submit.
 func (r *Recorder) CopyIn(dst Range, t *Transit) {
 	if t.out || t.atDevice || dst.Size > t.Size {
 		panic(fmt.Sprintf("gpu: copy of %d bytes of transit %s to %s", dst.Size, t.buffer.Label, dst.Buffer.Label))
@@ -99,7 +103,7 @@ func (r *Recorder) CopyIn(dst Range, t *Transit) {
 	r.flush()
 }
 
-// CopyOut hands the transit to the device, which copies src to its beginning.
+// CopyOut hands the transit to the device, which copies src to its beginning. An error comes out of Submit.
 func (r *Recorder) CopyOut(t *Transit, src Range) {
 	if !t.out || t.atDevice || src.Size > t.Size {
 		panic(fmt.Sprintf("gpu: copy of %d bytes of %s to transit %s", src.Size, src.Buffer.Label, t.buffer.Label))

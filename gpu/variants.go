@@ -82,7 +82,7 @@ func (t *VariantTable) MarshalJSON() ([]byte, error) {
 	return json.Marshal(t.chosen)
 }
 
-// UnmarshalJSON replaces the choices.
+// UnmarshalJSON replaces the choices. What is no object of texts is an error; names of variants are not checked here.
 func (t *VariantTable) UnmarshalJSON(data []byte) error {
 	chosen := map[string]string{}
 	if err := json.Unmarshal(data, &chosen); err != nil {

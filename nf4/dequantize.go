@@ -1,6 +1,7 @@
 package nf4
 
-// Dequantize unpacks len(dst) weights: dst[i] = Codebook[code i] * absmax[i/blockSize], one float32 multiply.
+// Dequantize unpacks len(dst) weights: dst[i] = Codebook[code i] * absmax[i/blockSize], one float32 multiply. packed is
+// [PackedLen(len(dst))], absmax [Blocks(len(dst), blockSize)]; other sizes are bugs and panic.
 func Dequantize(packed []byte, absmax []float32, blockSize int, dst []float32) {
 	checkShapes("Dequantize", len(dst), blockSize, len(packed), len(absmax))
 	for b, scale := range absmax {

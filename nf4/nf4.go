@@ -24,10 +24,11 @@ func ValidBlockSize(n int) bool {
 	return n >= 32 && n <= 4096 && n&(n-1) == 0
 }
 
-// PackedLen is the number of bytes that hold n codes.
+// PackedLen is the number of bytes that hold n codes, two in each.
 func PackedLen(n int) int { return n/2 + n%2 }
 
-// Blocks is the number of blocks, and so of absmax values, of n weights; the last block may be short.
+// Blocks is the number of blocks of blockSize weights, and so of absmax values, of n weights; the last block may be
+// short.
 func Blocks(n, blockSize int) int {
 	blocks := n / blockSize
 	if n%blockSize != 0 {

@@ -59,7 +59,8 @@ func codeOf(v float32) uint32 {
 	return c.code + above
 }
 
-// Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x), blockSize)].
+// Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x), blockSize)];
+// other sizes are bugs and panic.
 //
 // The scaled value is x*(1/absmax) in float32, a reciprocal multiply as in bitsandbytes. A block of zeros, or one so small
 // that 1/absmax overflows (absmax < 2^-128), gets the code of zero throughout: it decodes to exactly 0 even when double
@@ -112,7 +113,7 @@ func maxAbs(x []float32) float32 {
 	return math.Float32frombits(max(a, b, c, d))
 }
 
-// QuantizeParallel is Quantize on all cores, with identical bytes.
+// QuantizeParallel is Quantize on all cores, with identical bytes and the same shapes.
 func QuantizeParallel(x []float32, blockSize int, packed []byte, absmax []float32) {
 	checkShapes("QuantizeParallel", len(x), blockSize, len(packed), len(absmax))
 	const minBlocks = 1024 // below this a goroutine costs more than it saves

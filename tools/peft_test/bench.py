@@ -1,7 +1,9 @@
-"""Times QLoRA steps of PyTorch + PEFT + bitsandbytes beside `qlora-wgpu bench train`, on the same machine and the same shape with random weights.
+"""Times QLoRA steps of PyTorch + PEFT + bitsandbytes beside `qlora-wgpu bench train`, on the same machine and the same
+shape with random weights.
 
-Both train LoRA of one rank on all linears of the layers, on one sequence of random tokens a step, every token a target. float32 computes in float32 on both
-sides. bf16 is, in PyTorch, a model and products in bfloat16 and, in qlora-wgpu, activations kept in bfloat16 and products in float32.
+Both train LoRA of one rank on all linears of the layers, on one sequence of random tokens a step, every token a target.
+float32 computes in float32 on both sides. bf16 is, in PyTorch, a model and products in bfloat16 and, in qlora-wgpu,
+activations kept in bfloat16 and products in float32.
 """
 
 import argparse
@@ -43,7 +45,8 @@ def quantize(module, dtype):
 
     for name, child in module.named_children():
         if isinstance(child, torch.nn.Linear):
-            linear = bnb.nn.Linear4bit(child.in_features, child.out_features, bias=False, compute_dtype=dtype, compress_statistics=True, quant_type="nf4")
+            linear = bnb.nn.Linear4bit(child.in_features, child.out_features, bias=False, compute_dtype=dtype,
+                                       compress_statistics=True, quant_type="nf4")
             linear.weight = bnb.nn.Params4bit(child.weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4")
             setattr(module, name, linear)
         else:
@@ -59,7 +62,8 @@ def torch_steps(o):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     hidden, intermediate, layers, heads, kv, vocabulary, tied = SHAPES[o.arch]
     config = LlamaConfig(
-        hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=o.layers or layers, num_attention_heads=heads, num_key_value_heads=kv,
+        hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=o.layers or layers,
+        num_attention_heads=heads, num_key_value_heads=kv,
         vocab_size=vocabulary, tie_word_embeddings=tied, max_position_embeddings=max(o.tokens, 2048), use_cache=False,
     )
     torch.manual_seed(1)
@@ -116,14 +120,16 @@ def main():
     o = parse()
     if o.torch:
         return torch_steps(o)
-    print(f"{o.arch}, {o.layers or 'all'} layers, {o.tokens} tokens a step, r {o.lora_r}, gradient checkpointing {o.gradient_checkpointing}")
+    print(f"{o.arch}, {o.layers or 'all'} layers, {o.tokens} tokens a step, r {o.lora_r}, "
+          f"gradient checkpointing {o.gradient_checkpointing}")
     print(f"{'':40} {'tokens/s':>10} {'device MiB':>11} {'resident MiB':>13}  device", flush=True)
     missing = 0
     for dtype, kept in (("float32", "f32"), ("bf16", "bf16")):
         checkpointing = "--gradient-checkpointing=" + o.gradient_checkpointing
         for what, command in (
             (f"qlora-wgpu, {dtype}", [
-                o.program, "bench", "train", "--arch", o.arch, "--random-weights", "--layers", str(o.layers), "--max-seq-length", str(o.tokens), "--steps", str(o.steps),
+                o.program, "bench", "train", "--arch", o.arch, "--random-weights", "--layers", str(o.layers),
+                "--max-seq-length", str(o.tokens), "--steps", str(o.steps),
                 "--lora-r", str(o.lora_r), checkpointing, "--activation-dtype", kept, "--json"]),
             (f"PyTorch + PEFT + bitsandbytes, {dtype}", [sys.executable, os.path.abspath(__file__), "--torch", dtype, *sys.argv[1:]]),
         ):

@@ -11,7 +11,10 @@ GOTOOLCHAIN=auto go build -o bin/qlora-wgpu ./cmd/qlora-wgpu
 if [ -z "${PEFT_PYTHON:-}" ]; then
   venv=build/peft-venv
   if ! cmp -s tools/peft_test/requirements.txt "$venv/requirements.txt"; then
-    python3 -m venv "$venv" || { echo "peft_test: Python 3.10 or newer with venv is needed (Debian: apt install python3-venv)" >&2; exit 2; }
+    python3 -m venv "$venv" || {
+      echo "peft_test: Python 3.10 or newer with venv is needed (Debian: apt install python3-venv)" >&2
+      exit 2
+    }
     "$venv/bin/pip" install --quiet --requirement tools/peft_test/requirements.txt
     cp tools/peft_test/requirements.txt "$venv/"
   fi
