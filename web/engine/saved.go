@@ -102,7 +102,7 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 		return nil, nil, false, err
 	}
 	e.DataName = s.DataName
-	var lines []json.RawMessage
+	lines := []json.RawMessage{} // none where the log is gone, but not null
 	if log, err := checkpoint.ReadBytes(e.store, runDir+"/trainer_log.jsonl"); err == nil {
 		for line := range bytes.Lines(log) {
 			if json.Valid(line) {
