@@ -9,6 +9,7 @@ import "math"
 // width modeling_olmo2.py's.
 type AttentionBlock struct {
 	Spec         Spec
+	Layer        Layer
 	Norm         []float64 // [C]
 	Q, K, V, O   *Linear
 	QNorm, KNorm []float64 // nil where the spec has none
@@ -25,19 +26,19 @@ type AttentionKept struct {
 }
 
 func (b *AttentionBlock) shape(in Input) AttentionShape {
-	s := b.Spec
-	return AttentionShape{H: s.Heads, KVH: s.KVHeads, D: s.HeadDim, Scale: 1 / math.Sqrt(float64(s.HeadDim)), FirstKey: s.firstKeys(in)}
+	l := b.Layer
+	return AttentionShape{H: l.Heads, KVH: l.KVHeads, D: l.HeadDim, Scale: 1 / math.Sqrt(float64(l.HeadDim)), FirstKey: l.firstKeys(in)}
 }
 
 // Forward is y [T, C] for x [T, C], to be added to x.
 func (b *AttentionBlock) Forward(x []float64, in Input, trace *Trace) (y []float64, kept *AttentionKept) {
-	s := b.Spec
+	s, l := b.Spec, b.Layer
 	kept = &AttentionKept{x: x, in: in}
 	most := uint32(0)
 	for _, p := range in.Positions {
 		most = max(most, p)
 	}
-	kept.cos, kept.sin = RoPETables(s.HeadDim, int(most)+1, s.RopeTheta, s.RopeScaling)
+	kept.cos, kept.sin = RoPETables(l.HeadDim, int(most)+1, s.RoPE.Theta, s.RoPE.RoPEScaling)
 	kept.normed, _ = RMSNormForward(x, b.Norm, s.NormEps)
 	trace.note("input_norm", s.Hidden, kept.normed)
 	kept.qProjected, kept.kProjected, kept.v = b.Q.Forward(kept.normed), b.K.Forward(kept.normed), b.V.Forward(kept.normed)
@@ -45,14 +46,14 @@ func (b *AttentionBlock) Forward(x []float64, in Input, trace *Trace) (y []float
 	trace.note("k", b.K.Out, kept.kProjected)
 	trace.note("v", b.V.Out, kept.v)
 	kept.q, kept.k = kept.qProjected, kept.kProjected
-	if s.QKNorm != NoQKNorm {
+	if l.QKNorm != NoQKNorm {
 		kept.q, _ = RMSNormForward(kept.q, b.QNorm, s.NormEps)
 		kept.k, _ = RMSNormForward(kept.k, b.KNorm, s.NormEps)
 		trace.note("q_norm", b.Q.Out, kept.q)
 		trace.note("k_norm", b.K.Out, kept.k)
 	}
-	kept.q = RoPEForward(kept.q, s.Heads, s.HeadDim, in.Positions, kept.cos, kept.sin)
-	kept.k = RoPEForward(kept.k, s.KVHeads, s.HeadDim, in.Positions, kept.cos, kept.sin)
+	kept.q = RoPEForward(kept.q, l.Heads, l.HeadDim, in.Positions, kept.cos, kept.sin)
+	kept.k = RoPEForward(kept.k, l.KVHeads, l.HeadDim, in.Positions, kept.cos, kept.sin)
 	trace.note("q_rotated", b.Q.Out, kept.q)
 	trace.note("k_rotated", b.K.Out, kept.k)
 	kept.o, kept.lse = AttentionForward(kept.q, kept.k, kept.v, b.shape(in))
@@ -64,15 +65,15 @@ func (b *AttentionBlock) Forward(x []float64, in Input, trace *Trace) (y []float
 
 // Backward is dx [T, C] for dy [T, C]; it adds to the adapters' gradients.
 func (b *AttentionBlock) Backward(dy []float64, kept *AttentionKept, trace *Trace) []float64 {
-	s, in := b.Spec, kept.in
+	s, l, in := b.Spec, b.Layer, kept.in
 	do := b.O.Backward(dy, kept.o)
 	trace.noteGradient("attention", b.Q.Out, do)
 	dq, dk, dv := AttentionBackward(do, kept.q, kept.k, kept.v, kept.o, kept.lse, b.shape(in))
 	trace.noteGradient("q_rotated", b.Q.Out, dq)
 	trace.noteGradient("k_rotated", b.K.Out, dk)
-	dq = RoPEBackward(dq, s.Heads, s.HeadDim, in.Positions, kept.cos, kept.sin)
-	dk = RoPEBackward(dk, s.KVHeads, s.HeadDim, in.Positions, kept.cos, kept.sin)
-	if s.QKNorm != NoQKNorm {
+	dq = RoPEBackward(dq, l.Heads, l.HeadDim, in.Positions, kept.cos, kept.sin)
+	dk = RoPEBackward(dk, l.KVHeads, l.HeadDim, in.Positions, kept.cos, kept.sin)
+	if l.QKNorm != NoQKNorm {
 		trace.noteGradient("q_norm", b.Q.Out, dq)
 		trace.noteGradient("k_norm", b.K.Out, dk)
 		dq = RMSNormBackward(dq, kept.qProjected, b.QNorm, s.NormEps)

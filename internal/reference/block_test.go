@@ -2,6 +2,7 @@ package reference
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,45 +10,59 @@ import (
 )
 
 // small is a model in which every size is another number.
-var small = Spec{Layers: 2, Hidden: 6, Intermediate: 7, Vocab: 11, Heads: 4, KVHeads: 2, HeadDim: 8, NormEps: 0.02, RopeTheta: 10}
+var small = Spec{
+	Hidden: 6, Vocab: 11, NormEps: 0.02, RoPE: RoPE{Theta: 10},
+	Layers: []Layer{{Heads: 4, KVHeads: 2, HeadDim: 8, MLP: 7}, {Heads: 4, KVHeads: 2, HeadDim: 8, MLP: 7}},
+}
 
 // packed are two segments, with supervised tokens in both.
 var packed = Segments([][]uint32{{3, 9, 1, 4}, {5, 0, 7}}, [][]int32{{-100, 1, 4, 10}, {2, -100, 6}})
 
-// options are what a block can be made of, each by itself and all that a family has together.
+// options are what a block can be made of, each by itself and all that a family has together; layer changes both layers.
 var options = []struct {
-	name string
-	spec func(*Spec)
+	name  string
+	layer func(*Layer)
+	model func(*Spec)
 }{
-	{"Llama", func(*Spec) {}},
-	{"one key head for all query heads", func(s *Spec) { s.KVHeads = 1 }},
-	{"a key head for each query head", func(s *Spec) { s.KVHeads = 4 }},
-	{"head_dim times heads is hidden", func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1, 1, 6 }},
-	{"a norm of queries and keys per head", func(s *Spec) { s.QKNorm = PerHead }},
-	{"a norm of queries and keys over the whole width", func(s *Spec) { s.QKNorm = WholeWidth }},
-	{"a bias of q", func(s *Spec) { s.Bias.Q = true }},
-	{"a bias of k", func(s *Spec) { s.Bias.K = true }},
-	{"a bias of v", func(s *Spec) { s.Bias.V = true }},
-	{"a bias of o", func(s *Spec) { s.Bias.O = true }},
-	{"a bias of gate", func(s *Spec) { s.Bias.Gate = true }},
-	{"a bias of up", func(s *Spec) { s.Bias.Up = true }},
-	{"a bias of down", func(s *Spec) { s.Bias.Down = true }},
-	{"a window", func(s *Spec) { s.Window = 2 }},
-	{"another base", func(s *Spec) { s.RopeTheta = 100 }},
-	{"linear scaling", func(s *Spec) { s.RopeScaling = RoPEScaling{Type: "linear", Factor: 2} }},
-	{"llama3 scaling", func(s *Spec) { s.RopeScaling = llama3Bands }},
-	{"factors of the frequencies", func(s *Spec) { s.RopeScaling.FrequencyFactors = []float64{1, 2, 3, 5} }},
-	{"another epsilon", func(s *Spec) { s.NormEps = 1e-5 }},
-	{"a tied head", func(s *Spec) { s.TiedHead = true }},
-	{"all of Qwen2", func(s *Spec) { s.TiedHead, s.Bias = true, Projections{Q: true, K: true, V: true} }},
-	{"all of Qwen3", func(s *Spec) { s.TiedHead, s.QKNorm = true, PerHead }},
+	{"Llama", nil, nil},
+	{"one key head for all query heads", func(l *Layer) { l.KVHeads = 1 }, nil},
+	{"a key head for each query head", func(l *Layer) { l.KVHeads = 4 }, nil},
+	{"head_dim times heads is hidden", func(l *Layer) { l.Heads, l.KVHeads, l.HeadDim = 1, 1, 6 }, nil},
+	{"a norm of queries and keys per head", func(l *Layer) { l.QKNorm = PerHead }, nil},
+	{"a norm of queries and keys over the whole width", func(l *Layer) { l.QKNorm = WholeWidth }, nil},
+	{"a bias of q", func(l *Layer) { l.Bias.Q = true }, nil},
+	{"a bias of k", func(l *Layer) { l.Bias.K = true }, nil},
+	{"a bias of v", func(l *Layer) { l.Bias.V = true }, nil},
+	{"a bias of o", func(l *Layer) { l.Bias.O = true }, nil},
+	{"a bias of gate", func(l *Layer) { l.Bias.Gate = true }, nil},
+	{"a bias of up", func(l *Layer) { l.Bias.Up = true }, nil},
+	{"a bias of down", func(l *Layer) { l.Bias.Down = true }, nil},
+	{"a window", func(l *Layer) { l.Window = 2 }, nil},
+	{"another base", nil, func(s *Spec) { s.RoPE.Theta = 100 }},
+	{"linear scaling", nil, func(s *Spec) { s.RoPE.RoPEScaling = RoPEScaling{Type: "linear", Factor: 2} }},
+	{"llama3 scaling", nil, func(s *Spec) { s.RoPE.RoPEScaling = llama3Bands }},
+	{"factors of the frequencies", nil, func(s *Spec) { s.RoPE.FrequencyFactors = []float64{1, 2, 3, 5} }},
+	{"another epsilon", nil, func(s *Spec) { s.NormEps = 1e-5 }},
+	{"a tied head", nil, func(s *Spec) { s.TiedHead = true }},
+	{"layers that differ", nil, func(s *Spec) { s.Layers[1].Window, s.Layers[1].KVHeads, s.Layers[0].QKNorm = 2, 1, PerHead }},
+	{"all of Qwen2", func(l *Layer) { l.Bias = Projections{Q: true, K: true, V: true} }, func(s *Spec) { s.TiedHead = true }},
+	{"all of Qwen3", func(l *Layer) { l.QKNorm = PerHead }, func(s *Spec) { s.TiedHead = true }},
 }
 
 // llama3Bands has, with base 10 and 8 dimensions, wavelengths of 6.3 (kept), 11 and 20 (mixed) and 35 (divided).
 var llama3Bands = RoPEScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositionEmbeddings: 32}
 
-func (s Spec) with(change func(*Spec)) Spec {
-	change(&s)
+// with is the spec with changes of all its layers and of the model; nil leaves them.
+func (s Spec) with(layer func(*Layer), model func(*Spec)) Spec {
+	s.Layers = slices.Clone(s.Layers)
+	for i := range s.Layers {
+		if layer != nil {
+			layer(&s.Layers[i])
+		}
+	}
+	if model != nil {
+		model(&s)
+	}
 	return s
 }
 
@@ -91,7 +106,7 @@ func requireGradients(t *testing.T, linears []*Linear, dx, x []float64, loss fun
 func TestTheAttentionBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T) {
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
-			b := decoder(small.with(o.spec)).Layers[0].Attention
+			b := decoder(small.with(o.layer, o.model)).Layers[0].Attention
 			x, dy := random(1, 7*6), random(2, 7*6)
 			_, kept := b.Forward(x, packed, nil)
 			requireGradients(t, []*Linear{b.Q, b.K, b.V, b.O}, b.Backward(dy, kept, nil), x, func() float64 {
@@ -105,7 +120,7 @@ func TestTheAttentionBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *test
 func TestTheMLPBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T) {
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
-			b := decoder(small.with(o.spec)).Layers[0].MLP
+			b := decoder(small.with(o.layer, o.model)).Layers[0].MLP
 			x, dy := random(1, 7*6), random(2, 7*6)
 			_, kept := b.Forward(x, nil)
 			requireGradients(t, []*Linear{b.Gate, b.Up, b.Down}, b.Backward(dy, kept, nil), x, func() float64 {
@@ -119,7 +134,7 @@ func TestTheMLPBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T)
 func TestTheModelsGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T) {
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
-			d := decoder(small.with(o.spec))
+			d := decoder(small.with(o.layer, o.model))
 			x := d.Embed(packed)
 			loss, dx := d.Train(x, packed, nil)
 			require.Equal(t, d.Loss(x, packed, nil), loss)
@@ -152,7 +167,7 @@ func TestALinearWithoutAnAdapterLetsGradientsThrough(t *testing.T) {
 func TestEveryOptionChangesTheLoss(t *testing.T) {
 	seen := map[float64]string{}
 	for _, o := range options {
-		d := decoder(small.with(o.spec))
+		d := decoder(small.with(o.layer, o.model))
 		loss := d.Loss(d.Embed(packed), packed, nil)
 		for other, name := range seen {
 			require.Greater(t, math.Abs(loss-other), 1e-4, "%s and %s", o.name, name)
@@ -163,7 +178,7 @@ func TestEveryOptionChangesTheLoss(t *testing.T) {
 }
 
 func TestPackedSegmentsAddUpToWhatTheyAreAlone(t *testing.T) {
-	d := decoder(small.with(func(s *Spec) { s.QKNorm, s.Window = PerHead, 3 }))
+	d := decoder(small.with(func(l *Layer) { l.QKNorm, l.Window = PerHead, 3 }, nil))
 	loss, dx := d.Train(d.Embed(packed), packed, nil)
 	first := Segments([][]uint32{packed.IDs[:4]}, [][]int32{packed.Targets[:4]})
 	second := Segments([][]uint32{packed.IDs[4:]}, [][]int32{packed.Targets[4:]})
@@ -195,7 +210,7 @@ func TestLogitsAreThoseOfTheLoss(t *testing.T) {
 }
 
 func TestATraceNamesWhatAPassComputesInItsOrder(t *testing.T) {
-	d := decoder(small.with(func(s *Spec) { s.Layers, s.QKNorm = 1, PerHead }))
+	d := decoder(small.with(func(l *Layer) { l.QKNorm = PerHead }, func(s *Spec) { s.Layers = s.Layers[:1] }))
 	var trace Trace
 	d.Train(d.Embed(packed), packed, &trace)
 	at := map[string]Activation{}
@@ -218,7 +233,7 @@ func TestATraceNamesWhatAPassComputesInItsOrder(t *testing.T) {
 
 func TestNewDecoderAsksForTheTensorsOfItsSpec(t *testing.T) {
 	asked := map[string]int{}
-	all := small.with(func(s *Spec) { s.QKNorm, s.Bias = PerHead, Projections{true, true, true, true, true, true, true} })
+	all := small.with(func(l *Layer) { l.QKNorm, l.Bias = PerHead, Projections{true, true, true, true, true, true, true} }, nil)
 	NewDecoder(all, func(name string, rows, cols int) []float64 {
 		asked[name]++
 		return make([]float64, rows*cols)

@@ -6,13 +6,13 @@ import "fmt"
 type Decoder struct {
 	Spec      Spec
 	Embedding []float64 // [V, C]
-	Layers    []*Layer
+	Layers    []*DecoderLayer
 	Norm      []float64 // [C]
 	Head      []float64 // [V, C]; where it is tied, Embedding
 }
 
-// Layer is a decoder layer: middle = x + attention(x), y = middle + mlp(middle).
-type Layer struct {
+// DecoderLayer is a layer: middle = x + attention(x), y = middle + mlp(middle).
+type DecoderLayer struct {
 	Attention AttentionBlock
 	MLP       MLPBlock
 }
@@ -40,24 +40,24 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 		return l
 	}
 	d := &Decoder{Spec: s, Embedding: get("model.embed_tokens.weight", s.Vocab, s.Hidden)}
-	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	for i := range s.Layers {
-		attention, mlp := fmt.Sprintf("model.layers.%d.self_attn.", i), fmt.Sprintf("model.layers.%d.mlp.", i)
-		l := &Layer{
+	for i, spec := range s.Layers {
+		prefix := fmt.Sprintf("model.layers.%d.", i)
+		q, kv, bias := spec.Heads*spec.HeadDim, spec.KVHeads*spec.HeadDim, spec.Bias
+		l := &DecoderLayer{
 			AttentionBlock{
-				Spec: s, Norm: vector(fmt.Sprintf("model.layers.%d.input_layernorm", i), s.Hidden),
-				Q: linear(attention+"q_proj", q, s.Hidden, s.Bias.Q), K: linear(attention+"k_proj", kv, s.Hidden, s.Bias.K),
-				V: linear(attention+"v_proj", kv, s.Hidden, s.Bias.V), O: linear(attention+"o_proj", s.Hidden, q, s.Bias.O),
+				Spec: s, Layer: spec, Norm: vector(prefix+"input_layernorm", s.Hidden),
+				Q: linear(prefix+"self_attn.q_proj", q, s.Hidden, bias.Q), K: linear(prefix+"self_attn.k_proj", kv, s.Hidden, bias.K),
+				V: linear(prefix+"self_attn.v_proj", kv, s.Hidden, bias.V), O: linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O),
 			},
 			MLPBlock{
-				Spec: s, Norm: vector(fmt.Sprintf("model.layers.%d.post_attention_layernorm", i), s.Hidden),
-				Gate: linear(mlp+"gate_proj", s.Intermediate, s.Hidden, s.Bias.Gate), Up: linear(mlp+"up_proj", s.Intermediate, s.Hidden, s.Bias.Up),
-				Down: linear(mlp+"down_proj", s.Hidden, s.Intermediate, s.Bias.Down),
+				Spec: s, Norm: vector(prefix+"post_attention_layernorm", s.Hidden),
+				Gate: linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate), Up: linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up),
+				Down: linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down),
 			},
 		}
-		if s.QKNorm != NoQKNorm {
-			l.Attention.QNorm = vector(attention+"q_norm", s.qkNormWidth(s.Heads))
-			l.Attention.KNorm = vector(attention+"k_norm", s.qkNormWidth(s.KVHeads))
+		if spec.QKNorm != NoQKNorm {
+			l.Attention.QNorm = vector(prefix+"self_attn.q_norm", spec.qkNormWidth(spec.Heads))
+			l.Attention.KNorm = vector(prefix+"self_attn.k_norm", spec.qkNormWidth(spec.KVHeads))
 		}
 		d.Layers = append(d.Layers, l)
 	}
@@ -69,7 +69,7 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 }
 
 // Linears are all linears of the layer.
-func (l *Layer) Linears() []*Linear {
+func (l *DecoderLayer) Linears() []*Linear {
 	a, m := &l.Attention, &l.MLP
 	return []*Linear{a.Q, a.K, a.V, a.O, m.Gate, m.Up, m.Down}
 }
@@ -83,7 +83,7 @@ func (d *Decoder) Linears() (all []*Linear) {
 }
 
 // Forward is the layer's output [T, C] for x [T, C].
-func (l *Layer) Forward(x []float64, in Input, trace *Trace) (y []float64, kept LayerKept) {
+func (l *DecoderLayer) Forward(x []float64, in Input, trace *Trace) (y []float64, kept LayerKept) {
 	y, kept.attention = l.Attention.Forward(x, in, trace)
 	middle := ResidualAdd(x, y)
 	trace.note("middle", l.MLP.Spec.Hidden, middle)
@@ -94,7 +94,7 @@ func (l *Layer) Forward(x []float64, in Input, trace *Trace) (y []float64, kept 
 }
 
 // Backward is dx [T, C] for dy [T, C]; it adds to the adapters' gradients.
-func (l *Layer) Backward(dy []float64, kept LayerKept, trace *Trace) []float64 {
+func (l *DecoderLayer) Backward(dy []float64, kept LayerKept, trace *Trace) []float64 {
 	trace.noteGradient("output", l.MLP.Spec.Hidden, dy)
 	dMiddle := ResidualAdd(dy, l.MLP.Backward(dy, kept.mlp, trace))
 	trace.noteGradient("middle", l.MLP.Spec.Hidden, dMiddle)

@@ -2,18 +2,28 @@ package reference
 
 import "fmt"
 
-// Spec says what a decoder's blocks are made of. Its zero values are Llama's: no norm of queries and keys, no bias, no window,
-// a head of its own.
+// Spec says what a decoder is made of.
 type Spec struct {
-	Layers, Hidden, Intermediate, Vocab int
-	Heads, KVHeads, HeadDim             int // HeadDim is free of Hidden/Heads
-	NormEps                             float64
-	QKNorm                              QKNorm
-	Bias                                Projections
-	RopeTheta                           float64
-	RopeScaling                         RoPEScaling
-	Window                              int  // how many keys a query sees, itself among them; 0: all of its segment
-	TiedHead                            bool // the head's table is the embedding's
+	Hidden, Vocab int
+	NormEps       float64
+	RoPE          RoPE
+	TiedHead      bool // the head's table is the embedding's
+	Layers        []Layer
+}
+
+// Layer says what a layer is made of. Its zero values are Llama's: no norm of queries and keys, no bias, no window.
+type Layer struct {
+	Heads, KVHeads, HeadDim int // HeadDim is free of Hidden/Heads
+	MLP                     int // width within the MLP
+	QKNorm                  QKNorm
+	Bias                    Projections
+	Window                  int // how many keys a query sees, itself among them; 0: all of its segment
+}
+
+// RoPE is the rotary embedding: its base and how frequencies are stretched.
+type RoPE struct {
+	Theta float64
+	RoPEScaling
 }
 
 // QKNorm is where an RMSNorm of queries and keys stands: after the projection and before the rotation.
@@ -60,24 +70,24 @@ func (in Input) supervised() (rows, targets []uint32) {
 }
 
 // firstKeys is FirstKey within the window.
-func (s Spec) firstKeys(in Input) []uint32 {
+func (l Layer) firstKeys(in Input) []uint32 {
 	first := make([]uint32, len(in.FirstKey))
 	for t, segment := range in.FirstKey {
 		first[t] = segment
-		if s.Window > 0 {
-			first[t] = max(segment, uint32(max(0, t+1-s.Window)))
+		if l.Window > 0 {
+			first[t] = max(segment, uint32(max(0, t+1-l.Window)))
 		}
 	}
 	return first
 }
 
 // qkNormWidth is the length of the norm's weight for a row of so many heads.
-func (s Spec) qkNormWidth(heads int) int {
-	switch s.QKNorm {
+func (l Layer) qkNormWidth(heads int) int {
+	switch l.QKNorm {
 	case PerHead:
-		return s.HeadDim
+		return l.HeadDim
 	case WholeWidth:
-		return heads * s.HeadDim
+		return heads * l.HeadDim
 	}
-	panic(fmt.Sprintf("reference: unknown norm %d of queries and keys", s.QKNorm))
+	panic(fmt.Sprintf("reference: unknown norm %d of queries and keys", l.QKNorm))
 }

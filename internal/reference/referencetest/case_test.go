@@ -141,7 +141,7 @@ func TestWhatTheFloat64DecoderCannotComputeIsAnError(t *testing.T) {
 		{"another activation", `"silu"`, `"gelu"`, `hidden_act "gelu"`},
 		{"a missing tensor", `"num_hidden_layers": 2`, `"num_hidden_layers": 3`, `missing: ["model.layers.2.`},
 		{"a tensor left over", `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, `left over: ["model.layers.1.`},
-		{"layers that differ", `"hidden_act"`, `"layer_types": ["full_attention", "sliding_attention"], "hidden_act"`, `type "sliding_attention"`},
+		{"a window of no size", `"hidden_act"`, `"layer_types": ["full_attention", "sliding_attention"], "hidden_act"`, `sliding_window is 0`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")

@@ -39,8 +39,8 @@ type config struct {
 
 // inert keys change no arithmetic, or none that the tensors do not tell.
 var inert = []string{
-	"architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id", "initializer_range", "max_position_embeddings",
-	"max_window_layers", "mlp_bias", "model_type", "pad_token_id", "pretraining_tp", "transformers_version", "use_cache",
+	"architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id", "initializer_range",
+	"max_position_embeddings", "max_window_layers", "mlp_bias", "model_type", "pad_token_id", "pretraining_tp", "transformers_version", "use_cache",
 }
 
 // readConfig refuses a key that it does not know: the float64 decoder has no such option yet.
@@ -72,20 +72,25 @@ func readConfig(path string) (c config, err error) {
 
 // spec is what the configuration says; tensors add to it.
 func (c config) spec() (s reference.Spec, err error) {
-	s = reference.Spec{
-		Layers: c.Layers, Hidden: c.Hidden, Intermediate: c.Intermediate, Vocab: c.Vocab, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-		NormEps: c.NormEps, TiedHead: c.Tied, RopeTheta: c.RoPE.Theta, RopeScaling: reference.RoPEScaling{
-			Type: c.RoPE.Type, Factor: c.RoPE.Factor, LowFreqFactor: c.RoPE.LowFreqFactor, HighFreqFactor: c.RoPE.HighFreqFactor,
-			OriginalMaxPositionEmbeddings: c.RoPE.OriginalMax,
-		},
+	s = reference.Spec{Hidden: c.Hidden, Vocab: c.Vocab, NormEps: c.NormEps, TiedHead: c.Tied, RoPE: reference.RoPE{Theta: c.RoPE.Theta}}
+	s.RoPE.RoPEScaling = reference.RoPEScaling{
+		Type: c.RoPE.Type, Factor: c.RoPE.Factor, LowFreqFactor: c.RoPE.LowFreqFactor, HighFreqFactor: c.RoPE.HighFreqFactor,
+		OriginalMaxPositionEmbeddings: c.RoPE.OriginalMax,
 	}
-	if c.UseWindow == nil || *c.UseWindow {
-		s.Window = c.Window
+	if c.UseWindow != nil && !*c.UseWindow {
+		c.Window = 0
 	}
-	for _, kind := range c.LayerTypes {
-		if (kind == "sliding_attention") != (s.Window > 0) {
-			return s, fmt.Errorf("a layer of type %q where sliding_window is %d: layers that differ", kind, s.Window)
+	for i := range c.Layers {
+		l := reference.Layer{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, MLP: c.Intermediate, Window: c.Window}
+		if c.LayerTypes != nil {
+			switch kind := c.LayerTypes[i]; {
+			case kind == "full_attention":
+				l.Window = 0
+			case kind != "sliding_attention" || c.Window == 0:
+				return s, fmt.Errorf("layer %d is of type %q, sliding_window is %d", i, kind, c.Window)
+			}
 		}
+		s.Layers = append(s.Layers, l)
 	}
 	return s, nil
 }

@@ -89,30 +89,32 @@ func Decoder(dir string) (*reference.Decoder, error) {
 	return d, nil
 }
 
-// tell adds to the spec what the first layer's tensors tell.
+// tell adds to the spec what a layer's tensors tell.
 func tell(s *reference.Spec, tensors map[string]Tensor) error {
-	const layer = "model.layers.0."
-	has := func(linear string) bool {
-		_, ok := tensors[layer+linear+".bias"]
-		return ok
-	}
-	s.Bias = reference.Projections{
-		Q: has("self_attn.q_proj"), K: has("self_attn.k_proj"), V: has("self_attn.v_proj"), O: has("self_attn.o_proj"),
-		Gate: has("mlp.gate_proj"), Up: has("mlp.up_proj"), Down: has("mlp.down_proj"),
-	}
-	q := tensors[layer+"self_attn.q_proj.weight"]
-	if s.HeadDim == 0 && len(q.Shape) == 2 {
-		s.HeadDim = q.Shape[0] / s.Heads
-	}
-	norm, ok := tensors[layer+"self_attn.q_norm.weight"]
-	switch {
-	case !ok:
-	case len(norm.Values) == s.HeadDim:
-		s.QKNorm = reference.PerHead
-	case len(norm.Values) == s.Heads*s.HeadDim:
-		s.QKNorm = reference.WholeWidth
-	default:
-		return fmt.Errorf("q_norm has %d weights, %d heads of %d", len(norm.Values), s.Heads, s.HeadDim)
+	for i := range s.Layers {
+		l := &s.Layers[i]
+		attention, mlp := fmt.Sprintf("model.layers.%d.self_attn.", i), fmt.Sprintf("model.layers.%d.mlp.", i)
+		has := func(linear string) bool {
+			_, ok := tensors[linear+".bias"]
+			return ok
+		}
+		l.Bias = reference.Projections{
+			Q: has(attention + "q_proj"), K: has(attention + "k_proj"), V: has(attention + "v_proj"), O: has(attention + "o_proj"),
+			Gate: has(mlp + "gate_proj"), Up: has(mlp + "up_proj"), Down: has(mlp + "down_proj"),
+		}
+		if q := tensors[attention+"q_proj.weight"]; l.HeadDim == 0 && len(q.Shape) == 2 {
+			l.HeadDim = q.Shape[0] / l.Heads
+		}
+		norm, ok := tensors[attention+"q_norm.weight"]
+		switch n := len(norm.Values); {
+		case !ok:
+		case n == l.HeadDim:
+			l.QKNorm = reference.PerHead
+		case n == l.Heads*l.HeadDim:
+			l.QKNorm = reference.WholeWidth
+		default:
+			return fmt.Errorf("%sq_norm has %d weights, there are %d heads of %d", attention, n, l.Heads, l.HeadDim)
+		}
 	}
 	return nil
 }
