@@ -44,6 +44,9 @@ type Pass struct {
 	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
 	Cache      *Cache      // of keys and values when generating
 	Layer      int
+	// Observe is called with each tensor before it is freed, where its values are final; nil: nobody looks. A recording cannot be looked into, and a
+	// port that drifts is found by comparing what its layers compute, one tensor after the other (docs/porting-a-family.md).
+	Observe func(t *gpu.Tensor)
 }
 
 // NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
@@ -108,6 +111,9 @@ func (p *Pass) New(name string, rows, cols int) *gpu.Tensor {
 func (p *Pass) Free(tensors ...*gpu.Tensor) {
 	for _, t := range tensors {
 		if t != nil {
+			if p.Observe != nil {
+				p.Observe(t)
+			}
 			p.Arena.Free(t)
 		}
 	}

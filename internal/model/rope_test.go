@@ -10,7 +10,9 @@ import (
 )
 
 // llama32 is the rotary embedding of Llama 3.2 1B.
-var llama32 = RoPE{HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192}
+var llama32 = RoPE{
+	HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
+}
 
 func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 	factors := make([]float32, 32)
@@ -19,13 +21,15 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 	}
 	seen := map[float32]string{}
 	for name, r := range map[string]RoPE{
-		"no scaling":                {HeadDim: 64, Theta: 10000},
-		"default":                   {HeadDim: 64, Theta: 1e6, Scaling: "default"},
-		"linear":                    {HeadDim: 64, Theta: 10000, Scaling: "linear", Factor: 8},
-		"llama3":                    llama32,
-		"factors of a GGUF":         {HeadDim: 64, Theta: 500000, Factors: factors},
-		"a head that is no power":   {HeadDim: 48, Theta: 1e6},
-		"llama3 in a small context": {HeadDim: 32, Theta: 500, Scaling: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 32},
+		"no scaling":              {HeadDim: 64, Theta: 10000},
+		"default":                 {HeadDim: 64, Theta: 1e6, Scaling: "default"},
+		"linear":                  {HeadDim: 64, Theta: 10000, Scaling: "linear", Factor: 8},
+		"llama3":                  llama32,
+		"factors of a GGUF":       {HeadDim: 64, Theta: 500000, Factors: factors},
+		"a head that is no power": {HeadDim: 48, Theta: 1e6},
+		"llama3 in a small context": {
+			HeadDim: 32, Theta: 500, Scaling: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 32,
+		},
 	} {
 		const positions = 3000
 		scaling := reference.RoPEScaling{
@@ -41,8 +45,9 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 		require.Len(t, sin, len(wantSin))
 		for i := range cos {
 			// Half a unit of a float32 below 1, and the float64 angle's own rounding.
-			require.InDelta(t, wantCos[i], float64(cos[i]), 0x1p-25+1e-11, "%s: cos %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
-			require.InDelta(t, wantSin[i], float64(sin[i]), 0x1p-25+1e-11, "%s: sin %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
+			const allowance = 0x1p-25 + 1e-11
+			require.InDelta(t, wantCos[i], float64(cos[i]), allowance, "%s: cos %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
+			require.InDelta(t, wantSin[i], float64(sin[i]), allowance, "%s: sin %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
 		}
 		last := sin[len(sin)-1]
 		require.Empty(t, seen[last], "%s turns the slowest pair as another does", name)
@@ -50,7 +55,8 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 	}
 }
 
-// The frequencies are those of transformers' modeling_rope_utils in float64, computed by another program: one of each band's ends and all that are mixed.
+// The frequencies are those of transformers' modeling_rope_utils in float64, computed by another program: one of each band's
+// ends and all that are mixed.
 func TestLlama3sFrequenciesStayAreMixedOrAreDividedByTheirWavelength(t *testing.T) {
 	_, sin := llama32.Tables(2)
 	for i, want := range map[int]float64{

@@ -79,7 +79,7 @@ func Decoder(dir string) (*reference.Decoder, error) {
 		case strings.HasSuffix(name, "_proj.weight"):
 			return reference.NF4Quantize(t.Values, blockSize).Dequantize(len(t.Values))
 		case rows > 1:
-			return bfloat16(t.Values)
+			return BFloat16(t.Values)
 		}
 		return Wide(t.Values)
 	})
@@ -128,8 +128,8 @@ func Wide(x []float32) []float64 {
 	return out
 }
 
-// bfloat16 are the values rounded to 8 bits, in float64.
-func bfloat16(x []float32) []float64 {
+// BFloat16 are the values rounded to 8 bits, in float64.
+func BFloat16(x []float32) []float64 {
 	out := make([]float64, len(x))
 	for i, code := range reference.PackBF16(x) {
 		out[i] = float64(math.Float32frombits(uint32(code) << 16))
