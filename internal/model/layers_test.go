@@ -117,7 +117,7 @@ func firstDrift(t *testing.T, want []reference.Activation, got map[string][]floa
 		if !ok {
 			continue
 		}
-		require.Len(t, values, len(a.Values), "%s is [%d, %d]", a.Name, len(a.Values)/a.Cols, a.Cols)
+		require.Equal(t, len(a.Values), len(values), "elements of %s [%d, %d]", a.Name, len(a.Values)/a.Cols, a.Cols)
 		nmse := reference.NMSE(values, a.Values)
 		t.Logf("%-32s NMSE %.1e", a.Name, nmse)
 		if !(nmse <= allowance) && first == nil {
