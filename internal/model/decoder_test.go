@@ -124,8 +124,12 @@ func TestEveryWayOfKeepingActivationsGivesTheSameBytes(t *testing.T) {
 			require.Equal(t, loss, again, activations)
 			require.Equal(t, gradients, same, activations)
 		}
+		require.Equal(t, loss, w.evaluate(packed, pass{chunk: chunk}))
+		again, same := w.train(packed, pass{chunk: chunk, room: 40})
+		require.Equal(t, loss, again, "chunks that stay empty")
+		require.Equal(t, gradients, same)
 		offloading := open(t, s, &paging.Plan{StreamedLayers: make([]bool, 2), Staging: 2, StagingOut: 2, StagingBytes: 64 << 10})
-		again, same := offloading.train(packed, pass{chunk: chunk, activations: paging.Offload})
+		again, same = offloading.train(packed, pass{chunk: chunk, activations: paging.Offload})
 		require.Equal(t, loss, again)
 		require.Equal(t, gradients, same)
 	}

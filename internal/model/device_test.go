@@ -113,56 +113,57 @@ func narrow(x []float64) []float32 {
 type pass struct {
 	activations paging.Activations
 	kept        gpu.DType
-	chunk       int
+	chunk       int // tokens of a chunk; 0: all
+	room        int // tokens that the pass is planned for; 0: those that it has
 	dropout     float32
 	key         kernels.DropoutKey
 	cache       *model.Cache
 	observe     func(rec *gpu.Recorder, t *gpu.Tensor)
 }
 
-// run records f over the input, and submits it.
+// run plans f for its largest input, records it over this one, and submits it.
 func (w *twin) run(in reference.Input, o pass, f func(p *model.Pass)) {
 	w.t.Helper()
-	size := model.Size{Tokens: len(in.IDs), Chunk: len(in.IDs)}
+	largest := in
+	if o.room > len(in.IDs) {
+		largest = reference.Segments([][]uint32{make([]uint32, o.room)}, [][]int32{make([]int32, o.room)})
+	}
+	size := model.Size{Tokens: len(largest.IDs), Chunk: len(largest.IDs)}
 	if o.chunk > 0 {
 		size.Chunk = o.chunk
 	}
-	record := func(rec *gpu.Recorder, arena *gpu.Arena) {
+	arena, cached := w.dev.NewArena(), 0
+	defer arena.Release()
+	record := func(rec *gpu.Recorder, in reference.Input) {
 		p := model.NewPass(lora.Pass{Rec: rec, Arena: arena, Dropout: o.dropout, Key: o.key}, model.Input(in), size)
-		p.Stats, p.Kept, p.Cache = w.stats, o.kept, o.cache
+		p.Stats, p.Kept = w.stats, o.kept
+		if o.cache != nil {
+			p.Cache, o.cache.Length = o.cache, cached
+		}
 		if o.observe != nil && !rec.Dry() {
 			p.Observe = func(t *gpu.Tensor) { o.observe(rec, t) }
 		}
 		f(p)
 	}
-	require.NoError(w.t, w.model.SetMaxPositions(len(in.IDs)+w.cached(o)))
-	arena := w.dev.NewArena()
-	defer arena.Release()
-	length := w.cached(o)
-	w.model.Store().Log("pass", func() { arena.Plan("pass", func(rec *gpu.Recorder) { record(rec, arena) }) })
-	require.NoError(w.t, arena.Reserve())
 	if o.cache != nil {
-		o.cache.Length = length
+		cached = o.cache.Length
 	}
+	require.NoError(w.t, w.model.SetMaxPositions(cached+size.Tokens))
+	store := w.model.Store()
+	store.Log("pass", func() { arena.Plan("pass", func(rec *gpu.Recorder) { record(rec, largest) }) })
+	require.NoError(w.t, arena.Reserve())
 	rec := w.dev.Record("pass")
 	rec.Upload(w.stats.Single(), make([]byte, 4*kernels.StatCount))
 	for _, g := range w.adapter.State.Grad {
 		kernels.Fill(rec, g, 0)
 	}
 	arena.Begin("pass")
-	w.model.Store().Begin("pass")
-	record(rec, arena)
+	store.Begin("pass")
+	record(rec, in)
 	arena.End()
 	require.NoError(w.t, rec.Submit())
 	require.NoError(w.t, w.dev.Wait(w.t.Context()))
-	require.NoError(w.t, w.model.Store().Finish())
-}
-
-func (w *twin) cached(o pass) int {
-	if o.cache == nil {
-		return 0
-	}
-	return o.cache.Length
+	require.NoError(w.t, store.Finish())
 }
 
 // loss is the sum of the last pass's losses.
