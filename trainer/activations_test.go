@@ -16,7 +16,6 @@ import (
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
@@ -63,10 +62,10 @@ func TestRecomputedChunks(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 2, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := architectures.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
+	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
 	require.NoError(t, err)
 	defer m.Release()
-	window := []model.Input{randomInput(40, source.Config.VocabSize), randomInput(9, source.Config.VocabSize)}
+	window := []model.Input{randomInput(40, source.Spec.Vocab), randomInput(9, source.Spec.Vocab)}
 	steps := func(activations paging.Activations, chunk int) (trained []lora.Tensor) {
 		adapter, err := lora.Attach(dev, m.Linears(), lora.Config{Rank: 4, Alpha: 8, Dropout: 0.2, Targets: []string{"all-linear"}}, optim.Options{})
 		require.NoError(t, err)
@@ -101,7 +100,7 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	require.NoError(t, err)
 	defer source.Close()
 	d := demand{
-		shape: source.Config, blockSize: 64, adapter: c.adapter(), tokens: 64, microBatches: 2, auto: true,
+		shape: source.Spec, blockSize: 64, adapter: c.adapter(), tokens: 64, microBatches: 2, auto: true,
 	}
 	dev := gpu.NewDryDiscrete()
 	for _, d.start.Kept = range []gpu.DType{gpu.F32, gpu.BF16} {

@@ -96,7 +96,7 @@ func (a *Answerer) Answer(ctx context.Context, prompt string, write func(piece s
 	if err != nil {
 		return err
 	}
-	room := min(len(ids)+o.MaxTokens, s.source.Config.MaxPositionEmbeddings)
+	room := min(len(ids)+o.MaxTokens, s.source.Spec.MaxPositions)
 	if err := a.place(ctx, extent{room: (room + 255) / 256 * 256}); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if all {
 		on = chat.TrainOnAll
 	}
-	limit := s.source.Config.MaxPositionEmbeddings
+	limit := s.source.Spec.MaxPositions
 	if maxSeqLength > 0 {
 		limit = min(limit, maxSeqLength)
 	}
@@ -162,7 +162,7 @@ func (s *session) promptIDs(prompt, system string, raw bool) ([]uint32, error) {
 		}
 	}
 	var ids []uint32
-	if bos := s.source.Config.BosTokenID; raw && s.source.Tokenizer().AddBos && bos >= 0 {
+	if bos := s.source.Tokens.BOS; raw && s.source.Tokenizer().AddBos && bos >= 0 {
 		ids = append(ids, uint32(bos))
 	}
 	for _, id := range s.tokenizer.Encode(text) {
@@ -171,7 +171,7 @@ func (s *session) promptIDs(prompt, system string, raw bool) ([]uint32, error) {
 	if err := s.checkIDs(ids); err != nil {
 		return nil, usererr.New("generate", s.options.Model, "%w", err).Hinted("tokenizer and weights belong to different models")
 	}
-	if limit := s.source.Config.MaxPositionEmbeddings; len(ids) >= limit {
+	if limit := s.source.Spec.MaxPositions; len(ids) >= limit {
 		return nil, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
 	}
 	return ids, nil

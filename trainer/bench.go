@@ -13,7 +13,6 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
@@ -69,11 +68,11 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if err != nil {
 		return nil, err
 	}
-	d := demand{shape: o.Model.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged, auto: c.GradientCheckpointing == CheckpointAuto}
+	d := demand{shape: o.Model.Spec, blockSize: c.BlockSize, adapter: c.adapter(), tokens: o.Tokens, microBatches: o.MicroBatches, eightBit: c.eightBit(), start: c.decisions(), staged: o.Staged, auto: c.GradientCheckpointing == CheckpointAuto}
 	if o.Decisions != nil {
 		d.start, d.auto = *o.Decisions, false
 	}
-	if _, err := architectures.Shape(d.shape, dev.Twin(), d.blockSize, nil); err != nil {
+	if _, err := model.New(d.shape, dev.Twin(), d.blockSize, nil); err != nil {
 		return nil, s.about(err)
 	}
 	if r.plan, err = d.plan(dev, budget); err != nil {
@@ -95,14 +94,14 @@ func Synthetic(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit fu
 	if answer == 0 {
 		answer = answerTokens(o.Tokens)
 	}
-	result := &SyntheticResult{Plan: r.plan, Flops: int64(o.MicroBatches) * stepFlops(o.Model.Config, s.model.Linears(), c.LoraR, o.Tokens, answer, r.plan.Activations)}
+	result := &SyntheticResult{Plan: r.plan, Flops: int64(o.MicroBatches) * stepFlops(o.Model.Spec, s.model.Linears(), c.LoraR, o.Tokens, answer, r.plan.Activations)}
 	rng := rand.New(rand.NewPCG(c.Seed, 2))
 	take := func(step int) (StepStats, error) {
 		window := make([]model.Input, o.MicroBatches)
 		for i := range window {
 			window[i] = worst(o.Tokens)
 			for t := range o.Tokens {
-				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Config.VocabSize)), int32(rng.IntN(o.Model.Config.VocabSize))
+				window[i].IDs[t], window[i].Targets[t] = uint32(rng.IntN(o.Model.Spec.Vocab)), int32(rng.IntN(o.Model.Spec.Vocab))
 				if t < o.Tokens-answer {
 					window[i].Targets[t] = -100
 				}
@@ -211,7 +210,7 @@ type StagedResult struct {
 
 // BenchPaging runs the steps twice on the device, resident and with half of the layers streamed.
 func BenchPaging(ctx context.Context, dev *gpu.Device, o SyntheticOptions, emit func(Event)) (*PagingResult, error) {
-	layers := o.Model.Config.NumHiddenLayers
+	layers := len(o.Model.Spec.Layers)
 	if layers < 6 {
 		return nil, wrong("layers", strconv.Itoa(layers), "at least 6: half are streamed, and two slots hold two of them")
 	}

@@ -9,7 +9,6 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/pretrained"
 )
 
@@ -29,7 +28,7 @@ func BenchStart(ctx context.Context, dev *gpu.Device, path string, blockSize int
 		defer source.Close()
 		began := time.Now()
 		cache := quantizedCache(ctx, dir, source, emit)
-		m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Cache: cache})
+		m, err := model.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Cache: cache})
 		cache.Close()
 		if err != nil {
 			return 0, err

@@ -1,9 +1,7 @@
 package trainer
 
 import (
-	"strings"
-
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
@@ -15,7 +13,7 @@ const FlopsFormula = "2 T N K for each linear forward, again where it is compute
 
 // stepFlops is what training on one sequence of so many tokens, some of them targets, has to compute: see FlopsFormula. Elementwise work is left out, and so is what
 // a kernel computes twice.
-func stepFlops(shape pretrained.Config, linears []*lora.Linear, rank, tokens, targets int, activations paging.Activations) (flops int64) {
+func stepFlops(shape spec.Spec, linears []*lora.Linear, rank, tokens, targets int, activations paging.Activations) (flops int64) {
 	T, r := int64(tokens), int64(rank)
 	attends, expands := int64(1), int64(1) // again: attention with its linears, and the MLP's
 	switch activations {
@@ -24,18 +22,24 @@ func stepFlops(shape pretrained.Config, linears []*lora.Linear, rank, tokens, ta
 	case paging.Selective:
 		attends = 0
 	}
-	for _, l := range linears {
-		n, k := int64(l.Out), int64(l.In)
-		attention := strings.Contains(l.Name, ".self_attn.")
+	var matrices []spec.Tensor // the linears'
+	for _, t := range shape.Tensors() {
+		if t.Role == spec.Matrix {
+			matrices = append(matrices, t)
+		}
+	}
+	for i, l := range linears {
+		n, k, t := int64(l.Out), int64(l.In), matrices[i]
+		attention := t.InAttention()
 		again := expands
 		if attention {
 			again = attends
 		}
 		products, narrow := 2+again, (3+again)*(n+k) // of T N K, and of T r
-		if strings.HasSuffix(l.Name, ".down_proj") { // its output is not wanted again
+		if t.Module == spec.DownProj {               // its output is not wanted again
 			products, narrow = products-again, narrow-again*n
 		}
-		if attention && strings.HasPrefix(l.Name, "model.layers.0.") && !strings.HasSuffix(l.Name, ".o_proj") {
+		if attention && t.Layer == 0 && t.Module != spec.OProj {
 			products, narrow = products-1, narrow-k
 		}
 		flops += 2 * T * n * k * products
@@ -43,7 +47,9 @@ func stepFlops(shape pretrained.Config, linears []*lora.Linear, rank, tokens, ta
 			flops += 2 * T * r * narrow
 		}
 	}
-	pairs := int64(shape.NumAttentionHeads) * T * (T + 1) / 2
-	flops += int64(shape.NumHiddenLayers) * int64(shape.HeadDim) * pairs * (4*(1+attends) + 10)
-	return flops + 4*int64(targets)*int64(shape.VocabSize)*int64(shape.HiddenSize)
+	for _, l := range shape.Layers {
+		pairs := int64(l.Heads) * T * (T + 1) / 2
+		flops += int64(l.HeadDim) * pairs * (4*(1+attends) + 10)
+	}
+	return flops + 4*int64(targets)*int64(shape.Vocab)*int64(shape.Hidden)
 }

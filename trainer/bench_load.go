@@ -14,7 +14,6 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/paging"
 )
@@ -80,11 +79,11 @@ func BenchLoad(ctx context.Context, o BenchLoadOptions) (*LoadResult, error) {
 		r.Elements += int64(t.Rows) * int64(t.Cols)
 	}
 	onHost := &paging.Plan{Decisions: paging.Decisions{HostEmbedding: true, StreamedHead: math.MaxInt}}
-	onHost.StreamedLayers = slices.Repeat([]bool{true}, source.Config.NumHiddenLayers)
+	onHost.StreamedLayers = slices.Repeat([]bool{true}, len(source.Spec.Layers))
 	load := func(t *Took, plan *paging.Plan) error {
-		var m model.Model
+		var m *model.Model
 		err := timed(t, func() (err error) {
-			if m, err = architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan}); err == nil {
+			if m, err = model.Load(ctx, dev, source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan}); err == nil {
 				err = dev.Wait(ctx)
 			}
 			return err

@@ -13,7 +13,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
@@ -79,13 +79,13 @@ const stepGoal = 0.6
 func (o BenchOptions) open() (source *pretrained.Model, layers int, err error) {
 	if o.Arch == "" {
 		if source, err = pretrained.Open(o.Model); err == nil {
-			layers = source.Config.NumHiddenLayers
+			layers = len(source.Spec.Layers)
 		}
 		return source, layers, err
 	}
 	shape, _ := pretrained.Shape(o.Arch)
 	source, err = RandomModel(o.Arch, o.Layers)
-	return source, shape.NumHiddenLayers, err
+	return source, len(shape.Layers), err
 }
 
 // BenchTrain measures optimizer steps on random tokens, and a product to compare them with.
@@ -107,7 +107,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 		return nil, err
 	}
 	defer source.Close()
-	if longest := source.Config.MaxPositionEmbeddings; o.Tokens < 2 || o.Tokens > longest {
+	if longest := source.Spec.MaxPositions; o.Tokens < 2 || o.Tokens > longest {
 		return nil, wrong("max_seq_length", fmt.Sprint(o.Tokens), fmt.Sprintf("between 2 and the model's %d", longest))
 	}
 	dev, err := gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: submitScale()})
@@ -122,7 +122,7 @@ func BenchTrain(ctx context.Context, o BenchOptions, emit func(Event)) (*BenchRe
 	}
 	r := &BenchResult{
 		Device: describeDevice(dev.Info), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0), Model: name,
-		Layers: source.Config.NumHiddenLayers, Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
+		Layers: len(source.Spec.Layers), Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
 	}
 	// Before the steps and after them: a machine that slowed down meanwhile must not flatter the steps.
 	if err := r.product(ctx, dev, o.Limit); err != nil {
@@ -192,7 +192,7 @@ func (r *BenchResult) extrapolate(dev *gpu.Device, o BenchOptions, c Config, lay
 		return err
 	}
 	twin := dev.Twin()
-	m, err := architectures.Shape(shape, twin, c.BlockSize, nil)
+	m, err := model.New(shape, twin, c.BlockSize, nil)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gp
 			var d paging.Decisions
 			d.PagedState = i&1 != 0
 			if i&2 != 0 {
-				d.Layers, d.StreamedHead, d.HostEmbedding = source.Config.NumHiddenLayers, 1000, true
+				d.Layers, d.StreamedHead, d.HostEmbedding = len(source.Spec.Layers), 1000, true
 			}
 			if i&4 != 0 {
 				d.Activations = paging.Offload

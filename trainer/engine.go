@@ -23,7 +23,7 @@ var ErrEngineFault = errors.New("engine fault")
 // Engine runs a loaded model on a device: optimizer steps, evaluation, generation. All memory of a step is reserved by its Reserve functions.
 type Engine struct {
 	Device  *gpu.Device
-	Model   model.Model
+	Model   *model.Model
 	Adapter *lora.Adapter // nil: the base model alone
 
 	plan   *paging.Plan
@@ -39,7 +39,7 @@ type Engine struct {
 
 // NewEngine wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and optimizer state; without one, layers
 // are computed again in their backward and all else is on the device. seed selects the dropout masks.
-func NewEngine(dev *gpu.Device, m model.Model, adapter *lora.Adapter, plan *paging.Plan, seed uint64) (*Engine, error) {
+func NewEngine(dev *gpu.Device, m *model.Model, adapter *lora.Adapter, plan *paging.Plan, seed uint64) (*Engine, error) {
 	if plan == nil {
 		plan = &paging.Plan{}
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -98,11 +98,11 @@ func (a *Answerer) place(ctx context.Context, more extent) error {
 	var plan *paging.Plan
 	if a.budget > 0 {
 		s.dev.LimitMemory(0)
-		d := demand{shape: s.source.Config, blockSize: s.options.BlockSize, tokens: max(want.evalTokens, min(want.room, prefillChunk))}
+		d := demand{shape: s.source.Spec, blockSize: s.options.BlockSize, tokens: max(want.evalTokens, min(want.room, prefillChunk))}
 		if a.files != nil {
 			d.adapter = a.files.Config
 		}
-		if _, err := architectures.Shape(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
+		if _, err := model.New(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
 			return s.about(err)
 		}
 		if _, err := d.recordInference(s.dev, want); err != nil { // asks for all variants

@@ -9,9 +9,8 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/optim"
-	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -19,7 +18,7 @@ import (
 
 // demand is what a run asks of a device's memory.
 type demand struct {
-	shape        pretrained.Config
+	shape        spec.Spec
 	blockSize    int
 	adapter      lora.Config
 	tokens       int  // of the largest micro-batch
@@ -32,30 +31,30 @@ type demand struct {
 }
 
 // streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted, and tells its pages and the ring's bytes.
-func (d demand) streamed(twin *gpu.Device) (m model.Model, r *paging.Recording, ring int64, err error) {
+func (d demand) streamed(twin *gpu.Device) (m *model.Model, r *paging.Recording, ring int64, err error) {
 	const slots = 16
-	all := &paging.Plan{StreamedLayers: make([]bool, d.shape.NumHiddenLayers), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
+	all := &paging.Plan{StreamedLayers: make([]bool, len(d.shape.Layers)), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
 	all.StreamedHead, all.HostEmbedding = math.MaxInt, true
 	for i := range all.StreamedLayers {
 		all.StreamedLayers[i] = true
 	}
-	r = &paging.Recording{Tied: d.shape.TieWordEmbeddings, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.staged}
+	r = &paging.Recording{Tied: d.shape.TiedHead, MicroBatches: d.microBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.staged}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, nil, 0, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
-	if m, err = architectures.Shape(d.shape, twin, d.blockSize, all); err != nil {
+	if m, err = model.New(d.shape, twin, d.blockSize, all); err != nil {
 		return nil, nil, 0, err
 	}
 	r.Pages = m.Store().Shapes()
 	for _, page := range r.Pages {
 		r.SlotBytes = max(r.SlotBytes, page.Bytes)
 	}
-	if row := gpu.BF16.Size(d.shape.HiddenSize); !r.Tied {
-		r.Embedding = row * int64((d.shape.VocabSize+3)/4*4)
+	if row := gpu.BF16.Size(d.shape.Hidden); !r.Tied {
+		r.Embedding = row * int64((d.shape.Vocab+3)/4*4)
 	}
-	r.Gather = gpu.F32.Size(d.tokens * d.shape.HiddenSize)
+	r.Gather = gpu.F32.Size(d.tokens * d.shape.Hidden)
 	return m, r, slots * all.SlotBytes, nil
 }
 
@@ -89,7 +88,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 		}
 		shape := paging.ArenaShape{Activations: activations, Buffers: e.arena.BufferSizes()}
 		if activations == paging.Offload {
-			shape.Host = int64(d.shape.NumHiddenLayers) * d.start.Kept.Size(d.tokens*d.shape.HiddenSize)
+			shape.Host = int64(len(d.shape.Layers)) * d.start.Kept.Size(d.tokens*d.shape.Hidden)
 			shape.Moved = 2 * shape.Host
 		}
 		r.Arenas = append(r.Arenas, shape)
@@ -105,9 +104,7 @@ func (d demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 
 // largestPart is the bytes of the largest part of a layer.
 func (d demand) largestPart(dev *gpu.Device) (largest int64, err error) {
-	one := d.shape
-	one.NumHiddenLayers = 1
-	m, err := architectures.Shape(one, dev.Twin(), d.blockSize, nil)
+	m, err := model.New(d.shape.WithLayers(1), dev.Twin(), d.blockSize, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -187,17 +184,17 @@ func (d demand) fits(dev *gpu.Device, budget int64) (bool, error) {
 // to a few KiB.
 func (d demand) estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (int64, error) {
 	const few = 3
-	layers := d.shape.NumHiddenLayers
+	whole := d.shape
 	var at [2]int64
 	for i := range at {
-		d.shape.NumHiddenLayers = few + i
+		d.shape = whole.WithLayers(few + i)
 		p, err := d.plan(dev, 0)
 		if err != nil {
 			return 0, err
 		}
 		at[i] = number(p)
 	}
-	return at[0] + int64(layers-few)*(at[1]-at[0]), nil
+	return at[0] + int64(len(whole.Layers)-few)*(at[1]-at[0]), nil
 }
 
 // decisions are the parts of a plan that the settings fix.

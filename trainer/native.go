@@ -58,7 +58,7 @@ func RandomModel(arch string, layers int) (*pretrained.Model, error) {
 		return nil, usererr.New("settings", "", "there is no architecture %q", arch).Of(usererr.Unsupported).Hinted("known are %s", strings.Join(pretrained.ShapeNames(), ", "))
 	}
 	if layers > 0 {
-		shape.NumHiddenLayers = min(layers, shape.NumHiddenLayers)
+		shape = shape.WithLayers(min(layers, len(shape.Layers)))
 	}
 	return pretrained.Random(arch, shape), nil
 }

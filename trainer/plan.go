@@ -5,14 +5,14 @@ import (
 	"strings"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
 
 // PlanOptions are the settings that memory depends on.
 type PlanOptions struct {
-	Shape                 pretrained.Config
+	Shape                 spec.Spec
 	Name                  string
 	VRAMBudget            string
 	MaxSeqLength          int
@@ -76,7 +76,7 @@ func PlanMemory(o PlanOptions) (*PlanReport, error) {
 			return nil, err
 		}
 	}
-	if limit := o.Shape.MaxPositionEmbeddings; o.MaxSeqLength > limit {
+	if limit := o.Shape.MaxPositions; o.MaxSeqLength > limit {
 		return nil, wrong("max_seq_length", fmt.Sprint(o.MaxSeqLength), fmt.Sprintf("at most %d, the model's own limit", limit))
 	}
 	budget, err := ParseBudget(o.VRAMBudget)
@@ -158,7 +158,7 @@ func (o PlanOptions) largest(budget int64) (*Largest, error) {
 	}
 	l := &Largest{}
 	var err error
-	if l.MaxSeqLength, err = search(o.MaxSeqLength, o.Shape.MaxPositionEmbeddings, func(o *PlanOptions, n int) { o.MaxSeqLength = n }); err != nil {
+	if l.MaxSeqLength, err = search(o.MaxSeqLength, o.Shape.MaxPositions, func(o *PlanOptions, n int) { o.MaxSeqLength = n }); err != nil {
 		return nil, err
 	}
 	if l.BatchSize, err = search(o.BatchSize, 4096, func(o *PlanOptions, n int) { o.BatchSize = n }); err != nil {

@@ -18,7 +18,7 @@ func (r *run) prepareData(valid *dataset.Source) error {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
-	r.maxSeqLength = min(c.MaxSeqLength, s.source.Config.MaxPositionEmbeddings)
+	r.maxSeqLength = min(c.MaxSeqLength, s.source.Spec.MaxPositions)
 	if r.maxSeqLength < c.MaxSeqLength {
 		s.info("max_seq_length is %d: the model allows no more.", r.maxSeqLength)
 	}

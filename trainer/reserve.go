@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -21,7 +21,7 @@ func (c Config) adapter() lora.Config {
 func (r *run) demand(in Inputs) demand {
 	c := r.config
 	d := demand{
-		shape: r.session.source.Config, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
+		shape: r.session.source.Spec, blockSize: c.BlockSize, adapter: c.adapter(), tokens: r.stream.MaxTokens(), evalTokens: longest(r.val),
 		microBatches: c.GradientAccumulationSteps, eightBit: c.eightBit(), start: c.decisions(), auto: c.GradientCheckpointing == CheckpointAuto,
 	}
 	if in.Adapter != nil {
@@ -38,7 +38,7 @@ func (r *run) prepareMemory(ctx context.Context, in Inputs) error {
 		return err
 	}
 	d := r.demand(in)
-	if _, err := architectures.Shape(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
+	if _, err := model.New(d.shape, s.dev.Twin(), d.blockSize, nil); err != nil {
 		return s.about(err)
 	}
 	typical := d

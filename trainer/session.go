@@ -12,7 +12,6 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/tokenizer"
@@ -31,7 +30,7 @@ type Cache interface {
 type session struct {
 	dev       *gpu.Device
 	source    *pretrained.Model
-	model     model.Model
+	model     *model.Model
 	tokenizer *tokenizer.Tokenizer
 	template  *chat.Template
 	cache     Cache
@@ -110,7 +109,7 @@ func (s *session) load(ctx context.Context, plan *paging.Plan) (err error) {
 	start, o := time.Now(), s.options
 	progress := func(done, total int) { s.emit(Event{Kind: "load", Load: &LoadStats{Done: done, Total: total}}) }
 	progress(0, 0)
-	if s.model, err = architectures.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
+	if s.model, err = model.Load(ctx, s.dev, s.source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress}); err != nil {
 		return s.about(err)
 	}
 	if o.Quantized != nil && !s.model.Store().Streams() {
@@ -147,7 +146,7 @@ func (s *session) release() {
 
 // stopTokens end an answer: the configured end tokens and what the template writes after an assistant's turn.
 func (s *session) stopTokens() (ids []int) {
-	ids = append(ids, s.source.Config.EosTokenIDs...)
+	ids = append(ids, s.source.Tokens.EOS...)
 	encoded, err := s.template.Encode(s.tokenizer, []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}, chat.TrainOnAssistant)
 	if err != nil {
 		return ids
@@ -166,11 +165,11 @@ func (s *session) stopTokens() (ids []int) {
 // encoder makes samples of rows.
 func (s *session) encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	e := dataset.Encoder{Template: s.template, Tokenizer: s.tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength, BOS: dataset.NoToken, EOS: dataset.NoToken}
-	if c := s.source.Config; len(c.EosTokenIDs) > 0 {
-		e.EOS = int32(c.EosTokenIDs[0])
+	if c := s.source.Tokens; len(c.EOS) > 0 {
+		e.EOS = int32(c.EOS[0])
 	}
-	if t := s.source.Tokenizer(); t.AddBos && s.source.Config.BosTokenID >= 0 {
-		e.BOS = int32(s.source.Config.BosTokenID)
+	if t := s.source.Tokenizer(); t.AddBos && s.source.Tokens.BOS >= 0 {
+		e.BOS = int32(s.source.Tokens.BOS)
 	}
 	return e
 }
@@ -208,7 +207,7 @@ const tuneTime = 20 * time.Second
 // checkIDs refuses a tokenizer that gives ids the embedding has no rows for.
 func (s *session) checkIDs(ids []uint32) error {
 	for _, id := range ids {
-		if vocab := s.source.Config.VocabSize; int(id) >= vocab {
+		if vocab := s.source.Spec.Vocab; int(id) >= vocab {
 			return fmt.Errorf("the tokenizer gives id %d, the model's vocabulary has %d", id, vocab)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
@@ -51,7 +52,7 @@ func (p *planCommand) Run(c *console) error {
 	return err
 }
 
-func (p *planCommand) shape() (shape pretrained.Config, name string, err error) {
+func (p *planCommand) shape() (shape spec.Spec, name string, err error) {
 	switch {
 	case (p.Model == "") == (p.Arch == ""):
 		return shape, "", usererr.New("plan", "", "one of --model and --arch is wanted").Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
@@ -61,13 +62,13 @@ func (p *planCommand) shape() (shape pretrained.Config, name string, err error) 
 			return shape, "", err
 		}
 		defer model.Close()
-		return model.Config, p.Model, nil
+		return model.Spec, p.Model, nil
 	}
 	return archShape(p.Arch)
 }
 
 // archShape is a common model's shape; an unknown name gets the nearest as an answer.
-func archShape(arch string) (shape pretrained.Config, name string, err error) {
+func archShape(arch string) (shape spec.Spec, name string, err error) {
 	shape, known := pretrained.Shape(arch)
 	if !known {
 		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).Hinted("did you mean %s?", nearest(strings.ToLower(arch), pretrained.ShapeNames()))

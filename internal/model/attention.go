@@ -7,7 +7,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Attention is causal self-attention with grouped keys and values and rotary positions. Keys and values are one tensor for all tokens, queries come in chunks.
+// Attention is causal self-attention with grouped keys and values and rotary positions. Keys and values are one tensor
+// for all tokens, queries come in chunks.
 type Attention struct {
 	Q, K, V, O              *lora.Linear
 	Heads, KVHeads, HeadDim int
@@ -27,12 +28,15 @@ type attentionChunk struct {
 
 func (a *Attention) spec(p *Pass, c Chunk) kernels.Attention {
 	return kernels.Attention{
-		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, FirstKey: c.FirstKey, LastQuery: p.LastQuery, QueryOffset: c.First,
+		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale,
+		FirstKey: c.FirstKey, LastQuery: p.LastQuery, QueryOffset: c.First,
 	}
 }
 
 // Forward gives, chunk after chunk, y [T, C] for norm(x), x [T, C], to add. What is kept may be freed with Release.
-func (a *Attention) Forward(p *Pass, w paging.Weights, norm Norm, x []*gpu.Tensor, add func(chunk int, y *gpu.Tensor)) (kept *AttentionKept) {
+func (a *Attention) Forward(
+	p *Pass, w paging.Weights, norm Norm, x []*gpu.Tensor, add func(chunk int, y *gpu.Tensor),
+) (kept *AttentionKept) {
 	kept = &AttentionKept{k: p.New("k", p.Tokens, a.K.Out), v: p.New("v", p.Tokens, a.V.Out), chunks: make([]attentionChunk, len(p.Chunks))}
 	for i, c := range p.Chunks {
 		part, k := p.part(i), &kept.chunks[i]
@@ -69,7 +73,8 @@ func (a *Attention) Forward(p *Pass, w paging.Weights, norm Norm, x []*gpu.Tenso
 func appendRows(rec *gpu.Recorder, cache, src *gpu.Tensor, at int) {
 	from, to := src.Single(), cache.Single()
 	size := src.Bytes()
-	rec.Copy(gpu.Range{Buffer: to.Buffer, Offset: to.Offset + int64(at*src.Cols)*4, Size: size}, gpu.Range{Buffer: from.Buffer, Offset: from.Offset, Size: size})
+	to.Offset, to.Size, from.Size = to.Offset+int64(at*src.Cols)*4, size, size
+	rec.Copy(to, from)
 }
 
 // Release frees what was kept, when no backward follows.
@@ -80,7 +85,8 @@ func (k *AttentionKept) Release(p *Pass) {
 	}
 }
 
-// Backward adds to dx [T, C], the gradient of what Forward's y was added to, that of x, unless it is not wanted, and frees what was kept.
+// Backward adds to dx [T, C], the gradient of what Forward's y was added to, that of x, unless it is not wanted, and
+// frees what was kept.
 func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.Tensor, kept *AttentionKept, wanted bool) {
 	dk, dv := p.New("dk", p.Tokens, a.K.Out), p.New("dv", p.Tokens, a.V.Out)
 	dq := make([]*gpu.Tensor, len(p.Chunks))

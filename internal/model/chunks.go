@@ -5,8 +5,9 @@ import (
 	"qlora-wgpu/lora"
 )
 
-// ChunkTokens is how many tokens pass through a linear at once: no tensor but keys and values grows with the whole context. It decides the order in which the adapter's
-// gradients are summed, so it is the same for every device and every plan.
+// ChunkTokens is how many tokens pass through a linear at once: no tensor but keys and values grows with the whole
+// context. It decides the order in which the adapter's gradients are summed, so it is the same for every device and
+// every plan.
 const ChunkTokens = 1024
 
 // Chunk is neighbouring tokens of a micro-batch. The model's activations are lists of tensors, one a chunk.
@@ -15,11 +16,14 @@ type Chunk struct {
 	IDs, Positions, FirstKey *gpu.Tensor // U32 [T] of its tokens
 	HostIDs                  []uint32    // [T], for rows that the host gathers
 
-	Rows, Inverse               *gpu.Tensor // U32 [S], [T]: supervised tokens, counted in the chunk, and 1 + the place of each token in Rows (0: none)
+	Rows    *gpu.Tensor // U32 [S]: supervised tokens, counted in the chunk
+	Inverse *gpu.Tensor // U32 [T]: 1 + the place of each token in Rows, 0: none
+
 	Supervised, FirstSupervised int
 }
 
-// size is how a program's micro-batches are cut: it is planned for tokens, and every micro-batch has as many chunks, of which the last may be empty.
+// size is how a program's micro-batches are cut: it is planned for tokens, and every micro-batch has as many chunks, of
+// which the last may be empty.
 type Size struct{ Tokens, Chunk int }
 
 func (s Size) chunks() int { return max(1, (s.Tokens+s.Chunk-1)/s.Chunk) }

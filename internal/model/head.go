@@ -6,8 +6,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Head is the final norm, the output embedding and the cross-entropy. Only supervised tokens pass through it, in chunks, so that all logits
-// never exist at once.
+// Head is the final norm, the output embedding and the cross-entropy. Only supervised tokens pass through it, in
+// chunks, so that all logits never exist at once.
 type Head struct {
 	Norm  Norm
 	Table *paging.Table // [V, C]
@@ -17,7 +17,8 @@ type Head struct {
 // lossChunk is how many supervised tokens have logits at a time.
 const lossChunk = 128
 
-// Loss adds the losses of the supervised tokens of x [T, C] to p.Stats. With gradient it returns dx [T, C] of their sum; x is freed in any case.
+// Loss adds the losses of the supervised tokens of x [T, C] to p.Stats. With gradient it returns dx [T, C] of their
+// sum; x is freed in any case.
 func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (dx []*gpu.Tensor) {
 	losses, hits := p.New("losses", 1, p.Supervised), p.New("hits", 1, p.Supervised)
 	size := min(lossChunk, h.rowsThatFit(p.Rec.Device()))
@@ -54,7 +55,8 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (
 	return dx
 }
 
-// normBackward is the gradient [T, C] of a chunk's tokens for that of the normed rows [S, C] that are supervised, which is freed.
+// normBackward is the gradient [T, C] of a chunk's tokens for that of the normed rows [S, C] that are supervised, which
+// is freed.
 func (h *Head) normBackward(p *Pass, w paging.Weights, c Chunk, dNormed, rows *gpu.Tensor) *gpu.Tensor {
 	dRows := p.New("d supervised", c.Supervised, rows.Cols)
 	kernels.RMSNormBackward(p.Rec, dRows, dNormed, rows, w.Vector(h.Norm.Weight), h.Norm.Eps, false)
@@ -70,7 +72,8 @@ func (h *Head) product(p *Pass, logits, x *gpu.Tensor) {
 	h.Table.Each(p.Rec, func(rows *gpu.Tensor, _ bool) { kernels.MatmulForward(p.Rec, logits, x, rows, 1, false) })
 }
 
-// rowsThatFit is how many rows of logits one binding holds, in steps of 16, at which slices of any width start on a binding boundary.
+// rowsThatFit is how many rows of logits one binding holds, in steps of 16, at which slices of any width start on a
+// binding boundary.
 func (h *Head) rowsThatFit(dev *gpu.Device) int {
 	return max(16, int(dev.Limits.MaxBindingBytes/(4*int64(h.Table.Rows)))/16*16)
 }

@@ -5,9 +5,11 @@ import (
 	"qlora-wgpu/internal/kernels"
 )
 
-// Store makes of x [T, C] what is kept of it until the backward: itself, or a copy in bfloat16, and then x is freed. nil stays nil.
+// Store makes of x [T, C] what is kept of it until the backward: itself, or a copy in bfloat16, and then x is freed.
+// nil stays nil.
 //
-// Only what is kept is rounded. The forward pass has used x itself, so its losses are those without rounding; gradients and the residual stream stay float32.
+// Only what is kept is rounded. The forward pass has used x itself, so its losses are those without rounding; gradients
+// and the residual stream stay float32.
 func (p *Pass) Store(x *gpu.Tensor) *gpu.Tensor {
 	if x == nil || p.Kept == gpu.F32 {
 		return x
@@ -18,7 +20,8 @@ func (p *Pass) Store(x *gpu.Tensor) *gpu.Tensor {
 	return y
 }
 
-// Load makes of what Store returned the float32 [T, C] that the backward reads, and frees what was stored. All layers' copies have the same places in the arena, one after the other.
+// Load makes of what Store returned the float32 [T, C] that the backward reads, and frees what was stored. All layers'
+// copies have the same places in the arena, one after the other.
 func (p *Pass) Load(stored *gpu.Tensor) *gpu.Tensor {
 	if stored == nil || p.Kept == gpu.F32 {
 		return stored
@@ -29,7 +32,8 @@ func (p *Pass) Load(stored *gpu.Tensor) *gpu.Tensor {
 	return x
 }
 
-// Each replaces every tensor that was kept, but for the log-sum-exp: it is an exponent, in which rounding by 2⁻⁹ of it would be far too much.
+// Each replaces every tensor that was kept, but for the log-sum-exp: it is an exponent, in which rounding by 2⁻⁹ of it
+// would be far too much.
 func (k *AttentionKept) Each(replace func(*gpu.Tensor) *gpu.Tensor) {
 	k.k, k.v = replace(k.k), replace(k.v)
 	for i := range k.chunks {

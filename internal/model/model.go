@@ -1,7 +1,9 @@
-// Package model holds the blocks that architectures share: embedding, attention, MLP, the head with its loss, and the pass that carries
-// a micro-batch through them. Forward and backward of a block stand in one file; there is no tape.
+// Package model is the decoder: blocks (embedding, attention, MLP, the head with its loss), the layers made of them by
+// a family's description, the pass that carries a micro-batch through, and what loads and quantizes weights. Forward
+// and backward of a block stand in one file; there is no tape.
 //
-// The frozen base needs only gradients to its inputs; weight gradients exist for the adapters alone and are added (+=) to flat state.
+// The frozen base needs only gradients to its inputs; weight gradients exist for the adapters alone and are added (+=)
+// to flat state.
 package model
 
 import (
@@ -65,7 +67,8 @@ func NewPass(base lora.Pass, in Input, size Size) *Pass {
 			first, end = 0, 0 // where rows of any width begin on a binding boundary
 		}
 		c := Chunk{First: first, Tokens: end - first, HostIDs: in.IDs[first:end]}
-		c.IDs, c.Positions, c.FirstKey = upload("ids", c.HostIDs), upload("positions", in.Positions[first:end]), upload("first key", in.FirstKey[first:end])
+		c.IDs, c.Positions = upload("ids", c.HostIDs), upload("positions", in.Positions[first:end])
+		c.FirstKey = upload("first key", in.FirstKey[first:end])
 		if p.Supervised > 0 {
 			c.supervise(rows, upload)
 		}
@@ -169,40 +172,4 @@ func (n Norm) Forward(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 // BackwardAdd is dx += the gradient of x for dy.
 func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
 	kernels.RMSNormBackward(p.Rec, dx, dy, x, w.Vector(n.Weight), n.Eps, true)
-}
-
-// LoadOptions say how a model is loaded.
-type LoadOptions struct {
-	BlockSize int                   // weights per NF4 block
-	Plan      *paging.Plan          // where the weights lie; nil: all on the device
-	Cache     paging.Cache          // of quantized models; nil: none
-	Progress  func(done, total int) // is called after each section; nil: not wanted
-}
-
-// Model is what the trainer drives; architectures implement it.
-type Model interface {
-	// Linears are all linears of the layers, in a fixed order: the adapter attaches to them.
-	Linears() []*lora.Linear
-	// Shape tells what the trainer needs to know.
-	Shape() Shape
-	// Train records forward and backward of a pass: losses into p.Stats, gradients into the adapter's state.
-	Train(p *Pass, activations paging.Activations)
-	// Evaluate records the forward pass and adds its losses to p.Stats.
-	Evaluate(p *Pass)
-	// Logits records the forward pass and returns the last token's logits [1, V]; with p.Cache it reads and fills that.
-	Logits(p *Pass) *gpu.Tensor
-	// SetMaxPositions makes the rotary tables for sequences of n tokens.
-	SetMaxPositions(n int) error
-	// Store holds the frozen weights.
-	Store() *paging.Store
-	// FrozenBytes is the size of the frozen weights, wherever they lie.
-	FrozenBytes() int64
-	// Parameters counts the base model's parameters.
-	Parameters() int64
-	Release()
-}
-
-// Shape is the numbers of a model that the trainer plans with.
-type Shape struct {
-	Layers, Hidden, Vocab, MaxPositions, KVWidth int
 }

@@ -16,7 +16,6 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/safetensors"
@@ -217,7 +216,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := architectures.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Plan: o.Plan})
+	m, err := model.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Plan: o.Plan})
 	if err != nil {
 		return nil, err
 	}

@@ -199,7 +199,7 @@ func TestRoundedActivations(t *testing.T) {
 
 // residentPlan leaves the tiny model's weights on the device.
 func residentPlan(t *testing.T, d paging.Decisions) *paging.Plan {
-	return &paging.Plan{Decisions: d, StreamedLayers: make([]bool, tiny.model(t).Config.NumHiddenLayers)}
+	return &paging.Plan{Decisions: d, StreamedLayers: make([]bool, len(tiny.model(t).Spec.Layers))}
 }
 
 // requireStress shows on a dry device that the limits do cut the tiny model's head.

@@ -7,17 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
 // maxDepth is how deep configuration files may nest.
 const maxDepth = 64
 
-// decodeJSON decodes a whole file. Invalid UTF-8, duplicate keys, nesting beyond maxDepth and values of another type than the
-// key's are Format errors with the line; unknown keys are ignored, as Hugging Face adds them with every release.
+// decodeJSON decodes a whole file. Invalid UTF-8, duplicate keys, nesting beyond maxDepth and values of another type
+// than the key's are Format errors with the line; unknown keys are ignored, as Hugging Face adds them with every
+// release.
 func decodeJSON(data []byte, path string, into any) error {
 	fail := func(offset int64, err error) error {
 		line := 1 + bytes.Count(data[:min(int(offset), len(data))], []byte("\n"))
@@ -59,124 +59,34 @@ func decodeJSON(data []byte, path string, into any) error {
 	return nil
 }
 
-// configJSON is config.json as it is written; a key that is absent or null keeps its default.
-type configJSON struct {
-	Architectures         []string                  `json:"architectures"`
-	ModelType             string                    `json:"model_type"`
-	HiddenSize            int                       `json:"hidden_size"`
-	IntermediateSize      int                       `json:"intermediate_size"`
-	NumHiddenLayers       int                       `json:"num_hidden_layers"`
-	NumAttentionHeads     int                       `json:"num_attention_heads"`
-	NumKeyValueHeads      *int                      `json:"num_key_value_heads"`
-	HeadDim               *int                      `json:"head_dim"`
-	VocabSize             int                       `json:"vocab_size"`
-	MaxPositionEmbeddings *int                      `json:"max_position_embeddings"`
-	RMSNormEps            *float64                  `json:"rms_norm_eps"`
-	RopeTheta             *float64                  `json:"rope_theta"`
-	RopeScaling           map[string]jsontext.Value `json:"rope_scaling"`    // transformers 4
-	RopeParameters        map[string]jsontext.Value `json:"rope_parameters"` // transformers 5, holds rope_theta too
-	PartialRotaryFactor   *float64                  `json:"partial_rotary_factor"`
-	TieWordEmbeddings     bool                      `json:"tie_word_embeddings"`
-	AttentionBias         bool                      `json:"attention_bias"`
-	MLPBias               bool                      `json:"mlp_bias"`
-	HiddenAct             *string                   `json:"hidden_act"`
-	BosTokenID            *int                      `json:"bos_token_id"`
-	EosTokenID            tokenIDs                  `json:"eos_token_id"`
-	PadTokenID            *int                      `json:"pad_token_id"`
-	QuantizationConfig    *struct {
-		Method string `json:"quant_method"`
-	} `json:"quantization_config"`
+// readKeys reads a config.json.
+func readKeys(data []byte, path string) (*spec.Keys, error) {
+	k := &spec.Keys{Path: path, Place: func(key string) string { return placeOf(data, key) }}
+	if err := decodeJSON(data, path, &k.Values); err != nil {
+		return nil, err
+	}
+	if q, quantized := k.Values["quantization_config"].(map[string]any); quantized {
+		return nil, usererr.New(op, path, "the weights are quantized already (quantization_config, method %q)", q["quant_method"]).
+			Of(usererr.Unsupported).Hinted("take the original model, its weights are quantized to NF4 on loading")
+	}
+	return k, nil
 }
 
-// tokenIDs is one id, a list of them, or null.
-type tokenIDs []int
-
-func (t *tokenIDs) UnmarshalJSON(b []byte) error {
-	if jsontext.Value(b).Kind() == '[' {
-		return json.Unmarshal(b, (*[]int)(t))
-	}
-	var id *int
-	if err := json.Unmarshal(b, &id); err != nil {
-		return err
-	}
-	if *t = nil; id != nil {
-		*t = tokenIDs{*id}
-	}
-	return nil
-}
-
-// ropeJSON is the content of rope_scaling and rope_parameters.
-type ropeJSON struct {
-	RopeType             *string  `json:"rope_type"`
-	Type                 *string  `json:"type"` // before transformers 4.43
-	RopeTheta            *float64 `json:"rope_theta"`
-	Factor               float64  `json:"factor"`
-	LowFreqFactor        float64  `json:"low_freq_factor"`
-	HighFreqFactor       float64  `json:"high_freq_factor"`
-	OriginalMaxPositions int      `json:"original_max_position_embeddings"`
-	PartialRotaryFactor  *float64 `json:"partial_rotary_factor"`
-}
-
-// parseConfig reads a config.json and checks it. Defaults are those of transformers' LlamaConfig; sizes have none.
-func parseConfig(data []byte, path string) (Config, error) {
-	var j configJSON
-	if err := decodeJSON(data, path, &j); err != nil {
-		return Config{}, err
-	}
-	unsupported := func(format string, args ...any) *usererr.Error {
-		return usererr.New(op, path, "%w", fmt.Errorf(format, args...)).Of(usererr.Unsupported)
-	}
-	if j.QuantizationConfig != nil {
-		return Config{}, unsupported("the weights are quantized already (quantization_config, method %q)", j.QuantizationConfig.Method).
-			Hinted("take the original model, its weights are quantized to NF4 on loading")
-	}
-	c := Config{
-		Architectures: j.Architectures, ModelType: j.ModelType, HiddenSize: j.HiddenSize, IntermediateSize: j.IntermediateSize,
-		NumHiddenLayers: j.NumHiddenLayers, NumAttentionHeads: j.NumAttentionHeads,
-		NumKeyValueHeads: or(j.NumKeyValueHeads, j.NumAttentionHeads), VocabSize: j.VocabSize,
-		MaxPositionEmbeddings: or(j.MaxPositionEmbeddings, 2048), RMSNormEps: or(j.RMSNormEps, 1e-6), RopeTheta: or(j.RopeTheta, 10000),
-		TieWordEmbeddings: j.TieWordEmbeddings, AttentionBias: j.AttentionBias, MLPBias: j.MLPBias, HiddenAct: or(j.HiddenAct, "silu"),
-		BosTokenID: or(j.BosTokenID, -1), EosTokenIDs: j.EosTokenID, PadTokenID: or(j.PadTokenID, -1),
-	}
-	if j.HeadDim != nil {
-		c.HeadDim = *j.HeadDim
-	} else if j.NumAttentionHeads > 0 {
-		if j.HiddenSize%j.NumAttentionHeads != 0 {
-			return Config{}, usererr.New(op, path, "hidden_size %d is no multiple of num_attention_heads %d, and there is no head_dim",
-				j.HiddenSize, j.NumAttentionHeads).Of(usererr.Format)
+// placeOf is the line of a key of the outermost object; empty where it is not there.
+func placeOf(data []byte, key string) string {
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return ""
 		}
-		c.HeadDim = j.HiddenSize / j.NumAttentionHeads
-	}
-	for _, m := range []map[string]jsontext.Value{j.RopeScaling, j.RopeParameters} {
-		if m == nil {
+		if d.StackDepth() != 1 {
 			continue
 		}
-		for _, key := range slices.Sorted(maps.Keys(m)) {
-			if m[key].Kind() == '{' {
-				return Config{}, unsupported("rope parameters that differ by layer type (%s)", key)
-			}
-		}
-		var r ropeJSON
-		object, err := json.Marshal(m)
-		if err == nil {
-			err = json.Unmarshal(object, &r)
-		}
-		if err != nil {
-			return Config{}, usererr.New(op, path, "rope_scaling or rope_parameters: %w", err).Of(usererr.Format)
-		}
-		if or(r.PartialRotaryFactor, 1) != 1 {
-			return Config{}, unsupported("partial_rotary_factor %v", *r.PartialRotaryFactor)
-		}
-		c.RopeTheta = or(r.RopeTheta, c.RopeTheta)
-		if kind := or(r.RopeType, or(r.Type, "default")); kind != "default" {
-			c.RopeScaling = &RopeScaling{Type: kind, Factor: r.Factor, LowFreqFactor: r.LowFreqFactor, HighFreqFactor: r.HighFreqFactor,
-				OriginalMaxPositionEmbeddings: r.OriginalMaxPositions}
+		if _, read := d.StackIndex(1); read%2 == 1 && token.String() == key {
+			return fmt.Sprintf("line %d", 1+bytes.Count(data[:d.InputOffset()], []byte("\n")))
 		}
 	}
-	if or(j.PartialRotaryFactor, 1) != 1 {
-		return Config{}, unsupported("partial_rotary_factor %v", *j.PartialRotaryFactor)
-	}
-	return c, c.validate(path)
 }
 
 // or is *p, or the default where p is nil.

@@ -1,64 +1,80 @@
 package pretrained
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
-const minimal = `{"hidden_size":128,"intermediate_size":320,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":384}`
+const minimal = `{"model_type":"llama","hidden_size":128,"intermediate_size":320,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":384}`
 
 // with adds keys to the minimal configuration.
 func with(keys string) string { return strings.TrimSuffix(minimal, "}") + "," + keys + "}" }
 
-func TestParseConfigDefaults(t *testing.T) {
-	c, err := parseConfig([]byte(minimal), "config.json")
-	require.NoError(t, err)
-	require.Equal(t, Config{
-		HiddenSize: 128, IntermediateSize: 320, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 4, HeadDim: 32, VocabSize: 384,
-		MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 10000, HiddenAct: "silu", BosTokenID: -1, PadTokenID: -1,
-	}, c)
+// described reads a config.json.
+func described(config string) (*Model, error) {
+	m, _ := newModel("m")
+	k, err := readKeys([]byte(config), "m/config.json")
+	if err == nil {
+		err = m.describe(k, nil)
+	}
+	return m, err
 }
 
-// TestParseConfigStyles: Llama 3.2 as transformers 4 writes it, and the same in transformers 5's words.
-func TestParseConfigStyles(t *testing.T) {
+// layers are n alike.
+func layers(n, heads, kvHeads, headDim, mlp int, bias bool) []spec.Layer {
+	return slices.Repeat([]spec.Layer{{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, MLP: mlp, QKVBias: bias, OBias: bias, MLPBias: bias}}, n)
+}
+
+func TestConfigDefaults(t *testing.T) {
+	m, err := described(minimal)
+	require.NoError(t, err)
+	require.Equal(t, spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 2048, NormEps: 1e-6, RoPE: spec.RoPE{HeadDim: 32, Theta: 10000},
+		Layers: layers(2, 4, 4, 32, 320, false),
+	}, m.Spec)
+	require.Equal(t, Tokens{BOS: -1, Pad: -1}, m.Tokens)
+}
+
+// TestConfigStyles: Llama 3.2 as transformers 4 writes it, and the same in transformers 5's words.
+func TestConfigStyles(t *testing.T) {
 	common := `{"architectures":["LlamaForCausalLM"],"attention_bias":false,"bos_token_id":128000,"eos_token_id":[128001,128008,128009],
 		"head_dim":64,"hidden_act":"silu","hidden_size":2048,"initializer_range":0.02,"intermediate_size":8192,"max_position_embeddings":131072,
 		"mlp_bias":false,"model_type":"llama","num_attention_heads":32,"num_hidden_layers":16,"num_key_value_heads":8,"pad_token_id":null,
 		"rms_norm_eps":1e-05,"tie_word_embeddings":true,"torch_dtype":"bfloat16","vocab_size":128256,`
 	scaling := `"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"`
-	want := Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 2048, IntermediateSize: 8192, NumHiddenLayers: 16,
-		NumAttentionHeads: 32, NumKeyValueHeads: 8, HeadDim: 64, VocabSize: 128256, MaxPositionEmbeddings: 131072, RMSNormEps: 1e-5,
-		RopeTheta: 500000, RopeScaling: &RopeScaling{"llama3", 32, 1, 4, 8192}, TieWordEmbeddings: true, HiddenAct: "silu",
-		BosTokenID: 128000, EosTokenIDs: []int{128001, 128008, 128009}, PadTokenID: -1,
+	want := spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 2048, Vocab: 128256, MaxPositions: 131072, NormEps: 1e-5, TiedHead: true, Layers: layers(16, 32, 8, 64, 8192, false),
+		RoPE: spec.RoPE{HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192},
 	}
 	for _, rope := range []string{
 		`"rope_theta":500000.0,"rope_scaling":{` + scaling + `}}`,
 		`"rope_parameters":{"rope_theta":500000.0,` + scaling + `}}`,
 	} {
-		c, err := parseConfig([]byte(common+rope), "config.json")
+		m, err := described(common + rope)
 		require.NoError(t, err)
-		require.Equal(t, want, c)
+		require.Equal(t, want, m.Spec)
+		require.Equal(t, Tokens{BOS: 128000, EOS: []int{128001, 128008, 128009}, Pad: -1}, m.Tokens)
 	}
 
-	c, err := parseConfig([]byte(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,"attention_bias":true,"mlp_bias":true,"num_key_value_heads":2`)), "c")
+	m, err := described(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,"attention_bias":true,"mlp_bias":true,"num_key_value_heads":2`))
 	require.NoError(t, err)
-	require.Equal(t, &RopeScaling{Type: "linear", Factor: 2.5}, c.RopeScaling)
-	require.Equal(t, []int{2}, c.EosTokenIDs)
-	require.True(t, c.AttentionBias && c.MLPBias)
-	require.Equal(t, 2, c.NumKeyValueHeads)
+	require.Equal(t, spec.RoPE{HeadDim: 32, Theta: 10000, Scaling: "linear", Factor: 2.5}, m.Spec.RoPE)
+	require.Equal(t, []int{2}, m.Tokens.EOS)
+	require.Equal(t, layers(2, 4, 2, 32, 320, true), m.Spec.Layers)
 	for _, none := range []string{`"rope_scaling":null`, `"rope_scaling":{"rope_type":"default"}`, `"rope_parameters":{"rope_theta":7}`} {
-		c, err := parseConfig([]byte(with(none)), "c")
+		m, err := described(with(none))
 		require.NoError(t, err)
-		require.Nil(t, c.RopeScaling)
+		require.Empty(t, m.Spec.RoPE.Scaling)
 	}
 }
 
-func TestParseConfigRefuses(t *testing.T) {
+func TestConfigRefuses(t *testing.T) {
 	const f, u = usererr.Format, usererr.Unsupported
 	deep := strings.Repeat("[", 70) + strings.Repeat("]", 70)
 	for _, c := range []struct {
@@ -73,11 +89,11 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"{\n\"a\": \"\xff\"}", f, "line 2: bad format: no valid JSON at /a: invalid UTF-8"},
 		{with("\n\n" + `"vocab_size":385`), f, "line 3: bad format: no valid JSON at /vocab_size: duplicate object member name"},
 		{with("\n" + `"x":` + deep), f, "line 2: bad format: nested deeper than 64"},
-		{with("\n" + `"tie_word_embeddings":"yes"`), f, "line 2: bad format: /tie_word_embeddings is a string, bool was wanted"},
-		{with("\n" + `"head_dim":1.5`), f, "line 2: bad format: /head_dim"},
-		{with("\n" + `"eos_token_id":["a"]`), f, "line 2: bad format: /eos_token_id"},
-		{with(`"rope_scaling":{"factor":"2"}`), f, "rope_scaling or rope_parameters: "},
-		{`{}`, f, "bad format: hidden_size is 0, it must lie in 1 to 16777216"},
+		{with("\n" + `"tie_word_embeddings":"yes"`), f, `line 2: bad format: tie_word_embeddings is "yes", true or false was wanted`},
+		{with("\n" + `"head_dim":1.5`), f, "line 2: bad format: head_dim is 1.5, a whole number was wanted"},
+		{with("\n" + `"eos_token_id":["a"]`), f, `line 2: bad format: eos_token_id is ["a"], numbers were wanted`},
+		{with(`"rope_scaling":{"type":"linear","factor":"2"}`), f, `line 1: bad format: rope_scaling.factor is "2", a number was wanted`},
+		{`{"model_type":"llama"}`, f, "bad format: hidden_size is 0, it must lie in 1 to 16777216"},
 		{strings.Replace(minimal, "384", "-5", 1), f, "vocab_size is -5"},
 		{strings.Replace(minimal, "320", "99999999", 1), f, "intermediate_size is 99999999, it must lie in 1 to 16777216"},
 		{strings.Replace(minimal, `heads":4`, `heads":5`, 1), f, "hidden_size 128 is no multiple of num_attention_heads 5, and there is no head_dim"},
@@ -90,16 +106,16 @@ func TestParseConfigRefuses(t *testing.T) {
 		{with(`"max_position_embeddings":0`), f, "max_position_embeddings is 0"},
 		{with(`"bos_token_id":384`), f, "token id 384 lies outside the vocabulary of 384"},
 		{with(`"eos_token_id":[1,-2]`), f, "token id -2 lies outside"},
-		{with(`"rope_scaling":{"type":"linear","factor":0}`), f, "rope scaling has factor 0"},
+		{with(`"rope_scaling":{"type":"linear","factor":0}`), f, "rope_scaling.factor is 0, it must be positive"},
 		{with(`"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":1,"original_max_position_embeddings":8192}`), f,
-			"rope scaling llama3 has low_freq_factor 4, high_freq_factor 1"},
-		{with(`"rope_scaling":{"rope_type":"yarn","factor":4}`), u, `unsupported: rope scaling of type "yarn" (default, linear and llama3 are known)`},
-		{with(`"rope_parameters":{"full_attention":{"rope_theta":1}}`), u, "rope parameters that differ by layer type (full_attention)"},
-		{with(`"partial_rotary_factor":0.5`), u, "partial_rotary_factor 0.5"},
-		{with(`"rope_parameters":{"partial_rotary_factor":0.25}`), u, "partial_rotary_factor 0.25"},
+			"rope_scaling.high_freq_factor is 1 and low_freq_factor 4, it must be above"},
+		{with(`"rope_scaling":{"rope_type":"yarn","factor":4}`), u, `unsupported: rope_scaling.rope_type is "yarn" (default, linear and llama3 are known)`},
+		{with(`"rope_parameters":{"full_attention":{"rope_theta":1}}`), u, "rope_parameters that differ by layer type (full_attention)"},
+		{with(`"partial_rotary_factor":0.5`), u, "partial_rotary_factor is 0.5"},
+		{with(`"rope_parameters":{"partial_rotary_factor":0.25}`), u, "rope_parameters.partial_rotary_factor is 0.25"},
 		{with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u, `the weights are quantized already (quantization_config, method "gptq")`},
 	} {
-		_, err := parseConfig([]byte(c.config), "m/config.json")
+		_, err := described(c.config)
 		require.Error(t, err, c.config)
 		require.True(t, usererr.Is(err, c.kind), err)
 		require.Contains(t, err.Error(), "open model m/config.json: ")
@@ -107,16 +123,18 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParseConfig(f *testing.F) {
+func FuzzConfig(f *testing.F) {
 	f.Add([]byte(with(`"rope_scaling":{"type":"linear","factor":2},"eos_token_id":[1,2],"head_dim":8`)))
 	f.Add([]byte(with(`"rope_parameters":{"rope_type":"llama3","factor":2},"eos_token_id":3`)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := parseConfig(b, "fuzz")
+		m, err := described(string(b))
 		if err != nil {
 			require.IsType(t, &usererr.Error{}, err)
 			return
 		}
-		require.Positive(t, c.HeadDim)
-		require.Zero(t, c.NumAttentionHeads%c.NumKeyValueHeads)
+		for _, l := range m.Spec.Layers {
+			require.Positive(t, l.HeadDim)
+			require.Zero(t, l.Heads%l.KVHeads)
+		}
 	})
 }

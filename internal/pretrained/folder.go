@@ -50,7 +50,11 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	} else if err != nil {
 		return m, err
 	}
-	if m.Config, err = parseConfig(data, in("config.json")); err != nil {
+	keys, err := readKeys(data, in("config.json"))
+	if err != nil {
+		return m, err
+	}
+	if err := m.describe(keys, nil); err != nil {
 		return m, err
 	}
 	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {

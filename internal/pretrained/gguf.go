@@ -5,28 +5,15 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 
 	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
-// ggufModules maps the tensors of a layer (blk.N.…) to Hugging Face's modules (model.layers.N.…).
-var ggufModules = map[string]string{
-	"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-	"attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
-	"ffn_down": "mlp.down_proj",
-}
-
-var ggufTop = map[string]string{
-	"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight",
-}
-
-// ropeFactors is the tensor in which llama.cpp stores Llama 3's rotary scaling.
-const ropeFactors = "rope_freqs.weight"
-
-// OpenGGUF opens a GGUF file of the llama architecture. Rows of q_proj and k_proj, which llama.cpp stores with the two halves of each
-// head interleaved, come back in Hugging Face's order. The path only serves messages. Errors are *usererr.Error.
+// OpenGGUF opens a GGUF file of a family that is known. Tensors have Hugging Face's names; rows of q_proj and k_proj,
+// which some families' files hold with the two halves of each head interleaved, come back in Hugging Face's order. The
+// path only serves messages. Errors are *usererr.Error.
 func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	f, err := gguf.Read(r, size, path)
 	if err != nil {
@@ -34,21 +21,27 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	}
 	m, h := newModel(path)
 	g := &ggufReader{File: f, path: path}
-	if err := g.config(&m.Config); err != nil {
+	if err := g.describe(m); err != nil {
 		return nil, err
+	}
+	if layers, tensors := len(m.Spec.Layers), len(f.Tensors()); layers > tensors { // before so many are listed
+		return nil, usererr.New(op, path, "%s.block_count is %d, the file has %d tensors", g.family.GGUF, layers, tensors).
+			Of(usererr.Format)
+	}
+	listed := map[string]spec.Tensor{}
+	for _, t := range m.Spec.Tensors() {
+		listed[t.GGUF] = t
 	}
 	for _, t := range f.Tensors() {
 		if t.Name == ropeFactors {
-			if t.Rows() != 1 || t.Cols() > maxDimension {
-				return nil, usererr.New(op, path, "tensor %s has shape %v", t.Name, t.Shape).Of(usererr.Format)
-			}
-			m.Config.RopeFactors = make([]float32, t.Cols())
-			if err := f.ReadFloat32(t, m.Config.RopeFactors, 0, 1); err != nil {
-				return nil, err
-			}
 			continue
 		}
-		w, err := g.weight(t, &m.Config)
+		entry, ok := listed[t.Name]
+		if !ok {
+			return nil, g.unsupported("the model has a tensor %q", t.Name).
+				Hinted("no model of the plain %s architecture has it", g.family.GGUF)
+		}
+		w, err := g.weight(t, entry)
 		if err != nil {
 			return nil, err
 		}
@@ -56,10 +49,7 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 			return nil, err
 		}
 	}
-	if err := m.Config.validate(path); err != nil {
-		return nil, err
-	}
-	if m.tokenizer = g.tokenizer(&m.Config); g.err != nil {
+	if m.tokenizer = g.tokenizer(m.Spec.Vocab); g.err != nil {
 		return nil, g.err
 	}
 	if err := hashPart(h, r, f.DataStart()); err != nil {
@@ -74,24 +64,33 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 // ggufReader reads metadata and keeps the first error.
 type ggufReader struct {
 	*gguf.File
-	path string
-	err  error
+	path   string
+	family spec.Family
+	err    error
 }
 
 // read takes what a getter returned; the fallback where the key is absent.
 func read[T any](g *ggufReader, get func(string) (T, bool, error), key string, fallback T) T {
 	v, ok, err := get(key)
-	if g.err == nil {
-		g.err = err
-	}
+	g.keep(err)
 	if !ok || err != nil {
 		return fallback
 	}
 	return v
 }
 
+// keep keeps the first error.
+func (g *ggufReader) keep(err error) {
+	if g.err == nil {
+		g.err = err
+	}
+}
+
 func (g *ggufReader) integer(key string, fallback int) int {
 	v := read(g, g.Int, key, int64(fallback))
+	if v == int64(fallback) {
+		return fallback
+	}
 	if v < math.MinInt32 || v > math.MaxInt32 {
 		g.fail("%s is %d", key, v)
 		return fallback
@@ -99,106 +98,29 @@ func (g *ggufReader) integer(key string, fallback int) int {
 	return int(v)
 }
 
-// required is an integer without a default.
-func (g *ggufReader) required(key string) int {
-	v := g.integer(key, -1)
-	if v < 1 {
-		g.fail("%s is missing or not positive", key)
-	}
-	return v
-}
-
 func (g *ggufReader) unsupported(format string, args ...any) *usererr.Error {
 	return usererr.New(op, g.path, "%w", fmt.Errorf(format, args...)).Of(usererr.Unsupported)
 }
 
-// config fills the configuration from metadata and from which tensors exist. What llama.cpp has defaults for has the same here.
-func (g *ggufReader) config(c *Config) error {
-	if arch := read(g, g.String, "general.architecture", ""); g.err == nil && arch != "llama" {
-		return g.unsupported("the architecture is %q", arch).Hinted("GGUF files of the llama architecture are read; for others take the Hugging Face folder")
-	}
-	if g.integer("llama.expert_count", 0) > 0 {
-		return g.unsupported("the model is a mixture of experts")
-	}
-	heads := g.required("llama.attention.head_count")
-	*c = Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenAct: "silu",
-		HiddenSize: g.required("llama.embedding_length"), IntermediateSize: g.required("llama.feed_forward_length"),
-		NumHiddenLayers: g.required("llama.block_count"), NumAttentionHeads: heads,
-		NumKeyValueHeads:      g.integer("llama.attention.head_count_kv", heads),
-		MaxPositionEmbeddings: g.required("llama.context_length"),
-		RMSNormEps:            read(g, g.Float, "llama.attention.layer_norm_rms_epsilon", 0),
-		RopeTheta:             read(g, g.Float, "llama.rope.freq_base", 10000),
-		BosTokenID:            g.integer("tokenizer.ggml.bos_token_id", -1),
-		PadTokenID:            g.integer("tokenizer.ggml.padding_token_id", -1),
-	}
-	if eos := g.integer("tokenizer.ggml.eos_token_id", -1); eos != -1 {
-		c.EosTokenIDs = []int{eos}
-	}
-	if g.err != nil {
-		return g.err
-	}
-	c.HeadDim = g.integer("llama.attention.key_length", c.HiddenSize/heads)
-	if v := g.integer("llama.attention.value_length", c.HeadDim); v != c.HeadDim {
-		return g.unsupported("keys of %d and values of %d dimensions", c.HeadDim, v)
-	}
-	if d := g.integer("llama.rope.dimension_count", c.HeadDim); d != c.HeadDim {
-		return g.unsupported("rotary embeddings over %d of %d dimensions", d, c.HeadDim)
-	}
-	embedding, _ := g.Lookup("token_embd.weight")
-	c.VocabSize = g.integer("llama.vocab_size", embedding.Rows())
-	_, untied := g.Lookup("output.weight")
-	_, c.AttentionBias = g.Lookup("blk.0.attn_q.bias")
-	_, c.MLPBias = g.Lookup("blk.0.ffn_up.bias")
-	c.TieWordEmbeddings = !untied
-	g.ropeScaling(c)
-	return g.err
-}
-
-func (g *ggufReader) ropeScaling(c *Config) {
-	kind := read(g, g.String, "llama.rope.scaling.type", "none")
-	factor := read(g, g.Float, "llama.rope.scaling.factor", 0)
-	if old := read(g, g.Float, "llama.rope.scale_linear", 0); old != 0 && factor == 0 {
-		kind, factor = "linear", old // the key of files from 2023
-	}
-	if kind != "none" && factor != 1 {
-		c.RopeScaling = &RopeScaling{Type: kind, Factor: factor}
-	}
-}
-
-// weight maps a tensor to its Hugging Face name and row order.
-func (g *ggufReader) weight(t gguf.Tensor, c *Config) (weight, error) {
+// weight is a tensor under its Hugging Face name and with its row order.
+func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 	w := weight{
-		Tensor: Tensor{ggufTop[t.Name], t.Rows(), t.Cols()}, file: g.path, size: t.Size,
+		Tensor: Tensor{entry.Name, t.Rows(), t.Cols()}, file: g.path, size: t.Size,
 		readRows:  func(first, rows int, dst []float32) error { return g.ReadFloat32(t, dst, first, rows) },
 		readBytes: func(dst []byte, at int64) error { return g.ReadBytes(t, dst, at) },
 	}
-	if w.Name != "" {
-		return w, nil
-	}
-	part := strings.Split(t.Name, ".")
-	if len(part) != 4 || part[0] != "blk" || ggufModules[part[2]] == "" || part[3] != "weight" && part[3] != "bias" {
-		return weight{}, g.unsupported("the model has a tensor %q", t.Name).Hinted("no model of the plain llama architecture has it")
-	}
-	w.Name = fmt.Sprintf("model.layers.%s.%s.%s", part[1], ggufModules[part[2]], part[3])
-	heads := 0
-	switch part[2] {
-	case "attn_q":
-		heads = c.NumAttentionHeads
-	case "attn_k":
-		heads = c.NumKeyValueHeads
-	default:
+	if !g.family.Interleaved || entry.Heads == 0 {
 		return w, nil
 	}
 	features := w.Rows
-	if part[3] == "bias" {
+	if entry.Role == spec.Bias {
 		features = w.Cols
 	}
-	if heads < 1 || features%(2*heads) != 0 {
-		return weight{}, usererr.New(op, g.path, "tensor %s has %d outputs for %d heads", t.Name, features, heads).Of(usererr.Format)
+	if features%(2*entry.Heads) != 0 {
+		return weight{}, usererr.New(op, g.path, "tensor %s has %d outputs for %d heads", t.Name, features, entry.Heads).Of(usererr.Format)
 	}
-	stored := storedRow(features / heads)
-	if part[3] == "bias" {
+	stored := storedRow(features / entry.Heads)
+	if entry.Role == spec.Bias {
 		w.readRows = func(_, rows int, dst []float32) error {
 			x := make([]float32, len(dst))
 			err := g.ReadFloat32(t, x, 0, rows)
@@ -220,8 +142,8 @@ func (g *ggufReader) weight(t gguf.Tensor, c *Config) (weight, error) {
 	return w, nil
 }
 
-// storedRow maps a row of q_proj or k_proj in Hugging Face's order to where llama.cpp stores it: Hugging Face rotates feature i of a
-// head with feature i + headDim/2, llama.cpp feature 2i with 2i + 1 (permute in convert_hf_to_gguf.py).
+// storedRow maps a row of q_proj or k_proj in Hugging Face's order to where llama.cpp stores it: Hugging Face rotates
+// feature i of a head with feature i + headDim/2, llama.cpp feature 2i with 2i + 1 (permute in convert_hf_to_gguf.py).
 func storedRow(headDim int) func(row int) int {
 	half := headDim / 2
 	return func(row int) int {
@@ -231,7 +153,7 @@ func storedRow(headDim int) func(row int) int {
 }
 
 // tokenizer fills the tokenizer's source; errors stay in g.err.
-func (g *ggufReader) tokenizer(c *Config) TokenizerSource {
+func (g *ggufReader) tokenizer(vocab int) TokenizerSource {
 	const key = "tokenizer.ggml."
 	t := TokenizerSource{
 		Model: read(g, g.String, key+"model", ""), Pre: read(g, g.String, key+"pre", ""),
@@ -242,8 +164,8 @@ func (g *ggufReader) tokenizer(c *Config) TokenizerSource {
 		t.Types = append(t.Types, int(v))
 	}
 	switch {
-	case len(t.Tokens) > c.VocabSize:
-		g.fail("there are %d tokens, the embedding has %d rows", len(t.Tokens), c.VocabSize)
+	case len(t.Tokens) > vocab:
+		g.fail("there are %d tokens, the embedding has %d rows", len(t.Tokens), vocab)
 	case len(t.Types) != 0 && len(t.Types) != len(t.Tokens):
 		g.fail("there are %d tokens and %d token types", len(t.Tokens), len(t.Types))
 	}

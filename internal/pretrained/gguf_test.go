@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -103,12 +104,12 @@ func TestOpenSmallGGUF(t *testing.T) {
 	copy(file[len(file)-32:], binary.LittleEndian.AppendUint32(nil, math.Float32bits(0.5)))
 	m, err := openBytes(file)
 	require.NoError(t, err)
-	require.Equal(t, Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 8, IntermediateSize: 4, NumHiddenLayers: 1, NumAttentionHeads: 2,
-		NumKeyValueHeads: 1, HeadDim: 4, VocabSize: 3, MaxPositionEmbeddings: 64, RMSNormEps: float64(float32(1e-5)), RopeTheta: 10000,
-		RopeScaling: &RopeScaling{Type: "linear", Factor: 4}, RopeFactors: []float32{0.5, 1}, AttentionBias: true, HiddenAct: "silu",
-		BosTokenID: 1, EosTokenIDs: []int{2}, PadTokenID: -1,
-	}, m.Config)
+	require.Equal(t, spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 8, Vocab: 3, MaxPositions: 64, NormEps: float64(float32(1e-5)),
+		RoPE:   spec.RoPE{HeadDim: 4, Theta: 10000, Scaling: "linear", Factor: 4, Factors: []float32{0.5, 1}},
+		Layers: []spec.Layer{{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 4, QKVBias: true, OBias: true}},
+	}, m.Spec)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: -1}, m.Tokens)
 	_, listed := m.Lookup("rope_freqs.weight")
 	require.False(t, listed)
 	require.NoError(t, m.Expect("lm_head.weight", 3, 8))
@@ -137,7 +138,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		kind    usererr.Kind
 		message string
 	}{
-		{"architecture", pair{"general.architecture", "qwen2"}, matrix{}, u, `the architecture is "qwen2" (GGUF files of the llama architecture are read`},
+		{"architecture", pair{"general.architecture", "mamba"}, matrix{}, u, `the architecture is "mamba" (known are llama`},
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
 		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
@@ -147,7 +148,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{"no epsilon", pair{"llama.attention.layer_norm_rms_epsilon", nil}, matrix{}, f, "rms_norm_eps is 0"},
 		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
 		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
-		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope scaling of type "yarn"`},
+		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope_scaling.rope_type is "yarn"`},
 		{"unknown tensor", pair{}, matrix{"blk.0.attn_sinks.weight", []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
 		{"k of another width", pair{}, matrix{"blk.0.attn_k.weight", []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
 		{"zero rope factor", pair{}, matrix{"rope_freqs.weight", []uint64{2}}, f, "rope factor 0 is 0"},

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -41,7 +42,8 @@ type weight struct {
 
 // Model is an open model. Its methods may be called concurrently, except Close.
 type Model struct {
-	Config Config
+	Spec   spec.Spec // what its configuration describes
+	Tokens Tokens
 
 	path      string
 	weights   []weight

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/testfiles"
 	"qlora-wgpu/internal/usererr"
 )
@@ -20,11 +21,11 @@ func TestOpenFolder(t *testing.T) {
 	m, err := Open(testfiles.Reference(t, "parity", "tiny", "model"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
-	require.Equal(t, Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 128, IntermediateSize: 320, NumHiddenLayers: 2,
-		NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 32, VocabSize: 384, MaxPositionEmbeddings: 128, RMSNormEps: 1e-5, RopeTheta: 10000,
-		HiddenAct: "silu", BosTokenID: 1, EosTokenIDs: []int{2}, PadTokenID: -1,
-	}, m.Config)
+	require.Equal(t, spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 128, NormEps: 1e-5, RoPE: spec.RoPE{HeadDim: 32, Theta: 10000},
+		Layers: layers(2, 4, 2, 32, 320, false),
+	}, m.Spec)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: -1}, m.Tokens)
 	require.Len(t, m.Tensors(), 21)
 	const down = "model.layers.0.mlp.down_proj.weight"
 	require.NoError(t, m.Expect(down, 128, 320))
@@ -52,11 +53,11 @@ func TestOpenGGUF(t *testing.T) {
 	m, err := Open(path)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
-	require.Equal(t, Config{
-		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: 576, IntermediateSize: 1536, NumHiddenLayers: 30,
-		NumAttentionHeads: 9, NumKeyValueHeads: 3, HeadDim: 64, VocabSize: 49152, MaxPositionEmbeddings: 8192, RMSNormEps: float64(float32(1e-5)),
-		RopeTheta: 100000, TieWordEmbeddings: true, HiddenAct: "silu", BosTokenID: 1, EosTokenIDs: []int{2}, PadTokenID: 2,
-	}, m.Config)
+	require.Equal(t, spec.Spec{
+		Family: "LlamaForCausalLM", Hidden: 576, Vocab: 49152, MaxPositions: 8192, NormEps: float64(float32(1e-5)), TiedHead: true,
+		RoPE: spec.RoPE{HeadDim: 64, Theta: 100000}, Layers: layers(30, 9, 3, 64, 1536, false),
+	}, m.Spec)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: 2}, m.Tokens)
 	require.Len(t, m.Tensors(), 272)
 	for _, c := range []struct {
 		name       string

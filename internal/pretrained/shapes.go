@@ -1,9 +1,14 @@
 package pretrained
 
-import "strings"
+import (
+	"strings"
 
-// shapes are common models, as their config.json describes them. Mistral-7B is version 0.3. Qwen2.5 has biases on q, k and v; the bias of o that
-// AttentionBias adds is a few KiB a layer.
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model/spec"
+)
+
+// shapes are common models, as their config.json describes them. Mistral-7B is version 0.3. Qwen2.5 has biases on q, k
+// and v; the bias of o that AttentionBias adds is a few KiB a layer.
 var shapes = []struct {
 	name                                                         string
 	hidden, intermediate, layers, heads, kvHeads, headDim, vocab int
@@ -35,20 +40,26 @@ func ShapeNames() (names []string) {
 	return names
 }
 
-// Shape is the configuration of a common model, by a name such as llama-3.1-8b (upper case and a maker's prefix are allowed): enough to plan its memory, or to
-// try its shape with random weights.
-func Shape(name string) (shape Config, known bool) {
+// Shape is the configuration of a common model, by a name such as llama-3.1-8b (upper case and a maker's prefix are
+// allowed): enough to plan its memory, or to try its shape with random weights.
+func Shape(name string) (shape spec.Spec, known bool) {
 	wanted := strings.ToLower(name[strings.LastIndexByte(name, '/')+1:])
 	for _, s := range shapes {
 		if s.name != strings.TrimSuffix(wanted, "-instruct") {
 			continue
 		}
-		return Config{
-			Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenSize: s.hidden, IntermediateSize: s.intermediate,
-			NumHiddenLayers: s.layers, NumAttentionHeads: s.heads, NumKeyValueHeads: s.kvHeads, HeadDim: s.headDim, VocabSize: s.vocab,
-			MaxPositionEmbeddings: s.positions, RMSNormEps: 1e-5, RopeTheta: s.theta, TieWordEmbeddings: s.tied, AttentionBias: s.bias, HiddenAct: "silu",
-			BosTokenID: -1, PadTokenID: -1,
-		}, true
+		number := func(n int) any { return float64(n) }
+		k := &spec.Keys{Path: s.name, Values: map[string]any{
+			"model_type": "llama", "hidden_size": number(s.hidden), "intermediate_size": number(s.intermediate),
+			"num_hidden_layers": number(s.layers), "num_attention_heads": number(s.heads), "num_key_value_heads": number(s.kvHeads),
+			"head_dim": number(s.headDim), "vocab_size": number(s.vocab), "max_position_embeddings": number(s.positions),
+			"rms_norm_eps": 1e-5, "rope_theta": s.theta, "tie_word_embeddings": s.tied, "attention_bias": s.bias,
+		}}
+		family, err := architectures.Find(k)
+		if err == nil {
+			shape, err = family.Read(k)
+		}
+		return shape, err == nil
 	}
-	return Config{}, false
+	return spec.Spec{}, false
 }

@@ -18,6 +18,7 @@ import (
 	"qlora-wgpu/internal/browser"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
@@ -162,15 +163,14 @@ func fingerprint(files []file) (string, error) {
 }
 
 func describeModel(source *pretrained.Model, name string, total int64) modelInfo {
-	c := source.Config
+	s := source.Spec
 	info := modelInfo{
-		Name: name, Architecture: strings.Join(c.Architectures, ", "), Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Vocab: c.VocabSize,
-		MaxPositions: c.MaxPositionEmbeddings, Template: source.Tokenizer().ChatTemplate != "", Bytes: total,
+		Name: name, Architecture: s.Family, Parameters: s.Parameters(), Layers: len(s.Layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
+		Template: source.Tokenizer().ChatTemplate != "", Bytes: total,
 	}
-	for _, t := range source.Tensors() {
-		info.Parameters += int64(t.Rows) * int64(t.Cols)
-		if strings.Contains(t.Name, ".layers.") && strings.HasSuffix(t.Name, "_proj.weight") {
-			info.Linears = append(info.Linears, t)
+	for _, t := range s.Tensors() {
+		if t.Role == spec.Matrix {
+			info.Linears = append(info.Linears, pretrained.Tensor{Name: t.Name, Rows: t.Rows, Cols: t.Cols})
 		}
 	}
 	return info

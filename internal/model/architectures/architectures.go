@@ -1,56 +1,57 @@
-// Package architectures is the explicit map from the names in a config.json to the code that runs them.
+// Package architectures holds the families, a file each: how a configuration becomes a description of the model. They
+// declare only; package model does the rest.
 package architectures
 
 import (
-	"context"
-	"maps"
 	"slices"
 	"strings"
 
-	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/llama"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
-	"qlora-wgpu/paging"
 )
 
-// architecture is how models of one architecture are made.
-type architecture struct {
-	load  func(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error)
-	shape func(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (model.Model, error)
+var families []spec.Family
+
+// register is how a file's family gets known.
+func register(f spec.Family) spec.Family {
+	families = append(families, f)
+	return f
 }
 
-var known = map[string]architecture{
-	"LlamaForCausalLM": {llama.Load, func(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (model.Model, error) {
-		return llama.New(shape, dev, blockSize, plan)
-	}},
-}
-
-// Load picks the architecture and loads the model, where the plan puts it.
-func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o model.LoadOptions) (model.Model, error) {
-	a, err := find(source.Config)
-	if err != nil {
-		return nil, err
-	}
-	return a.load(ctx, dev, source, o)
-}
-
-// Shape makes a model without weights, on a dry device: what is recorded on it tells all about memory.
-func Shape(shape pretrained.Config, dev *gpu.Device, blockSize int, plan *paging.Plan) (model.Model, error) {
-	a, err := find(shape)
-	if err != nil {
-		return nil, err
-	}
-	return a.shape(shape, dev, blockSize, plan)
-}
-
-func find(c pretrained.Config) (architecture, error) {
-	for _, name := range c.Architectures {
-		if a, ok := known[name]; ok {
-			return a, nil
+// Find is the family of a configuration: by its architectures, or by its model_type where it names none.
+func Find(k *spec.Keys) (spec.Family, error) {
+	names, kind := k.Texts("architectures"), k.Text("model_type", "")
+	for _, f := range families {
+		named := slices.ContainsFunc(names, func(name string) bool { return slices.Contains(f.Names, name) })
+		if named || len(names) == 0 && f.ModelType == kind {
+			return f, nil
 		}
 	}
-	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-	return architecture{}, usererr.New("load model", "", "architecture %s", strings.Join(c.Architectures, ", ")).Of(usererr.Unsupported).Hinted("known are: %s", names)
+	if len(names) > 0 {
+		k.Refuse("architectures", known(func(f spec.Family) []string { return f.Names }))
+	} else {
+		k.Refuse("model_type", known(func(f spec.Family) []string { return []string{f.ModelType} }))
+	}
+	return spec.Family{}, k.Err()
+}
+
+// FindGGUF is the family of GGUF files of an architecture.
+func FindGGUF(architecture, path string) (spec.Family, error) {
+	for _, f := range families {
+		if f.GGUF == architecture {
+			return f, nil
+		}
+	}
+	return spec.Family{}, usererr.New("open model", path, "the architecture is %q", architecture).Of(usererr.Unsupported).
+		Hinted("%s; of others, the Hugging Face folder may be", known(func(f spec.Family) []string { return []string{f.GGUF} }))
+}
+
+// known is a hint of what is known.
+func known(names func(spec.Family) []string) string {
+	var all []string
+	for _, f := range families {
+		all = append(all, names(f)...)
+	}
+	slices.Sort(all)
+	return "known are " + strings.Join(all, ", ")
 }

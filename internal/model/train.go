@@ -1,13 +1,14 @@
-package llama
+package model
 
 import (
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/model"
 	"qlora-wgpu/paging"
 )
 
-// Train implements model.Model. What was not kept is computed again in the layer's backward, by the same kernels; where p.Kept is F32 on the same inputs, so no bit changes.
-func (m *Model) Train(p *model.Pass, activations paging.Activations) {
+// Train records forward and backward of a pass: losses into p.Stats, gradients into the adapter's state. What was not
+// kept is computed again in the layer's backward, by the same kernels; where p.Kept is F32 on the same inputs, so no
+// bit changes.
+func (m *Model) Train(p *Pass, activations paging.Activations) {
 	keepMLP := activations == paging.Keep
 	keepAttention := keepMLP || activations == paging.Selective
 	inputs, all := make([][]*gpu.Tensor, len(m.layers)), make([]kept, len(m.layers))
@@ -58,16 +59,16 @@ func replaceAll(tensors []*gpu.Tensor, replace func(*gpu.Tensor) *gpu.Tensor) {
 }
 
 // offload moves a layer's stored input to the host, and fetch brings it back.
-func (m *Model) offload(p *model.Pass, layer int, stored []*gpu.Tensor) {
+func (m *Model) offload(p *Pass, layer int, stored []*gpu.Tensor) {
 	for i, part := range stored {
 		m.store.Keep(p.Rec, layer*len(stored)+i, part)
 	}
 	p.Free(stored...)
 }
 
-func (m *Model) fetch(p *model.Pass, layer int) (stored []*gpu.Tensor) {
+func (m *Model) fetch(p *Pass, layer int) (stored []*gpu.Tensor) {
 	for i, c := range p.Chunks {
-		part := p.Arena.New("layer input", p.Kept, c.Tokens, m.config.HiddenSize)
+		part := p.Arena.New("layer input", p.Kept, c.Tokens, m.spec.Hidden)
 		m.store.Fetch(p.Rec, layer*len(p.Chunks)+i, part)
 		stored = append(stored, part)
 	}

@@ -1,6 +1,6 @@
 //go:build !js
 
-package llama
+package model
 
 import (
 	"bytes"
@@ -15,35 +15,38 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// However small the parts are, their bytes are those of tensors that were quantized whole, and a part is handed over before the last one is begun.
+// However small the parts are, their bytes are those of tensors that were quantized whole, and a part is handed over
+// before the last one is begun.
 func TestRegionsAreMadePartByPart(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
 	const blockSize = 64
-	c := config{source.Config}
-	l := newLayer(c, 0)
+	tensors, l := source.Spec.LayerTensors(0), newLayer(source.Spec, 0)
+	linears, vectors := frozen(tensors, l.linears)
 	for _, limit := range []int64{24 << 10, 40 << 10, 1 << 20} {
 		layout := paging.NewLayout(limit)
-		var linears []linear
-		for _, lin := range l.linears() {
+		for _, lin := range l.linears {
 			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, false)
-			linears = append(linears, linear{lin, false})
 		}
-		layout.AddVector(l.inputNorm.Weight, c.HiddenSize)
-		vectors := []vector{{l.inputNorm.Weight, layerPrefix(0) + l.inputNorm.Weight, c.HiddenSize}}
+		for _, v := range vectors {
+			layout.AddVector(v.weight, v.n)
+		}
 
 		wanted := layout.NewParts()
-		for _, lin := range l.linears() {
+		for _, lin := range l.linears {
 			n := lin.Out * lin.In
 			values, packed, absmax := make([]float32, n), make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
 			require.NoError(t, source.ReadRows(lin.Name+".weight", 0, lin.Out, values))
 			nf4.Quantize(values, blockSize, packed, absmax)
 			layout.PutLinear(wanted, lin.Weight, packed, doublequant.Quantize(absmax), nil)
 		}
-		norm := make([]float32, c.HiddenSize)
-		require.NoError(t, source.ReadRows(vectors[0].tensor+".weight", 0, 1, norm))
-		layout.PutVector(wanted, vectors[0].weight, norm)
+		require.Len(t, vectors, 2)
+		for _, v := range vectors {
+			norm := make([]float32, v.n)
+			require.NoError(t, source.ReadRows(v.tensor+".weight", 0, 1, norm))
+			layout.PutVector(wanted, v.weight, norm)
+		}
 
 		var got [][]byte
 		require.NoError(t, quantizer{source, blockSize}.build(layout, linears, vectors, func(data []byte) error {
@@ -61,10 +64,7 @@ func TestGroupsOfLinears(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	var linears []linear
-	for _, lin := range newLayer(config{source.Config}, 0).linears() {
-		linears = append(linears, linear{lin, false})
-	}
+	linears, _ := frozen(source.Spec.LayerTensors(0), newLayer(source.Spec, 0).linears)
 	require.Equal(t, len(linears), group(linears), "a small layer at once")
 	large := *linears[0].Linear
 	large.In, large.Out = 4096, 4096

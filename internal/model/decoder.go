@@ -1,0 +1,123 @@
+package model
+
+import (
+	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/lora"
+	"qlora-wgpu/paging"
+)
+
+// Model is a decoder with frozen weights on a device: what the trainer drives.
+type Model struct {
+	spec   spec.Spec
+	dev    *gpu.Device
+	store  *paging.Store
+	layers []*layer
+	norm   *paging.Handle // the final norm's weight
+	embed  *paging.Table  // [V, C]
+	head   Head
+	cos    *gpu.Tensor
+	sin    *gpu.Tensor
+}
+
+// embedTokens is x [T, C], the tokens' rows of the embedding.
+func (m *Model) embedTokens(p *Pass) []*gpu.Tensor {
+	p.Cos, p.Sin = m.cos, m.sin
+	x := p.NewChunks("embedded", m.spec.Hidden)
+	for i, c := range p.Chunks {
+		m.embed.Gather(p.Rec, x[i], c.IDs, c.HostIDs)
+	}
+	return x
+}
+
+// hidden is the last layer's output.
+func (m *Model) hidden(p *Pass) []*gpu.Tensor {
+	x := m.embedTokens(p)
+	for i, l := range m.layers {
+		p.Layer = i
+		y, _ := l.forward(p, l.weights.Use(p.Rec), x, false, false)
+		p.Free(x...)
+		x = y
+	}
+	return x
+}
+
+// Evaluate records the forward pass and adds its losses to p.Stats.
+func (m *Model) Evaluate(p *Pass) {
+	m.head.Loss(p, m.norm.Use(p.Rec), m.hidden(p), false)
+}
+
+// Logits records the forward pass and returns the last token's logits [1, V]; with p.Cache it reads and fills that.
+func (m *Model) Logits(p *Pass) *gpu.Tensor {
+	x := m.hidden(p)
+	if p.Cache != nil {
+		p.Cache.Length += p.Tokens
+	}
+	return m.head.Logits(p, m.norm.Use(p.Rec), x[0])
+}
+
+// Store holds the frozen weights.
+func (m *Model) Store() *paging.Store { return m.store }
+
+// Linears are all linears of the layers, in the list's order: the adapter attaches to them.
+func (m *Model) Linears() (all []*lora.Linear) {
+	for _, l := range m.layers {
+		all = append(all, l.linears...)
+	}
+	return all
+}
+
+// Shape is the numbers of a model that the trainer plans with.
+type Shape struct {
+	Layers, Hidden, Vocab, MaxPositions, KVWidth int
+}
+
+// Shape tells what the trainer needs to know.
+func (m *Model) Shape() Shape {
+	s := m.spec
+	return Shape{
+		Layers: len(m.layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
+		KVWidth: s.Layers[0].KVHeads * s.Layers[0].HeadDim,
+	}
+}
+
+// SetMaxPositions makes the rotary tables for sequences of n tokens.
+func (m *Model) SetMaxPositions(n int) error {
+	n = min(max(n, 1), m.spec.MaxPositions)
+	if m.cos != nil && m.cos.Rows >= n {
+		return nil
+	}
+	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
+		if t != nil {
+			t.Release()
+		}
+	}
+	cos, sin := m.spec.RoPE.Tables(n)
+	var err error
+	if m.cos, err = m.dev.NewTensor("rope cos", gpu.F32, n, m.spec.RoPE.HeadDim/2); err == nil {
+		m.sin, err = m.dev.NewTensor("rope sin", gpu.F32, n, m.spec.RoPE.HeadDim/2)
+	}
+	if err == nil {
+		err = m.cos.WriteFloat32(cos)
+	}
+	if err == nil {
+		err = m.sin.WriteFloat32(sin)
+	}
+	return err
+}
+
+// FrozenBytes is the size of the frozen weights, wherever they lie.
+func (m *Model) FrozenBytes() int64 { return m.store.FrozenBytes() }
+
+// Parameters counts the base model's parameters.
+func (m *Model) Parameters() int64 { return m.spec.Parameters() }
+
+// Release frees the weights and tables.
+func (m *Model) Release() {
+	m.store.Release()
+	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
+		if t != nil {
+			t.Release()
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package spec
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Role is what becomes of a tensor.
+type Role uint8
+
+const (
+	// Matrix is the weight of a linear: it is quantized, and can have an adapter.
+	Matrix Role = iota
+	// Bias is that of the linear before it in the list.
+	Bias
+	// Vector is the weight of a norm.
+	Vector
+	// Table is an embedding or the output head.
+	Table
+)
+
+// Tensor is a tensor of a model.
+type Tensor struct {
+	Name       string // Hugging Face's: model.layers.0.self_attn.q_proj.weight
+	GGUF       string // llama.cpp's: blk.0.attn_q.weight
+	Role       Role
+	Rows, Cols int    // a vector or a bias has one row
+	Layer      int    // -1: in none
+	Module     string // its name without layer and .weight or .bias: self_attn.q_proj
+	Biased     bool   // of a matrix: its bias comes next in the list
+	Heads      int    // of q and k: whose rows GGUF files may interleave, see Family; 0 elsewhere
+}
+
+// The modules of a layer and of the model, by Hugging Face's names.
+const (
+	QProj             = "self_attn.q_proj"
+	KProj             = "self_attn.k_proj"
+	VProj             = "self_attn.v_proj"
+	OProj             = "self_attn.o_proj"
+	GateProj          = "mlp.gate_proj"
+	UpProj            = "mlp.up_proj"
+	DownProj          = "mlp.down_proj"
+	InputNorm         = "input_layernorm"
+	PostAttentionNorm = "post_attention_layernorm"
+	FinalNorm         = "model.norm"
+	Embedding         = "model.embed_tokens"
+	Head              = "lm_head"
+)
+
+// InAttention tells whether a matrix is of a layer's attention.
+func (t Tensor) InAttention() bool {
+	return slices.Contains([]string{QProj, KProj, VProj, OProj}, t.Module)
+}
+
+// Tensors lists a model's tensors: layer after layer the linears, then the norms; then what belongs to no layer.
+// Regions of the device and of the cache hold them in this order.
+func (s Spec) Tensors() (list []Tensor) {
+	for i := range s.Layers {
+		list = append(list, s.LayerTensors(i)...)
+	}
+	top := func(module, gguf string, role Role, rows int) {
+		list = append(list, Tensor{
+			Name: module + ".weight", GGUF: gguf + ".weight", Role: role, Rows: rows, Cols: s.Hidden, Layer: -1, Module: module,
+		})
+	}
+	top(FinalNorm, "output_norm", Vector, 1)
+	top(Embedding, "token_embd", Table, s.Vocab)
+	if !s.TiedHead {
+		top(Head, "output", Table, s.Vocab)
+	}
+	return list
+}
+
+// LayerTensors is the part of the list that is in a layer.
+func (s Spec) LayerTensors(layer int) (list []Tensor) {
+	l := s.Layers[layer]
+	add := func(t Tensor, suffix, gguf string) {
+		t.Name, t.GGUF = fmt.Sprintf("model.layers.%d.%s%s", layer, t.Module, suffix), fmt.Sprintf("blk.%d.%s%s", layer, gguf, suffix)
+		t.Layer = layer
+		list = append(list, t)
+	}
+	linear := func(module, gguf string, out, in, heads int, bias bool) {
+		add(Tensor{Module: module, Role: Matrix, Rows: out, Cols: in, Heads: heads, Biased: bias}, ".weight", gguf)
+		if bias {
+			add(Tensor{Module: module, Role: Bias, Rows: 1, Cols: out, Heads: heads}, ".bias", gguf)
+		}
+	}
+	norm := func(module, gguf string, n int) {
+		add(Tensor{Module: module, Role: Vector, Rows: 1, Cols: n}, ".weight", gguf)
+	}
+	q, kv := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
+	linear(QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias)
+	linear(KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias)
+	linear(VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias)
+	linear(OProj, "attn_output", s.Hidden, q, 0, l.OBias)
+	linear(GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias)
+	linear(UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias)
+	linear(DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias)
+	norm(InputNorm, "attn_norm", s.Hidden)
+	norm(PostAttentionNorm, "ffn_norm", s.Hidden)
+	return list
+}
+
+// Parameters counts a model's parameters, a tied head once.
+func (s Spec) Parameters() (n int64) {
+	for _, t := range s.Tensors() {
+		n += int64(t.Rows) * int64(t.Cols)
+	}
+	return n
+}

@@ -1,0 +1,132 @@
+package pretrained
+
+import (
+	"math"
+	"strings"
+
+	"qlora-wgpu/internal/model/architectures"
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/usererr"
+)
+
+// ggufKeys are the keys of config.json, and those of GGUF, behind the architecture's name, that say the same.
+var ggufKeys = []struct {
+	name, key       string
+	float, required bool
+}{
+	{"hidden_size", "embedding_length", false, true}, {"intermediate_size", "feed_forward_length", false, true},
+	{"num_hidden_layers", "block_count", false, true}, {"num_attention_heads", "attention.head_count", false, true},
+	{"num_key_value_heads", "attention.head_count_kv", false, false}, {"max_position_embeddings", "context_length", false, true},
+	{"vocab_size", "vocab_size", false, false}, {"head_dim", "attention.key_length", false, false},
+	{"rms_norm_eps", "attention.layer_norm_rms_epsilon", true, false}, {"rope_theta", "rope.freq_base", true, false},
+	{"sliding_window", "attention.sliding_window", false, false}, {"attention_multiplier", "attention.scale", true, false},
+	{"attn_logit_softcapping", "attn_logit_softcapping", true, false}, {"final_logit_softcapping", "final_logit_softcapping", true, false},
+	{"embedding_multiplier", "embedding_scale", true, false}, {"residual_multiplier", "residual_scale", true, false},
+	{"logits_scaling", "logit_scale", true, false},
+}
+
+// absent is what no key says.
+const absent = math.MinInt
+
+// ropeFactors is the tensor in which llama.cpp stores Llama 3's rotary scaling.
+const ropeFactors = "rope_freqs.weight"
+
+// maxRopeFactors is more than half of any head has.
+const maxRopeFactors = 1 << 16
+
+// describe makes the model's description of the metadata and of which tensors there are.
+func (g *ggufReader) describe(m *Model) (err error) {
+	architecture := read(g, g.String, "general.architecture", "")
+	if g.err != nil {
+		return g.err
+	}
+	if g.family, err = architectures.FindGGUF(architecture, g.path); err != nil {
+		return err
+	}
+	k, err := g.keys()
+	if err != nil {
+		return err
+	}
+	return m.describe(k, &g.family)
+}
+
+// keys are the metadata under config.json's names. What llama.cpp has defaults for has the same here.
+func (g *ggufReader) keys() (*spec.Keys, error) {
+	k := &spec.Keys{Path: g.path, Values: map[string]any{}}
+	prefix := g.family.GGUF + "."
+	if g.integer(prefix+"expert_count", 0) > 0 {
+		return nil, g.unsupported("the model is a mixture of experts")
+	}
+	for _, entry := range ggufKeys {
+		key := prefix + entry.key
+		if entry.float {
+			if x, ok, err := g.Float(key); ok || err != nil {
+				g.keep(err)
+				k.Values[entry.name] = x
+			}
+		} else if n := g.integer(key, absent); n != absent {
+			k.Values[entry.name] = float64(n)
+		}
+		if n, ok := k.Values[entry.name].(float64); entry.required && !(ok && n >= 1) {
+			g.fail("%s is missing or not positive", key)
+		}
+	}
+	for _, name := range []string{"bos_token_id", "eos_token_id", "padding_token_id"} {
+		if id := g.integer("tokenizer.ggml."+name, -1); id != -1 {
+			k.Values[strings.Replace(name, "padding", "pad", 1)] = float64(id)
+		}
+	}
+	k.Default("rms_norm_eps", 0.0) // llama.cpp has no default for it
+	if g.err != nil {
+		return nil, g.err
+	}
+	hidden, heads := k.Values["hidden_size"].(float64), k.Values["num_attention_heads"].(float64)
+	k.Default("head_dim", math.Floor(hidden/heads))
+	dim := int(k.Values["head_dim"].(float64))
+	if v := g.integer(prefix+"attention.value_length", dim); v != dim {
+		return nil, g.unsupported("keys of %d and values of %d dimensions", dim, v)
+	}
+	if d := g.integer(prefix+"rope.dimension_count", dim); d != dim {
+		return nil, g.unsupported("rotary embeddings over %d of %d dimensions", d, dim)
+	}
+	embedding, _ := g.Lookup("token_embd.weight")
+	k.Default("vocab_size", float64(embedding.Rows()))
+	_, untied := g.Lookup("output.weight")
+	k.Values["tie_word_embeddings"] = !untied
+	_, k.Values["attention_bias"] = g.Lookup("blk.0.attn_q.bias")
+	_, k.Values["mlp_bias"] = g.Lookup("blk.0.ffn_up.bias")
+	if err := g.ropeScaling(k); err != nil {
+		return nil, err
+	}
+	return k, g.err
+}
+
+// ropeScaling sets the keys of how rotary frequencies are stretched.
+func (g *ggufReader) ropeScaling(k *spec.Keys) error {
+	prefix := g.family.GGUF + ".rope."
+	kind := read(g, g.String, prefix+"scaling.type", "none")
+	factor := read(g, g.Float, prefix+"scaling.factor", 0)
+	if old := read(g, g.Float, prefix+"scale_linear", 0); old != 0 && factor == 0 {
+		kind, factor = "linear", old // the key of files from 2023
+	}
+	if kind != "none" && factor != 1 {
+		k.Values["rope_scaling"] = map[string]any{"rope_type": kind, "factor": factor}
+	}
+	t, ok := g.Lookup(ropeFactors)
+	if !ok {
+		return nil
+	}
+	if t.Rows() != 1 || t.Cols() > maxRopeFactors {
+		return usererr.New(op, g.path, "tensor %s has shape %v", t.Name, t.Shape).Of(usererr.Format)
+	}
+	factors := make([]float32, t.Cols())
+	if err := g.ReadFloat32(t, factors, 0, 1); err != nil {
+		return err
+	}
+	list := []any{}
+	for _, f := range factors {
+		list = append(list, float64(f))
+	}
+	k.Values[spec.RopeFactors] = list
+	return nil
+}
