@@ -16,7 +16,6 @@ import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
-	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/reference"
@@ -34,7 +33,7 @@ var device = sync.OnceValues(func() (*gpu.Device, error) {
 type twin struct {
 	t       *testing.T
 	dev     *gpu.Device
-	model   model.Model
+	model   *model.Model
 	adapter *lora.Adapter
 	stats   *gpu.Tensor
 	float64 *reference.Decoder
@@ -75,7 +74,7 @@ func load(t *testing.T, dir string, d *reference.Decoder, plan *paging.Plan) *tw
 	source, err := pretrained.Open(dir)
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := architectures.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64, Plan: plan})
+	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64, Plan: plan})
 	require.NoError(t, err)
 	t.Cleanup(m.Release)
 	var config lora.Config

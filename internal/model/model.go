@@ -46,8 +46,9 @@ type Pass struct {
 	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
 	Cache      *Cache      // of keys and values when generating
 	Layer      int
-	// Observe is called with each tensor before it is freed, where its values are final; nil: nobody looks. A recording cannot be looked into, and a
-	// port that drifts is found by comparing what its layers compute, one tensor after the other (docs/porting-a-family.md).
+	// Observe is called with each tensor before it is freed, where its values are final; nil: nobody looks. A recording
+	// cannot be looked into otherwise, and a port that drifts is found by comparing what its layers compute, one tensor
+	// after the other (docs/porting-a-family.md).
 	Observe func(t *gpu.Tensor)
 }
 
