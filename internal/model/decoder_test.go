@@ -21,12 +21,13 @@ import (
 type allowances struct{ loss, logits, gradient float64 }
 
 var (
-	// Sums of so few terms in float32 are off by 1e-7 at most, which is an NMSE of 1e-14; a layer adds some ten of them, and
-	// the backward subtracts numbers near one another: 3e-11 came out. The rest is left for other orders of summation.
+	// Sums of so few terms in float32 are off by 1e-7 at most, which is an NMSE of 1e-14; a layer adds some ten of
+	// them, and the backward subtracts numbers near one another: 3e-11 came out. The rest is left for other orders of
+	// summation.
 	exact = allowances{loss: 1e-6, logits: 1e-11, gradient: 1e-10}
-	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most, which is an NMSE of 1.3e-6 in the mean. A gradient takes in
-	// many such roundings, and through attention what is left when sums over a few keys are subtracted: 5e-4 came out, twice
-	// that is allowed. Losses are those of float32: only what is kept for the backward is rounded.
+	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most, which is an NMSE of 1.3e-6 in the mean. A gradient
+	// takes in many such roundings, and through attention what is left when sums over a few keys are subtracted: 5e-4
+	// came out, twice that is allowed. Losses are those of float32: only what is kept for the backward is rounded.
 	rounded = allowances{loss: 1e-6, gradient: 1e-3}
 )
 
@@ -145,7 +146,8 @@ func TestActivationsKeptInBF16GiveGradientsWithinTheirRounding(t *testing.T) {
 	}
 }
 
-// Where only layers' inputs are kept, float64 can round the same numbers, and then gradients are as near as without rounding.
+// Where only layers' inputs are kept, float64 can round the same numbers, and then gradients are as near as without
+// rounding.
 func TestLayersInputsKeptInBF16AreRoundedOnceAndNothingElseIs(t *testing.T) {
 	w := open(t, small, nil)
 	inputs := w.trace(packed)

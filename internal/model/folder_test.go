@@ -18,7 +18,8 @@ import (
 	"qlora-wgpu/internal/safetensors"
 )
 
-// small has widths that are no multiples of an NF4 block, heads that do not add up to the width, and a vocabulary that is padded.
+// small has widths that are no multiples of an NF4 block, heads that do not add up to the width, and a vocabulary
+// that is padded.
 var small = reference.Spec{
 	Hidden: 40, Vocab: 61, NormEps: 1e-3, RoPE: reference.RoPE{Theta: 100, RoPEScaling: reference.RoPEScaling{Type: "default"}},
 	Layers: []reference.Layer{{Heads: 4, KVHeads: 2, HeadDim: 12, MLP: 56}, {Heads: 4, KVHeads: 2, HeadDim: 12, MLP: 56}},

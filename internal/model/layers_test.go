@@ -5,6 +5,7 @@ package model_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -30,8 +31,8 @@ var (
 	allowanceFlag = flag.Float64("allowance", 1e-10, "TestLayerByLayer: the NMSE that a tensor may have")
 )
 
-// onDevice are the float64 names of what the device's tensors hold where they are freed: queries and keys are rotated in their
-// place, and the gradients of gate and up take theirs.
+// onDevice are the float64 names of what the device's tensors hold where they are freed: queries and keys are rotated
+// in their place, and the gradients of gate and up take theirs.
 var onDevice = map[string]string{
 	"embedded": "embedded", "input_layernorm": "input_norm", "q": "q_rotated", "k": "k_rotated", "v": "v", "attention": "attention",
 	"attention output": "o", "middle": "middle", "post_attention_layernorm": "post_attention_norm", "gate": "gate", "up": "up",
@@ -39,8 +40,25 @@ var onDevice = map[string]string{
 }
 
 var gradientsOnDevice = map[string]string{
-	"d normed": "norm", "d mlp hidden": "mlp_hidden", "gate": "gate", "up": "up", "dx mlp": "post_attention_norm", "d attention": "attention",
-	"dq": "q", "dk": "k", "dv": "v", "dx attention": "input_norm",
+	"d normed": "norm", "d mlp hidden": "mlp_hidden", "gate": "gate", "up": "up", "dx mlp": "post_attention_norm",
+	"d attention": "attention", "dq": "q", "dk": "k", "dv": "v", "dx attention": "input_norm",
+}
+
+// normedOnDevice and its gradients are the names that are others where queries and keys are normed: the projections
+// stay.
+var (
+	normedOnDevice          = map[string]string{"q": "q", "k": "k", "q normed": "q_rotated", "k normed": "k_rotated"}
+	normedGradientsOnDevice = map[string]string{"dq projection": "q", "dk projection": "k", "dq": "q_norm", "dk": "k_norm"}
+)
+
+// names are onDevice's and gradientsOnDevice's for the model.
+func (w *twin) names() (forward, backward map[string]string) {
+	forward, backward = maps.Clone(onDevice), maps.Clone(gradientsOnDevice)
+	if w.float64.Spec.Layers[0].QKNorm != reference.NoQKNorm {
+		maps.Copy(forward, normedOnDevice)
+		maps.Copy(backward, normedGradientsOnDevice)
+	}
+	return forward, backward
 }
 
 // trace gives what the device computes for the input, under the names of the float64 trace.
@@ -55,16 +73,17 @@ func (w *twin) trace(in reference.Input) map[string][]float64 {
 		}
 		saved[kind+name] = w.copyOf(rec, t)
 	}
+	forward, backward := w.names()
 	count := map[string]int{}
 	w.run(in, pass{observe: func(rec *gpu.Recorder, t *gpu.Tensor) {
-		if name, ok := onDevice[t.Name]; ok {
+		if name, ok := forward[t.Name]; ok {
 			save(rec, t, "", name, count[name])
 			count[name]++
 		}
 	}}, w.model.Evaluate)
 	backwards := map[string]int{}
 	w.run(in, pass{observe: func(rec *gpu.Recorder, t *gpu.Tensor) {
-		if name, ok := gradientsOnDevice[t.Name]; ok && (t.Name == "d normed" || len(backwards) > 0) {
+		if name, ok := backward[t.Name]; ok && (t.Name == "d normed" || len(backwards) > 0) {
 			backwards[name]++
 			save(rec, t, "d ", name, layers-backwards[name])
 		}
@@ -147,8 +166,9 @@ func rooted(t *testing.T, path string) string {
 	return filepath.Join(testfiles.Root(t), path)
 }
 
-// TestLayerByLayer compares what the device computes for a case's first micro-batch with float64, tensor by tensor, and names
-// the first that drifts. Without a flag it runs the repository's cases. docs/porting-a-family.md tells how to use it.
+// TestLayerByLayer compares what the device computes for a case's first micro-batch with float64, tensor by tensor,
+// and names the first that drifts. Without a flag it runs the repository's cases. docs/porting-a-family.md tells how
+// to use it.
 func TestLayerByLayer(t *testing.T) {
 	check := func(t *testing.T, dir string) {
 		c, err := referencetest.Open(dir)

@@ -2,8 +2,8 @@ package reference
 
 import "math"
 
-// AttentionBlock is the first half of a decoder layer without its residual: norm, projections, the optional norm of queries
-// and keys, rotation, causal attention with grouped keys and values, output projection.
+// AttentionBlock is the first half of a decoder layer without its residual: norm, projections, the optional norm of
+// queries and keys, rotation, causal attention with grouped keys and values, output projection.
 //
 // Source: transformers' modeling_llama.py; the norm of queries and keys per head is modeling_qwen3.py's, over the whole
 // width modeling_olmo2.py's.

@@ -18,7 +18,8 @@ var small = Spec{
 // packed are two segments, with supervised tokens in both.
 var packed = Segments([][]uint32{{3, 9, 1, 4}, {5, 0, 7}}, [][]int32{{-100, 1, 4, 10}, {2, -100, 6}})
 
-// options are what a block can be made of, each by itself and all that a family has together; layer changes both layers.
+// options are what a block can be made of, each by itself and all that a family has together; layer changes both
+// layers.
 var options = []struct {
 	name  string
 	layer func(*Layer)
@@ -66,7 +67,8 @@ func (s Spec) with(layer func(*Layer), model func(*Spec)) Spec {
 	return s
 }
 
-// decoder has random weights, each from a seed of its name, so that an option leaves the other tensors alone, and adapters in all linears.
+// decoder has random weights, each from a seed of its name, so that an option leaves the other tensors alone, and
+// adapters in all linears.
 func decoder(s Spec) *Decoder {
 	seed := func(name string) (h uint64) {
 		for _, c := range name {
@@ -219,9 +221,10 @@ func TestATraceNamesWhatAPassComputesInItsOrder(t *testing.T) {
 		at[a.Name], names = a, append(names, a.Name)
 	}
 	require.Len(t, at, len(names), "a name repeats")
-	require.Equal(t, strings.Fields(`embedded layers.0.input_norm layers.0.q layers.0.k layers.0.v layers.0.q_norm layers.0.k_norm
-		layers.0.q_rotated layers.0.k_rotated layers.0.attention layers.0.o layers.0.middle layers.0.post_attention_norm layers.0.gate layers.0.up
-		layers.0.mlp_hidden layers.0.down layers.0.output norm logits`), names[:20])
+	require.Equal(t, strings.Fields(`embedded layers.0.input_norm layers.0.q layers.0.k layers.0.v layers.0.q_norm
+		layers.0.k_norm layers.0.q_rotated layers.0.k_rotated layers.0.attention layers.0.o layers.0.middle
+		layers.0.post_attention_norm layers.0.gate layers.0.up layers.0.mlp_hidden layers.0.down layers.0.output norm logits`),
+		names[:20])
 	require.Equal(t, "d logits d norm d layers.0.output d layers.0.mlp_hidden", strings.Join(names[20:24], " "))
 	require.Equal(t, "d layers.0.input_norm d embedded", strings.Join(names[len(names)-2:], " "))
 	require.Equal(t, 32, at["layers.0.q"].Cols)
@@ -233,7 +236,8 @@ func TestATraceNamesWhatAPassComputesInItsOrder(t *testing.T) {
 
 func TestNewDecoderAsksForTheTensorsOfItsSpec(t *testing.T) {
 	asked := map[string]int{}
-	all := small.with(func(l *Layer) { l.QKNorm, l.Bias = PerHead, Projections{true, true, true, true, true, true, true} }, nil)
+	bias := Projections{Q: true, K: true, V: true, O: true, Gate: true, Up: true, Down: true}
+	all := small.with(func(l *Layer) { l.QKNorm, l.Bias = PerHead, bias }, nil)
 	NewDecoder(all, func(name string, rows, cols int) []float64 {
 		asked[name]++
 		return make([]float64, rows*cols)

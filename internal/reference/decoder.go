@@ -23,8 +23,8 @@ type LayerKept struct {
 	mlp       *MLPKept
 }
 
-// NewDecoder makes a decoder of the tensors that its spec wants. tensor is asked for each once, under its Hugging Face name;
-// a vector has one row.
+// NewDecoder makes a decoder of the tensors that its spec wants. tensor is asked for each once, under its Hugging
+// Face name; a vector has one row.
 func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Decoder {
 	get := func(name string, rows, cols int) []float64 {
 		values := tensor(name, rows, cols)
@@ -51,7 +51,8 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 			},
 			MLPBlock{
 				Spec: s, Norm: vector(prefix+"post_attention_layernorm", s.Hidden),
-				Gate: linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate), Up: linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up),
+				Gate: linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate),
+				Up:   linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up),
 				Down: linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down),
 			},
 		}

@@ -17,9 +17,9 @@ func random(seed uint64, n int) []float64 {
 	return x
 }
 
-// requireGradient compares a backward with central differences of loss over every element of x, of two widths, so that third
-// derivatives cancel. The bound is relative to the gradient's largest element; the differences themselves are good to about
-// 1e-9 of it.
+// requireGradient compares a backward with central differences of loss over every element of x, of two widths, so
+// that third derivatives cancel. The bound is relative to the gradient's largest element; the differences themselves
+// are good to about 1e-9 of it.
 func requireGradient(t *testing.T, gradient, x []float64, loss func() float64) {
 	t.Helper()
 	require.Len(t, gradient, len(x))

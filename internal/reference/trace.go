@@ -9,8 +9,8 @@ type Activation struct {
 	Values []float64
 }
 
-// Trace lists what a pass computes, in its order: the forward pass from the embedded tokens to the logits, then gradients
-// from there back. A nil Trace notes nothing.
+// Trace lists what a pass computes, in its order: the forward pass from the embedded tokens to the logits, then
+// gradients from there back. A nil Trace notes nothing.
 type Trace struct {
 	Activations []Activation
 	prefix      string // of the layer

@@ -55,8 +55,8 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 	}
 }
 
-// The frequencies are those of transformers' modeling_rope_utils in float64, computed by another program: one of each band's
-// ends and all that are mixed.
+// The frequencies are those of transformers' modeling_rope_utils in float64, computed by another program: one of each
+// band's ends and all that are mixed.
 func TestLlama3sFrequenciesStayAreMixedOrAreDividedByTheirWavelength(t *testing.T) {
 	_, sin := llama32.Tables(2)
 	for i, want := range map[int]float64{

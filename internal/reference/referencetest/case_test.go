@@ -16,8 +16,8 @@ import (
 	"qlora-wgpu/internal/testfiles"
 )
 
-// How far PyTorch's float32 is from float64, at most, by its own float64 on these cases: loss 2.3e-7, gradient norm 1.7e-6,
-// gradients 1.6e-11, logits 1.8e-12, the adapter's change 1.3e-10. Two to four times that is allowed.
+// How far PyTorch's float32 is from float64, at most, by its own float64 on these cases: loss 2.3e-7, gradient norm
+// 1.7e-6, gradients 1.6e-11, logits 1.8e-12, the adapter's change 1.3e-10. Two to four times that is allowed.
 const (
 	lossAllowance, normAllowance                        = 5e-7, 5e-6 // relative
 	logitsAllowance, gradientAllowance, changeAllowance = 5e-12, 5e-11, 5e-10

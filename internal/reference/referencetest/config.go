@@ -1,5 +1,5 @@
-// Package referencetest makes float64 decoders of model folders and parity cases. It reads their files by itself: what it is
-// compared with must not share a mistake of internal/pretrained. Only tests import it.
+// Package referencetest makes float64 decoders of model folders and parity cases. It reads their files by itself:
+// what it is compared with must not share a mistake of internal/pretrained. Only tests import it.
 package referencetest
 
 import (
@@ -11,8 +11,8 @@ import (
 	"qlora-wgpu/internal/reference"
 )
 
-// config is what config.json, as transformers 5 writes it, says about arithmetic. Biases and norms of queries and keys are not
-// among it: the tensors tell them.
+// config is what config.json, as transformers 5 writes it, says about arithmetic. Biases and norms of queries and
+// keys are not among it: the tensors tell them.
 type config struct {
 	Hidden       int      `json:"hidden_size"`
 	Intermediate int      `json:"intermediate_size"`
@@ -40,7 +40,8 @@ type config struct {
 // inert keys change no arithmetic, or none that the tensors do not tell.
 var inert = []string{
 	"architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id", "initializer_range",
-	"max_position_embeddings", "max_window_layers", "mlp_bias", "model_type", "pad_token_id", "pretraining_tp", "transformers_version", "use_cache",
+	"max_position_embeddings", "max_window_layers", "mlp_bias", "model_type", "pad_token_id", "pretraining_tp",
+	"transformers_version", "use_cache",
 }
 
 // readConfig refuses a key that it does not know: the float64 decoder has no such option yet.
