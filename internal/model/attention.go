@@ -11,11 +11,13 @@ import (
 // for all tokens, queries come in chunks.
 type Attention struct {
 	Q, K, V, O              *lora.Linear
+	QNorm, KNorm            *Norm // of every head, before the rotation; nil: none
 	Heads, KVHeads, HeadDim int
 	Scale                   float32
 }
 
-// AttentionKept is what Backward needs of Forward: q and k are rotated, o is before the output projection.
+// AttentionKept is what Backward needs of Forward: q and k as attention reads them, or, where their heads are normed, as
+// the projections gave them, of which the rest is quickly made again; o is before the output projection.
 type AttentionKept struct {
 	k, v   *gpu.Tensor
 	chunks []attentionChunk
@@ -38,35 +40,73 @@ func (a *Attention) Forward(
 	p *Pass, w paging.Weights, norm Norm, x []*gpu.Tensor, add func(chunk int, y *gpu.Tensor),
 ) (kept *AttentionKept) {
 	kept = &AttentionKept{k: p.New("k", p.Tokens, a.K.Out), v: p.New("v", p.Tokens, a.V.Out), chunks: make([]attentionChunk, len(p.Chunks))}
+	queries, turned := make([]*gpu.Tensor, len(p.Chunks)), a.beside(p, kept.k)
 	for i, c := range p.Chunks {
 		part, k := p.part(i), &kept.chunks[i]
 		normed := norm.Forward(p, w, x[i])
-		key, value := kept.k.Slice(c.First, c.Tokens), kept.v.Slice(c.First, c.Tokens)
+		key, value := c.of(kept.k), c.of(kept.v)
 		k.q = p.New("q", c.Tokens, a.Q.Out)
 		k.uQ = a.Q.Forward(part, k.q, normed, w.Linear(a.Q.Weight))
 		k.uK = a.K.Forward(part, key, normed, w.Linear(a.K.Weight))
 		k.uV = a.V.Forward(part, value, normed, w.Linear(a.V.Weight))
 		p.Free(normed)
-		kernels.RoPEForward(p.Rec, k.q, p.Cos, p.Sin, c.Positions, a.Heads, a.HeadDim)
-		kernels.RoPEForward(p.Rec, key, p.Cos, p.Sin, c.Positions, a.KVHeads, a.HeadDim)
+		queries[i] = a.beside(p, k.q)
+		a.turn(p, w, a.QNorm, queries[i], k.q, c.Positions, a.Heads)
+		a.turn(p, w, a.KNorm, c.of(turned), key, c.Positions, a.KVHeads)
 	}
 	for i, c := range p.Chunks {
 		k := &kept.chunks[i]
 		k.o, k.lse = p.New("attention", c.Tokens, a.Q.Out), p.New("lse", c.Tokens, a.Heads)
-		spec, keys, values := a.spec(p, c), kept.k, kept.v
+		spec, keys, values := a.spec(p, c), turned, kept.v
 		if p.Cache != nil { // and a single chunk
 			keys, values = p.Cache.K[p.Layer], p.Cache.V[p.Layer]
-			appendRows(p.Rec, keys, kept.k, p.Cache.Length)
+			appendRows(p.Rec, keys, turned, p.Cache.Length)
 			appendRows(p.Rec, values, kept.v, p.Cache.Length)
 			spec.QueryOffset = p.Cache.Length
 		}
-		kernels.AttentionForward(p.Rec, k.o, k.lse, k.q, keys, values, spec)
+		kernels.AttentionForward(p.Rec, k.o, k.lse, queries[i], keys, values, spec)
+		if a.QNorm != nil {
+			p.Free(queries[i])
+		}
 		y := p.New("attention output", c.Tokens, a.O.Out)
 		k.uO = a.O.Forward(p.part(i), y, k.o, w.Linear(a.O.Weight))
 		add(i, y)
 		p.Free(y)
 	}
+	if a.KNorm != nil {
+		p.Free(turned)
+	}
 	return kept
+}
+
+// beside is where turn puts what it makes of a projection x [T, heads·D]: x itself, unless heads are normed.
+func (a *Attention) beside(p *Pass, x *gpu.Tensor) *gpu.Tensor {
+	if a.QNorm == nil {
+		return x
+	}
+	return p.New(x.Name+" normed", x.Rows, x.Cols)
+}
+
+// turn makes y of a projection x, both [T, heads·D]: heads are normed, where they are, and rotated.
+func (a *Attention) turn(p *Pass, w paging.Weights, norm *Norm, y, x, positions *gpu.Tensor, heads int) {
+	if norm != nil {
+		norm.headsForward(p, w, y, x, a.HeadDim)
+	}
+	kernels.RoPEForward(p.Rec, y, p.Cos, p.Sin, positions, heads, a.HeadDim)
+}
+
+// turnBack is the gradient of a projection x, which is named, for dy of what turn made of it, all [T, heads·D]; dy is
+// overwritten, and is the result where heads are not normed.
+func (a *Attention) turnBack(
+	p *Pass, w paging.Weights, norm *Norm, name string, dy, x, positions *gpu.Tensor, heads int,
+) *gpu.Tensor {
+	kernels.RoPEBackward(p.Rec, dy, p.Cos, p.Sin, positions, heads, a.HeadDim)
+	if norm == nil {
+		return dy
+	}
+	dx := p.New(name, dy.Rows, dy.Cols)
+	norm.headsBackward(p, w, dx, dy, x, a.HeadDim)
+	return dx
 }
 
 // appendRows copies src's rows into the cache from row `at` on.
@@ -90,6 +130,12 @@ func (k *AttentionKept) Release(p *Pass) {
 func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.Tensor, kept *AttentionKept, wanted bool) {
 	dk, dv := p.New("dk", p.Tokens, a.K.Out), p.New("dv", p.Tokens, a.V.Out)
 	dq := make([]*gpu.Tensor, len(p.Chunks))
+	keys := a.beside(p, kept.k)
+	if a.KNorm != nil {
+		for _, c := range p.Chunks {
+			a.turn(p, w, a.KNorm, c.of(keys), c.of(kept.k), c.Positions, a.KVHeads)
+		}
+	}
 	for i, c := range p.Chunks {
 		k := &kept.chunks[i]
 		do := p.New("d attention", c.Tokens, a.O.In)
@@ -98,15 +144,22 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 		stats := p.New("attention statistics", c.Tokens, 2*a.Heads)
 		spec := a.spec(p, c)
 		spec.Accumulate = i > 0
-		kernels.AttentionBackward(p.Rec, dq[i], dk, dv, do, k.q, kept.k, kept.v, k.o, k.lse, stats, spec)
-		p.Free(stats, do, k.q, k.o, k.lse)
-		kernels.RoPEBackward(p.Rec, dq[i], p.Cos, p.Sin, c.Positions, a.Heads, a.HeadDim)
+		queries := a.beside(p, k.q)
+		if a.QNorm != nil {
+			a.turn(p, w, a.QNorm, queries, k.q, c.Positions, a.Heads)
+		}
+		kernels.AttentionBackward(p.Rec, dq[i], dk, dv, do, queries, keys, kept.v, k.o, k.lse, stats, spec)
+		p.Free(stats, do, queries, k.o, k.lse)
+		dTurned := dq[i]
+		if dq[i] = a.turnBack(p, w, a.QNorm, "dq projection", dTurned, k.q, c.Positions, a.Heads); a.QNorm != nil {
+			p.Free(dTurned, k.q)
+		}
 	}
-	p.Free(kept.k, kept.v)
+	p.Free(keys, kept.v)
 	for i, c := range p.Chunks {
 		part, k := p.part(i), &kept.chunks[i]
-		dKey, dValue := dk.Slice(c.First, c.Tokens), dv.Slice(c.First, c.Tokens)
-		kernels.RoPEBackward(p.Rec, dKey, p.Cos, p.Sin, c.Positions, a.KVHeads, a.HeadDim)
+		dValue := c.of(dv)
+		dKey := a.turnBack(p, w, a.KNorm, "dk projection", c.of(dk), c.of(kept.k), c.Positions, a.KVHeads)
 		normed := norm.Forward(p, w, x[i])
 		var dNormed *gpu.Tensor
 		if wanted {
@@ -119,6 +172,12 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 			norm.BackwardAdd(p, w, dx[i], dNormed, x[i])
 		}
 		p.Free(dNormed, normed, dq[i])
+		if a.KNorm != nil {
+			p.Free(dKey)
+		}
+	}
+	if a.KNorm != nil {
+		p.Free(kept.k)
 	}
 	p.Free(dk, dv)
 }

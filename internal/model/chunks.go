@@ -22,6 +22,14 @@ type Chunk struct {
 	Supervised, FirstSupervised int
 }
 
+// of is a chunk's rows of a tensor of all tokens. An empty chunk begins where no slice could.
+func (c Chunk) of(t *gpu.Tensor) *gpu.Tensor {
+	if c.Tokens == 0 {
+		return t.View(0, t.Cols)
+	}
+	return t.Slice(c.First, c.Tokens)
+}
+
 // size is how a program's micro-batches are cut: it is planned for tokens, and every micro-batch has as many chunks, of
 // which the last may be empty.
 type Size struct{ Tokens, Chunk int }

@@ -51,6 +51,9 @@ func newLayer(s spec.Spec, index int) *layer {
 		Q: made[spec.QProj], K: made[spec.KProj], V: made[spec.VProj], O: made[spec.OProj],
 		Heads: d.Heads, KVHeads: d.KVHeads, HeadDim: d.HeadDim, Scale: float32(1 / math.Sqrt(float64(d.HeadDim))),
 	}
+	if d.QKNorm == spec.PerHead {
+		l.attention.QNorm, l.attention.KNorm = &Norm{spec.QNorm, eps}, &Norm{spec.KNorm, eps}
+	}
 	l.mlp = MLP{Gate: made[spec.GateProj], Up: made[spec.UpProj], Down: made[spec.DownProj]}
 	return l
 }

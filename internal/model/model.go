@@ -170,6 +170,19 @@ func (n Norm) Forward(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 	return y
 }
 
+// headsForward is y = the norm of each head of x, both [T, heads·dim].
+func (n Norm) headsForward(p *Pass, w paging.Weights, y, x *gpu.Tensor, dim int) {
+	kernels.RMSNormForward(p.Rec, byHeads(y, dim), byHeads(x, dim), w.Vector(n.Weight), n.Eps)
+}
+
+// headsBackward is dx = the gradient of x for dy of headsForward, all [T, heads·dim].
+func (n Norm) headsBackward(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor, dim int) {
+	kernels.RMSNormBackward(p.Rec, byHeads(dx, dim), byHeads(dy, dim), byHeads(x, dim), w.Vector(n.Weight), n.Eps, false)
+}
+
+// byHeads is x [T, heads·dim] with a row for each head.
+func byHeads(x *gpu.Tensor, dim int) *gpu.Tensor { return x.View(x.Rows*x.Cols/dim, dim) }
+
 // BackwardAdd is dx += the gradient of x for dy.
 func (n Norm) BackwardAdd(p *Pass, w paging.Weights, dx, dy, x *gpu.Tensor) {
 	kernels.RMSNormBackward(p.Rec, dx, dy, x, w.Vector(n.Weight), n.Eps, true)

@@ -170,36 +170,78 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for PyTorch's results all the same, whatever is computed again.
+// eachCase runs a test on the cases that the repository holds.
+func eachCase(t *testing.T, test func(t *testing.T, d folder)) {
+	for _, d := range cases(t, "testdata") {
+		t.Run(filepath.Base(string(d)), func(t *testing.T) { test(t, d) })
+	}
+}
+
+// TestStress runs every case with weights in many shards and dispatches in pieces, and asks for the same bytes.
+func TestStress(t *testing.T) {
+	eachCase(t, func(t *testing.T, d folder) {
+		round, o := rounds(t)[0], Options{MaxSteps: 2}
+		require.Equal(t, runRound(t, round, gpu.Limits{}, d, o), runRound(t, round, stress, d, o))
+	})
+}
+
+// TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for
+// PyTorch's results all the same, whatever is computed again.
 func TestChunks(t *testing.T) {
 	dev := open(t, gpu.Limits{})
-	want := run(t, dev, tiny, Options{Chunk: 16})
-	for _, activations := range []paging.Activations{paging.Selective, paging.Keep} {
-		require.Equal(t, want, run(t, dev, tiny, Options{Chunk: 16, Plan: residentPlan(t, paging.Decisions{Activations: activations})}), activations)
-	}
+	eachCase(t, func(t *testing.T, d folder) {
+		want := run(t, dev, d, Options{Chunk: 16})
+		for _, activations := range []paging.Activations{paging.Selective, paging.Keep} {
+			o := Options{Chunk: 16, Plan: d.residentPlan(t, paging.Decisions{Activations: activations})}
+			require.Equal(t, want, run(t, dev, d, o), activations)
+		}
+	})
 }
 
-// TestRoundedActivations keeps activations in bf16: the forward pass is that of float32, gradients are near PyTorch's, and a second run gives the same bytes.
+// TestRoundedActivations keeps activations in bf16: the forward pass is that of float32, gradients are near PyTorch's,
+// and a second run gives the same bytes.
 func TestRoundedActivations(t *testing.T) {
 	dev := open(t, gpu.Limits{})
-	exact := run(t, dev, tiny, Options{MaxSteps: 1})
-	adapters := map[string]bool{exact.Adapter: true}
-	for _, activations := range []paging.Activations{paging.Recompute, paging.Selective, paging.Keep} {
-		o := Options{Chunk: 16, Plan: residentPlan(t, paging.Decisions{Activations: activations, Kept: gpu.BF16})}
-		got := run(t, dev, tiny, o)
-		require.Equal(t, exact.Losses[0], got.Losses[0], "step 1")
-		require.Greater(t, got.Uses[1].Error, 1e3*exact.Uses[1].Error, "nothing was rounded")
-		require.False(t, adapters[got.Adapter], "what is kept is what is rounded")
-		adapters[got.Adapter] = true
-		if activations == paging.Selective {
-			require.Equal(t, got, run(t, dev, tiny, o), "a second run")
+	eachCase(t, func(t *testing.T, d folder) {
+		exact := run(t, dev, d, Options{MaxSteps: 1})
+		adapters := map[string]bool{exact.Adapter: true}
+		for _, activations := range []paging.Activations{paging.Recompute, paging.Selective, paging.Keep} {
+			o := Options{Chunk: 16, Plan: d.residentPlan(t, paging.Decisions{Activations: activations, Kept: gpu.BF16})}
+			got := run(t, dev, d, o)
+			require.Equal(t, exact.Losses[0], got.Losses[0], "step 1")
+			require.Greater(t, got.Uses[1].Error, 1e3*exact.Uses[1].Error, "nothing was rounded")
+			require.False(t, adapters[got.Adapter], "what is kept is what is rounded")
+			adapters[got.Adapter] = true
+			if activations == paging.Selective {
+				require.Equal(t, got, run(t, dev, d, o), "a second run")
+			}
 		}
-	}
+	})
 }
 
-// residentPlan leaves the tiny model's weights on the device.
-func residentPlan(t *testing.T, d paging.Decisions) *paging.Plan {
-	return &paging.Plan{Decisions: d, StreamedLayers: make([]bool, len(tiny.model(t).Spec.Layers))}
+// TestConfigurationsOfBothStyles reads a case's hub_config.json, as transformers 4 writes it, beside the config.json of
+// transformers 5: they describe the same model.
+func TestConfigurationsOfBothStyles(t *testing.T) {
+	eachCase(t, func(t *testing.T, d folder) {
+		older, err := os.ReadFile(filepath.Join(string(d), "hub_config.json"))
+		if err != nil {
+			t.Skip("the case has one style alone")
+		}
+		copied := t.TempDir()
+		require.NoError(t, os.CopyFS(copied, os.DirFS(filepath.Join(string(d), "model"))))
+		require.NoError(t, os.WriteFile(filepath.Join(copied, "config.json"), older, 0o666))
+		again, err := pretrained.Open(copied)
+		require.NoError(t, err)
+		defer again.Close()
+		m := d.model(t)
+		require.Equal(t, m.Spec, again.Spec)
+		require.Equal(t, m.Tokens, again.Tokens)
+	})
+}
+
+// residentPlan leaves the model's weights on the device.
+func (d folder) residentPlan(t *testing.T, decisions paging.Decisions) *paging.Plan {
+	return &paging.Plan{Decisions: decisions, StreamedLayers: make([]bool, len(d.model(t).Spec.Layers))}
 }
 
 // requireStress shows on a dry device that the limits do cut the tiny model's head.

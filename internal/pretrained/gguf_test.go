@@ -19,10 +19,11 @@ type pair struct {
 	value any
 }
 
-// matrix is a float32 tensor; ne in ggml's order. Its elements count up from 0.
+// matrix is a float32 tensor; ne in ggml's order. Its elements count up from 0 where it has no values.
 type matrix struct {
-	name string
-	ne   []uint64
+	name   string
+	ne     []uint64
+	values []float32
 }
 
 func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
@@ -68,9 +69,12 @@ func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
 		put(m.ne)
 		put(uint32(gguf.F32))
 		put(uint64(data.Len()))
-		for i := range n {
-			require.NoError(t, binary.Write(&data, binary.LittleEndian, float32(i)))
+		if m.values == nil {
+			for i := range n {
+				m.values = append(m.values, float32(i))
+			}
 		}
+		require.NoError(t, binary.Write(&data, binary.LittleEndian, m.values))
 		data.Write(make([]byte, (32-data.Len()%32)%32))
 	}
 	b.Write(make([]byte, (32-b.Len()%32)%32))
@@ -87,8 +91,8 @@ func small() ([]pair, []matrix) {
 		{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
 	}
 	matrices := []matrix{
-		{"token_embd.weight", []uint64{8, 3}}, {"output.weight", []uint64{8, 3}}, {"blk.0.attn_q.weight", []uint64{2, 8}},
-		{"blk.0.attn_q.bias", []uint64{8}}, {"blk.0.attn_k.bias", []uint64{4}}, {"rope_freqs.weight", []uint64{2}},
+		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}}, {name: "blk.0.attn_q.weight", ne: []uint64{2, 8}},
+		{name: "blk.0.attn_q.bias", ne: []uint64{8}}, {name: "blk.0.attn_k.bias", ne: []uint64{4}}, {name: "rope_freqs.weight", ne: []uint64{2}},
 	}
 	return pairs, matrices
 }
@@ -149,11 +153,11 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
 		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
 		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope_scaling.rope_type is "yarn"`},
-		{"unknown tensor", pair{}, matrix{"blk.0.attn_sinks.weight", []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
-		{"k of another width", pair{}, matrix{"blk.0.attn_k.weight", []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
-		{"zero rope factor", pair{}, matrix{"rope_freqs.weight", []uint64{2}}, f, "rope factor 0 is 0"},
-		{"three rope factors", pair{}, matrix{"rope_freqs.weight", []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
-		{"rope factor matrix", pair{}, matrix{"rope_freqs.weight", []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
+		{"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
+		{"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
+		{"zero rope factor", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{2}}, f, "rope factor 0 is 0"},
+		{"three rope factors", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
+		{"rope factor matrix", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
 		{"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f, "there are 4 tokens, the embedding has 3 rows"},
 		{"types", pair{"tokenizer.ggml.token_type", []int32{1}}, matrix{}, f, "there are 3 tokens and 1 token types"},
 		{"bos", pair{"tokenizer.ggml.bos_token_id", 3}, matrix{}, f, "token id 3 lies outside the vocabulary of 3"},

@@ -30,7 +30,18 @@ type Layer struct {
 	Heads, KVHeads, HeadDim int
 	MLP                     int // width within the MLP
 	QKVBias, OBias, MLPBias bool
+	QKNorm                  QKNorm
 }
+
+// QKNorm says how queries and keys are normed between their projection and their rotation.
+type QKNorm uint8
+
+const (
+	NoQKNorm QKNorm = iota
+	// PerHead is an RMSNorm over the dimensions of each head, with one weight [HeadDim] for the queries of all heads and
+	// one for the keys.
+	PerHead
+)
 
 // Family is what reads the configurations of one architecture. It only declares: what a Spec can say, the decoder can
 // do.

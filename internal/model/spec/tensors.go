@@ -37,6 +37,8 @@ const (
 	KProj             = "self_attn.k_proj"
 	VProj             = "self_attn.v_proj"
 	OProj             = "self_attn.o_proj"
+	QNorm             = "self_attn.q_norm"
+	KNorm             = "self_attn.k_norm"
 	GateProj          = "mlp.gate_proj"
 	UpProj            = "mlp.up_proj"
 	DownProj          = "mlp.down_proj"
@@ -98,6 +100,10 @@ func (s Spec) LayerTensors(layer int) (list []Tensor) {
 	linear(DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias)
 	norm(InputNorm, "attn_norm", s.Hidden)
 	norm(PostAttentionNorm, "ffn_norm", s.Hidden)
+	if l.QKNorm == PerHead {
+		norm(QNorm, "attn_q_norm", l.HeadDim)
+		norm(KNorm, "attn_k_norm", l.HeadDim)
+	}
 	return list
 }
 

@@ -1,0 +1,114 @@
+//go:build !js
+
+package pretrained
+
+import (
+	"encoding/json/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// llama.cpp's names of modules, and its keys of a config.json, for all families of dense decoders (gguf-py's constants).
+var (
+	writtenModules = map[string]string{
+		"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	}
+	writtenSizes = map[string]string{
+		"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length", "num_hidden_layers": "block_count",
+		"num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
+		"max_position_embeddings": "context_length", "head_dim": "attention.key_length",
+	}
+	writtenIDs = map[string]string{"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
+)
+
+// Every model of a parity case is the same when it comes from a GGUF file that llama.cpp's rules made of it.
+func TestModelsFromGGUF(t *testing.T) {
+	models, err := filepath.Glob("../parity/testdata/*/model")
+	require.NoError(t, err)
+	require.NotEmpty(t, models)
+	for _, dir := range models {
+		t.Run(filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
+			source, err := Open(dir)
+			require.NoError(t, err)
+			defer source.Close()
+			got, err := openBytes(written(t, dir, source))
+			require.NoError(t, err)
+			want := source.Spec
+			want.NormEps = float64(float32(want.NormEps)) // GGUF holds 32 bits of it
+			require.Equal(t, want, got.Spec)
+			require.Equal(t, source.Tokens, got.Tokens)
+			for _, tensor := range source.Spec.Tensors() {
+				x, y := make([]float32, tensor.Rows*tensor.Cols), make([]float32, tensor.Rows*tensor.Cols)
+				require.NoError(t, source.ReadRows(tensor.Name, 0, tensor.Rows, x))
+				require.NoError(t, got.Expect(tensor.Name, tensor.Rows, tensor.Cols))
+				require.NoError(t, got.ReadRows(tensor.Name, 0, tensor.Rows, y))
+				require.Equal(t, x, y, tensor.Name)
+			}
+		})
+	}
+}
+
+// written is a folder's model as a GGUF file.
+func written(t *testing.T, dir string, source *Model) []byte {
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	require.NoError(t, err)
+	var config map[string]any
+	require.NoError(t, json.Unmarshal(text, &config))
+	kind := config["model_type"].(string)
+	theta := config["rope_parameters"].(map[string]any)["rope_theta"].(float64)
+	pairs := []pair{
+		{"general.architecture", kind}, {kind + ".attention.layer_norm_rms_epsilon", config["rms_norm_eps"]}, {kind + ".rope.freq_base", theta},
+	}
+	for name, key := range writtenSizes {
+		if n, ok := config[name].(float64); ok {
+			pairs = append(pairs, pair{kind + "." + key, int(n)})
+		}
+	}
+	for name, key := range writtenIDs {
+		if n, ok := config[name].(float64); ok {
+			pairs = append(pairs, pair{"tokenizer.ggml." + key, int(n)})
+		}
+	}
+	var tensors []matrix
+	name := regexp.MustCompile(`^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$`)
+	for _, tensor := range source.Tensors() {
+		part := name.FindStringSubmatch(tensor.Name)
+		require.NotNil(t, part, tensor.Name)
+		stored := writtenModules[part[2]] + "." + part[3]
+		if part[1] != "" {
+			stored = "blk." + part[1] + "." + stored
+		}
+		x := make([]float32, tensor.Rows*tensor.Cols)
+		require.NoError(t, source.ReadRows(tensor.Name, 0, tensor.Rows, x))
+		if kind == "llama" && (part[2] == "self_attn.q_proj" || part[2] == "self_attn.k_proj") {
+			x = interleaved(x, tensor.Cols, int(config["head_dim"].(float64)))
+		}
+		ne := []uint64{uint64(tensor.Cols), uint64(tensor.Rows)}
+		if tensor.Rows == 1 {
+			ne = ne[:1]
+		}
+		tensors = append(tensors, matrix{stored, ne, x})
+	}
+	return ggufFile(t, pairs, tensors)
+}
+
+// interleaved puts the two halves of each head's rows in turns, as convert_hf_to_gguf.py does for llama.
+func interleaved(x []float32, cols, headDim int) []float32 {
+	y := make([]float32, 0, len(x))
+	for head := 0; head < len(x)/cols; head += headDim {
+		for i := range headDim / 2 {
+			for _, row := range []int{head + i, head + i + headDim/2} {
+				y = append(y, x[row*cols:(row+1)*cols]...)
+			}
+		}
+	}
+	return y
+}
