@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -228,28 +227,39 @@ func write(t *testing.T, path string, activations []reference.Activation) {
 
 // A mistake in a layer shows first in the tensor that it is made in.
 func TestTheFirstTensorThatDriftsIsTheOneWithTheMistake(t *testing.T) {
-	s := with(func(l *reference.Layer) { l.Bias = all })
-	w := open(t, s, nil)
-	got := w.trace(packed)
-	for want, change := range map[string]func(d *reference.Decoder){
-		"":                                func(*reference.Decoder) {},
-		"embedded is the first":           func(d *reference.Decoder) { d.Embedding[3*s.Hidden+7] += 0.1 },
-		"layers.1.v is the first":         func(d *reference.Decoder) { d.Layers[1].Attention.V.W[5] += 0.1 },
-		"layers.0.k_rotated is the first": func(d *reference.Decoder) { d.Layers[0].Attention.K.Bias[5] += 0.1 },
-		"layers.0.post_attention_norm is the first": func(d *reference.Decoder) { d.Layers[0].MLP.Spec.NormEps = 0.1 },
-		"layers.0.q_rotated is the first":           func(d *reference.Decoder) { d.Layers[0].Attention.Spec.RoPE.Theta = 200 },
-		"layers.1.attention is the first":           func(d *reference.Decoder) { d.Layers[1].Attention.Layer.Window = 4 },
-		"layers.1.down is the first":                func(d *reference.Decoder) { d.Layers[1].MLP.Down.LoRA.Scaling *= 1.1 },
-		"norm is the first":                         func(d *reference.Decoder) { d.Norm[3] *= 1.5 },
-		"logits is the first":                       func(d *reference.Decoder) { d.Head[9] += 0.5 },
+	for name, c := range map[string]struct {
+		spec     reference.Spec
+		mistakes map[string]func(d *reference.Decoder) // by the tensor that drifts first
+	}{
+		"biased": {biased, map[string]func(d *reference.Decoder){
+			"":                             func(*reference.Decoder) {},
+			"embedded":                     func(d *reference.Decoder) { d.Embedding[3*small.Hidden+7] += 0.1 },
+			"layers.1.v":                   func(d *reference.Decoder) { d.Layers[1].Attention.V.W[5] += 0.1 },
+			"layers.0.k_rotated":           func(d *reference.Decoder) { d.Layers[0].Attention.K.Bias[5] += 0.1 },
+			"layers.0.q_rotated":           func(d *reference.Decoder) { d.Layers[0].Attention.Spec.RoPE.Theta = 200 },
+			"layers.1.attention":           func(d *reference.Decoder) { d.Layers[1].Attention.Layer.Window = 4 },
+			"layers.0.post_attention_norm": func(d *reference.Decoder) { d.Layers[0].MLP.Spec.NormEps = 0.1 },
+			"layers.1.down":                func(d *reference.Decoder) { d.Layers[1].MLP.Down.LoRA.Scaling *= 1.1 },
+			"norm":                         func(d *reference.Decoder) { d.Norm[3] *= 1.5 },
+			"logits":                       func(d *reference.Decoder) { d.Head[9] += 0.5 },
+		}},
+		"normed": {normed, map[string]func(d *reference.Decoder){
+			"":                   func(*reference.Decoder) {},
+			"layers.1.k":         func(d *reference.Decoder) { d.Layers[1].Attention.K.LoRA.A[7] += 1 },
+			"layers.1.q_rotated": func(d *reference.Decoder) { d.Layers[1].Attention.QNorm[3] *= 1.1 },
+			"layers.0.k_rotated": func(d *reference.Decoder) { d.Layers[0].Attention.KNorm[3] *= 1.1 },
+		}},
 	} {
-		t.Run(want, func(t *testing.T) {
-			d := random(t, s)
-			change(d)
-			var trace reference.Trace
-			d.Train(d.Embed(packed), packed, &trace)
-			requireDrift(t, want, firstDrift(t, trace.Activations, got, *allowanceFlag))
-		})
+		got := open(t, c.spec, nil).trace(packed)
+		for want, make := range c.mistakes {
+			t.Run(name+"/"+want, func(t *testing.T) {
+				d := random(t, c.spec)
+				make(d)
+				var trace reference.Trace
+				d.Train(d.Embed(packed), packed, &trace)
+				requireDrift(t, want, firstDrift(t, trace.Activations, got, *allowanceFlag))
+			})
+		}
 	}
 }
 
@@ -260,7 +270,7 @@ func requireDrift(t *testing.T, want string, d *drift) {
 		return
 	}
 	require.NotNil(t, d)
-	require.True(t, strings.HasPrefix(d.String(), want), d)
+	require.Equal(t, want, d.Name, d)
 }
 
 func TestADumpIsComparedByItsNames(t *testing.T) {
@@ -273,7 +283,8 @@ func TestADumpIsComparedByItsNames(t *testing.T) {
 	require.Len(t, got, len(trace.Activations))
 	requireDrift(t, "", firstDrift(t, trace.Activations, got, 1e-13))
 	got["d layers.0.k"][2*24+5] += 1
-	requireDrift(t, "d layers.0.k is the first that drifts, by", firstDrift(t, trace.Activations, got, 1e-13))
+	requireDrift(t, "d layers.0.k", firstDrift(t, trace.Activations, got, 1e-13))
+	require.Contains(t, firstDrift(t, trace.Activations, got, 1e-13).String(), "d layers.0.k is the first that drifts, by an NMSE of")
 	require.Contains(t, firstDrift(t, trace.Activations, got, 1e-13).String(), "row 2, column 5 is")
 	got["layers.1.gate"][0] = math.NaN()
 	require.Contains(t, firstDrift(t, trace.Activations, got, 1e-13).String(), "NaN")

@@ -64,9 +64,6 @@ func NewPass(base lora.Pass, in Input, size Size) *Pass {
 	}
 	for i := range size.chunks() {
 		first, end := min(i*size.Chunk, p.Tokens), min((i+1)*size.Chunk, p.Tokens)
-		if first == end {
-			first, end = 0, 0 // where rows of any width begin on a binding boundary
-		}
 		c := Chunk{First: first, Tokens: end - first, HostIDs: in.IDs[first:end]}
 		c.IDs, c.Positions = upload("ids", c.HostIDs), upload("positions", in.Positions[first:end])
 		c.FirstKey = upload("first key", in.FirstKey[first:end])
