@@ -41,6 +41,7 @@ type Pass struct {
 	LastQuery  *gpu.Tensor // U32 [T]: one past the last token of each token's sequence
 	Targets    *gpu.Tensor // U32 [S]
 	Supervised int
+	Loss       Loss        // what is computed of the supervised tokens; the cross-entropy unless it is set
 	Cos, Sin   *gpu.Tensor // [P, D/2]
 	Stats      *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
 	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
@@ -54,7 +55,7 @@ type Pass struct {
 
 // NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
 func NewPass(base lora.Pass, in Input, size Size) *Pass {
-	p := &Pass{Pass: base, Tokens: len(in.IDs)}
+	p := &Pass{Pass: base, Tokens: len(in.IDs), Loss: CrossEntropy{}}
 	rows, targets := in.Supervised()
 	p.Supervised = len(rows)
 	upload := func(name string, values []uint32) *gpu.Tensor {
