@@ -165,6 +165,34 @@ func TestActivationsKeptInBF16GiveGradientsWithinTheirRounding(t *testing.T) {
 	}
 }
 
+// watched is a cross-entropy that notes which rows it is handed, for which targets.
+type watched struct {
+	model.CrossEntropy
+	rows map[bool][]int // by whether the pass is dry
+	t    *testing.T
+}
+
+func (l watched) Rows(rec *gpu.Recorder, r model.LossRows, gradient bool) {
+	require.True(l.t, gradient)
+	require.Equal(l.t, []int{small.Vocab, 64}, []int{r.Vocab, r.Logits.Cols}, "a padded vocabulary")
+	for i := range r.Logits.Rows {
+		l.rows[rec.Dry()] = append(l.rows[rec.Dry()], r.First+i)
+	}
+	l.CrossEntropy.Rows(rec, r, gradient)
+}
+
+func TestALossIsHandedEverySupervisedTokenInOrder(t *testing.T) {
+	w := open(t, small, nil)
+	loss := watched{rows: map[bool][]int{}, t: t}
+	sum, gradients := w.train(packed, pass{chunk: 8, loss: loss})
+	w.requireNear(packed, sum, gradients, exact)
+	supervised, _ := model.Input(packed).Supervised()
+	require.Len(t, loss.rows[false], len(supervised))
+	require.IsIncreasing(t, loss.rows[false])
+	require.Equal(t, len(supervised)-1, loss.rows[false][len(supervised)-1])
+	require.Equal(t, loss.rows[false], loss.rows[true])
+}
+
 // Where only layers' inputs are kept, float64 can round the same numbers, and then gradients are as near as without
 // rounding.
 func TestLayersInputsKeptInBF16AreRoundedOnceAndNothingElseIs(t *testing.T) {

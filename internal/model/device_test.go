@@ -117,6 +117,7 @@ type pass struct {
 	dropout     float32
 	key         kernels.DropoutKey
 	cache       *model.Cache
+	loss        model.Loss // nil: the cross-entropy
 	observe     func(rec *gpu.Recorder, t *gpu.Tensor)
 }
 
@@ -138,6 +139,9 @@ func (w *twin) run(in reference.Input, o pass, f func(p *model.Pass)) {
 		p.Stats, p.Kept = w.stats, o.kept
 		if o.cache != nil {
 			p.Cache, o.cache.Length = o.cache, cached
+		}
+		if o.loss != nil {
+			p.Loss = o.loss
 		}
 		if o.observe != nil && !rec.Dry() {
 			p.Observe = func(t *gpu.Tensor) { o.observe(rec, t) }
