@@ -6,7 +6,7 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Head is the final norm, the output embedding and the cross-entropy. Only supervised tokens pass through it, in
+// Head is the final norm and the output embedding, with the pass's loss. Only supervised tokens pass through it, in
 // chunks, so that all logits never exist at once.
 type Head struct {
 	Norm  Norm
@@ -36,12 +36,12 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (
 			n := min(size, c.Supervised-first)
 			part := logits.View(n, logits.Cols)
 			h.product(p, part, normed.Slice(first, n))
-			loss := kernels.CrossEntropy{Logits: part, Vocab: h.Vocab, Targets: p.Targets, Losses: losses, Hits: hits, First: c.FirstSupervised + first}
+			p.Loss.Rows(p.Rec, LossRows{
+				Logits: part, Vocab: h.Vocab, First: c.FirstSupervised + first, Targets: p.Targets, Losses: losses, Hits: hits,
+			}, gradient)
 			if !gradient {
-				kernels.CrossEntropyForward(p.Rec, loss)
 				continue
 			}
-			kernels.CrossEntropyForwardBackward(p.Rec, loss)
 			dx := dNormed.Slice(first, n)
 			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, 1, !begin) })
 		}

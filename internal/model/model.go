@@ -41,16 +41,21 @@ type Pass struct {
 	LastQuery  *gpu.Tensor // U32 [T]: one past the last token of each token's sequence
 	Targets    *gpu.Tensor // U32 [S]
 	Supervised int
+	Loss       Loss        // what is computed of the supervised tokens; the cross-entropy unless it is set
 	Cos, Sin   *gpu.Tensor // [P, D/2]
 	Stats      *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
 	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
 	Cache      *Cache      // of keys and values when generating
 	Layer      int
+	// Observe is called with each tensor before it is freed, where its values are final; nil: nobody looks. A recording
+	// cannot be looked into otherwise, and a port that drifts is found by comparing what its layers compute, one tensor
+	// after the other (docs/porting-a-family.md).
+	Observe func(t *gpu.Tensor)
 }
 
 // NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
 func NewPass(base lora.Pass, in Input, size Size) *Pass {
-	p := &Pass{Pass: base, Tokens: len(in.IDs)}
+	p := &Pass{Pass: base, Tokens: len(in.IDs), Loss: CrossEntropy{}}
 	rows, targets := in.Supervised()
 	p.Supervised = len(rows)
 	upload := func(name string, values []uint32) *gpu.Tensor {
@@ -111,6 +116,9 @@ func (p *Pass) New(name string, rows, cols int) *gpu.Tensor {
 func (p *Pass) Free(tensors ...*gpu.Tensor) {
 	for _, t := range tensors {
 		if t != nil {
+			if p.Observe != nil {
+				p.Observe(t)
+			}
 			p.Arena.Free(t)
 		}
 	}
