@@ -1,8 +1,6 @@
 package kernels
 
-import (
-	"qlora-wgpu/gpu"
-)
+import "qlora-wgpu/gpu"
 
 // A Variant is one way to run an operation: what is known of it whatever the operands.
 type Variant struct {
