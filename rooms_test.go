@@ -36,6 +36,7 @@ var rooms = [][]string{
 	{"internal/host"},
 	{"internal/events"},
 	{"paging"},
+	{"internal/frozen"},
 	{"internal/kernels"},
 	{"gpu"},
 	{"shaders"},

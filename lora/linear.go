@@ -1,9 +1,11 @@
-// Package lora is the QLoRA linear: y = x Wᵀ + s · dropout(x) Aᵀ Bᵀ with W frozen in NF4 and only A and B trained, and the adapter's
-// files in PEFT's format. Sources: QLoRA, arXiv 2305.14314, equation 5; LoRA, arXiv 2106.09685; rsLoRA, arXiv 2312.03732.
+// Package lora is the linear with an adapter: y = x Wᵀ + s · dropout(x) Aᵀ Bᵀ with W frozen, in whatever format, and only
+// A and B trained, and the adapter's files in PEFT's format. Sources: LoRA, arXiv 2106.09685; QLoRA, arXiv 2305.14314,
+// equation 5; rsLoRA, arXiv 2312.03732.
 package lora
 
 import (
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 )
 
@@ -37,8 +39,8 @@ func (p *Pass) key(l *Linear) kernels.DropoutKey {
 }
 
 // Forward records y [T, Out] from x [T, In] and returns u = dropout(x) Aᵀ [T, rank], which Backward needs (nil without an adapter).
-func (l *Linear) Forward(p *Pass, y, x *gpu.Tensor, w *kernels.NF4Weight) (u *gpu.Tensor) {
-	kernels.MatmulNF4Forward(p.Rec, y, x, w)
+func (l *Linear) Forward(p *Pass, y, x *gpu.Tensor, w frozen.Linear) (u *gpu.Tensor) {
+	w.Forward(p.Rec, y, x)
 	if u = l.Low(p, x); u != nil {
 		kernels.MatmulForward(p.Rec, y, u, l.B, l.Scaling, true)
 	}
@@ -68,9 +70,9 @@ func (l *Linear) withDropped(p *Pass, x *gpu.Tensor, f func(*gpu.Tensor)) {
 }
 
 // Backward records DA += and DB += for dy [T, Out], and, unless dx is nil, dx [T, In] = or += the gradient of the input. u comes from Forward and is freed.
-func (l *Linear) Backward(p *Pass, dx, dy, x, u *gpu.Tensor, w *kernels.NF4Weight, accumulate bool) {
+func (l *Linear) Backward(p *Pass, dx, dy, x, u *gpu.Tensor, w frozen.Linear, accumulate bool) {
 	if dx != nil {
-		kernels.MatmulNF4Backward(p.Rec, dx, dy, w, accumulate)
+		w.Backward(p.Rec, dx, dy, accumulate)
 	}
 	if l.A == nil {
 		return

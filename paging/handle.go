@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 )
 
@@ -29,7 +30,7 @@ func (s *Store) AddRegion(label string, layer int, layout *Layout, streamed bool
 
 // Put fills a part of the region. The store keeps the bytes of a streamed one, which must not change any more.
 func (h *Handle) Put(part int, data []byte) error {
-	h.layout.readOffsets(part, data)
+	h.layout.attach(part, data)
 	return h.store.put(h.pages[part], data)
 }
 
@@ -57,7 +58,7 @@ func (u *use) region(parts ...int) *Region {
 	return r
 }
 
-func (u *use) Linear(name string) *kernels.NF4Weight {
+func (u *use) Linear(name string) frozen.Linear {
 	return u.region(u.handle.layout.PartsOf(name)...).Linear(name)
 }
 

@@ -1,49 +1,34 @@
-// Package paging owns where frozen weights live. All frozen tensors of one layer form a region: the same bytes on disk, in host memory
-// and on the device, reached through a handle, so that whether a layer is resident or streams through a slot is decided here and nowhere else.
+// Package paging owns where frozen weights live. All frozen tensors of one layer form a region: the same bytes on disk,
+// in host memory and on the device, reached through a handle, so that whether a layer is resident or streams through a
+// slot is decided here and nowhere else.
 package paging
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
-	"slices"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
-	"qlora-wgpu/nf4"
 )
 
-// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer ("self_attn.q_proj", "input_layernorm"). What it
-// returns holds for the kernel recorded next: the slot may be another's after the next call.
+// Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer
+// ("self_attn.q_proj", "input_layernorm"). What it returns holds for the kernels recorded next: the slot may be another's
+// after the next call.
 type Weights interface {
-	Linear(name string) *kernels.NF4Weight
+	Linear(name string) frozen.Linear
 	Vector(name string) kernels.Vector
 }
 
-// Layout places the tensors of a region in parts, each small enough to be bound at once. A part starts with kernels.RegionHeader.
-// Linears that do not fit what is left of a part are cut by rows.
+// Layout places the tensors of a region in parts, each small enough to be bound at once. A part starts with the
+// format's header. Linears that do not fit what is left of a part are cut by rows.
 type Layout struct {
 	Parts []int64 // bytes of each part
 
+	format  frozen.Format
 	limit   int64
-	linears map[string]*linear
+	header  []byte
+	linears map[string]*frozen.Weight
 	vectors map[string]vector
-	names   []string
-}
-
-type linear struct {
-	n, k, blockSize int
-	shards          []shard
-}
-
-// shard is rows [row, row+rows) of a linear; offsets are 4-byte words within the part.
-type shard struct {
-	part, row, rows             int
-	packed, codes, nested, bias uint32
-	firstBlock                  uint32
-	mean                        uint32  // where the offset of the double quantization lies, behind the nested absmax
-	offset                      float32 // read from there
 }
 
 type vector struct {
@@ -51,49 +36,37 @@ type vector struct {
 	offset  uint32
 }
 
-const (
-	wordBytes  = 4
-	alignWords = 64 // 256 bytes
-)
+const wordBytes = 4
 
-// NewLayout starts a layout whose parts hold at most limit bytes.
-func NewLayout(limit int64) *Layout {
-	return &Layout{limit: limit / 256 * 256, linears: map[string]*linear{}, vectors: map[string]vector{}}
-}
-
-// RowStep is the rows between possible cuts: whole blocks, and whole vec4 of outputs.
-func RowStep(k, blockSize int) int {
-	step := 4
-	for step*k%blockSize != 0 {
-		step *= 2
+// NewLayout starts a layout whose parts hold at most limit bytes; the format is that of its linears.
+func NewLayout(format frozen.Format, limit int64) *Layout {
+	return &Layout{
+		format: format, limit: limit / 256 * 256, header: format.Header(),
+		linears: map[string]*frozen.Weight{}, vectors: map[string]vector{},
 	}
-	return step
 }
 
 // bytesOf is what rows of a linear take, each piece aligned.
-func bytesOf(rows, k, blockSize int, bias bool) int64 {
-	blocks := nf4.Blocks(rows*k, blockSize)
-	words := alignWord(rows*k/8) + alignWord((blocks+3)/4) + alignWord(doublequant.Nested(blocks)+2)
+func (l *Layout) bytesOf(rows, k int, bias bool) int64 {
+	bytes := l.format.Bytes(rows, k)
 	if bias {
-		words += alignWord(rows)
+		bytes += int64(frozen.Aligned(rows)) * wordBytes
 	}
-	return int64(words) * wordBytes
+	return bytes
 }
 
-func alignWord(n int) int { return (n + alignWords - 1) / alignWords * alignWords }
-
-// AddLinear places a weight [n, k] of NF4 blocks, and its bias [n].
-func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
-	lin := &linear{n: n, k: k, blockSize: blockSize}
-	step := RowStep(k, blockSize)
+// AddLinear places a weight [n, k], and its bias [n].
+func (l *Layout) AddLinear(name string, n, k int, bias bool) {
+	w := &frozen.Weight{Name: name, N: n, K: k}
+	step := l.format.RowStep(k, l.limit)
 	for row := 0; row < n; {
 		rows := n - row
 		room := l.room()
-		if bytesOf(rows, k, blockSize, bias) > room {
+		if l.bytesOf(rows, k, bias) > room {
 			rows = 0
 			for low, high := 0, (n-row)/step; low <= high; { // the most steps that fit
 				mid := (low + high) / 2
-				if bytesOf(mid*step, k, blockSize, bias) <= room {
+				if l.bytesOf(mid*step, k, bias) <= room {
 					rows, low = mid*step, mid+1
 				} else {
 					high = mid - 1
@@ -101,43 +74,39 @@ func (l *Layout) AddLinear(name string, n, k, blockSize int, bias bool) {
 			}
 		}
 		if rows == 0 {
-			if len(l.Parts) > 0 && l.Parts[len(l.Parts)-1] == headerBytes {
+			if len(l.Parts) > 0 && l.Parts[len(l.Parts)-1] == l.headerBytes() {
 				panic(fmt.Sprintf("paging: %d rows of %s exceed a part of %d bytes", step, name, l.limit))
 			}
 			l.newPart()
 			continue
 		}
-		blocks := nf4.Blocks(rows*k, blockSize)
-		firstBlock := row * k / blockSize % doublequant.BlockSize
-		s := shard{part: len(l.Parts) - 1, row: row, rows: rows, firstBlock: uint32(firstBlock), bias: kernels.NoBias}
-		s.packed = l.take(rows * k / 8)
-		s.codes = l.take((blocks + 3) / 4)
-		nested := doublequant.Nested(firstBlock + blocks)
-		s.nested = l.take(nested + 1)
-		s.mean = s.nested + uint32(nested)
-		if bias {
-			s.bias = l.take(rows)
+		s := frozen.Shard{Part: len(l.Parts) - 1, Row: row, Rows: rows, Bias: kernels.NoBias}
+		for _, words := range l.format.Pieces(row, rows, k) {
+			s.Pieces = append(s.Pieces, l.take(words))
 		}
-		lin.shards = append(lin.shards, s)
+		if bias {
+			s.Bias = l.take(rows)
+		}
+		w.Shards = append(w.Shards, s)
 		row += rows
 	}
-	l.linears[name] = lin
-	l.names = append(l.names, name)
+	l.linears[name] = w
 }
 
 // AddVector places a float32 vector of n elements.
 func (l *Layout) AddVector(name string, n int) {
-	if int64(alignWord(n)*wordBytes) > l.room() {
+	if int64(frozen.Aligned(n)*wordBytes) > l.room() {
 		l.newPart()
 	}
 	part := max(len(l.Parts)-1, 0)
 	l.vectors[name] = vector{n: n, part: part, offset: l.take(n)}
-	l.names = append(l.names, name)
 }
 
-const headerBytes = (kernels.RegionHeader + alignWords - 1) / alignWords * alignWords * wordBytes
+func (l *Layout) headerBytes() int64 {
+	return int64(frozen.Aligned(len(l.header)/wordBytes)) * wordBytes
+}
 
-func (l *Layout) newPart() { l.Parts = append(l.Parts, headerBytes) }
+func (l *Layout) newPart() { l.Parts = append(l.Parts, l.headerBytes()) }
 
 func (l *Layout) room() int64 {
 	if len(l.Parts) == 0 {
@@ -149,7 +118,7 @@ func (l *Layout) room() int64 {
 func (l *Layout) take(words int) uint32 {
 	last := &l.Parts[len(l.Parts)-1]
 	at := uint32(*last / wordBytes)
-	*last += int64(alignWord(words)) * wordBytes
+	*last += int64(frozen.Aligned(words)) * wordBytes
 	return at
 }
 
@@ -173,56 +142,13 @@ func (l *Layout) NewParts() [][]byte {
 // NewPart makes the host bytes of one part, with the header in place.
 func (l *Layout) NewPart(part int) []byte {
 	data := make([]byte, l.Parts[part])
-	putFloats(data, 0, doublequant.SignedMap[:])
-	putFloats(data, 256, nf4.Codebook[:])
+	copy(data, l.header)
 	return data
 }
 
-// ShardEnd is the end of the shard in which a row of a linear lies.
-func (l *Layout) ShardEnd(name string, row int) int {
-	s := l.linears[name].shardOf(row)
-	return s.row + s.rows
-}
-
-// Packed is the place of the packed codes of some rows, which lie in one shard.
-func (l *Layout) Packed(parts [][]byte, name string, row, rows int) []byte {
-	lin := l.linears[name]
-	s := lin.shardOf(row)
-	at := int(s.packed)*wordBytes + (row-s.row)*lin.k/2
-	return parts[s.part][at : at+rows*lin.k/2]
-}
-
-func (lin *linear) shardOf(row int) shard {
-	i := slices.IndexFunc(lin.shards, func(s shard) bool { return row < s.row+s.rows })
-	return lin.shards[i]
-}
-
-func putFloats(part []byte, word uint32, values []float32) {
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(part[(int(word)+i)*wordBytes:], math.Float32bits(v))
-	}
-}
-
-// PutLinear copies a quantized weight into the parts: packed codes [n·k/2], or nil where they are in their places (Packed) already, double-quantized absmax,
-// bias [n] or nil.
-func (l *Layout) PutLinear(parts [][]byte, name string, packed []byte, absmax doublequant.State, bias []float32) {
-	lin := l.linears[name]
-	for i := range lin.shards {
-		s := &lin.shards[i]
-		part := parts[s.part]
-		first, end := s.row*lin.k, (s.row+s.rows)*lin.k
-		if packed != nil {
-			copy(part[int(s.packed)*wordBytes:], packed[first/2:end/2])
-		}
-		firstBlock, endBlock := first/lin.blockSize, nf4.Blocks(end, lin.blockSize)
-		copy(part[int(s.codes)*wordBytes:], absmax.Codes[firstBlock:endBlock])
-		putFloats(part, s.nested, absmax.Nested[firstBlock/doublequant.BlockSize:doublequant.Nested(endBlock)])
-		if s.bias != kernels.NoBias {
-			putFloats(part, s.bias, bias[s.row:s.row+s.rows])
-		}
-		putFloats(part, s.mean, []float32{absmax.Offset})
-		s.offset = absmax.Offset
-	}
+// Writer puts a linear's values into the parts.
+func (l *Layout) Writer(parts [][]byte, name string) frozen.Writer {
+	return l.format.Writer(l.linears[name], parts)
 }
 
 // PutVector copies a vector into the parts.
@@ -231,26 +157,23 @@ func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 	if len(values) != v.n {
 		panic(fmt.Sprintf("paging: %d values for %s of %d", len(values), name, v.n))
 	}
-	putFloats(parts[v.part], v.offset, values)
+	frozen.PutFloats(parts[v.part], v.offset, values)
 }
 
-// readOffsets takes the offsets of the linears in a part from its bytes.
-func (l *Layout) readOffsets(part int, data []byte) {
-	for _, lin := range l.linears {
-		for i := range lin.shards {
-			if s := &lin.shards[i]; s.part == part {
-				s.offset = math.Float32frombits(binary.LittleEndian.Uint32(data[s.mean*wordBytes:]))
-			}
-		}
+// attach takes from a part's bytes what its linears' kernels are told beside them.
+func (l *Layout) attach(part int, data []byte) {
+	for _, w := range l.linears {
+		l.format.Attach(w, part, data)
 	}
 }
 
-// PartsOf lists the parts that hold a tensor, each once. Tensors lie in the parts in the order in which they were added.
+// PartsOf lists the parts that hold a tensor, each once. Tensors lie in the parts in the order in which they were
+// added.
 func (l *Layout) PartsOf(name string) (parts []int) {
-	if lin := l.linears[name]; lin != nil {
-		for _, s := range lin.shards {
-			if n := len(parts); n == 0 || parts[n-1] != s.part {
-				parts = append(parts, s.part)
+	if w := l.linears[name]; w != nil {
+		for _, s := range w.Shards {
+			if n := len(parts); n == 0 || parts[n-1] != s.Part {
+				parts = append(parts, s.Part)
 			}
 		}
 		return parts
@@ -269,19 +192,12 @@ type Region struct {
 }
 
 // Linear is a weight of the region.
-func (r *Region) Linear(name string) *kernels.NF4Weight {
-	lin := r.Layout.linears[name]
-	if lin == nil {
+func (r *Region) Linear(name string) frozen.Linear {
+	w := r.Layout.linears[name]
+	if w == nil {
 		panic("paging: region has no linear " + name)
 	}
-	w := &kernels.NF4Weight{Name: name, N: lin.n, K: lin.k, BlockSize: lin.blockSize}
-	for _, s := range lin.shards {
-		w.Shards = append(w.Shards, kernels.NF4Shard{
-			Region: r.Parts[s.part], Row: s.row, Rows: s.rows, Packed: s.packed, Codes: s.codes, Nested: s.nested, Bias: s.bias,
-			Offset: s.offset, FirstBlock: s.firstBlock,
-		})
-	}
-	return w
+	return r.Layout.format.Open(w, r.Parts)
 }
 
 // Vector is a vector of the region.

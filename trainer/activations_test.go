@@ -16,6 +16,7 @@ import (
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -64,7 +65,7 @@ func TestRecomputedChunks(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 2, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64})
+	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{Format: frozen.NF4(64)})
 	require.NoError(t, err)
 	defer m.Release()
 	window := []model.Input{randomInput(40, source.Spec.Vocab), randomInput(9, source.Spec.Vocab)}

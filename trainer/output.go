@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
@@ -157,8 +158,12 @@ func (r *run) saveAdapter(ctx context.Context) error {
 func (r *run) writeCard(w io.Writer) error {
 	c := r.config
 	var b strings.Builder
-	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n- qlora\n- lora\n---\n\n# Adapter\n\n", path.Base(c.Model))
-	fmt.Fprintf(&b, "%s over %s in 4-bit NormalFloat (blocks of %d, double quantization), %s\n\n", r.engine.Adapter.Config, path.Base(c.Model), c.BlockSize, cardMark)
+	tags, base := "- qlora\n- lora", fmt.Sprintf("4-bit NormalFloat (blocks of %d, double quantization)", c.BlockSize)
+	if c.Quantize == settings.Unquantized {
+		tags, base = "- lora", "bfloat16"
+	}
+	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", path.Base(c.Model), tags)
+	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, path.Base(c.Model), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
 		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.in.Data.Format, len(r.loader.Samples))},

@@ -7,6 +7,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
@@ -46,7 +47,7 @@ func (b *benchPagingCommand) Run(c *console) error {
 		return err
 	}
 	if o.Model != "" {
-		if r.Start, err = bench.Start(c.context, dev, o.Model, o.BlockSize, c.logEvent); err != nil {
+		if r.Start, err = bench.Start(c.context, dev, o.Model, engine.FormatOf(o.Quantization), c.logEvent); err != nil {
 			return err
 		}
 	}

@@ -96,6 +96,28 @@ func TestPlanOfAModel(t *testing.T) {
 	require.Zero(t, status, stderr)
 }
 
+// A base that is not quantized takes two bytes a weight, and a budget that only a quantized one fits says so.
+func TestPlanOfAnUnquantizedBase(t *testing.T) {
+	args := []string{"--arch=smollm2-135m", "--max-seq-length=256", "--batch-size=1"}
+	quantized, p := plan(t, args...), plan(t, append(args, "--quantization=none")...)
+	const weights, norms = 2*576*576 + 2*192*576 + 3*1536*576, 2 * 576
+	for _, row := range p.Rows {
+		if row.Name == "layers" {
+			require.EqualValues(t, 30*(2*weights+4*norms), row.Device)
+		}
+	}
+	require.Greater(t, p.Minimum, quantized.Minimum+1<<20)
+	budget := fmt.Sprintf("--vram-budget=%dB", quantized.Minimum+1<<20)
+	status, _, stderr := invoke(t, append(append([]string{"plan", "--quantization=none"}, args...), budget)...)
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, "or set quantization to nf4")
+	status, _, stderr = invoke(t, append(append([]string{"plan"}, args...), budget)...)
+	require.Zero(t, status, stderr)
+	status, stdout, _ := invoke(t, append([]string{"plan", "--quantization=none"}, args...)...)
+	require.Zero(t, status)
+	require.Contains(t, stdout, "One change frees most: quantization nf4 instead of none")
+}
+
 func TestPlanRefuses(t *testing.T) {
 	for _, c := range []struct{ args, message string }{
 		{"--arch=lama-3.1-8b", "did you mean llama-3.1-8b?"},
@@ -103,6 +125,8 @@ func TestPlanRefuses(t *testing.T) {
 		{"--optim=sgd --arch=smollm2-135m", `optim is "sgd", allowed: adamw_32bit, adamw_8bit, paged_adamw_32bit, paged_adamw_8bit`},
 		{"--gradient-checkpointing=half --arch=smollm2-135m", `gradient_checkpointing is "half", allowed: auto, full, selective, off`},
 		{"--vram-budget=1GiB", "one of --model and --arch"},
+		{"--quantization=int8 --arch=smollm2-135m", `quantization is "int8", allowed: nf4, none`},
+		{"--quantization=none --block-size=32 --arch=smollm2-135m", "block_size is 32, allowed: only with quantization nf4"},
 	} {
 		status, _, stderr := invoke(t, append([]string{"plan"}, strings.Fields(c.args)...)...)
 		require.Equal(t, statusUserError, status)

@@ -11,6 +11,7 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
@@ -36,7 +37,7 @@ type Answerer struct {
 	processor *processor.Processor
 	adapter   *lora.Files
 	sampling  settings.Sampling
-	blockSize int
+	format    frozen.Format
 	budget    int64          // 0: none
 	engine    *engine.Engine // nil until something is asked
 	demand    engine.Demand  // that the engine is ready for
@@ -53,7 +54,7 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Answerer{adapter: in.Adapter, sampling: sampling, blockSize: c.BlockSize, budget: budget}
+	a := &Answerer{adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget}
 	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate); err != nil {
 		return nil, err
 	}
@@ -131,7 +132,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 // ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting more
 // loads again, as far as possible from the cache.
 func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
-	want := engine.Demand{Shape: a.session.Source.Spec, BlockSize: a.blockSize}
+	want := engine.Demand{Shape: a.session.Source.Spec, Format: a.format}
 	want.AnswerTokens, want.EvalTokens = max(a.demand.AnswerTokens, more.AnswerTokens), max(a.demand.EvalTokens, more.EvalTokens)
 	var fill func(*lora.Adapter) error
 	if f := a.adapter; f != nil {

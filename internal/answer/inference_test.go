@@ -16,6 +16,7 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
@@ -87,7 +88,7 @@ func someAdapter(t *testing.T, folder string) string {
 	require.NoError(t, err)
 	defer source.Close()
 	dev := gpu.NewDry(gpu.Options{})
-	m, err := model.New(source.Spec, dev, 64, nil)
+	m, err := model.New(source.Spec, dev, frozen.NF4(64), nil)
 	require.NoError(t, err)
 	config := lora.Config{Rank: 4, Alpha: 8, Targets: []string{"all-linear"}}
 	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{})

@@ -77,7 +77,7 @@ func Load(ctx context.Context, o settings.BenchLoad) (*LoadResult, error) {
 	load := func(t *Took, plan *paging.Plan) error {
 		var m *model.Model
 		err := timed(t, func() (err error) {
-			if m, err = model.Load(ctx, dev, source, model.LoadOptions{BlockSize: o.BlockSize, Plan: plan}); err == nil {
+			if m, err = model.Load(ctx, dev, source, model.LoadOptions{Format: engine.FormatOf(o.Quantization), Plan: plan}); err == nil {
 				err = dev.Wait(ctx)
 			}
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
@@ -23,7 +24,7 @@ type StartResult struct {
 
 // Start loads the model at path twice, with a cache in a folder of its own that is removed afterwards. Both times the file is closed and opened anew, and the first
 // counts until the cache's file is complete.
-func Start(ctx context.Context, dev *gpu.Device, path string, blockSize int, emit func(events.Event)) (*StartResult, error) {
+func Start(ctx context.Context, dev *gpu.Device, path string, format frozen.Format, emit func(events.Event)) (*StartResult, error) {
 	dir, err := os.MkdirTemp("", "qlora-wgpu-bench")
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func Start(ctx context.Context, dev *gpu.Device, path string, blockSize int, emi
 		defer source.Close()
 		began := time.Now()
 		cache := host.Quantized(ctx, dir, source, emit)
-		m, err := model.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Cache: cache})
+		m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: format, Cache: cache})
 		cache.Close()
 		if err != nil {
 			return 0, err

@@ -202,7 +202,7 @@ func (r *StepsResult) extrapolate(dev *gpu.Device, arch string, c settings.Train
 		return err
 	}
 	twin := dev.Twin()
-	m, err := model.New(shape, twin, c.BlockSize, nil)
+	m, err := model.New(shape, twin, d.Format, nil)
 	if err != nil {
 		return err
 	}

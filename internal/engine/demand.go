@@ -6,9 +6,11 @@ import (
 	"math"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/optim"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
@@ -16,9 +18,9 @@ import (
 
 // Demand is what is asked of a device: to train, or without that to evaluate, to answer, or both.
 type Demand struct {
-	Shape     spec.Spec
-	BlockSize int
-	Adapter   lora.Config // rank 0: the base model alone
+	Shape   spec.Spec
+	Format  frozen.Format // of the linears' weights
+	Adapter lora.Config   // rank 0: the base model alone
 
 	Tokens        int // of the largest micro-batch; 0: nothing trains
 	TypicalTokens int // of an average one, whose kernels are measured first; 0: unknown
@@ -47,7 +49,7 @@ func (d Demand) gathered() int {
 
 // Check refuses a model that no kernel can run, with a *usererr.Error.
 func (d Demand) Check(dev *gpu.Device) error {
-	_, err := model.New(d.Shape, dev.Twin(), d.BlockSize, nil)
+	_, err := model.New(d.Shape, dev.Twin(), d.Format, nil)
 	return err
 }
 
@@ -65,7 +67,7 @@ func (d Demand) streamed(twin *gpu.Device) (m *model.Model, r *paging.Recording,
 		return nil, nil, 0, err
 	}
 	r.TablePageBytes, all.TablePageBytes = largest, largest
-	if m, err = model.New(d.Shape, twin, d.BlockSize, all); err != nil {
+	if m, err = model.New(d.Shape, twin, d.Format, all); err != nil {
 		return nil, nil, 0, err
 	}
 	r.Pages = m.Store().Shapes()
@@ -125,7 +127,7 @@ func (d Demand) record(dev *gpu.Device) (*paging.Recording, []gpu.KernelSpec, er
 
 // largestPart is the bytes of the largest part of a layer.
 func (d Demand) largestPart(dev *gpu.Device) (largest int64, err error) {
-	m, err := model.New(d.Shape.WithLayers(1), dev.Twin(), d.BlockSize, nil)
+	m, err := model.New(d.Shape.WithLayers(1), dev.Twin(), d.Format, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -181,6 +183,13 @@ func (d Demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
 		}
 	}
 	changed := d
+	changed.Format = frozen.NF4(settings.Default[settings.Quantization]().BlockSize)
+	if d.Format == (frozen.BFloat16{}) {
+		if fits, err := changed.Fits(dev, small.Budget); err == nil && fits {
+			hint += ", or set quantization to nf4"
+		}
+	}
+	changed = d
 	changed.Start.Activations = paging.Recompute
 	if d.Start.Rounded() && d.Start.Activations != paging.Recompute {
 		if fits, err := changed.Fits(dev, small.Budget); err == nil && fits {

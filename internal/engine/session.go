@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
@@ -118,17 +121,34 @@ func (s *Session) load(ctx context.Context, d Demand, plan *paging.Plan) (err er
 	progress := func(done, total int) { s.emit(events.Load{Done: done, Total: total}) }
 	progress(0, 0)
 	if s.model, err = model.Load(ctx, s.Device, s.Source, model.LoadOptions{
-		BlockSize: d.BlockSize, Plan: plan, Cache: o.Quantized, Progress: progress,
+		Format: d.Format, Plan: plan, Cache: o.Quantized, Progress: progress,
 	}); err != nil {
 		return s.about(err)
 	}
 	if o.Quantized != nil && !s.model.Store().Streams() {
 		o.Quantized.Release() // all of it is on the device
 	}
-	s.info("Model: %s, %.1f M parameters in %d layers, NF4 blocks of %d with double quantization, %.1f MiB (loaded in %.1f s)",
-		o.Model, float64(s.model.Parameters())/1e6, s.model.Shape().Layers, d.BlockSize,
+	s.info("Model: %s, %.1f M parameters in %d layers, %s, %.1f MiB (loaded in %.1f s)",
+		o.Model, float64(s.model.Parameters())/1e6, s.model.Shape().Layers, s.describeFormat(d.Format),
 		float64(s.model.FrozenBytes())/(1<<20), time.Since(start).Seconds())
 	return nil
+}
+
+// describeFormat tells how the linears are kept, and what was rounded for it where that is all that was done to them.
+func (s *Session) describeFormat(format frozen.Format) string {
+	if format != (frozen.BFloat16{}) {
+		return format.String()
+	}
+	var from []string
+	for _, l := range s.model.Linears() {
+		if kind := s.Source.Type(l.Name + ".weight"); kind != "BF16" && !slices.Contains(from, kind) {
+			from = append(from, kind)
+		}
+	}
+	if len(from) == 0 {
+		return format.String()
+	}
+	return format.String() + ", rounded from " + strings.Join(from, " and ")
 }
 
 // about names the model in an error that is about it.

@@ -49,7 +49,7 @@ var matmulForward = newOperation(operation[product]{
 		{on: graphics, tokens: exactly(1), take: "vector_1"},
 		{on: graphics, tokens: upTo(8), take: "vector_4"},
 		{tokens: upTo(4), take: "registers_1x1"},
-		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.Rows <= 64 && p.w.Cols >= 64 }, take: "uniform_narrow"},
+		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.DType == gpu.F32 && p.w.Rows <= 64 && p.w.Cols >= 64 }, take: "uniform_narrow"},
 		{on: software, where: func(p product, _ *gpu.Device) bool { return p.w.Cols >= 64 }, take: "uniform_32x2"},
 		{on: software, take: "uniform_thin"},
 		{on: softwareBrowser, where: product.small, take: "registers_16x1"},
@@ -80,7 +80,7 @@ var matmulBackward = newOperation(operation[product]{
 	}, backwardTiled),
 	rules: []rule[product]{
 		{tokens: upTo(4), take: "registers_4x1"},
-		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.Cols <= 64 && p.w.Rows >= 64 }, take: "uniform_narrow"},
+		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.DType == gpu.F32 && p.w.Cols <= 64 && p.w.Rows >= 64 }, take: "uniform_narrow"},
 		{on: software, where: func(p product, _ *gpu.Device) bool { return p.w.Rows >= 64 }, take: "uniform_32x2"},
 		{on: software, take: "uniform_thin"},
 		{on: softwareBrowser, where: product.small, take: "registers_16x1"},

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -74,7 +75,7 @@ func load(t *testing.T, dir string, d *reference.Decoder, plan *paging.Plan) *tw
 	source, err := pretrained.Open(dir)
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{BlockSize: 64, Plan: plan})
+	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{Format: frozen.NF4(64), Plan: plan})
 	require.NoError(t, err)
 	t.Cleanup(m.Release)
 	var config lora.Config

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
@@ -30,9 +31,8 @@ func check(s spec.Spec) error {
 }
 
 // New makes a model of the description's shape, with room for its weights where the plan puts them (nil: all on the
-// device): NF4 with double quantization in blocks of blockSize for the linears, bfloat16 for embedding and head,
-// float32 for norms. On a dry device what is recorded on it tells all about memory.
-func New(s spec.Spec, dev *gpu.Device, blockSize int, plan *paging.Plan) (*Model, error) {
+// device): the format for the linears, bfloat16 for embedding and head, float32 for norms. On a dry device what is recorded on it tells all about memory.
+func New(s spec.Spec, dev *gpu.Device, format frozen.Format, plan *paging.Plan) (*Model, error) {
 	if err := check(s); err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func New(s spec.Spec, dev *gpu.Device, blockSize int, plan *paging.Plan) (*Model
 	if plan == nil {
 		plan = &paging.Plan{StreamedLayers: make([]bool, len(s.Layers))}
 	}
-	if err := m.place(blockSize, plan); err != nil {
+	if err := m.place(format, plan); err != nil {
 		m.Release()
 		return nil, err
 	}
@@ -52,15 +52,15 @@ func New(s spec.Spec, dev *gpu.Device, blockSize int, plan *paging.Plan) (*Model
 }
 
 // place makes the pages.
-func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
+func (m *Model) place(format frozen.Format, plan *paging.Plan) (err error) {
 	s := m.spec
 	for i := range s.Layers {
 		l := newLayer(s, i)
-		layout := paging.NewLayout(m.dev.PartBytes())
+		layout := paging.NewLayout(format, m.dev.PartBytes())
 		for _, t := range s.LayerTensors(i) {
 			switch t.Role {
 			case spec.Matrix:
-				layout.AddLinear(t.Module, t.Rows, t.Cols, blockSize, t.Biased)
+				layout.AddLinear(t.Module, t.Rows, t.Cols, t.Biased)
 			case spec.Vector:
 				layout.AddVector(t.Module, t.Cols)
 			}
@@ -80,7 +80,7 @@ func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
 			return err
 		}
 	}
-	layout := paging.NewLayout(m.dev.Limits.MaxBindingBytes)
+	layout := paging.NewLayout(format, m.dev.Limits.MaxBindingBytes)
 	layout.AddVector(m.head.Norm.Weight, s.Hidden)
 	m.norm, err = m.store.AddRegion("final norm", paging.Other, layout, false)
 	return err
@@ -88,21 +88,24 @@ func (m *Model) place(blockSize int, plan *paging.Plan) (err error) {
 
 // LoadOptions say how a model is loaded.
 type LoadOptions struct {
-	BlockSize int                   // weights per NF4 block
-	Plan      *paging.Plan          // where the weights lie; nil: all on the device
-	Cache     paging.Cache          // of quantized models; nil: none
-	Progress  func(done, total int) // is called after each section; nil: not wanted
+	Format   frozen.Format         // of the linears' weights
+	Plan     *paging.Plan          // where the weights lie; nil: all on the device
+	Cache    paging.Cache          // of quantized models; nil: none
+	Progress func(done, total int) // is called after each section; nil: not wanted
 }
 
 // Load puts a model's weights into their places: from the cache, or made from the model file. Host memory holds, beside
 // what the plan leaves there, a few sections at a time.
 func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o LoadOptions) (*Model, error) {
-	m, err := New(source.Spec, dev, o.BlockSize, o.Plan)
+	m, err := New(source.Spec, dev, o.Format, o.Plan)
 	if err != nil {
 		return nil, err
 	}
-	sections, settings := m.sections(quantizer{source, o.BlockSize}), fmt.Sprintf("NF4 blocks of %d", o.BlockSize)
-	if err := paging.Load(ctx, sections, o.Cache, settings, o.Progress); err != nil {
+	cache := o.Cache
+	if !o.Format.Cached() {
+		cache = nil
+	}
+	if err := paging.Load(ctx, m.sections(quantizer{source, o.Format}), cache, o.Format.Key(), o.Progress); err != nil {
 		m.Release()
 		return nil, err
 	}
@@ -112,14 +115,14 @@ func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o Load
 // sections are what is to be loaded.
 func (m *Model) sections(q quantizer) (sections []paging.Section) {
 	for i, l := range m.layers {
-		linears, vectors := frozen(m.spec.LayerTensors(i), l.linears)
+		linears, vectors := tensorsOf(m.spec.LayerTensors(i), l.linears)
 		sections = append(sections, q.region(l.weights, linears, vectors))
 	}
 	for _, t := range m.spec.Tensors() {
 		switch {
 		case t.Layer >= 0:
 		case t.Role == spec.Vector:
-			_, vectors := frozen([]spec.Tensor{t}, nil)
+			_, vectors := tensorsOf([]spec.Tensor{t}, nil)
 			sections = append(sections, q.region(m.norm, nil, vectors))
 		case t.Module == spec.Embedding:
 			sections = append(sections, q.table(m.embed, t.Name, t.Rows))
@@ -130,8 +133,8 @@ func (m *Model) sections(q quantizer) (sections []paging.Section) {
 	return sections
 }
 
-// frozen are the tensors of a region as the quantizer wants them; linears are those among them, in their order.
-func frozen(tensors []spec.Tensor, linears []*lora.Linear) (matrices []linear, vectors []vector) {
+// tensorsOf are the tensors of a region as the quantizer wants them; linears are those among them, in their order.
+func tensorsOf(tensors []spec.Tensor, linears []*lora.Linear) (matrices []linear, vectors []vector) {
 	for _, t := range tensors {
 		switch t.Role {
 		case spec.Matrix:

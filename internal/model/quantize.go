@@ -7,19 +7,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
-	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
 
 // quantizer makes a region's bytes of a model file's tensors, on all cores.
 type quantizer struct {
-	source    *pretrained.Model
-	blockSize int
+	source *pretrained.Model
+	format frozen.Format
 }
 
 type linear struct {
@@ -34,21 +33,19 @@ type vector struct {
 }
 
 const (
-	// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's first-level
-	// cache.
+	// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's first-level cache.
 	chunkElements = 1 << 13
 	// bufferElements is how many a buffer holds, since there are longer rows.
 	bufferElements = 1 << 16
 )
 
-// groupBytes is about how many packed bytes of a region are made at a time: enough to keep all cores busy, and little
-// to hold.
+// groupBytes is about how many bytes of a region are made at a time: enough to keep all cores busy, and little to hold.
 const groupBytes = 4 << 20
 
 // group is how many of the linears are made next.
-func group(linears []linear) (n int) {
-	for size := 0; n < len(linears); n++ {
-		size += nf4.PackedLen(linears[n].Out * linears[n].In)
+func (q quantizer) group(linears []linear) (n int) {
+	for size := int64(0); n < len(linears); n++ {
+		size += q.format.Bytes(linears[n].Out, linears[n].In)
 		if n > 0 && size > groupBytes {
 			break
 		}
@@ -58,32 +55,18 @@ func group(linears []linear) (n int) {
 
 // fill puts linears into their places in the parts, which are there.
 func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear) error {
-	tensors := make([]*quantized, len(linears))
-	var chunks []func(buffer []float32) error
-	for i, l := range linears {
+	var chunks, finish []func(buffer []float32) error
+	for _, l := range linears {
 		if err := q.source.Expect(l.Name+".weight", l.Out, l.In); err != nil {
 			return err
 		}
-		t := &quantized{q, l.Linear, make([]float32, nf4.Blocks(l.Out*l.In, q.blockSize))}
-		tensors[i] = t
-		most := 1 // rows of whole blocks
-		for most*l.In%q.blockSize != 0 {
-			most *= 2
-		}
+		w := layout.Writer(parts, l.Weight)
+		most := q.format.Together(l.In)
 		most *= max(1, chunkElements/(most*l.In))
-		for row := 0; row < l.Out; {
-			first, rows := row, min(most, layout.ShardEnd(l.Weight, row)-row)
-			chunks = append(chunks, func(buffer []float32) error {
-				return t.quantize(first, rows, buffer, layout.Packed(parts, l.Weight, first, rows))
-			})
-			row += rows
+		for row := 0; row < l.Out; row += most {
+			rows := min(most, l.Out-row)
+			chunks = append(chunks, func(buffer []float32) error { return q.write(w, l, row, rows, buffer) })
 		}
-	}
-	if err := onAllCores(chunks); err != nil {
-		return err
-	}
-	var finish []func([]float32) error
-	for i, l := range linears {
 		finish = append(finish, func([]float32) error {
 			var bias []float32
 			if l.hasBias {
@@ -92,9 +75,12 @@ func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear)
 					return err
 				}
 			}
-			layout.PutLinear(parts, l.Weight, nil, doublequant.Quantize(tensors[i].absmax), bias)
+			w.Finish(bias)
 			return nil
 		})
+	}
+	if err := onAllCores(chunks); err != nil {
+		return err
 	}
 	return onAllCores(finish)
 }
@@ -108,40 +94,28 @@ func (q quantizer) values(name string, n int) ([]float32, error) {
 	return values, q.source.ReadRows(name, 0, 1, values)
 }
 
-// quantized is a linear's weight in NF4, before its absmax are quantized too.
-type quantized struct {
-	quantizer
-	linear *lora.Linear
-	absmax []float32
-}
-
-// quantize reads rows from the model file and puts them in their places, the codes into packed; the rows begin at a
-// whole block.
-func (t *quantized) quantize(row, rows int, values []float32, packed []byte) error {
-	name, k := t.linear.Name+".weight", t.linear.In
+// write reads rows of a linear from the model file and puts them in their places.
+func (q quantizer) write(w frozen.Writer, l linear, row, rows int, values []float32) error {
+	name, k := l.Name+".weight", l.In
 	if n := rows * k; n <= len(values) {
 		values = values[:n]
 	} else {
 		values = make([]float32, n)
 	}
-	if err := t.source.ReadRows(name, row, rows, values); err != nil {
+	if err := q.source.ReadRows(name, row, rows, values); err != nil {
 		return err
 	}
-	first, end := row*k, (row+rows)*k
-	absmax := t.absmax[first/t.blockSize : nf4.Blocks(end, t.blockSize)]
-	nf4.Quantize(values, t.blockSize, packed, absmax)
-	if nf4.FirstNonFinite(absmax) < 0 {
+	i := w.Rows(row, values)
+	if i < 0 {
 		return nil
 	}
-	i := nf4.FirstNonFinite(values)
-	return usererr.New("quantize "+name, "", "element [%d,%d] is %v", row+i/k, i%k, values[i]).Of(usererr.Format).
+	return usererr.New("load "+name, "", "element [%d,%d] is %v", row+i/k, i%k, values[i]).Of(usererr.Format).
 		Hinted("the model file is damaged or was diverging when it was saved")
 }
 
 var buffers = sync.Pool{New: func() any { return new([bufferElements]float32) }}
 
-// onAllCores runs tasks, each with a buffer of bufferElements that no other one uses meanwhile. The error is that of
-// the first task in order that failed.
+// onAllCores runs tasks, each with a buffer of bufferElements that no other one uses meanwhile. The error is that of the first task in order that failed.
 func onAllCores(tasks []func(buffer []float32) error) error {
 	failures := make([]error, len(tasks))
 	var next atomic.Int64
@@ -175,8 +149,7 @@ func (q quantizer) region(to *paging.Handle, linears []linear, vectors []vector)
 	}
 }
 
-// build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in
-// a layout.
+// build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in a layout.
 func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vector, emit func(data []byte) error) error {
 	parts := make([][]byte, len(layout.Parts))
 	need := func(name string) {
@@ -197,7 +170,7 @@ func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vect
 		return nil
 	}
 	for len(linears) > 0 {
-		next := linears[:group(linears)]
+		next := linears[:q.group(linears)]
 		linears = linears[len(next):]
 		if err := complete(layout.PartsOf(next[0].Weight)[0]); err != nil {
 			return err

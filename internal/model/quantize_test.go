@@ -8,26 +8,30 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/pretrained"
-	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
 
-// However small the parts are, their bytes are those of tensors that were quantized whole, and a part is handed over
+// However small the parts are, their bytes are those of tensors that were written whole, and a part is handed over
 // before the last one is begun.
 func TestRegionsAreMadePartByPart(t *testing.T) {
+	for _, format := range []frozen.Format{frozen.NF4(64), frozen.BFloat16{}} {
+		t.Run(format.Key(), func(t *testing.T) { madePartByPart(t, format) })
+	}
+}
+
+func madePartByPart(t *testing.T, format frozen.Format) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	const blockSize = 64
 	tensors, l := source.Spec.LayerTensors(0), newLayer(source.Spec, 0)
-	linears, vectors := frozen(tensors, l.linears)
+	linears, vectors := tensorsOf(tensors, l.linears)
 	for _, limit := range []int64{24 << 10, 40 << 10, 1 << 20} {
-		layout := paging.NewLayout(limit)
+		layout := paging.NewLayout(format, limit)
 		for _, lin := range l.linears {
-			layout.AddLinear(lin.Weight, lin.Out, lin.In, blockSize, false)
+			layout.AddLinear(lin.Weight, lin.Out, lin.In, false)
 		}
 		for _, v := range vectors {
 			layout.AddVector(v.weight, v.n)
@@ -35,11 +39,10 @@ func TestRegionsAreMadePartByPart(t *testing.T) {
 
 		wanted := layout.NewParts()
 		for _, lin := range l.linears {
-			n := lin.Out * lin.In
-			values, packed, absmax := make([]float32, n), make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
+			values, w := make([]float32, lin.Out*lin.In), layout.Writer(wanted, lin.Weight)
 			require.NoError(t, source.ReadRows(lin.Name+".weight", 0, lin.Out, values))
-			nf4.Quantize(values, blockSize, packed, absmax)
-			layout.PutLinear(wanted, lin.Weight, packed, doublequant.Quantize(absmax), nil)
+			require.Negative(t, w.Rows(0, values))
+			w.Finish(nil)
 		}
 		require.Len(t, vectors, 2)
 		for _, v := range vectors {
@@ -49,7 +52,7 @@ func TestRegionsAreMadePartByPart(t *testing.T) {
 		}
 
 		var got [][]byte
-		require.NoError(t, quantizer{source, blockSize}.build(layout, linears, vectors, func(data []byte) error {
+		require.NoError(t, quantizer{source, format}.build(layout, linears, vectors, func(data []byte) error {
 			got = append(got, bytes.Clone(data))
 			return nil
 		}))
@@ -64,10 +67,11 @@ func TestGroupsOfLinears(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	linears, _ := frozen(source.Spec.LayerTensors(0), newLayer(source.Spec, 0).linears)
-	require.Equal(t, len(linears), group(linears), "a small layer at once")
+	linears, _ := tensorsOf(source.Spec.LayerTensors(0), newLayer(source.Spec, 0).linears)
+	q := quantizer{source, frozen.NF4(64)}
+	require.Equal(t, len(linears), q.group(linears), "a small layer at once")
 	large := *linears[0].Linear
 	large.In, large.Out = 4096, 4096
-	require.Equal(t, 1, group([]linear{{&large, false}, linears[0]}), "a large one alone")
-	require.Equal(t, 1, group([]linear{linears[0], {&large, false}}))
+	require.Equal(t, 1, q.group([]linear{{&large, false}, linears[0]}), "a large one alone")
+	require.Equal(t, 1, q.group([]linear{linears[0], {&large, false}}))
 }

@@ -6,22 +6,22 @@ import (
 	"math"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/reference"
 	"qlora-wgpu/paging"
 )
 
 var _ = register(matmulNF4)
 
-// nf4Shape is one frozen weight under T tokens.
-type nf4Shape struct {
-	T, N, K, block int
-	bias           bool
-	partBytes      int64 // largest region part; 0 for the device's own limit
+// linearShape is one frozen weight under T tokens.
+type linearShape struct {
+	T, N, K   int
+	bias      bool
+	partBytes int64 // largest region part; 0 for the device's own limit
 }
 
-func (s nf4Shape) String() string {
-	text := fmt.Sprintf("T=%d N=%d K=%d block=%d", s.T, s.N, s.K, s.block)
+func (s linearShape) String() string {
+	text := fmt.Sprintf("T=%d N=%d K=%d", s.T, s.N, s.K)
 	if s.bias {
 		text += " bias"
 	}
@@ -31,41 +31,51 @@ func (s nf4Shape) String() string {
 	return text
 }
 
-// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross
-// rows (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's
-// shapes.
+type nf4Shape struct {
+	linearShape
+	block int
+}
+
+func (s nf4Shape) String() string { return fmt.Sprintf("%v block=%d", s.linearShape, s.block) }
+
+// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
+// (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's shapes.
 var nf4Shapes = []nf4Shape{
-	{T: 1, N: 4, K: 8, block: 32},
-	{T: 1, N: 192, K: 576, block: 64},
-	{T: 2, N: 132, K: 4096, block: 32, bias: true}, // more rows than the windows of a dispatch of single tokens hold, and long ones
-	{T: 40, N: 20, K: 264, block: 64},
-	{T: 4, N: 60, K: 96, block: 64, bias: true, partBytes: 4 << 10},
-	{T: 5, N: 36, K: 64, block: 64, bias: true},
-	{T: 16, N: 128, K: 72, block: 64},
-	{T: 31, N: 260, K: 128, block: 32},
-	{T: 33, N: 64, K: 576, block: 4096, bias: true},
-	{T: 64, N: 576, K: 320, block: 128},
-	{T: 65, N: 192, K: 576, block: 64, partBytes: 32 << 10, bias: true},
-	{T: 37, N: 576, K: 1536, block: 64},
-	{T: 9, N: 1056, K: 2048, block: 32}, // the absmax codes fill more than a uniform window
+	{linearShape{T: 1, N: 4, K: 8}, 32},
+	{linearShape{T: 1, N: 192, K: 576}, 64},
+	{linearShape{T: 2, N: 132, K: 4096, bias: true}, 32}, // more rows than the windows of a dispatch of single tokens hold, and long ones
+	{linearShape{T: 40, N: 20, K: 264}, 64},
+	{linearShape{T: 4, N: 60, K: 96, bias: true, partBytes: 4 << 10}, 64},
+	{linearShape{T: 5, N: 36, K: 64, bias: true}, 64},
+	{linearShape{T: 16, N: 128, K: 72}, 64},
+	{linearShape{T: 31, N: 260, K: 128}, 32},
+	{linearShape{T: 33, N: 64, K: 576, bias: true}, 4096},
+	{linearShape{T: 64, N: 576, K: 320}, 128},
+	{linearShape{T: 65, N: 192, K: 576, partBytes: 32 << 10, bias: true}, 64},
+	{linearShape{T: 37, N: 576, K: 1536}, 64},
+	{linearShape{T: 9, N: 1056, K: 2048}, 32}, // the absmax codes fill more than a uniform window
 }
 
 // region quantizes random weights into a region on the device, and returns it with what the weights decode to.
-func (b *Bench) region(s nf4Shape) (w *kernels.NF4Weight, dequantized, bias []float64) {
+func (b *Bench) region(s nf4Shape) (w frozen.Linear, dequantized, bias []float64) {
 	values := b.Values(s.N*s.K, 0.05)
+	w, bias = b.linear(frozen.NF4(s.block), s.linearShape, values)
+	return w, reference.NF4Quantize(values, s.block).Dequantize(s.N * s.K), bias
+}
+
+// linear puts weights and a random bias into a region on the device.
+func (b *Bench) linear(format frozen.Format, s linearShape, values []float32) (w frozen.Linear, bias []float64) {
 	biases := b.Values(s.N, 0.5)
-	ref := reference.NF4Quantize(values, s.block)
 	limit := b.Dev.Limits.MaxBindingBytes
 	if s.partBytes > 0 {
 		limit = min(limit, s.partBytes)
 	}
-	layout := paging.NewLayout(limit)
-	layout.AddLinear("w", s.N, s.K, s.block, s.bias)
+	layout := paging.NewLayout(format, limit)
+	layout.AddLinear("w", s.N, s.K, s.bias)
 	parts := layout.NewParts()
-	if !s.bias {
-		biases = nil
-	}
-	layout.PutLinear(parts, "w", ref.Packed, ref.Nested, biases)
+	writer := layout.Writer(parts, "w")
+	writer.Rows(0, values)
+	writer.Finish(biases)
 	region := &paging.Region{Layout: layout}
 	for i, part := range parts {
 		words := make([]uint32, len(part)/4)
@@ -77,7 +87,7 @@ func (b *Bench) region(s nf4Shape) (w *kernels.NF4Weight, dequantized, bias []fl
 	if s.bias {
 		bias = float64s(biases)
 	}
-	return region.Linear("w"), ref.Dequantize(s.N * s.K), bias
+	return region.Linear("w"), bias
 }
 
 func matmulNF4() (cases []Case) {
@@ -88,7 +98,7 @@ func matmulNF4() (cases []Case) {
 				x := b.Values(s.T*s.K, 1)
 				in := b.Input("x", gpu.F32, s.T, s.K, x)
 				y := b.Output("y", s.T, s.N, nil, reference.MatmulForward(float64s(x), dense, bias, s.T, s.N, s.K), b.Tolerance)
-				b.Record(func() { kernels.MatmulNF4Forward(b.Rec, y, in, w) })
+				b.Record(func() { w.Forward(b.Rec, y, in) })
 			}},
 			Case{Op: "matmul_nf4_backward", Shape: s.String(), Run: func(b *Bench) {
 				w, dense, _ := b.region(s)
@@ -102,8 +112,8 @@ func matmulNF4() (cases []Case) {
 				}
 				sum := b.Output("dx +=", s.T, s.K, before, added, b.Tolerance)
 				b.Record(func() {
-					kernels.MatmulNF4Backward(b.Rec, dx, in, w, false)
-					kernels.MatmulNF4Backward(b.Rec, sum, in, w, true)
+					w.Backward(b.Rec, dx, in, false)
+					w.Backward(b.Rec, sum, in, true)
 				})
 			}},
 			Case{Op: "dequantize_nf4_forward", Shape: s.String(), Run: func(b *Bench) {
@@ -111,7 +121,7 @@ func matmulNF4() (cases []Case) {
 				// One product, one sum and one product in float32; the compiler may fuse the first two, so a unit in the last place
 				// is allowed: NMSE 2^-46.
 				out := b.Output("w", s.N, s.K, nil, dense, 1.5e-14)
-				b.Record(func() { kernels.DequantizeNF4Forward(b.Rec, out, w) })
+				b.Record(func() { w.Dequantize(b.Rec, out) })
 			}})
 	}
 	return cases

@@ -1,4 +1,4 @@
-// Package parity reproduces QLoRA steps that PyTorch, PEFT and bitsandbytes computed: quantized weights to the bit, logits, losses, gradient
+// Package parity reproduces QLoRA and LoRA steps that PyTorch, PEFT and bitsandbytes computed: frozen weights to the bit, logits, losses, gradient
 // norms, gradients and the trained adapter within stated allowances. A case is a folder; no case is known by name.
 package parity
 
@@ -15,6 +15,7 @@ import (
 	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -53,6 +54,17 @@ type Case struct {
 		Offset       float64 `json:"offset"`
 		Dequantized  string  `json:"dequantized"`
 	} `json:"quantized"`
+	// Quantization is "none" where the base is not quantized. Frozen has the SHA-256 of the bytes of each linear's weight then.
+	Quantization string            `json:"quantization"`
+	Frozen       map[string]string `json:"frozen"`
+}
+
+// format is that of the case's linears.
+func (c Case) format() frozen.Format {
+	if c.Quantization == "none" {
+		return frozen.BFloat16{}
+	}
+	return frozen.NF4(blockSize)
 }
 
 // blockSize of the cases.
@@ -155,14 +167,29 @@ func readTensors(files Files, name string) (map[string][]float32, error) {
 	return out, nil
 }
 
-// CheckQuantized compares the fingerprints of every quantized tensor exactly.
-func (c Case) CheckQuantized(source *pretrained.Model) error {
-	if len(c.Quantized) == 0 {
-		return fmt.Errorf("the case names no quantized tensor")
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckFrozen compares the fingerprints of every frozen weight exactly.
+func (c Case) CheckFrozen(source *pretrained.Model) error {
+	if len(c.Quantized)+len(c.Frozen) == 0 {
+		return fmt.Errorf("the case names no frozen tensor")
 	}
-	hash := func(data []byte) string {
-		sum := sha256.Sum256(data)
-		return hex.EncodeToString(sum[:])
+	for name, want := range c.Frozen {
+		t, _ := source.Lookup(name)
+		values := make([]float32, t.Rows*t.Cols)
+		if err := source.ReadRows(name, 0, t.Rows, values); err != nil {
+			return err
+		}
+		layout := paging.NewLayout(c.format(), gpu.ShardBytes)
+		layout.AddLinear(name, t.Rows, t.Cols, false)
+		parts := layout.NewParts()
+		layout.Writer(parts, name).Rows(0, values)
+		if got := hash(parts[0][:gpu.BF16.Size(len(values))]); got != want {
+			return fmt.Errorf("%s: its bytes differ: %s, want %s", name, got, want)
+		}
 	}
 	for name, want := range c.Quantized {
 		n := want.Shape[0] * want.Shape[1]
@@ -216,7 +243,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Load(ctx, dev, source, model.LoadOptions{BlockSize: blockSize, Plan: o.Plan})
+	m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: c.format(), Plan: o.Plan})
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func cases(t *testing.T, dir string) (folders []folder) {
 	return folders
 }
 
-// tiny is the case that the repository holds.
+// tiny is the quantized case that the repository holds.
 const tiny = folder("testdata/tiny")
 
 func open(t *testing.T, limits gpu.Limits) *gpu.Device {
@@ -87,7 +87,7 @@ func TestCases(t *testing.T) {
 	check := func(t *testing.T, d folder) {
 		c, err := Read(d)
 		require.NoError(t, err)
-		require.NoError(t, c.CheckQuantized(d.model(t)))
+		require.NoError(t, c.CheckFrozen(d.model(t)))
 		run(t, open(t, gpu.Limits{}), d, Options{Tune: 20 * time.Second})
 	}
 	here := map[string]folder{}
@@ -183,6 +183,26 @@ func TestStress(t *testing.T) {
 		round, o := rounds(t)[0], Options{MaxSteps: 2}
 		require.Equal(t, runRound(t, round, gpu.Limits{}, d, o), runRound(t, round, stress, d, o))
 	})
+}
+
+// TestAnUnquantizedBaseUnderStress runs the cases whose base is not quantized with a variant of each kind, under usual limits
+// and under stress, where their layers lie in many parts, and asks for the same losses and the same adapter.
+func TestAnUnquantizedBaseUnderStress(t *testing.T) {
+	ran := 0
+	for _, d := range cases(t, "testdata") {
+		c, err := Read(d)
+		require.NoError(t, err)
+		if c.Quantization != "none" {
+			continue
+		}
+		for _, variant := range []string{"uniform_32x2", "registers_16x4", "tiled_32x32"} {
+			round := map[string]string{"matmul_forward": variant, "matmul_backward": variant}
+			o := Options{MaxSteps: 5}
+			require.Equal(t, runRound(t, round, gpu.Limits{}, d, o), runRound(t, round, stress, d, o), variant)
+			ran++
+		}
+	}
+	require.Positive(t, ran)
 }
 
 // TestChunks cuts micro-batches into chunks of 16 tokens, of which short ones leave the last empty, and asks for

@@ -101,7 +101,7 @@ func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) 
 		rows, cols = t.Shape[0], cols/t.Shape[0]
 	}
 	return weight{
-		Tensor: Tensor{t.Name, rows, cols}, file: file, size: t.Size,
+		Tensor: Tensor{t.Name, rows, cols}, file: file, kind: string(t.DType), size: t.Size,
 		readRows:  func(first, _ int, dst []float32) error { return st.ReadFloat32(t, dst, first*cols) },
 		readBytes: func(dst []byte, at int64) error { return st.ReadBytes(t, dst, at) },
 	}

@@ -105,7 +105,7 @@ func (g *ggufReader) unsupported(format string, args ...any) *usererr.Error {
 // weight is a tensor under its Hugging Face name and with its row order.
 func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 	w := weight{
-		Tensor: Tensor{entry.Name, t.Rows(), t.Cols()}, file: g.path, size: t.Size,
+		Tensor: Tensor{entry.Name, t.Rows(), t.Cols()}, file: g.path, kind: t.Type.String(), size: t.Size,
 		readRows:  func(first, rows int, dst []float32) error { return g.ReadFloat32(t, dst, first, rows) },
 		readBytes: func(dst []byte, at int64) error { return g.ReadBytes(t, dst, at) },
 	}

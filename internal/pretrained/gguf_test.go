@@ -117,6 +117,7 @@ func TestOpenSmallGGUF(t *testing.T) {
 	_, listed := m.Lookup("rope_freqs.weight")
 	require.False(t, listed)
 	require.NoError(t, m.Expect("lm_head.weight", 3, 8))
+	require.Equal(t, []string{"F32", ""}, []string{m.Type("lm_head.weight"), m.Type("rope_freqs.weight")})
 
 	// Stored rows 0 1 2 3 of a head are its features 0 2 1 3.
 	q := make([]float32, 16)

@@ -33,6 +33,7 @@ type Tensor struct {
 type weight struct {
 	Tensor
 	file string // for messages
+	kind string // of its elements, by the file format's name: F16, Q4_1
 	// readRows dequantizes rows [first, first+rows) into dst.
 	readRows func(first, rows int, dst []float32) error
 	// readBytes reads the stored bytes from byte at on, for the content hash.
@@ -99,6 +100,15 @@ func (m *Model) ReadRows(name string, firstRow, rows int, dst []float32) error {
 		panic(fmt.Sprintf("pretrained: rows [%d, %d) of tensor %s [%d, %d] into %d elements", firstRow, firstRow+rows, name, w.Rows, w.Cols, len(dst)))
 	}
 	return w.readRows(firstRow, rows, dst)
+}
+
+// Type is how the file stores a tensor's elements (BF16, F16, Q4_1); empty: there is no such tensor.
+func (m *Model) Type(name string) string {
+	i, ok := m.index[name]
+	if !ok {
+		return ""
+	}
+	return m.weights[i].kind
 }
 
 // Tokenizer is what the model says about its tokenizer.

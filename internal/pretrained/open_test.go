@@ -29,6 +29,7 @@ func TestOpenFolder(t *testing.T) {
 	require.Len(t, m.Tensors(), 21)
 	const down = "model.layers.0.mlp.down_proj.weight"
 	require.NoError(t, m.Expect(down, 128, 320))
+	require.Equal(t, "BF16", m.Type(down))
 	require.NoError(t, m.Expect("model.norm.weight", 1, 128))
 	x := make([]float32, 128*320)
 	require.NoError(t, m.ReadRows(down, 0, 128, x))

@@ -21,7 +21,7 @@ func Made(name string, shape spec.Spec, fill func(t spec.Tensor, first int, dst 
 	for _, t := range shape.Tensors() {
 		m.index[t.Name] = len(m.weights)
 		m.weights = append(m.weights, weight{
-			Tensor: Tensor{t.Name, t.Rows, t.Cols}, file: m.path,
+			Tensor: Tensor{t.Name, t.Rows, t.Cols}, file: m.path, kind: "F32",
 			readRows: func(first, rows int, dst []float32) error {
 				fill(t, first, dst)
 				return nil

@@ -164,6 +164,7 @@ func (o run) advice() (best *Advice, err error) {
 	}{
 		{"gradient_checkpointing", o.GradientCheckpointing != settings.CheckpointFull, o.GradientCheckpointing, settings.CheckpointFull, func(o *run) { o.GradientCheckpointing = settings.CheckpointFull }},
 		{"activation_dtype", o.ActivationDType == settings.ActivationsF32, settings.ActivationsF32, settings.ActivationsBF16, func(o *run) { o.ActivationDType = settings.ActivationsBF16 }},
+		{"quantization", o.Quantize != settings.QuantizedNF4, o.Quantize, settings.QuantizedNF4, func(o *run) { o.Quantize = settings.QuantizedNF4 }},
 		{"optim", !o.EightBit(), o.Optim, eightBitName, func(o *run) { o.Optim = eightBitName }},
 		{"optim", !o.PagedState(), o.Optim, settings.Paged + o.Optim, func(o *run) { o.Optim = settings.Paged + o.Optim }},
 		{"batch_size", o.BatchSize > 1, o.BatchSize, o.BatchSize / 2, func(o *run) { o.BatchSize /= 2 }},

@@ -1,6 +1,9 @@
 package settings
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
 
 // Source is the base model.
 type Source struct {
@@ -14,11 +17,23 @@ func (s Source) Check() error {
 
 // Quantization is how the base model's linears are kept.
 type Quantization struct {
-	BlockSize int `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per NF4 block; double quantization is always on."`
+	Quantize  string `json:"quantization" name:"quantization" default:"nf4" numeric:"" help:"How the base model's linears are kept: nf4, 4-bit NormalFloat with double quantization (QLoRA), or none, in bfloat16 (LoRA), which takes four times the memory."`
+	BlockSize int    `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per block of nf4; double quantization is always on."`
 }
 
-// Check wants a size that the kernels have.
-func (q Quantization) Check() error { return blockSize("block_size", q.BlockSize) }
+// The values of quantization.
+const (
+	QuantizedNF4 = "nf4"
+	Unquantized  = "none"
+)
+
+// Check wants a size that the kernels have, and none that would be ignored.
+func (q Quantization) Check() error {
+	if q.Quantize == Unquantized && q.BlockSize != Default[Quantization]().BlockSize {
+		return Wrong("block_size", strconv.Itoa(q.BlockSize), "only with quantization nf4")
+	}
+	return first(oneOf("quantization", q.Quantize, QuantizedNF4, Unquantized), blockSize("block_size", q.BlockSize))
+}
 
 // Template is how conversations become text.
 type Template struct {

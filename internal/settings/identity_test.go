@@ -39,6 +39,7 @@ func TestIdentityKnowsTheNumbersAlone(t *testing.T) {
 		"seed was 42, is 18446744073709551615":           func(c *Train) { c.Seed = 1<<64 - 1 },
 		"val_size was 0, is 0.1":                         func(c *Train) { c.ValSize = 0.1 },
 		"block_size was 64, is 128":                      func(c *Train) { c.BlockSize = 128 },
+		"quantization was nf4, is none":                  func(c *Train) { c.Quantize = Unquantized },
 		"train_on_inputs was false, is true":             func(c *Train) { c.TrainOnInputs = true },
 		"gradient_accumulation_steps was 4, is 8":        func(c *Train) { c.GradientAccumulationSteps = 8 },
 	} {
@@ -82,7 +83,7 @@ func TestASettingThatCameLaterLeavesOlderCheckpointsTheirIdentity(t *testing.T) 
 	c := Default[later]()
 	missing, err := Read(object, &c)
 	require.NoError(t, err)
-	require.Equal(t, []string{"label_smoothing", "betas", "colour"}, missing)
+	require.Equal(t, []string{"quantization", "label_smoothing", "betas", "colour"}, missing)
 	require.Equal(t, 33, c.LoraR)
 	require.Zero(t, c.LabelSmoothing)
 	require.Equal(t, []string{"a", "b"}, c.Betas)

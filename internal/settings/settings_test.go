@@ -96,6 +96,8 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Train) { c.LoraTargetModules = []string{"q_proj", "all-linear"} }, `settings: lora_target_modules is "q_proj,all-linear", allowed: all-linear alone, or a list of module names, each once`},
 		{func(c *Train) { c.LoraTargetModules = []string{"q_proj", "q_proj"} }, `settings: lora_target_modules is "q_proj,q_proj", allowed: all-linear alone, or a list of module names, each once`},
 		{func(c *Train) { c.BlockSize = 96 }, "settings: block_size is 96, allowed: 32, 64, 128, 256, 512, 1024, 2048, 4096"},
+		{func(c *Train) { c.Quantize = "int8" }, `settings: quantization is "int8", allowed: nf4, none`},
+		{func(c *Train) { c.Quantize, c.BlockSize = "none", 128 }, "settings: block_size is 128, allowed: only with quantization nf4"},
 		{func(c *Train) { c.BlockSize = -64 }, "settings: block_size is -64, allowed: 32, 64, 128, 256, 512, 1024, 2048, 4096"},
 		{func(c *Train) { c.MaxSeqLength = 1 }, "settings: max_seq_length is 1, allowed: 2 to 1048576"},
 		{func(c *Train) { c.TrainOn = "first" }, `settings: train_on is "first", allowed: all, last`},
@@ -137,6 +139,7 @@ func TestCheckAcceptsTheEdges(t *testing.T) {
 		func(c *Train) { c.LoraR = 7 },
 		func(c *Train) { c.LoraTargetModules = []string{"q_proj", "v_proj"} },
 		func(c *Train) { c.BlockSize = 4096 },
+		func(c *Train) { c.Quantize = "none" },
 		func(c *Train) { c.WarmupRatio, c.MaxGradNorm, c.LearningRate = 0, 0, 0 },
 	} {
 		c := valid()

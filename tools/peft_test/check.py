@@ -1,7 +1,7 @@
 """Checks that an adapter written by qlora-wgpu means the same to Hugging Face PEFT.
 
-It trains a few steps, loads the same base model in transformers with the linears quantized to NF4 by bitsandbytes, loads
-the adapter with PEFT, and compares the mean loss on held-out rows with `qlora-wgpu eval`, with the adapter and without.
+It trains a few steps, loads the same base model in transformers with the linears quantized to NF4 by bitsandbytes, or in
+bfloat16 where a run says --quantization=none, loads the adapter with PEFT, and compares the mean loss on held-out rows with `qlora-wgpu eval`, with the adapter and without.
 Exit status 0: all agree. README.md beside this file says more.
 """
 
@@ -25,10 +25,13 @@ TOLERANCE = 1e-4  # of the mean loss: float32 sums in another order differ by so
 BLOCK = 64
 NESTED_BLOCK = 256
 
-# Settings of each adapter: together they cover a rank that is no multiple of 4, all-linear, a list of targets, and rsLoRA.
+# Settings of each adapter: together they cover a rank that is no multiple of 4, all-linear, a list of targets, rsLoRA, and a
+# base that is not quantized.
+UNQUANTIZED = "--quantization=none"
 SMALL = {
     "all-linear": ["--lora-r=7", "--lora-alpha=16", "--max-steps=6", "--learning-rate=5e-3"],
     "rslora": ["--lora-r=8", "--lora-alpha=8", "--use-rslora", "--lora-target-modules=q_proj,v_proj,down_proj", "--max-steps=6", "--learning-rate=1e-2"],
+    "16-bit": [UNQUANTIZED, "--lora-r=8", "--lora-alpha=16", "--max-steps=6", "--learning-rate=5e-3"],
 }
 LARGE = {"all-linear": ["--lora-r=16", "--lora-alpha=16", "--max-steps=2", "--learning-rate=2e-3", "--batch-size=1"]}
 
@@ -95,8 +98,8 @@ def quantize(weight):
     return bnb.dequantize_4bit(packed, state)
 
 
-def load_base(options):
-    """The model in float32 with the weights that qlora-wgpu computes with: linears NF4, embedding and head bfloat16."""
+def load_base(options, base):
+    """The model in float32 with the weights that qlora-wgpu computes with: linears NF4, or bfloat16 as embedding and head are."""
     folder, file = options.model, {}
     if options.model.is_file():
         folder, file = options.model.parent, {"gguf_file": options.model.name}
@@ -107,7 +110,7 @@ def load_base(options):
             table.copy_(table.bfloat16().float())
         for module in model.modules():
             if isinstance(module, torch.nn.Linear) and module is not head:
-                module.weight.copy_(quantize(module.weight))
+                module.weight.copy_(module.weight.bfloat16().float() if UNQUANTIZED in base else quantize(module.weight))
     return model
 
 
@@ -170,17 +173,21 @@ def main():
 
     rows = encoded_rows(options)
     print(f"base model {options.model}, {len(rows)} rows of {options.heldout}")
-    ok, base_loss = compare(options, "without adapter", load_base(options), rows)
+    ok, losses = True, {}
     for name, flags in settings.items():
         folder = options.out / name
+        base = tuple(flag for flag in flags if flag == UNQUANTIZED)
+        if base not in losses:
+            agree, losses[base] = compare(options, " ".join(["without adapter", *base]), load_base(options, base), rows, *base)
+            ok = ok and agree
         shutil.rmtree(folder, ignore_errors=True)
         print(f"adapter {name}: {' '.join(flags)}")
         program(options, "train", "--model", options.model, "--data", options.data, "--output-dir", folder,
                 "--lr-scheduler-type=constant", "--shuffle=false", "--save-steps=0", *flags)
-        agree, loss = compare(options, "with adapter", load_adapter(load_base(options), folder), rows, "--adapter", folder)
+        agree, loss = compare(options, "with adapter", load_adapter(load_base(options, base), folder), rows, "--adapter", folder, *base)
         ok = ok and agree
-        if abs(loss - base_loss) < 100 * TOLERANCE:
-            print(f"  the adapter changes the loss by only {abs(loss - base_loss):.1e}: this run proves nothing")
+        if abs(loss - losses[base]) < 100 * TOLERANCE:
+            print(f"  the adapter changes the loss by only {abs(loss - losses[base]):.1e}: this run proves nothing")
             ok = False
     print("the adapters mean the same to PEFT" if ok else "FAILED")
     sys.exit(0 if ok else 1)
