@@ -41,8 +41,8 @@ type Adapter struct {
 // padded is the rank as stored.
 func padded(rank int) int { return (rank + 3) / 4 * 4 }
 
-// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors fills it. The state's options say how and
-// where the optimizer keeps its moments.
+// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors
+// fills it. The state's options say how and where the optimizer keeps its moments.
 func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
 	all := len(c.Targets) == 1 && c.Targets[0] == "all-linear"
@@ -112,8 +112,8 @@ func (a *Adapter) Parameters() (n int64) {
 	return n
 }
 
-// Init draws A from U(-1/sqrt(in), 1/sqrt(in)), which is PEFT's kaiming_uniform with a = sqrt 5, and leaves B zero. The numbers come from a PCG seeded with
-// seed and each linear's place, the same on every platform.
+// Init draws A from U(-1/sqrt(in), 1/sqrt(in)), which is PEFT's kaiming_uniform with a = sqrt 5, and leaves B zero.
+// The numbers come from a PCG seeded with seed and each linear's place, the same on every platform.
 func (a *Adapter) Init(seed uint64) error {
 	for i, l := range a.linear {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -172,7 +172,8 @@ func (a *Adapter) set(name string, values []float32) error {
 	return view.WriteFloat32(full)
 }
 
-// SetTensors fills the adapter from matrices in PEFT's names; each of the adapter's must be there once, with its shape, and no other. where names the file in errors.
+// SetTensors fills the adapter from matrices in PEFT's names; each of the adapter's must be there once, with its
+// shape, and no other. where names the file in errors.
 func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 	given := map[string]Tensor{}
 	for _, t := range tensors {

@@ -14,8 +14,8 @@ type Files struct {
 	Tensors []Tensor
 }
 
-// Open reads the PEFT adapter in a folder of the store. Errors are *usererr.Error: a file that is missing or damaged, or asks
-// for what this program does not do.
+// Open reads the PEFT adapter in a folder of the store. Errors are *usererr.Error: a file that is missing or damaged,
+// or asks for what this program does not do.
 func Open(s checkpoint.Store, dir string) (*Files, error) {
 	name := path.Join(dir, ConfigFile)
 	text, err := checkpoint.ReadBytes(s, name)

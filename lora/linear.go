@@ -1,6 +1,6 @@
-// Package lora is the linear with an adapter: y = x Wᵀ + s · dropout(x) Aᵀ Bᵀ with W frozen, in whatever format, and only
-// A and B trained, and the adapter's files in PEFT's format. Sources: LoRA, arXiv 2106.09685; QLoRA, arXiv 2305.14314,
-// equation 5; rsLoRA, arXiv 2312.03732.
+// Package lora is the linear with an adapter: y = x Wᵀ + s · dropout(x) Aᵀ Bᵀ with W frozen, in whatever format, and
+// only A and B trained, and the adapter's files in PEFT's format. Sources: LoRA, arXiv 2106.09685; QLoRA, arXiv
+// 2305.14314, equation 5; rsLoRA, arXiv 2312.03732.
 package lora
 
 import (
@@ -15,8 +15,9 @@ type Linear struct {
 	Weight  string // its name within the layer's region: "self_attn.q_proj"
 	In, Out int
 
-	// A [rank, In] and B [Out, rank], DA and DB their gradients; nil where the linear is no target. The rank is padded to a multiple of 4 with zeros,
-	// which stay zero: neither their gradient nor their decay ever differs from it.
+	// A [rank, In] and B [Out, rank], DA and DB their gradients; nil where the linear is no target. The rank is
+	// padded to a multiple of 4 with zeros, which stay zero: neither their gradient nor their decay ever differs from
+	// it.
 	A, B, DA, DB *gpu.Tensor
 	Scaling      float32
 	// Index numbers the model's linears, so that each has a dropout mask of its own.
@@ -38,7 +39,8 @@ func (p *Pass) key(l *Linear) kernels.DropoutKey {
 	return kernels.DropoutKey{K0: p.Key.K0 + uint32(p.Chunk)*0x9e3779b9, K1: p.Key.K1 + uint32(l.Index)}
 }
 
-// Forward records y [T, Out] from x [T, In] and returns u = dropout(x) Aᵀ [T, rank], which Backward needs (nil without an adapter).
+// Forward records y [T, Out] from x [T, In] and returns u = dropout(x) Aᵀ [T, rank], which Backward needs (nil
+// without an adapter).
 func (l *Linear) Forward(p *Pass, y, x *gpu.Tensor, w frozen.Linear) (u *gpu.Tensor) {
 	w.Forward(p.Rec, y, x)
 	if u = l.Low(p, x); u != nil {
@@ -69,7 +71,8 @@ func (l *Linear) withDropped(p *Pass, x *gpu.Tensor, f func(*gpu.Tensor)) {
 	p.Arena.Free(dropped)
 }
 
-// Backward records DA += and DB += for dy [T, Out], and, unless dx is nil, dx [T, In] = or += the gradient of the input. u comes from Forward and is freed.
+// Backward records DA += and DB += for dy [T, Out], and, unless dx is nil, dx [T, In] = or += the gradient of the
+// input. u comes from Forward and is freed.
 func (l *Linear) Backward(p *Pass, dx, dy, x, u *gpu.Tensor, w frozen.Linear, accumulate bool) {
 	if dx != nil {
 		w.Backward(p.Rec, dx, dy, accumulate)

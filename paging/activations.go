@@ -6,13 +6,15 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Activations is what happens to the activations that a layer's backward needs. Whatever it is, the backward computes with the same values, unless what is kept is rounded.
+// Activations is what happens to the activations that a layer's backward needs. Whatever it is, the backward computes
+// with the same values, unless what is kept is rounded.
 type Activations int
 
 const (
 	// Recompute keeps each layer's input and computes the layer again in its backward.
 	Recompute Activations = iota
-	// Selective keeps what attention needs as well, and computes again only norms, the MLP's gate and up, and what is cheap.
+	// Selective keeps what attention needs as well, and computes again only norms, the MLP's gate and up, and what is
+	// cheap.
 	Selective
 	// Keep holds everything on the device.
 	Keep
@@ -23,8 +25,8 @@ const (
 // byMemory is what can be done with activations, from what takes most of the device to what takes least.
 var byMemory = []Activations{Keep, Selective, Recompute, Offload}
 
-// Lighter lists what takes less memory of the device and changes no bit, the most of it first. Where what is kept is rounded, other tensors would be rounded if others were kept, so
-// only their place may change.
+// Lighter lists what takes less memory of the device and changes no bit, the most of it first. Where what is kept is
+// rounded, other tensors would be rounded if others were kept, so only their place may change.
 func (d Decisions) Lighter() []Activations {
 	less := byMemory[slices.Index(byMemory, d.Activations)+1:]
 	if d.Rounded() && d.Activations != Recompute {

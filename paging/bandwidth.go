@@ -7,7 +7,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Bandwidth measures how many bytes a second pages travel from the host to the device when nothing is computed: into slots that the host maps, or through staging.
+// Bandwidth measures how many bytes a second pages travel from the host to the device when nothing is computed: into
+// slots that the host maps, or through staging.
 func Bandwidth(ctx context.Context, dev *gpu.Device, mapped bool) (bytesPerSecond float64, err error) {
 	const size, rounds = 32 << 20, 8
 	plan := &Plan{Slots: 2, SlotBytes: size, Mapped: mapped}

@@ -7,8 +7,9 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Direct is the transport for devices that use the host's memory: it maps the buffer in which a page lies, at its beginning, and copies there. A page goes in when
-// its predecessor in the same buffer has been used, so with two slots the host copies while the device computes on the other.
+// Direct is the transport for devices that use the host's memory: it maps the buffer in which a page lies, at its
+// beginning, and copies there. A page goes in when its predecessor in the same buffer has been used, so with two
+// slots the host copies while the device computes on the other.
 type Direct struct {
 	counters Counters
 	leaving  []leaving

@@ -9,8 +9,8 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Feeder brings host bytes to the device through a few staging buffers. Goroutines fill those that are free with what is needed next, while the
-// device computes.
+// Feeder brings host bytes to the device through a few staging buffers. Goroutines fill those that are free with what
+// is needed next, while the device computes.
 type Feeder struct {
 	counters Counters
 	free     []*feed
@@ -79,7 +79,8 @@ func (f *Feeder) In(rec *gpu.Recorder, dst gpu.Range, source []byte, upcoming fu
 	}
 }
 
-// filled is the staging buffer that holds part: the next one that was filled ahead, or, where another was expected, a fresh one.
+// filled is the staging buffer that holds part: the next one that was filled ahead, or, where another was expected, a
+// fresh one.
 func (f *Feeder) filled(part []byte) (*feed, error) {
 	start := time.Now()
 	defer func() { f.counters.Stall += time.Since(start) }()
@@ -116,8 +117,8 @@ func (f *Feeder) available() (*feed, error) {
 	return b, err
 }
 
-// fillAhead starts to fill every free staging buffer with what comes next, and waits for one if none is being filled: what the device works on
-// then was recorded before.
+// fillAhead starts to fill every free staging buffer with what comes next, and waits for one if none is being filled:
+// what the device works on then was recorded before.
 func (f *Feeder) fillAhead(upcoming func(yield func([]byte) bool)) (err error) {
 	skip := len(f.ahead)
 	upcoming(func(source []byte) bool {

@@ -10,7 +10,8 @@ import (
 // streamed tells whether a page goes through the ring.
 func (s *Store) streamed(id int) bool { return id >= 0 && s.pages[id].resident == nil }
 
-// acquire brings pages to the device for the next kernel and returns where they lie; the ranges hold until the next call.
+// acquire brings pages to the device for the next kernel and returns where they lie; the ranges hold until the next
+// call.
 func (s *Store) acquire(rec *gpu.Recorder, ids ...int) []gpu.Range {
 	ranges := make([]gpu.Range, len(ids))
 	var moving []int
@@ -84,7 +85,8 @@ func (s *Store) bringIn(rec *gpu.Recorder, ids []int) []int {
 	return slots
 }
 
-// advance moves to the next access of the page. A micro-batch that is smaller than the recorded one leaves accesses out.
+// advance moves to the next access of the page. A micro-batch that is smaller than the recorded one leaves accesses
+// out.
 func (s *Store) advance(id int) {
 	if s.current == nil {
 		panic("paging: no program is running")

@@ -62,8 +62,9 @@ func (r *Recording) placeWeights(p *Plan, s sizes) {
 	p.row("ring of weights", where, int64(p.Slots)*onDevice(p.SlotBytes), 0, 0)
 }
 
-// placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during the update. Where the host can map slots, they are buffers of
-// their own instead of staging; where layers' inputs need staging in any case, both kinds share it.
+// placeState lets the slots of paged optimizer state lie in the arena's first buffer, which nothing else uses during
+// the update. Where the host can map slots, they are buffers of their own instead of staging; where layers' inputs
+// need staging in any case, both kinds share it.
 func (r *Recording) placeState(p *Plan, s sizes) {
 	arena := r.arena(p.Activations)
 	buffers := slices.Clone(arena.Buffers)

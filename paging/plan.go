@@ -51,9 +51,11 @@ func (e *TooSmall) Error() string {
 
 const (
 	stagingBuffers = 2
-	// StateSlots is how many pages of optimizer state lie on the device at once: one is computed on while the next is copied in.
+	// StateSlots is how many pages of optimizer state lie on the device at once: one is computed on while the next is
+	// copied in.
 	StateSlots = 2
-	// minStatePage lets one value for 256 elements (as blocks of 8-bit state have it) still begin on a binding boundary.
+	// minStatePage lets one value for 256 elements (as blocks of 8-bit state have it) still begin on a binding
+	// boundary.
 	minStatePage, maxStatePage = 16384, 4 << 20
 )
 
@@ -70,8 +72,9 @@ var (
 	tight    = sizes{slots: 1, staging: 64 << 10, ring: gpu.MinRingBytes}
 )
 
-// NewPlan plans for a budget in bytes; 0: none. start is what the user asked for; what else has to leave the device does so in the order of what its absence
-// costs for each byte that it frees. An error is a *TooSmall. The bytes are exact: the allocator counts the same.
+// NewPlan plans for a budget in bytes; 0: none. start is what the user asked for; what else has to leave the device
+// does so in the order of what its absence costs for each byte that it frees. An error is a *TooSmall. The bytes are
+// exact: the allocator counts the same.
 func NewPlan(r *Recording, budget int64, start Decisions) (*Plan, error) {
 	steps := r.steps(start)
 	resident, least := r.plan(generous, start, nil), r.plan(tight, start, steps)
@@ -92,7 +95,8 @@ func NewPlan(r *Recording, budget int64, start Decisions) (*Plan, error) {
 	return fits, nil
 }
 
-// fit takes steps until the plan fits, and then takes back those that were not needed, the dearest first; nil: it does not fit.
+// fit takes steps until the plan fits, and then takes back those that were not needed, the dearest first; nil: it
+// does not fit.
 func (r *Recording) fit(s sizes, budget int64, start Decisions, steps []step) *Plan {
 	for n := range steps {
 		taken := slices.Clone(steps[:n+1])

@@ -9,7 +9,8 @@ import (
 
 const mib = 1 << 20
 
-// recordingOf is a model of four layers of 10 MiB and a head of four pages of 10 MiB, of which every page is used once forwards and once backwards.
+// recordingOf is a model of four layers of 10 MiB and a head of four pages of 10 MiB, of which every page is used
+// once forwards and once backwards.
 func recordingOf(tied bool) *Recording {
 	r := &Recording{
 		SlotBytes: 10 * mib, TablePageBytes: 10 * mib, Together: 1, Tied: tied, MicroBatches: 2, Gather: mib,
@@ -55,7 +56,8 @@ func TestPlan(t *testing.T) {
 		{name: "a byte less", budget: resident - 1, peak: resident - 40*mib, streamed: make([]bool, 4), check: func(p *Plan) bool {
 			return p.HostEmbedding && !p.PagedState && p.Traffic == 2*mib && p.Host == 40*mib
 		}},
-		// Then the state, in slots within the arena: 8 MiB less, 4 staging buffers of 2 MiB more, so the plan goes on to smaller staging buffers and rings.
+		// Then the state, in slots within the arena: 8 MiB less, 4 staging buffers of 2 MiB more, so the plan goes on
+		// to smaller staging buffers and rings.
 		{name: "paged state", budget: 104 * mib, peak: 109*mib - 8*mib + 4*64<<10 - 3*mib + 3*32<<10, streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState && p.Slots == 0 }},
 		{name: "the user's paged state", start: Decisions{PagedState: true}, peak: resident - 8*mib + 4*(9*mib/2), streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState }},
 		{name: "two layers", budget: 90 * mib, start: Decisions{HostEmbedding: true, PagedState: true}, streamed: []bool{false, true, false, true}, peak: -1},
@@ -83,7 +85,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Where the host maps slots, nothing is staged but layers' inputs, and slots of optimizer state are buffers of their own.
+// Where the host maps slots, nothing is staged but layers' inputs, and slots of optimizer state are buffers of their
+// own.
 func TestMappedSlots(t *testing.T) {
 	plan := func(mappable bool, budget int64, start Decisions) *Plan {
 		r := recordingOf(false)

@@ -13,14 +13,16 @@ import (
 const (
 	// probeFirst is what is taken before speeds are compared; from there on twice as much each time.
 	probeFirst = 1 << 30
-	// spilled is how many times slower memory is written where the driver keeps a part of it on the host: the bus is slower than any card's memory by more.
+	// spilled is how many times slower memory is written where the driver keeps a part of it on the host: the bus is
+	// slower than any card's memory by more.
 	spilled = 3
 	// probeHalvings is how often the gap between what is fast and what is not is halved.
 	probeHalvings = 4
 )
 
-// Probe finds how many bytes the device holds, up to want, by taking, writing and timing more and more of it. Some drivers refuse what does not fit, others move it to the host, which
-// only shows in the time: then slow is true, and what is returned was still fast. All of it is given back.
+// Probe finds how many bytes the device holds, up to want, by taking, writing and timing more and more of it. Some
+// drivers refuse what does not fit, others move it to the host, which only shows in the time: then slow is true, and
+// what is returned was still fast. All of it is given back.
 func Probe(ctx context.Context, dev *gpu.Device, want int64) (held int64, slow bool, err error) {
 	m := &probed{ctx: ctx, dev: dev}
 	held, slow, err = probe(m, want)
@@ -32,7 +34,8 @@ func Probe(ctx context.Context, dev *gpu.Device, want int64) (held int64, slow b
 
 // holder is what is probed.
 type holder interface {
-	// resize takes or gives back memory until it holds about so many bytes, and tells what it holds: less where the device refuses more.
+	// resize takes or gives back memory until it holds about so many bytes, and tells what it holds: less where the
+	// device refuses more.
 	resize(bytes int64) (held int64, err error)
 	// write writes all of it, and tells how long that took.
 	write() (time.Duration, error)

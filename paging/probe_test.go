@@ -13,7 +13,8 @@ import (
 
 const gib = 1 << 30
 
-// card is a fake one: it refuses more than total, and what exceeds own lies on the host, behind a bus of a twentieth of its speed.
+// card is a fake one: it refuses more than total, and what exceeds own lies on the host, behind a bus of a twentieth
+// of its speed.
 type card struct {
 	own, total, held int64
 	most             int64

@@ -2,7 +2,8 @@ package paging
 
 import "slices"
 
-// Recording is what a dry recording of a training step tells about memory, in bytes of the device unless it says otherwise. A plan follows from it and a budget.
+// Recording is what a dry recording of a training step tells about memory, in bytes of the device unless it says
+// otherwise. A plan follows from it and a budget.
 type Recording struct {
 	Pages          []PageShape // of the layers, then of the head
 	Schedule       *Schedule   // of one micro-batch
@@ -31,7 +32,8 @@ type PageShape struct {
 	Bytes int64
 }
 
-// ArenaShape is the arena with the activations treated in one way. Its buffers are those of training, evaluation and all other programs.
+// ArenaShape is the arena with the activations treated in one way. Its buffers are those of training, evaluation and
+// all other programs.
 type ArenaShape struct {
 	Activations Activations
 	Buffers     []int64

@@ -12,8 +12,8 @@ import (
 )
 
 // Weights is the handle through which a layer reaches its frozen tensors, by their name within the layer
-// ("self_attn.q_proj", "input_layernorm"). What it returns holds for the kernels recorded next: the slot may be another's
-// after the next call.
+// ("self_attn.q_proj", "input_layernorm"). What it returns holds for the kernels recorded next: the slot may be
+// another's after the next call.
 type Weights interface {
 	Linear(name string) frozen.Linear
 	Vector(name string) kernels.Vector

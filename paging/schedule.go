@@ -9,7 +9,8 @@ import (
 // Access is one use of a page. The pages of one group are needed by one kernel, at once.
 type Access struct{ Page, Group int }
 
-// Schedule is the order in which a program uses pages, known from its dry recording. Programs repeat: after the last access comes the first.
+// Schedule is the order in which a program uses pages, known from its dry recording. Programs repeat: after the last
+// access comes the first.
 type Schedule struct {
 	accesses  []Access
 	positions map[int][]int // of each page, ascending
@@ -59,8 +60,8 @@ func newRing(slots int) ring {
 	return r
 }
 
-// take gives the page of the access at the position a slot: the one that holds it, an empty one, or that of the page whose next use is furthest. Pages of the
-// access's own group stay.
+// take gives the page of the access at the position a slot: the one that holds it, an empty one, or that of the page
+// whose next use is furthest. Pages of the access's own group stay.
 func (r ring) take(s *Schedule, at int) (slot int, hit bool) {
 	page := s.accesses[at].Page
 	if slot = slices.Index(r, page); slot >= 0 {

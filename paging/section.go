@@ -6,30 +6,33 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Section is a run of a model's frozen bytes: a layer's region, or the rows of a table. Its parts are the same bytes on disk, in host memory and on the device.
+// Section is a run of a model's frozen bytes: a layer's region, or the rows of a table. Its parts are the same bytes
+// on disk, in host memory and on the device.
 type Section struct {
 	Parts []int64 // bytes of each part
-	// Make computes the parts from the model file and hands them to emit in order, each from its first byte to its last, whole or in pieces. It does not
-	// touch again what it has handed over.
+	// Make computes the parts from the model file and hands them to emit in order, each from its first byte to its
+	// last, whole or in pieces. It does not touch again what it has handed over.
 	Make func(emit func(data []byte) error) error
 	// Place puts a piece of a part, from byte at on, where the model reaches it. It may keep data.
 	Place func(part int, at int64, data []byte) error
 }
 
-// Cache keeps the parts of quantized models between runs. What goes wrong with it costs time and no run, so it has no errors: it says itself what it meets.
+// Cache keeps the parts of quantized models between runs. What goes wrong with it costs time and no run, so it has no
+// errors: it says itself what it meets.
 type Cache interface {
-	// Find gives the bytes of every part, if it holds parts of these settings and sizes, else nil. They may lie in a mapped file, and are valid until
-	// Release.
+	// Find gives the bytes of every part, if it holds parts of these settings and sizes, else nil. They may lie in a
+	// mapped file, and are valid until Release.
 	Find(ctx context.Context, settings string, sizes []int64) [][]byte
-	// Create starts to keep parts: write takes the bytes of all of them in order, and finish makes them a part of the cache if they are complete, and else
-	// drops them. Both are nil where it cannot.
+	// Create starts to keep parts: write takes the bytes of all of them in order, and finish makes them a part of the
+	// cache if they are complete, and else drops them. Both are nil where it cannot.
 	Create(settings string, sizes []int64) (write func(data []byte), finish func(complete bool))
 	// Release ends the validity of what Find gave.
 	Release()
 }
 
-// Load puts all sections in place: from the cache (nil: there is none), or made from the model file and then kept. The next sections are made while one is being
-// placed. settings name all that the bytes depend on beside the model file and the sizes. progress may be nil.
+// Load puts all sections in place: from the cache (nil: there is none), or made from the model file and then kept.
+// The next sections are made while one is being placed. settings name all that the bytes depend on beside the model
+// file and the sizes. progress may be nil.
 func Load(ctx context.Context, sections []Section, cache Cache, settings string, progress func(done, total int)) error {
 	var sizes []int64
 	for _, s := range sections {

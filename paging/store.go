@@ -8,8 +8,9 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Store holds the frozen pages of a model, and moves those that do not stay on the device through a ring of slots there. A page is a part of a layer's region, or
-// rows of the head. With it travel activations that the plan moves to the host.
+// Store holds the frozen pages of a model, and moves those that do not stay on the device through a ring of slots
+// there. A page is a part of a layer's region, or rows of the head. With it travel activations that the plan moves to
+// the host.
 type Store struct {
 	dev      *gpu.Device
 	slots    []*gpu.Buffer
@@ -38,7 +39,8 @@ type page struct {
 	landed   bool // an activation's host bytes are complete
 }
 
-// NewStore makes an empty store whose streamed pages go through slots as the plan says; nil: every page will be resident.
+// NewStore makes an empty store whose streamed pages go through slots as the plan says; nil: every page will be
+// resident.
 func NewStore(dev *gpu.Device, plan *Plan) (*Store, error) {
 	s := &Store{dev: dev, programs: map[string]*Schedule{}, at: -1}
 	if plan == nil {
@@ -141,7 +143,8 @@ func (s *Store) put(id int, data []byte) error {
 	return s.write(p.resident, 0, data)
 }
 
-// write uploads while loading, and waits where much is under way: the queue holds a copy of what it was given until then.
+// write uploads while loading, and waits where much is under way: the queue holds a copy of what it was given until
+// then.
 func (s *Store) write(b *gpu.Buffer, offset int64, data []byte) error {
 	const piece, pending = 4 << 20, 32 << 20
 	for at := 0; at < len(data); at += piece {

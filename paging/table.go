@@ -8,7 +8,8 @@ import (
 	"qlora-wgpu/internal/kernels"
 )
 
-// Table is an embedding or a head [V, C] in bfloat16, rows padded with zeros to a multiple of 4, cut by rows into pages.
+// Table is an embedding or a head [V, C] in bfloat16, rows padded with zeros to a multiple of 4, cut by rows into
+// pages.
 type Table struct {
 	Rows, Cols int
 
@@ -18,12 +19,14 @@ type Table struct {
 	first []int // row of each page, and Rows at the end
 }
 
-// AddHead makes room for a head. Of its pages, each of at most pageBytes (0: as the device binds), the last streamed ones go through the ring.
+// AddHead makes room for a head. Of its pages, each of at most pageBytes (0: as the device binds), the last streamed
+// ones go through the ring.
 func (s *Store) AddHead(vocab, cols int, pageBytes int64, streamed int) (*Table, error) {
 	return s.addTable("head", Head, vocab, cols, pageBytes, streamed)
 }
 
-// AddEmbedding makes room for an embedding that is not the head's table too. With onHost it never lies on the device: the host gathers its rows.
+// AddEmbedding makes room for an embedding that is not the head's table too. With onHost it never lies on the device:
+// the host gathers its rows.
 func (s *Store) AddEmbedding(vocab, cols int, onHost bool) (*Table, error) {
 	streamed := 0
 	if onHost {
@@ -48,8 +51,8 @@ func (s *Store) addTable(name string, layer, vocab, cols int, pageBytes int64, s
 	return t, nil
 }
 
-// tablePageRows is the rows of a table's page: a multiple of 256 where it can be, since partial sums over rows end there, and what is computed must not depend on
-// the cutting.
+// tablePageRows is the rows of a table's page: a multiple of 256 where it can be, since partial sums over rows end
+// there, and what is computed must not depend on the cutting.
 func tablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
 	rows := dev.ShardRows(gpu.BF16, cols)
 	if pageBytes > 0 {
@@ -58,7 +61,8 @@ func tablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
 	return rows
 }
 
-// Put puts bytes of the rows, from byte at on, in their places. A page on the host that it holds as a whole keeps the slice, which must not change any more.
+// Put puts bytes of the rows, from byte at on, in their places. A page on the host that it holds as a whole keeps the
+// slice, which must not change any more.
 func (t *Table) Put(at int64, data []byte) error {
 	for i, id := range t.pages {
 		p, begin := t.store.pages[id], gpu.BF16.Size(t.first[i]*t.Cols)
@@ -94,8 +98,8 @@ func (t *Table) Resident() bool {
 	return true
 }
 
-// Each calls f with the table, where it is resident, or with its pages one after another as tables that hold a part of the rows. first is true in the
-// first call.
+// Each calls f with the table, where it is resident, or with its pages one after another as tables that hold a part
+// of the rows. first is true in the first call.
 func (t *Table) Each(rec *gpu.Recorder, f func(part *gpu.Tensor, first bool)) {
 	if t.Resident() {
 		f(t.tensor(), true)

@@ -23,7 +23,8 @@ func (c *Counters) Add(more Counters) {
 
 // Transport moves pages between host and device: *Staging on every device, *Direct where the host can map the slots.
 type Transport interface {
-	// In brings source to dst before what is recorded next. Upcoming lists what will be wanted after it, in order; it may end early.
+	// In brings source to dst before what is recorded next. Upcoming lists what will be wanted after it, in order; it
+	// may end early.
 	In(rec *gpu.Recorder, dst gpu.Range, source []byte, upcoming func(yield func([]byte) bool))
 	// Out brings src, as what is recorded so far leaves it, to dst. The bytes are there after the store's Finish.
 	Out(rec *gpu.Recorder, dst []byte, src gpu.Range)

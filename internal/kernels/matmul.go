@@ -35,6 +35,15 @@ const largeTileWeights = 1 << 18
 
 func (p product) small(*gpu.Device) bool { return p.w.Rows*p.w.Cols < largeTileWeights }
 
+// narrowRows and narrowCols are LoRA's matrices at their narrow side; frozen ones, in bfloat16, are not read so.
+func (p product) narrowRows(*gpu.Device) bool {
+	return p.w.DType == gpu.F32 && p.w.Rows <= 64 && p.w.Cols >= 64
+}
+
+func (p product) narrowCols(*gpu.Device) bool {
+	return p.w.DType == gpu.F32 && p.w.Cols <= 64 && p.w.Rows >= 64
+}
+
 func registersName(t, n int) string { return fmt.Sprintf("registers_%dx%d", t, n) }
 
 var matmulForward = newOperation(operation[product]{
@@ -49,7 +58,7 @@ var matmulForward = newOperation(operation[product]{
 		{on: graphics, tokens: exactly(1), take: "vector_1"},
 		{on: graphics, tokens: upTo(8), take: "vector_4"},
 		{tokens: upTo(4), take: "registers_1x1"},
-		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.DType == gpu.F32 && p.w.Rows <= 64 && p.w.Cols >= 64 }, take: "uniform_narrow"},
+		{on: cpus, where: product.narrowRows, take: "uniform_narrow"},
 		{on: software, where: func(p product, _ *gpu.Device) bool { return p.w.Cols >= 64 }, take: "uniform_32x2"},
 		{on: software, take: "uniform_thin"},
 		{on: softwareBrowser, where: product.small, take: "registers_16x1"},
@@ -80,7 +89,7 @@ var matmulBackward = newOperation(operation[product]{
 	}, backwardTiled),
 	rules: []rule[product]{
 		{tokens: upTo(4), take: "registers_4x1"},
-		{on: cpus, where: func(p product, _ *gpu.Device) bool { return p.w.DType == gpu.F32 && p.w.Cols <= 64 && p.w.Rows >= 64 }, take: "uniform_narrow"},
+		{on: cpus, where: product.narrowCols, take: "uniform_narrow"},
 		{on: software, where: func(p product, _ *gpu.Device) bool { return p.w.Rows >= 64 }, take: "uniform_32x2"},
 		{on: software, take: "uniform_thin"},
 		{on: softwareBrowser, where: product.small, take: "registers_16x1"},
@@ -125,7 +134,8 @@ func MatmulGradient(rec *gpu.Recorder, dw, dy, x *gpu.Tensor, alpha float32) {
 	matmulGradient.run(rec, product{y: dy, x: x, w: dw, alpha: alpha, accumulate: true})
 }
 
-// productOperands are a cell's. Of the plain products only the head's is heavy, and its table is bfloat16.
+// productOperands are a cell's. Of the plain products only those with the head's table and with frozen linears in 16
+// bits are heavy, and these are bfloat16.
 func productOperands(m *maker, c Cell) product {
 	if m.activationsTooBig(c) {
 		return product{}

@@ -73,3 +73,15 @@ func (w *NF4Weight) rowsOfCodes() int {
 	const codes = gpu.UniformBytes - 256 - 1
 	return codes << w.blockShift() / w.K
 }
+
+// Forward, Backward and Dequantize make it a frozen linear; internal/frozen says what that is.
+
+func (w *NF4Weight) Forward(rec *gpu.Recorder, y, x *gpu.Tensor) { MatmulNF4Forward(rec, y, x, w) }
+
+func (w *NF4Weight) Backward(rec *gpu.Recorder, dx, dy *gpu.Tensor, accumulate bool) {
+	MatmulNF4Backward(rec, dx, dy, w, accumulate)
+}
+
+func (w *NF4Weight) Dequantize(rec *gpu.Recorder, out *gpu.Tensor) {
+	DequantizeNF4Forward(rec, out, w)
+}

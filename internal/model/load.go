@@ -31,7 +31,8 @@ func check(s spec.Spec) error {
 }
 
 // New makes a model of the description's shape, with room for its weights where the plan puts them (nil: all on the
-// device): the format for the linears, bfloat16 for embedding and head, float32 for norms. On a dry device what is recorded on it tells all about memory.
+// device): the format for the linears, bfloat16 for embedding and head, float32 for norms. On a dry device what is
+// recorded on it tells all about memory.
 func New(s spec.Spec, dev *gpu.Device, format frozen.Format, plan *paging.Plan) (*Model, error) {
 	if err := check(s); err != nil {
 		return nil, err
@@ -115,14 +116,14 @@ func Load(ctx context.Context, dev *gpu.Device, source *pretrained.Model, o Load
 // sections are what is to be loaded.
 func (m *Model) sections(q quantizer) (sections []paging.Section) {
 	for i, l := range m.layers {
-		linears, vectors := tensorsOf(m.spec.LayerTensors(i), l.linears)
+		linears, vectors := inRegion(m.spec.LayerTensors(i), l.linears)
 		sections = append(sections, q.region(l.weights, linears, vectors))
 	}
 	for _, t := range m.spec.Tensors() {
 		switch {
 		case t.Layer >= 0:
 		case t.Role == spec.Vector:
-			_, vectors := tensorsOf([]spec.Tensor{t}, nil)
+			_, vectors := inRegion([]spec.Tensor{t}, nil)
 			sections = append(sections, q.region(m.norm, nil, vectors))
 		case t.Module == spec.Embedding:
 			sections = append(sections, q.table(m.embed, t.Name, t.Rows))
@@ -133,8 +134,8 @@ func (m *Model) sections(q quantizer) (sections []paging.Section) {
 	return sections
 }
 
-// tensorsOf are the tensors of a region as the quantizer wants them; linears are those among them, in their order.
-func tensorsOf(tensors []spec.Tensor, linears []*lora.Linear) (matrices []linear, vectors []vector) {
+// inRegion are the tensors of a region as the quantizer wants them; linears are those among them, in their order.
+func inRegion(tensors []spec.Tensor, linears []*lora.Linear) (matrices []linear, vectors []vector) {
 	for _, t := range tensors {
 		switch t.Role {
 		case spec.Matrix:

@@ -33,13 +33,15 @@ type vector struct {
 }
 
 const (
-	// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's first-level cache.
+	// chunkElements is about how many elements are read and quantized at a time: their float32 fit a core's first-level
+	// cache.
 	chunkElements = 1 << 13
 	// bufferElements is how many a buffer holds, since there are longer rows.
 	bufferElements = 1 << 16
 )
 
-// groupBytes is about how many bytes of a region are made at a time: enough to keep all cores busy, and little to hold.
+// groupBytes is about how many bytes of a region are made at a time: enough to keep all cores busy, and little
+// to hold.
 const groupBytes = 4 << 20
 
 // group is how many of the linears are made next.
@@ -115,7 +117,8 @@ func (q quantizer) write(w frozen.Writer, l linear, row, rows int, values []floa
 
 var buffers = sync.Pool{New: func() any { return new([bufferElements]float32) }}
 
-// onAllCores runs tasks, each with a buffer of bufferElements that no other one uses meanwhile. The error is that of the first task in order that failed.
+// onAllCores runs tasks, each with a buffer of bufferElements that no other one uses meanwhile. The error is that of
+// the first task in order that failed.
 func onAllCores(tasks []func(buffer []float32) error) error {
 	failures := make([]error, len(tasks))
 	var next atomic.Int64
@@ -149,7 +152,8 @@ func (q quantizer) region(to *paging.Handle, linears []linear, vectors []vector)
 	}
 }
 
-// build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in a layout.
+// build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in
+// a layout.
 func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vector, emit func(data []byte) error) error {
 	parts := make([][]byte, len(layout.Parts))
 	need := func(name string) {

@@ -27,7 +27,7 @@ func madePartByPart(t *testing.T, format frozen.Format) {
 	require.NoError(t, err)
 	defer source.Close()
 	tensors, l := source.Spec.LayerTensors(0), newLayer(source.Spec, 0)
-	linears, vectors := tensorsOf(tensors, l.linears)
+	linears, vectors := inRegion(tensors, l.linears)
 	for _, limit := range []int64{24 << 10, 40 << 10, 1 << 20} {
 		layout := paging.NewLayout(format, limit)
 		for _, lin := range l.linears {
@@ -67,8 +67,8 @@ func TestGroupsOfLinears(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	linears, _ := tensorsOf(source.Spec.LayerTensors(0), newLayer(source.Spec, 0).linears)
 	q := quantizer{source, frozen.NF4(64)}
+	linears, _ := inRegion(source.Spec.LayerTensors(0), newLayer(source.Spec, 0).linears)
 	require.Equal(t, len(linears), q.group(linears), "a small layer at once")
 	large := *linears[0].Linear
 	large.In, large.Out = 4096, 4096

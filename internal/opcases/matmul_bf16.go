@@ -29,16 +29,19 @@ func matmulBF16() (cases []Case) {
 			w, bias = b.linear(frozen.BFloat16{}, s, rounded)
 			return w, float64s(rounded), bias
 		}
+		product := func(op string, run func(b *Bench)) Case {
+			return Case{Op: op, Shape: shape, Run: run}
+		}
 		cases = append(cases,
-			Case{Op: "matmul_forward", Shape: shape, Run: func(b *Bench) {
+			product("matmul_forward", func(b *Bench) {
 				w, values, bias := weight(b)
 				x := b.Values(s.T*s.K, 1)
 				in := b.Input("x", gpu.F32, s.T, s.K, x)
 				want := reference.MatmulForward(float64s(x), values, bias, s.T, s.N, s.K)
 				y := b.Output("y", s.T, s.N, nil, want, b.Tolerance)
 				b.Record(func() { w.Forward(b.Rec, y, in) })
-			}},
-			Case{Op: "matmul_backward", Shape: shape, Run: func(b *Bench) {
+			}),
+			product("matmul_backward", func(b *Bench) {
 				w, values, _ := weight(b)
 				dy, before := b.Values(s.T*s.N, 1), b.Values(s.T*s.K, 1)
 				in := b.Input("dy", gpu.F32, s.T, s.N, dy)
@@ -49,7 +52,7 @@ func matmulBF16() (cases []Case) {
 					w.Backward(b.Rec, dx, in, false)
 					w.Backward(b.Rec, sum, in, true)
 				})
-			}})
+			}))
 	}
 	return cases
 }

@@ -38,8 +38,9 @@ type nf4Shape struct {
 
 func (s nf4Shape) String() string { return fmt.Sprintf("%v block=%d", s.linearShape, s.block) }
 
-// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross rows
-// (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's shapes.
+// Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross
+// rows (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's
+// shapes.
 var nf4Shapes = []nf4Shape{
 	{linearShape{T: 1, N: 4, K: 8}, 32},
 	{linearShape{T: 1, N: 192, K: 576}, 64},

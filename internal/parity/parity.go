@@ -1,5 +1,6 @@
-// Package parity reproduces QLoRA and LoRA steps that PyTorch, PEFT and bitsandbytes computed: frozen weights to the bit, logits, losses, gradient
-// norms, gradients and the trained adapter within stated allowances. A case is a folder; no case is known by name.
+// Package parity reproduces QLoRA and LoRA steps that PyTorch, PEFT and bitsandbytes computed: frozen weights to the
+// bit, logits, losses, gradient norms, gradients and the trained adapter within stated allowances. A case is a
+// folder; no case is known by name.
 package parity
 
 import (
@@ -54,7 +55,8 @@ type Case struct {
 		Offset       float64 `json:"offset"`
 		Dequantized  string  `json:"dequantized"`
 	} `json:"quantized"`
-	// Quantization is "none" where the base is not quantized. Frozen has the SHA-256 of the bytes of each linear's weight then.
+	// Quantization is "none" where the base is not quantized. Frozen has the SHA-256 of the bytes of each linear's
+	// weight then.
 	Quantization string            `json:"quantization"`
 	Frozen       map[string]string `json:"frozen"`
 }
@@ -82,9 +84,11 @@ type allowances struct {
 var (
 	// From the error of PyTorch's own float32 against float64 with room for another order of summation.
 	exact = allowances{loss: 5e-5, gradNorm: 2e-4, gradient: 1e-6, adapter: 3e-4}
-	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most and 1.1e-3 in the mean square, which is an NMSE of 1.3e-6. A gradient takes in about ten such roundings, and the backward of softmax
-	// subtracts numbers near one another: 1e-5 to 3e-5 came out on the tiny case, 1e-4 is allowed. AdamW makes steps of one size of small gradients and large ones, so later
-	// steps go other ways where a gradient is mostly rounding: losses differed by up to 1e-3, norms by 1.2e-2, changes by 1.2e-3; three times that is allowed.
+	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most and 1.1e-3 in the mean square, which is an NMSE of
+	// 1.3e-6. A gradient takes in about ten such roundings, and the backward of softmax subtracts numbers near one
+	// another: 1e-5 to 3e-5 came out on the tiny case, 1e-4 is allowed. AdamW makes steps of one size of small
+	// gradients and large ones, so later steps go other ways where a gradient is mostly rounding: losses differed by
+	// up to 1e-3, norms by 1.2e-2, changes by 1.2e-3; three times that is allowed.
 	rounded = allowances{loss: 3e-3, gradNorm: 4e-2, gradient: 1e-4, adapter: 4e-3}
 )
 

@@ -61,7 +61,7 @@ func cases(t *testing.T, dir string) (folders []folder) {
 	return folders
 }
 
-// tiny is the quantized case that the repository holds.
+// tiny is the case that the repository holds.
 const tiny = folder("testdata/tiny")
 
 func open(t *testing.T, limits gpu.Limits) *gpu.Device {
@@ -116,8 +116,8 @@ func read(t *testing.T, d folder) string {
 	return string(data)
 }
 
-// rounds name a variant for every operation so that each variant runs in one of them: round i takes every operation's i-th, from the start again
-// where it has fewer.
+// rounds name a variant for every operation so that each variant runs in one of them: round i takes every operation's
+// i-th, from the start again where it has fewer.
 func rounds(t *testing.T) (rounds []map[string]string) {
 	variants := map[string][]string{}
 	most := 0
@@ -146,12 +146,13 @@ func runRound(t *testing.T, round map[string]string, limits gpu.Limits, d folder
 	return run(t, dev, d, o)
 }
 
-// stress makes everything as small as it can be: weights in many shards, dispatches cut into a few workgroups and folded over three dimensions,
-// each in a submission of its own.
+// stress makes everything as small as it can be: weights in many shards, dispatches cut into a few workgroups and
+// folded over three dimensions, each in a submission of its own.
 var stress = gpu.Limits{MaxBindingBytes: 80 << 10, MaxWorkgroupsPerDimension: 7, MaxDispatchesPerSubmit: 1, MaxDispatchCost: 100_000}
 
-// TestVariants runs the tiny case with every variant, under usual limits and under stress, and asks for the same losses and the same adapter. The
-// variants are forced: chosen by the number of tokens, they would differ between chunks of logits of different length.
+// TestVariants runs the tiny case with every variant, under usual limits and under stress, and asks for the same
+// losses and the same adapter. The variants are forced: chosen by the number of tokens, they would differ between
+// chunks of logits of different length.
 func TestVariants(t *testing.T) {
 	requireStress(t)
 	for i, round := range rounds(t) {
@@ -185,8 +186,8 @@ func TestStress(t *testing.T) {
 	})
 }
 
-// TestAnUnquantizedBaseUnderStress runs the cases whose base is not quantized with a variant of each kind, under usual limits
-// and under stress, where their layers lie in many parts, and asks for the same losses and the same adapter.
+// TestAnUnquantizedBaseUnderStress runs the cases whose base is not quantized with a variant of each kind, under usual
+// limits and under stress, where their layers lie in many parts, and asks for the same losses and the same adapter.
 func TestAnUnquantizedBaseUnderStress(t *testing.T) {
 	ran := 0
 	for _, d := range cases(t, "testdata") {
@@ -281,8 +282,8 @@ func requireStress(t *testing.T) {
 	require.Greater(t, rec.Dispatches, len(w.Shards))
 }
 
-// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full, or so many steps of it as QLORA_TEST_STEPS says; the first compares
-// logits and gradients.
+// TestEveryCaseWithEveryVariant takes hours: every variant in every case of the reference, in full, or so many steps
+// of it as QLORA_TEST_STEPS says; the first compares logits and gradients.
 func TestEveryCaseWithEveryVariant(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") != "1" {
 		t.Skip("QLORA_TEST_LONG=1 runs every variant in every case")

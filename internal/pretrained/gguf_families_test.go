@@ -89,11 +89,11 @@ func written(t *testing.T, dir string, source *Model) []byte {
 		x := make([]float32, tensor.Rows*tensor.Cols)
 		require.NoError(t, source.ReadRows(tensor.Name, 0, tensor.Rows, x))
 		if kind == "llama" && (part[2] == "self_attn.q_proj" || part[2] == "self_attn.k_proj") {
-			width := tensor.Cols
-			if tensor.Rows == 1 { // a bias has its elements as rows
-				width = 1
+			cols := tensor.Cols
+			if part[3] == "bias" {
+				cols = 1
 			}
-			x = interleaved(x, width, int(config["head_dim"].(float64)))
+			x = interleaved(x, cols, int(config["head_dim"].(float64)))
 		}
 		ne := []uint64{uint64(tensor.Cols), uint64(tensor.Rows)}
 		if tensor.Rows == 1 {

@@ -1,7 +1,8 @@
 """Checks that an adapter written by qlora-wgpu means the same to Hugging Face PEFT.
 
-It trains a few steps, loads the same base model in transformers with the linears quantized to NF4 by bitsandbytes, or in
-bfloat16 where a run says --quantization=none, loads the adapter with PEFT, and compares the mean loss on held-out rows with `qlora-wgpu eval`, with the adapter and without.
+It trains a few steps, loads the same base model in transformers with the linears quantized to NF4 by bitsandbytes, or
+in bfloat16 where a run says --quantization=none, loads the adapter with PEFT, and compares the mean loss on held-out
+rows with `qlora-wgpu eval`, with the adapter and without.
 Exit status 0: all agree. README.md beside this file says more.
 """
 
@@ -25,12 +26,13 @@ TOLERANCE = 1e-4  # of the mean loss: float32 sums in another order differ by so
 BLOCK = 64
 NESTED_BLOCK = 256
 
-# Settings of each adapter: together they cover a rank that is no multiple of 4, all-linear, a list of targets, rsLoRA, and a
-# base that is not quantized.
+# Settings of each adapter: together they cover a rank that is no multiple of 4, all-linear, a list of targets, rsLoRA,
+# and a base that is not quantized.
 UNQUANTIZED = "--quantization=none"
 SMALL = {
     "all-linear": ["--lora-r=7", "--lora-alpha=16", "--max-steps=6", "--learning-rate=5e-3"],
-    "rslora": ["--lora-r=8", "--lora-alpha=8", "--use-rslora", "--lora-target-modules=q_proj,v_proj,down_proj", "--max-steps=6", "--learning-rate=1e-2"],
+    "rslora": ["--lora-r=8", "--lora-alpha=8", "--use-rslora", "--lora-target-modules=q_proj,v_proj,down_proj",
+               "--max-steps=6", "--learning-rate=1e-2"],
     "16-bit": [UNQUANTIZED, "--lora-r=8", "--lora-alpha=16", "--max-steps=6", "--learning-rate=5e-3"],
 }
 LARGE = {"all-linear": ["--lora-r=16", "--lora-alpha=16", "--max-steps=2", "--learning-rate=2e-3", "--batch-size=1"]}
@@ -115,7 +117,8 @@ def load_base(options, base):
 
 
 def load_adapter(base, folder):
-    """The base with the adapter. Fails on any warning (PEFT warns of unknown keys and of missing tensors) and unless every tensor arrived."""
+    """The base with the adapter. Fails on any warning, as PEFT gives of unknown keys and of missing tensors, and unless every
+    tensor arrived."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         PeftConfig.from_pretrained(folder)
@@ -138,7 +141,8 @@ def load_adapter(base, folder):
 
 def compare(options, name, model, rows, *arguments):
     """Prints both losses. Returns whether they agree, and PEFT's."""
-    ours = json.loads(program(options, "eval", "--json", "--model", options.model, "--data", options.heldout, "--rows", options.rows, *arguments))
+    evaluate = ["eval", "--json", "--model", options.model, "--data", options.heldout, "--rows", options.rows]
+    ours = json.loads(program(options, *evaluate, *arguments))
     theirs, count = mean_loss(model, rows)
     difference = abs(ours["loss"] - theirs)
     agree = difference <= TOLERANCE and ours["target_tokens"] == count
