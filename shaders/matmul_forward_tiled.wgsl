@@ -83,7 +83,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     workgroupBarrier();
     bring(piece, lane);
     // unroll j WB {
-    bring_block(transpose(rows_j0), o_j0, k_lane);
+    if (o_j0 < WR) { bring_block(transpose(rows_j0), o_j0, k_lane); }
     // }
     workgroupBarrier();
     multiply(&sums, tx, ty, 2u);

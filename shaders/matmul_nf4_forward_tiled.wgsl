@@ -99,8 +99,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     workgroupBarrier();
     bring(piece, lane);
     // unroll j WB {
-    bring_block(mat4x4<f32>(decode4(codes_j0, 4u) * scales_j0, decode4(codes_j0, 0u) * scales_j0,
-                            decode4(codes_j0, 12u) * scales_j0, decode4(codes_j0, 8u) * scales_j0), o_j0, k_lane);
+    if (o_j0 < WR) {
+      bring_block(mat4x4<f32>(decode4(codes_j0, 4u) * scales_j0, decode4(codes_j0, 0u) * scales_j0,
+                              decode4(codes_j0, 12u) * scales_j0, decode4(codes_j0, 8u) * scales_j0), o_j0, k_lane);
+    }
     // }
     workgroupBarrier();
     multiply(&sums, tx, ty, 2u);

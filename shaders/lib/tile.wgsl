@@ -78,7 +78,6 @@ fn turned(k4: u32, turn: u32) -> u32 {
 
 // Puts 4 × 4 elements there, turned by 2: four outputs at each of steps 4·k4 to 4·k4 + 3.
 fn bring_block(block: mat4x4<f32>, outputs: u32, k4: u32) {
-  if (outputs >= WR) { return; }
   let to = outputs ^ turned(k4, 2u);
   ws[4u * k4][to] = block[0];
   ws[4u * k4 + 1u][to] = block[1];

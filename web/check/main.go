@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall/js"
@@ -111,9 +112,10 @@ func main() {
 	select {} // a timer of the Go runtime that fires after its exit is an error on the console
 }
 
-// shaders compiles every file that devices like this one run, with its own constants; the constants of variants are compiled by the cases.
+// shaders compiles every file that devices like this one run, with its own constants, and the modules of the library by
+// themselves; the constants of variants are compiled by the cases.
 func (c *checker) shaders(like *gpu.Device, work chan<- func(*gpu.Device)) {
-	for _, spec := range kernels.Specs() {
+	for _, spec := range slices.Concat(kernels.Specs(), kernels.ModuleSpecs()) {
 		if !like.Has(spec.Needs) {
 			continue
 		}
