@@ -4,6 +4,7 @@ package pretrained
 
 import (
 	"encoding/json/v2"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,6 +44,13 @@ func TestModelsFromGGUF(t *testing.T) {
 			require.NoError(t, err)
 			want := source.Spec
 			want.NormEps = float64(float32(want.NormEps)) // GGUF holds 32 bits of it
+			if want.RoPE.Scaling == "llama3" {            // which GGUF has as a tensor
+				cos, sin := want.RoPE.Tables(64)
+				gotCos, gotSin := got.Spec.RoPE.Tables(64)
+				require.InDeltaSlice(t, cos, gotCos, 1e-5)
+				require.InDeltaSlice(t, sin, gotSin, 1e-5)
+				want.RoPE = got.Spec.RoPE
+			}
 			require.Equal(t, want, got.Spec)
 			require.Equal(t, source.Tokens, got.Tokens)
 			for _, tensor := range source.Spec.Tensors() {
@@ -63,9 +71,10 @@ func written(t *testing.T, dir string, source *Model) []byte {
 	var config map[string]any
 	require.NoError(t, json.Unmarshal(text, &config))
 	kind := config["model_type"].(string)
-	theta := config["rope_parameters"].(map[string]any)["rope_theta"].(float64)
+	rope := config["rope_parameters"].(map[string]any)
 	pairs := []pair{
-		{"general.architecture", kind}, {kind + ".attention.layer_norm_rms_epsilon", config["rms_norm_eps"]}, {kind + ".rope.freq_base", theta},
+		{"general.architecture", kind}, {kind + ".rope.freq_base", rope["rope_theta"]},
+		{kind + ".attention.layer_norm_rms_epsilon", config["rms_norm_eps"]},
 	}
 	for name, key := range writtenSizes {
 		if n, ok := config[name].(float64); ok {
@@ -78,6 +87,10 @@ func written(t *testing.T, dir string, source *Model) []byte {
 		}
 	}
 	var tensors []matrix
+	if rope["rope_type"] == "llama3" {
+		factors := llama3Factors(rope, int(config["head_dim"].(float64)))
+		tensors = append(tensors, matrix{"rope_freqs.weight", []uint64{uint64(len(factors))}, factors})
+	}
 	name := regexp.MustCompile(`^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$`)
 	for _, tensor := range source.Tensors() {
 		part := name.FindStringSubmatch(tensor.Name)
@@ -102,6 +115,24 @@ func written(t *testing.T, dir string, source *Model) []byte {
 		tensors = append(tensors, matrix{stored, ne, x})
 	}
 	return ggufFile(t, pairs, tensors)
+}
+
+// llama3Factors are what convert_hf_to_gguf.py writes as rope_freqs.
+func llama3Factors(rope map[string]any, headDim int) (factors []float32) {
+	number := func(key string) float64 { return rope[key].(float64) }
+	low, high, context := number("low_freq_factor"), number("high_freq_factor"), number("original_max_position_embeddings")
+	for i := range headDim / 2 {
+		wavelength := 2 * math.Pi * math.Pow(number("rope_theta"), 2*float64(i)/float64(headDim))
+		factor := 1.0
+		if wavelength > context/low {
+			factor = number("factor")
+		} else if wavelength >= context/high {
+			smooth := (context/wavelength - low) / (high - low)
+			factor = 1 / ((1-smooth)/number("factor") + smooth)
+		}
+		factors = append(factors, float32(factor))
+	}
+	return factors
 }
 
 // interleaved puts the two halves of each head's rows in turns, as convert_hf_to_gguf.py does for llama.
