@@ -62,6 +62,9 @@ func Open(ctx context.Context, o Options, source *pretrained.Model, emit func(ev
 			return nil, err
 		}
 	}
+	for _, warning := range source.Warnings {
+		s.warn("%s", warning)
+	}
 	s.info("Device: %s", s.Device.Info)
 	s.recall()
 	return s, nil

@@ -28,7 +28,8 @@ func described(config string) (*Model, error) {
 
 // layers are n alike.
 func layers(n, heads, kvHeads, headDim, mlp int, bias bool) []spec.Layer {
-	return slices.Repeat([]spec.Layer{{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, MLP: mlp, QKVBias: bias, OBias: bias, MLPBias: bias}}, n)
+	layer := spec.Layer{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, MLP: mlp, QKVBias: bias, OBias: bias, MLPBias: bias}
+	return slices.Repeat([]spec.Layer{layer}, n)
 }
 
 func TestConfigDefaults(t *testing.T) {
@@ -49,8 +50,11 @@ func TestConfigStyles(t *testing.T) {
 		"rms_norm_eps":1e-05,"tie_word_embeddings":true,"torch_dtype":"bfloat16","vocab_size":128256,`
 	scaling := `"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"`
 	want := spec.Spec{
-		Family: "LlamaForCausalLM", Hidden: 2048, Vocab: 128256, MaxPositions: 131072, NormEps: 1e-5, TiedHead: true, Layers: layers(16, 32, 8, 64, 8192, false),
-		RoPE: spec.RoPE{HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192},
+		Family: "LlamaForCausalLM", Hidden: 2048, Vocab: 128256, MaxPositions: 131072, NormEps: 1e-5, TiedHead: true,
+		Layers: layers(16, 32, 8, 64, 8192, false),
+		RoPE: spec.RoPE{
+			HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
+		},
 	}
 	for _, rope := range []string{
 		`"rope_theta":500000.0,"rope_scaling":{` + scaling + `}}`,
@@ -62,7 +66,8 @@ func TestConfigStyles(t *testing.T) {
 		require.Equal(t, Tokens{BOS: 128000, EOS: []int{128001, 128008, 128009}, Pad: -1}, m.Tokens)
 	}
 
-	m, err := described(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,"attention_bias":true,"mlp_bias":true,"num_key_value_heads":2`))
+	m, err := described(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,` +
+		`"attention_bias":true,"mlp_bias":true,"num_key_value_heads":2`))
 	require.NoError(t, err)
 	require.Equal(t, spec.RoPE{HeadDim: 32, Theta: 10000, Scaling: "linear", Factor: 2.5}, m.Spec.RoPE)
 	require.Equal(t, []int{2}, m.Tokens.EOS)
@@ -71,6 +76,39 @@ func TestConfigStyles(t *testing.T) {
 		m, err := described(with(none))
 		require.NoError(t, err)
 		require.Empty(t, m.Spec.RoPE.Scaling)
+	}
+}
+
+// qwen2 is the minimal configuration of that family with some keys.
+func qwen2(keys string) string { return strings.Replace(with(keys), "llama", "qwen2", 1) }
+
+// What changes nothing is no mistake, wherever it stands; families are found by their type, and silu has two names.
+func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
+	plain, err := described(minimal)
+	require.NoError(t, err)
+	for _, keys := range []string{
+		`"sliding_window":null,"use_sliding_window":false,"attn_logit_softcapping":null,"initializer_range":0.5,"use_cache":true`,
+		`"layer_types":["full_attention","full_attention"],"num_experts":0,"residual_multiplier":1.0,"pretraining_tp":2`,
+		`"hidden_act":"swish"`, `"architectures":null`, `"architectures":[]`, `"architectures":["LlamaForCausalLM"]`,
+	} {
+		m, err := described(with(keys))
+		require.NoError(t, err, keys)
+		require.Equal(t, plain.Spec, m.Spec, keys)
+	}
+	want, err := described(qwen2(`"eos_token_id":null`))
+	require.NoError(t, err)
+	require.Equal(t, "Qwen2ForCausalLM", want.Spec.Family)
+	require.Equal(t, spec.Layer{Heads: 4, KVHeads: 4, HeadDim: 32, MLP: 320, QKVBias: true}, want.Spec.Layers[1])
+	for _, keys := range []string{
+		`"sliding_window":8,"use_sliding_window":false,"max_window_layers":0`,
+		`"sliding_window":8,"use_sliding_window":true,"max_window_layers":2`,
+		`"sliding_window":32768,"use_sliding_window":true,"max_window_layers":0`,
+		`"sliding_window":null,"use_sliding_window":true,"max_window_layers":0`,
+		`"attention_bias":false`,
+	} {
+		m, err := described(qwen2(keys))
+		require.NoError(t, err, keys)
+		require.Equal(t, want.Spec, m.Spec, keys)
 	}
 }
 
@@ -113,6 +151,21 @@ func TestConfigRefuses(t *testing.T) {
 		{with(`"rope_parameters":{"full_attention":{"rope_theta":1}}`), u, "rope_parameters that differ by layer type (full_attention)"},
 		{with(`"partial_rotary_factor":0.5`), u, "partial_rotary_factor is 0.5"},
 		{with(`"rope_parameters":{"partial_rotary_factor":0.25}`), u, "rope_parameters.partial_rotary_factor is 0.25"},
+		{with("\n" + `"attn_logit_softcapping":50.0`), u,
+			"line 2: unsupported: attn_logit_softcapping is 50, which LlamaForCausalLM does not read"},
+		{with(`"sliding_window":4096`), u, "sliding_window is 4096, which LlamaForCausalLM does not read"},
+		{with(`"layer_types":["full_attention","sliding_attention"]`), u, `layer_types is ["full_attention","sliding_attention"], which`},
+		{with(`"num_experts":8`), u, "num_experts is 8, which LlamaForCausalLM does not read"},
+		{with(`"hidden_act":"gelu"`), u, `hidden_act is "gelu" (silu, also called swish, is known)`},
+		{with("\n" + `"architectures":["MambaForCausalLM"]`), u,
+			`line 2: unsupported: architectures is ["MambaForCausalLM"] (known are LlamaForCausalLM`},
+		{strings.Replace(minimal, "llama", "mamba", 1), u, `model_type is "mamba" (known are llama`},
+		{`{"hidden_size":128}`, u, "model_type is null (known are llama"},
+		{qwen2(`"use_sliding_window":true,"max_window_layers":1`), u,
+			"use_sliding_window is true (sliding_window is 4096: layers that see only so many tokens are not known yet)"},
+		{qwen2(`"use_sliding_window":true,"sliding_window":8,"max_window_layers":28,"layer_types":["sliding_attention","full_attention"]`), u,
+			"use_sliding_window is true (sliding_window is 8"},
+		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
 		{with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u, `the weights are quantized already (quantization_config, method "gptq")`},
 	} {
 		_, err := described(c.config)

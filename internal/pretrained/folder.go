@@ -92,6 +92,10 @@ func openFolder(folder Folder, path string) (*Model, error) {
 			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).Of(usererr.Format)
 		}
 	}
+	if err := m.untie(); err != nil {
+		return m, err
+	}
+	m.warnOfUnused()
 	return m, m.hashTensors(h)
 }
 

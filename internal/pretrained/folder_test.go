@@ -144,3 +144,40 @@ func TestContentHash(t *testing.T) {
 	require.NotEqual(t, base, open(func(f memory) { b := f["model.safetensors"]; b[len(b)-48] ^= 1 }), "first byte of a tensor")
 	require.Equal(t, strings.ToLower(base), base)
 }
+
+// A head that a tied model's files hold is used where it is not the embedding, and tensors without a use are named.
+func TestWhatFilesHoldBeside(t *testing.T) {
+	tied := []byte(with(`"tie_word_embeddings":true`))
+	const head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+	for _, c := range []struct {
+		weights  []byte
+		tied     bool
+		warnings []string
+	}{
+		{weights(t, 0, embedding), true, nil},
+		{weights(t, 0, embedding, head), false, []string{
+			"tie_word_embeddings is true, but lm_head.weight is not the embedding: the head is what the files hold, as in transformers."}},
+		{twice(t, embedding, head), true, nil},
+		{weights(t, 0, embedding, "model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.rotary_emb.inv_freq"), true, []string{
+			"The configuration describes no use for 1 of the model's tensors: model.layers.0.self_attn.q_proj.bias."}},
+		{weights(t, 0, embedding, "a", "b", "c", "d", "e", "f", "g"), true, []string{
+			"The configuration describes no use for 7 of the model's tensors: a, b, c, d, e and 2 more."}},
+	} {
+		m, err := OpenFolder(memory{"config.json": tied, "model.safetensors": c.weights}, "m")
+		require.NoError(t, err)
+		require.Equal(t, c.tied, m.Spec.TiedHead)
+		require.Equal(t, c.warnings, m.Warnings)
+	}
+}
+
+// twice is a file with the same values under two names.
+func twice(t *testing.T, names ...string) []byte {
+	var out bytes.Buffer
+	var tensors []safetensors.Data
+	for _, name := range names {
+		x := safetensors.Float32Bytes([]float32{1, 2, 3, 4, 5, 6})
+		tensors = append(tensors, safetensors.Data{Name: name, DType: safetensors.F32, Shape: []int{2, 3}, Bytes: x})
+	}
+	require.NoError(t, safetensors.Write(&out, nil, tensors))
+	return out.Bytes()
+}

@@ -45,6 +45,8 @@ type weight struct {
 type Model struct {
 	Spec   spec.Spec // what its configuration describes
 	Tokens Tokens
+	// Warnings say what the files hold beside what the configuration describes.
+	Warnings []string
 
 	path      string
 	weights   []weight
