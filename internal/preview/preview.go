@@ -54,6 +54,7 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 		return nil, err
 	}
 	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
+	p.Warnings = append(p.Warnings, in.Model.Warnings...)
 	if !text.Named {
 		p.Warnings = append(p.Warnings, processor.NoTemplate)
 	}
