@@ -26,7 +26,8 @@ test: setup lint
 	go test -timeout 25m ./...
 	go -C tools/roofline test .
 
-# A read-back from a device that is busy for ten seconds; kernels and training steps in Chromium, whose shader compiler is the strict one; then the page, driven as a user does.
+# A read-back from a device that is busy for ten seconds; kernels and training steps in Chromium, whose shader compiler
+# is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
 
@@ -34,8 +35,8 @@ test-web:
 test-web-long:
 	tools/web_test/run.sh long
 
-# Hours: every kernel variant, forced in turn, on the 135M parity case (QLORA_TEST_STEPS=1: the first of its ten steps), 30 steps of training on it, and every way of paging it.
-# Wants the model and data in ../shared.
+# Hours: every kernel variant, forced in turn, on the 135M parity case (QLORA_TEST_STEPS=1: the first of its ten steps),
+# 30 steps of training on it, and every way of paging it. Wants the model and data in ../shared.
 test-long: setup
 	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
 

@@ -18,8 +18,8 @@ import (
 
 const module = "qlora-wgpu/"
 
-// rooms are the packages from top to bottom: one may import what stands on a line below its own. Folders below cmd, examples and tools stand on
-// the line of their parent; "." is the module's page.
+// rooms are the packages from top to bottom: one may import what stands on a line below its own. Folders below cmd,
+// examples and tools stand on the line of their parent; "." is the module's page.
 var rooms = [][]string{
 	{"cmd", "web/engine", "web/check", "examples", "tools", "."},
 	{"web"},
@@ -142,7 +142,8 @@ func TestRooms(t *testing.T) {
 		}
 		base := entry.Name()
 		if entry.IsDir() {
-			if name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || slices.Contains([]string{"testdata", "node_modules", "build"}, base)) {
+			if name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base,
+				"_") || slices.Contains([]string{"testdata", "node_modules", "build"}, base)) {
 				return fs.SkipDir
 			}
 			return nil

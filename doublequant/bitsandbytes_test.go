@@ -46,8 +46,8 @@ func bnbFiles(t *testing.T, pattern string) []string {
 }
 
 // Slices of published checkpoints with the bfloat16 output of bitsandbytes' CUDA kernel. The file is nine little-endian
-// u32 (format: 0 plain absmax, 2 double quantization; n; block size; then the byte lengths of weight, absmax, quant_map, nested_absmax,
-// nested_quant_map, expected), the f32 offset, and the data in that order.
+// u32 (format: 0 plain absmax, 2 double quantization; n; block size; then the byte lengths of weight, absmax,
+// quant_map, nested_absmax, nested_quant_map, expected), the f32 offset, and the data in that order.
 func TestDecodesPublishedCheckpoints(t *testing.T) {
 	seen := map[uint32]bool{}
 	for _, path := range bnbFiles(t, "*.bin") {

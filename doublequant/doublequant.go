@@ -1,7 +1,8 @@
 // Package doublequant quantizes the absmax values of NF4 blocks a second time, to 8 bits, and reads and writes
 // the state in which bitsandbytes stores both levels. Everything is bit for bit as in bitsandbytes' CUDA kernels.
 //
-// With blocks of 64 weights this brings the cost of absmax down from 32/64 = 0.5 to 8/64 + 32/(64*256) = 0.127 bit per weight.
+// With blocks of 64 weights this brings the cost of absmax down from 32/64 = 0.5 to 8/64 + 32/(64*256) = 0.127 bit per
+// weight.
 //
 // Source: QLoRA (arXiv 2305.14314), section 3; bitsandbytes' quantize_4bit with compress_statistics.
 package doublequant
@@ -53,8 +54,9 @@ func Quantize(absmax []float32) State {
 	return s
 }
 
-// nearest is what search finds, with a table for all but its last step: the floats are cut into cells of equal sign, exponent and leading six bits
-// of the mantissa, none of which holds more than one midpoint between neighbouring entries.
+// nearest is what search finds, with a table for all but its last step: the floats are cut into cells of equal sign,
+// exponent and leading six bits of the mantissa, none of which holds more than one midpoint between neighbouring
+// entries.
 func nearest(x float32) byte {
 	if x != x {
 		return 0
@@ -97,9 +99,9 @@ func init() {
 	}
 }
 
-// search is the search of bitsandbytes' CUDA kernel over SignedMap. On an exact midpoint the entry where the search ended
-// is kept, which may be either neighbour. A block whose values all equal the mean gives 0 * (1/0) = NaN: every comparison
-// fails, the code is 0, and it decodes to the mean because the nested absmax is 0.
+// search is the search of bitsandbytes' CUDA kernel over SignedMap. On an exact midpoint the entry where the search
+// ended is kept, which may be either neighbour. A block whose values all equal the mean gives 0 * (1/0) = NaN: every
+// comparison fails, the code is 0, and it decodes to the mean because the nested absmax is 0.
 func search(x float32) byte {
 	lowerIndex, pivot, upperIndex := 0, 127, 255
 	lower, upper := SignedMap[lowerIndex], SignedMap[upperIndex]

@@ -57,7 +57,8 @@ func TestNearest(t *testing.T) {
 	require.EqualValues(t, 126, nearest(SignedMap[126]/2))
 }
 
-// The table gives what the kernel's search gives, for every kind of number and to both sides of every place where something changes.
+// The table gives what the kernel's search gives, for every kind of number and to both sides of every place where
+// something changes.
 func TestNearestIsTheSearch(t *testing.T) {
 	check := func(x float32) {
 		for _, x := range []float32{math.Nextafter32(x, -2), x, math.Nextafter32(x, 2)} {

@@ -2,11 +2,12 @@ package doublequant
 
 import "slices"
 
-// SignedMap and UnsignedMap are the ascending 8-bit dynamic maps: seven decades, each with its own linear fraction, so that
-// the relative precision is best near 1 and small values are still represented. Zero is entry 127 of the signed map and
-// entry 0 of the unsigned one.
+// SignedMap and UnsignedMap are the ascending 8-bit dynamic maps: seven decades, each with its own linear fraction, so
+// that the relative precision is best near 1 and small values are still represented. Zero is entry 127 of the signed
+// map and entry 0 of the unsigned one.
 //
-// Source: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861), section 1.3; bitsandbytes' create_dynamic_map.
+// Source: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861), section 1.3; bitsandbytes'
+// create_dynamic_map.
 var SignedMap, UnsignedMap = dynamicMap(true), dynamicMap(false)
 
 func dynamicMap(signed bool) (entries [256]float32) {
@@ -33,8 +34,8 @@ func dynamicMap(signed bool) (entries [256]float32) {
 
 var powersOfTen = [...]float32{1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1}
 
-// linspace is torch.linspace(0.1, 1, n) in float32: it counts from the nearer end, each entry one fused multiply-add. The
-// product of a float32 and a small integer is exact in float64, so the float64 sum stands for the fused one.
+// linspace is torch.linspace(0.1, 1, n) in float32: it counts from the nearer end, each entry one fused multiply-add.
+// The product of a float32 and a small integer is exact in float64, so the float64 sum stands for the fused one.
 func linspace(n int) []float32 {
 	const start, end float32 = 0.1, 1
 	step := (end - start) / float32(n-1)

@@ -13,8 +13,8 @@ import (
 	"qlora-wgpu/nf4"
 )
 
-// bitsandbytes stores a quantized weight P of n elements as these tensors of a safetensors file. P itself holds the packed
-// codes as U8 [ceil(n/2), 1]; another quant_storage shows the same bytes under another element type.
+// bitsandbytes stores a quantized weight P of n elements as these tensors of a safetensors file. P itself holds the
+// packed codes as U8 [ceil(n/2), 1]; another quant_storage shows the same bytes under another element type.
 const (
 	// AbsmaxSuffix: U8 [blocks], the codes of a State; without double quantization F32 [blocks].
 	AbsmaxSuffix = ".absmax"
@@ -28,7 +28,8 @@ const (
 	QuantStateSuffix = ".quant_state.bitsandbytes__nf4"
 )
 
-// QuantState describes one quantized weight beside its tensors. Absmax is double quantized exactly when NestedBlockSize is not 0.
+// QuantState describes one quantized weight beside its tensors. Absmax is double quantized exactly when NestedBlockSize
+// is not 0.
 type QuantState struct {
 	QuantType       string  // "nf4"
 	BlockSize       int     // weights per absmax

@@ -11,10 +11,14 @@ import (
 
 func TestQuantStateBytes(t *testing.T) {
 	for _, text := range []string{
-		`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.03179999813437462}`,
-		`{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 9.999999747378752e-05}`,
-		`{"quant_type": "nf4", "blocksize": 4096, "dtype": "float32", "shape": [7], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 2.0}`,
-		`{"quant_type": "nf4", "blocksize": 32, "dtype": "float32", "shape": [7, 1, 3], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.0}`,
+		`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": "float32", ` +
+			`"nested_offset": 0.03179999813437462}`,
+		`{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": "float32", ` +
+			`"nested_offset": 9.999999747378752e-05}`,
+		`{"quant_type": "nf4", "blocksize": 4096, "dtype": "float32", "shape": [7], "nested_blocksize": 256, "nested_dtype": "float32", ` +
+			`"nested_offset": 2.0}`,
+		`{"quant_type": "nf4", "blocksize": 32, "dtype": "float32", "shape": [7, 1, 3], "nested_blocksize": 256, "nested_dtype": "float32", ` +
+			`"nested_offset": 0.0}`,
 		`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896]}`,
 	} {
 		q, err := ParseQuantState([]byte(text), "a.safetensors")
@@ -68,7 +72,10 @@ func TestParseQuantStateErrors(t *testing.T) {
 		{usererr.Format, `{` + good + `, "nested_offset": 0.5}`, "nested_blocksize is missing"},
 		{usererr.Unsupported, `{` + good + `, "nested_blocksize": 128, "nested_dtype": "float32", "nested_offset": 0.5}`, "nested_blocksize 128"},
 		{usererr.Format, `{` + good + `, "nested_blocksize": 256, "nested_offset": 0.5}`, "nested_dtype is missing"},
-		{usererr.Unsupported, `{` + good + `, "nested_blocksize": 256, "nested_dtype": "float16", "nested_offset": 0.5}`, `nested_dtype "float16"`},
+		{
+			usererr.Unsupported, `{` + good + `, "nested_blocksize": 256, "nested_dtype": "float16", "nested_offset": 0.5}`,
+			`nested_dtype "float16"`,
+		},
 		{usererr.Format, `{` + good + `, "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 1e300}`, "nested_offset 1e+300"},
 		{usererr.Format, `{` + good + `, "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": NaN}`, "invalid character"},
 	} {
@@ -80,7 +87,8 @@ func TestParseQuantStateErrors(t *testing.T) {
 }
 
 func FuzzParseQuantState(f *testing.F) {
-	f.Add([]byte(`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.0318}`))
+	f.Add([]byte(`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896], "nested_blocksize": 256, "nested_dtype": ` +
+		`"float32", "nested_offset": 0.0318}`))
 	f.Add([]byte(`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [128, 896]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		q, err := ParseQuantState(data, "fuzz")

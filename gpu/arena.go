@@ -7,9 +7,10 @@ import (
 	"sort"
 )
 
-// Arena is the memory of everything that lives for less than a step. Its layout comes from a dry recording of each program (a training
-// micro-batch, an evaluation batch, a decoding step) at its largest size: the n-th tensor a program asks for always gets the n-th slot, so bind groups stay
-// valid from step to step, a smaller batch always fits, and nothing is allocated while training.
+// Arena is the memory of everything that lives for less than a step. Its layout comes from a dry recording of each
+// program (a training micro-batch, an evaluation batch, a decoding step) at its largest size: the n-th tensor a program
+// asks for always gets the n-th slot, so bind groups stay valid from step to step, a smaller batch always fits, and
+// nothing is allocated while training.
 type Arena struct {
 	dev      *Device
 	programs map[string]*program
@@ -63,8 +64,9 @@ func (a *Arena) Plan(name string, record func(rec *Recorder)) *Recorder {
 // manySlots is where trying all pairs of slots would take seconds.
 const manySlots = 4096
 
-// layOut gives every slot a place where no slot alive at the same time lies. Large slots are placed first, which leaves the fewest gaps; where there are very many, they
-// are placed in the order in which they are born, each beside the few that are alive then.
+// layOut gives every slot a place where no slot alive at the same time lies. Large slots are placed first, which leaves
+// the fewest gaps; where there are very many, they are placed in the order in which they are born, each beside the few
+// that are alive then.
 func (p *program) layOut(maxBuffer int64) {
 	order := make([]int, len(p.slots))
 	for i := range order {
@@ -230,5 +232,6 @@ type TooLarge struct {
 }
 
 func (e *TooLarge) Error() string {
-	return fmt.Sprintf("%s needs %.1f MiB in one binding, the device binds at most %.1f MiB", e.Name, float64(e.Bytes)/(1<<20), float64(e.Limit)/(1<<20))
+	return fmt.Sprintf("%s needs %.1f MiB in one binding, the device binds at most %.1f MiB",
+		e.Name, float64(e.Bytes)/(1<<20), float64(e.Limit)/(1<<20))
 }

@@ -12,7 +12,9 @@ import (
 // Of the two neighbours the nearer one, and of two equally near ones that whose last bit is 0.
 func TestPutBFloat16(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 0))
-	x := []float32{0, float32(math.Copysign(0, -1)), 1, float32(math.Inf(-1)), math.MaxFloat32, float32(math.NaN()), math.SmallestNonzeroFloat32}
+	x := []float32{
+		0, float32(math.Copysign(0, -1)), 1, float32(math.Inf(-1)), math.MaxFloat32, float32(math.NaN()), math.SmallestNonzeroFloat32,
+	}
 	for range 1 << 12 {
 		bits := random.Uint32()
 		switch random.IntN(3) {

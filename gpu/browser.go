@@ -20,10 +20,11 @@ import (
 // hostDevice keeps the JavaScript objects behind the binding's values, for the calls that its browser half gets wrong.
 type hostDevice struct {
 	device, queue js.Value
-	staging       js.Value // Uint8Array; uploads pass through it, a view of the Go heap may be detached when the heap grows
-	uncaptured    js.Func  // listener of errors outside any error scope
-	gone          chan struct{}
-	compiling     sync.WaitGroup
+	// Uint8Array; uploads pass through it, a view of the Go heap may be detached when the heap grows
+	staging    js.Value
+	uncaptured js.Func // listener of errors outside any error scope
+	gone       chan struct{}
+	compiling  sync.WaitGroup
 }
 
 // NoAdapter is the error of a browser without a usable WebGPU.
@@ -42,11 +43,13 @@ func Adapters() ([]AdapterInfo, error) {
 func requestAdapter() (js.Value, error) {
 	api := js.Global().Get("navigator").Get("gpu")
 	if !api.Truthy() {
-		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("this browser has no WebGPU, or the page is not served from a secure origin")
+		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).
+			Hinted("this browser has no WebGPU, or the page is not served from a secure origin")
 	}
 	adapter, err := browser.Await(context.Background(), api.Call("requestAdapter", map[string]any{"powerPreference": "high-performance"}))
 	if err != nil || !adapter.Truthy() {
-		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("WebGPU is present but offers no adapter; enable hardware acceleration in the browser's settings")
+		return js.Null(), (&usererr.Error{Op: "open device", Err: NoAdapter}).
+			Hinted("WebGPU is present but offers no adapter; enable hardware acceleration in the browser's settings")
 	}
 	return adapter, nil
 }
@@ -99,7 +102,9 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 	native := wgpu.NewDevice(value)
 	d := newDevice(info, &native, o)
 	d.features = features
-	d.host = hostDevice{device: value, queue: value.Get("queue"), staging: js.Global().Get("Uint8Array").New(1 << 20), gone: make(chan struct{})}
+	d.host = hostDevice{
+		device: value, queue: value.Get("queue"), staging: js.Global().Get("Uint8Array").New(1 << 20), gone: make(chan struct{}),
+	}
 	// An invalid command or submission is reported nowhere else: without this the work would silently not happen.
 	d.host.uncaptured = js.FuncOf(func(_ js.Value, args []js.Value) any {
 		if d.lost == nil {
@@ -116,7 +121,8 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 	return d, nil
 }
 
-// Release destroys the device and waits until the browser has said so: its callback may not come after the program's end.
+// Release destroys the device and waits until the browser has said so: its callback may not come after the program's
+// end.
 func (d *Device) Release() {
 	if d.native != nil {
 		d.host.compiling.Wait()
@@ -137,8 +143,8 @@ func wrapped[T any](v js.Value) *T {
 	return x
 }
 
-// scoped runs create between error scopes: the binding reports no validation or memory error of its own. Scopes are a stack of the device, so
-// both are popped before the first wait lets another goroutine push.
+// scoped runs create between error scopes: the binding reports no validation or memory error of its own. Scopes are a
+// stack of the device, so both are popped before the first wait lets another goroutine push.
 func (d *Device) scoped(create func()) error {
 	filters := []string{"out-of-memory", "validation"}
 	for _, filter := range filters {
@@ -193,7 +199,8 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 // newClock has none to give: the binding knows no queries in a browser.
 func (d *Device) newClock() (clock, error) { return nil, nil }
 
-// CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does. What goes wrong is told where a kernel is used.
+// CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does.
+// What goes wrong is told where a kernel is used.
 func (d *Device) CompileAhead(specs []KernelSpec) {
 	d.host.compiling.Go(func() { _ = d.Compile(specs) })
 }

@@ -59,7 +59,8 @@ type OutOfMemory struct {
 }
 
 func (e *OutOfMemory) Error() string {
-	return fmt.Sprintf("device memory: %s needs %.1f MiB while %.1f MiB are in use: %v", e.Label, float64(e.Want)/(1<<20), float64(e.InUse)/(1<<20), e.Reason)
+	return fmt.Sprintf("device memory: %s needs %.1f MiB while %.1f MiB are in use: %v",
+		e.Label, float64(e.Want)/(1<<20), float64(e.InUse)/(1<<20), e.Reason)
 }
 
 func (d *Device) newBuffer(label string, size, capacity int64, usage wgpu.BufferUsage) (*Buffer, error) {

@@ -42,7 +42,8 @@ type Options struct {
 	Adapter string
 	// Limits restricts the device further where a field is set.
 	Limits Limits
-	// SubmitScale shortens dispatches and submissions to this part of their usual time, for a driver that cannot bear that; 0: none.
+	// SubmitScale shortens dispatches and submissions to this part of their usual time, for a driver that cannot bear
+	// that; 0: none.
 	SubmitScale float64
 }
 
@@ -53,7 +54,8 @@ type Device struct {
 	Limits Limits
 	// Variants holds the choice of each operation's variant on this device.
 	Variants *VariantTable
-	// Mappable says that storage buffers can be mapped and lie in the host's own memory. Browsers do not offer it, and on a graphics card the host would reach its memory through the bus.
+	// Mappable says that storage buffers can be mapped and lie in the host's own memory. Browsers do not offer it, and on
+	// a graphics card the host would reach its memory through the bus.
 	Mappable bool
 
 	options  Options
@@ -103,8 +105,8 @@ func (d *Device) setSpeed(flopsPerSecond float64) {
 	d.Limits = DefaultLimits(flopsPerSecond).restrict(d.options.Limits)
 }
 
-// Calibrate sets the cost limits from work of a known cost that took so long: dispatchSeconds and submitSeconds of it. What
-// is computed does not depend on them.
+// Calibrate sets the cost limits from work of a known cost that took so long: dispatchSeconds and submitSeconds of it.
+// What is computed does not depend on them.
 func (d *Device) Calibrate(cost int64, took time.Duration) {
 	if cost > 0 && took > 0 {
 		d.setSpeed(float64(cost) / took.Seconds())
@@ -130,14 +132,16 @@ func NewDry(o Options, features ...string) *Device {
 	return d
 }
 
-// Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d is counted on it first.
+// Twin makes a dry device that answers as d does: the same limits, the same table of variants. What would be made on d
+// is counted on it first.
 func (d *Device) Twin() *Device {
 	twin := newDevice(d.Info, nil, d.options)
 	twin.Limits, twin.Variants, twin.Mappable, twin.features = d.Limits, d.Variants, d.Mappable, d.features
 	return twin
 }
 
-// NewDryDiscrete is a dry device that takes the paths of a graphics card, under the limits that every WebGPU device offers.
+// NewDryDiscrete is a dry device that takes the paths of a graphics card, under the limits that every WebGPU device
+// offers.
 func NewDryDiscrete() *Device {
 	return newDevice(AdapterInfo{Name: "WebGPU's default limits", Type: "discrete"}, nil, Options{})
 }
@@ -166,7 +170,8 @@ func (d *Device) Dry() bool { return d.native == nil }
 func (d *Device) Bytes() int64     { return d.bytes }
 func (d *Device) PeakBytes() int64 { return d.peakBytes }
 
-// Abandon takes the device for lost. It is not used any more, and releasing it and its buffers frees nothing: a driver may wait forever for one that hangs.
+// Abandon takes the device for lost. It is not used any more, and releasing it and its buffers frees nothing: a driver
+// may wait forever for one that hangs.
 func (d *Device) Abandon(reason error) { d.lost, d.abandoned = reason, true }
 
 // Lost is why nothing runs on the device any more, or nil.

@@ -122,7 +122,8 @@ func TestReadSurvivesGarbageCollection(t *testing.T) {
 	<-done
 }
 
-// What the host fills and collects is in order with the dispatches around it, whether they were submitted or not, and no garbage collection matters.
+// What the host fills and collects is in order with the dispatches around it, whether they were submitted or not, and
+// no garbage collection matters.
 func TestMappableBuffers(t *testing.T) {
 	d := open(t, Limits{})
 	if !d.Info.SharesHostMemory() {
@@ -187,7 +188,8 @@ func TestErrorsNameTheKernel(t *testing.T) {
 }
 
 func TestSpecialize(t *testing.T) {
-	source := "const A: u32 = 1u;\nconst B: u32 = 1u;\n// unroll i A {\nlet x_i0 = 0u /*i*/;\n  // unroll j B {\n  acc_i0_j0 += x_i0 * y_j0;\n  // }\n// }"
+	source := "const A: u32 = 1u;\nconst B: u32 = 1u;\n// unroll i A {\nlet x_i0 = 0u /*i*/;\n  // unroll j B {\n  acc_i0_j0 += x_i0 * " +
+		"y_j0;\n  // }\n// }"
 	got := Specialize("t", source, map[string]uint32{"A": 2, "B": 11})
 	require.Contains(t, got, "let x_i1 = 1u /*i*/;")
 	require.Contains(t, got, "acc_i1_j10 += x_i1 * y_j10;")

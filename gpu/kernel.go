@@ -97,8 +97,10 @@ func (s KernelSpec) count(a Access) (n int) {
 // device lacks, are bugs and panic.
 func (d *Device) Kernel(spec KernelSpec) (*Kernel, error) {
 	label := spec.Label()
-	if storage, uniform := spec.count(Read)+spec.count(Write), 1+spec.count(Uniform); storage > maxStorageBindings || uniform > maxUniformBindings {
-		panic(fmt.Sprintf("gpu: %s has %d storage and %d uniform bindings, WebGPU promises %d and %d", label, storage, uniform, maxStorageBindings, maxUniformBindings))
+	if storage, uniform := spec.count(Read)+spec.count(Write), 1+spec.count(Uniform); storage > maxStorageBindings ||
+		uniform > maxUniformBindings {
+		panic(fmt.Sprintf("gpu: %s has %d storage and %d uniform bindings, WebGPU promises %d and %d",
+			label, storage, uniform, maxStorageBindings, maxUniformBindings))
 	}
 	if !d.Has(spec.Needs) {
 		panic(fmt.Sprintf("gpu: %s needs the feature %s, which the device lacks", label, spec.Needs))
@@ -170,7 +172,9 @@ func (d *Device) layoutFor(bindings []Access) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	pipeline, err := d.native.CreatePipelineLayout(&wgpu.PipelineLayoutDescriptor{Label: access, BindGroupLayouts: []*wgpu.BindGroupLayout{group}})
+	pipeline, err := d.native.CreatePipelineLayout(&wgpu.PipelineLayoutDescriptor{
+		Label: access, BindGroupLayouts: []*wgpu.BindGroupLayout{group},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +214,9 @@ func (d *Device) bindGroup(l *layout, ranges []Range) (*wgpu.BindGroup, error) {
 	}
 	entries := []wgpu.BindGroupEntry{{Binding: 0, Buffer: d.params.native, Offset: 0, Size: paramsBytes}}
 	for i, r := range ranges {
-		entries = append(entries, wgpu.BindGroupEntry{Binding: uint32(i + 1), Buffer: r.Buffer.native, Offset: uint64(r.Offset), Size: uint64(r.Size)})
+		entries = append(entries, wgpu.BindGroupEntry{
+			Binding: uint32(i + 1), Buffer: r.Buffer.native, Offset: uint64(r.Offset), Size: uint64(r.Size),
+		})
 	}
 	g, err := d.native.CreateBindGroup(&wgpu.BindGroupDescriptor{Layout: l.group, Entries: entries})
 	if err != nil {

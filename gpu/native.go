@@ -57,7 +57,8 @@ func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
 		os.Setenv("XDG_RUNTIME_DIR", os.TempDir())
 	}
 	if os.Getenv("LP_NUM_THREADS") == "" {
-		// Software Vulkan deals a dispatch to its threads in equal parts. With one a core, its default, a dispatch ends when the slowest core does, or the last that was asleep.
+		// Software Vulkan deals a dispatch to its threads in equal parts. With one a core, its default, a dispatch ends when
+		// the slowest core does, or the last that was asleep.
 		os.Setenv("LP_NUM_THREADS", strconv.Itoa(2*runtime.NumCPU()))
 	}
 	wgpu.SetLogLevel(wgpu.LogLevelOff)
@@ -82,8 +83,10 @@ func adapters() ([]*wgpu.Adapter, []AdapterInfo) {
 func describe(a *wgpu.Adapter) AdapterInfo {
 	info, limits := a.GetInfo(), a.GetLimits().Limits
 	out := AdapterInfo{
-		// The binding fills "description" with the adapter's name, "device" and "vendor" with PCI ids, and tells no driver version.
-		Name: info.DriverDescription, Vendor: info.VendorName + ":" + info.Name, Driver: driverStamp(), Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
+		// The binding fills "description" with the adapter's name, "device" and "vendor" with PCI ids, and tells no driver
+		// version.
+		Name: info.DriverDescription, Vendor: info.VendorName + ":" + info.Name,
+		Driver: driverStamp(), Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
 		MaxBindingBytes: int64(limits.MaxStorageBufferBindingSize), MaxBufferBytes: int64(limits.MaxBufferSize),
 		WorkgroupBytes: int(limits.MaxComputeWorkgroupStorageSize),
 	}
@@ -103,8 +106,8 @@ func describe(a *wgpu.Adapter) AdapterInfo {
 	return out
 }
 
-// driverStamp changes when a Vulkan driver is installed or updated: WebGPU tells no version, but the manifests of the drivers are files.
-// It is empty where there are none.
+// driverStamp changes when a Vulkan driver is installed or updated: WebGPU tells no version, but the manifests of the
+// drivers are files. It is empty where there are none.
 func driverStamp() string {
 	var manifests []string
 	for _, dir := range []string{"/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"} {
@@ -137,7 +140,8 @@ func Open(_ context.Context, o Options) (*Device, error) {
 		}
 	}()
 	if len(list) == 0 {
-		return nil, (&usererr.Error{Op: "open device", Err: NoAdapter}).Hinted("install a Vulkan driver; without a GPU the software driver mesa-vulkan-drivers works")
+		return nil, (&usererr.Error{Op: "open device", Err: NoAdapter}).
+			Hinted("install a Vulkan driver; without a GPU the software driver mesa-vulkan-drivers works")
 	}
 	at, err := pick(infos, o.Adapter)
 	if err != nil {
@@ -212,7 +216,9 @@ func (d *Device) createBuffer(desc *wgpu.BufferDescriptor) (*wgpu.Buffer, error)
 }
 
 func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline, error) {
-	module, err := d.native.CreateShaderModule(&wgpu.ShaderModuleDescriptor{Label: label, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: source}})
+	module, err := d.native.CreateShaderModule(&wgpu.ShaderModuleDescriptor{
+		Label: label, WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: source},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -238,15 +244,17 @@ func endPass(p *wgpu.ComputePassEncoder) error { return p.End() }
 
 const mapPending = -1
 
-// pollUntil asks the driver what the device is done with, until that is enough. wgpu's own waiting ends after five seconds and takes the work for done (gfx-rs/wgpu#4589): what was
-// read then was not written yet, and buffers were freed that the device still used.
+// pollUntil asks the driver what the device is done with, until that is enough. wgpu's own waiting ends after five
+// seconds and takes the work for done (gfx-rs/wgpu#4589): what was read then was not written yet, and buffers were
+// freed that the device still used.
 func (d *Device) pollUntil(enough func(queueEmpty bool) bool) {
 	for start := time.Now(); !enough(d.native.Poll(false, nil)); {
 		time.Sleep(min(max(time.Since(start)/8, 20*time.Microsecond), time.Millisecond))
 	}
 }
 
-// mapWait maps the buffer's first size bytes and waits until the device is done with what was submitted on it, and no longer.
+// mapWait maps the buffer's first size bytes and waits until the device is done with what was submitted on it, and no
+// longer.
 func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64) error {
 	status := (*int32)(C.malloc(4))
 	defer C.free(unsafe.Pointer(status))

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Both ways of timing count the same dispatches and find the kernel that takes long, more dispatches than a set of timestamps holds.
+// Both ways of timing count the same dispatches and find the kernel that takes long, more dispatches than a set of
+// timestamps holds.
 func TestProfile(t *testing.T) {
 	d := open(t, Limits{})
 	both := d.features

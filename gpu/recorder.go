@@ -11,8 +11,9 @@ import (
 	"github.com/cogentcore/webgpu/wgpu"
 )
 
-// Recorder turns a sequence of dispatches, uploads and copies into submissions. It keeps the first error, like bufio.Writer;
-// after an error it records nothing more, and Submit returns it. On a dry device, or made by DryRecord, it validates and counts only.
+// Recorder turns a sequence of dispatches, uploads and copies into submissions. It keeps the first error, like
+// bufio.Writer; after an error it records nothing more, and Submit returns it. On a dry device, or made by DryRecord,
+// it validates and counts only.
 type Recorder struct {
 	// Dispatches and Cost count what was recorded: dispatches, and their estimated FLOPs.
 	Dispatches int
@@ -141,7 +142,8 @@ func (r *Recorder) dispatchRange(kernel *Kernel, block []byte, base, end int, ra
 	r.pass.DispatchWorkgroups(x, y, z)
 }
 
-// fold spreads n workgroups over three dimensions of at most limit each; the product may exceed n, kernels stop at group_end.
+// fold spreads n workgroups over three dimensions of at most limit each; the product may exceed n, kernels stop at
+// group_end.
 func fold(n, limit int) (x, y, z uint32) {
 	ceil := func(a, b int) int { return (a + b - 1) / b }
 	xi := min(n, limit)
@@ -184,7 +186,8 @@ func (r *Recorder) Upload(dst Range, data []byte) {
 			return
 		}
 		r.endPass()
-		if err := r.encoder.CopyBufferToBuffer(r.dev.staging.native, uint64(len(r.uploads)), dst.Buffer.native, uint64(dst.Offset+int64(at)), uint64(n)); err != nil {
+		if err := r.encoder.CopyBufferToBuffer(r.dev.staging.native,
+			uint64(len(r.uploads)), dst.Buffer.native, uint64(dst.Offset+int64(at)), uint64(n)); err != nil {
 			r.fail("upload", err)
 		}
 		r.uploads = append(r.uploads, data[at:at+n]...)
@@ -210,7 +213,8 @@ func (r *Recorder) Copy(dst, src Range) {
 		return
 	}
 	r.endPass()
-	if err := r.encoder.CopyBufferToBuffer(src.Buffer.native, uint64(src.Offset), dst.Buffer.native, uint64(dst.Offset), uint64(src.Size)); err != nil {
+	if err := r.encoder.CopyBufferToBuffer(src.Buffer.native,
+		uint64(src.Offset), dst.Buffer.native, uint64(dst.Offset), uint64(src.Size)); err != nil {
 		r.fail("copy", err)
 	}
 }
@@ -238,7 +242,8 @@ func (r *Recorder) endPass() {
 	r.pass = nil
 }
 
-// flush submits what was recorded. Params and uploads are written first: they are ordered before this submission and after the one before.
+// flush submits what was recorded. Params and uploads are written first: they are ordered before this submission and
+// after the one before.
 func (r *Recorder) flush() {
 	r.pending.cost, r.pending.dispatches = 0, 0
 	if r.encoder == nil {
@@ -330,7 +335,8 @@ func validate(spec KernelSpec, d *Device, ranges []Range) {
 			panic(fmt.Sprintf("gpu: %s: binding %d is bytes %d+%d of %v", spec.Name, i+1, a.Offset, a.Size, a.Buffer))
 		}
 		if a.Size > d.Limits.MaxTensorBytes() {
-			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound", spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxTensorBytes()))
+			panic(fmt.Sprintf("gpu: %s: binding %d (%s) has %d bytes, at most %d can be bound",
+				spec.Name, i+1, a.Buffer.Label, a.Size, d.Limits.MaxTensorBytes()))
 		}
 		for j, b := range ranges[:i] {
 			x, y := spec.Bindings[i].storage(), spec.Bindings[j].storage()

@@ -29,7 +29,8 @@ func (r *Recorder) UniformScratch(s Scratch, size int64) *Buffer {
 	b, err := d.NewUniformBuffer(label, size)
 	if err != nil {
 		r.fail(label, err)
-		b = &Buffer{Label: label, Size: size, capacity: max(size, UniformBytes), dev: d} // recording goes on, and Submit returns the error
+		// recording goes on, and Submit returns the error
+		b = &Buffer{Label: label, Size: size, capacity: max(size, UniformBytes), dev: d}
 	}
 	d.uniform[s] = b
 	return b

@@ -45,7 +45,9 @@ func (d *Device) NewUniformTensor(name string, dtype DType, rows, cols int) (*Te
 	return d.newTensor(name, dtype, rows, cols, d.NewUniformBuffer)
 }
 
-func (d *Device) newTensor(name string, dtype DType, rows, cols int, buffer func(label string, size int64) (*Buffer, error)) (*Tensor, error) {
+func (d *Device) newTensor(
+	name string, dtype DType, rows, cols int, buffer func(label string, size int64) (*Buffer, error),
+) (*Tensor, error) {
 	t := &Tensor{Name: name, DType: dtype, Rows: rows, Cols: cols}
 	for row := 0; row < rows || row == 0; {
 		n := min(d.ShardRows(dtype, cols), rows-row)
@@ -60,13 +62,15 @@ func (d *Device) newTensor(name string, dtype DType, rows, cols int, buffer func
 	return t, nil
 }
 
-// ShardRows is how many rows of this width fit one binding. A single row that does not fit panics: loading checks for it.
+// ShardRows is how many rows of this width fit one binding. A single row that does not fit panics: loading checks for
+// it.
 func (d *Device) ShardRows(dtype DType, cols int) int {
 	n := int(d.Limits.MaxBindingBytes / max(dtype.Size(cols), 1))
 	if n == 0 {
 		panic(fmt.Sprintf("gpu: a row of %d elements exceeds the largest binding of %d bytes", cols, d.Limits.MaxBindingBytes))
 	}
-	const step = 256 // of the partial sums over rows: where shards are cut at multiples of it, sums do not depend on the cutting
+	// of the partial sums over rows: where shards are cut at multiples of it, sums do not depend on the cutting
+	const step = 256
 	if n > step {
 		n = n / step * step
 	} else if n > 64 {
@@ -108,7 +112,9 @@ func (t *Tensor) Slice(row, rows int) *Tensor {
 	if start%alignment != 0 || row+rows > t.Rows {
 		panic(fmt.Sprintf("gpu: rows %d to %d of tensor %s (%d×%d) do not start on a binding boundary", row, row+rows, t.Name, t.Rows, t.Cols))
 	}
-	return &Tensor{Name: t.Name, DType: t.DType, Rows: rows, Cols: t.Cols, Shards: []Shard{{Range{r.Buffer, r.Offset + start, r.Size - start}, 0, rows}}}
+	return &Tensor{
+		Name: t.Name, DType: t.DType, Rows: rows, Cols: t.Cols, Shards: []Shard{{Range{r.Buffer, r.Offset + start, r.Size - start}, 0, rows}},
+	}
 }
 
 // Device is where the tensor lives.

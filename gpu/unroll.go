@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Specialize rewrites `const NAME: u32 = 1u;` lines (f32 and bool constants too are not needed so far) by name and expands
-// the file's unroll blocks. A constant that the file does not declare is a bug and panics.
+// Specialize rewrites `const NAME: u32 = 1u;` lines (f32 and bool constants too are not needed so far) by name and
+// expands the file's unroll blocks. A constant that the file does not declare is a bug and panics.
 //
-// A block starts with a line `// unroll i NAME {` and ends with `// }`; it stands in the file as its own first iteration, so
-// that the file reads as WGSL, at the smallest tile. In iteration n the identifier suffix
-// `_i0` becomes `_in`, and `0u /*i*/` becomes `nu /*i*/`. Blocks nest. Register tiles need this because WGSL clamps dynamic
-// indices into arrays, which costs more than the arithmetic.
+// A block starts with a line `// unroll i NAME {` and ends with `// }`; it stands in the file as its own first
+// iteration, so that the file reads as WGSL, at the smallest tile. In iteration n the identifier suffix `_i0` becomes
+// `_in`, and `0u /*i*/` becomes `nu /*i*/`. Blocks nest. Register tiles need this because WGSL clamps dynamic indices
+// into arrays, which costs more than the arithmetic.
 func Specialize(name, source string, constants map[string]uint32) string {
 	names := make([]string, 0, len(constants))
 	for n := range constants {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// VariantTable records which variant of each operation runs for each class of shapes on this device. A run writes it into its log and checkpoints
-// and reuses it on resume: the same table gives the same bytes.
+// VariantTable records which variant of each operation runs for each class of shapes on this device. A run writes it
+// into its log and checkpoints and reuses it on resume: the same table gives the same bytes.
 type VariantTable struct {
 	mu     sync.Mutex
 	chosen map[string]string
@@ -23,7 +23,8 @@ func newVariantTable() *VariantTable {
 	return &VariantTable{chosen: map[string]string{}, wanted: map[string]int{}, forced: map[string]string{}}
 }
 
-// Choose is the variant recorded for the operation's shape class, else fallback; a class without a choice is noted as wanted.
+// Choose is the variant recorded for the operation's shape class, else fallback; a class without a choice is noted as
+// wanted.
 func (t *VariantTable) Choose(op, class, fallback string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,7 +42,8 @@ func (t *VariantTable) Choose(op, class, fallback string) string {
 	return fallback
 }
 
-// Force makes one variant run for every shape of an operation; empty ends it. `check` and the tests go through all variants with it.
+// Force makes one variant run for every shape of an operation; empty ends it. `check` and the tests go through all
+// variants with it.
 func (t *VariantTable) Force(op, variant string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the device works at for longer than the five seconds after which wgpu's own waiting takes it for done (gfx-rs/wgpu#4589) is read when it is done. Software Vulkan works within
-// the submission and never shows that; tools/web_test/run.sh runs this on SwiftShader, which works in a thread of its own as GPUs do.
+// What the device works at for longer than the five seconds after which wgpu's own waiting takes it for done
+// (gfx-rs/wgpu#4589) is read when it is done. Software Vulkan works within the submission and never shows that;
+// tools/web_test/run.sh runs this on SwiftShader, which works in a thread of its own as GPUs do.
 func TestReadWaitsForAsLongAsItTakes(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") != "1" {
 		t.Skip("QLORA_TEST_LONG=1 keeps the device busy for ten seconds")

@@ -56,10 +56,12 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (
 		}
 		matched[module] = true
 		if narrow := min(l.In, l.Out); c.Rank > narrow {
-			return nil, usererr.New("attach adapter", "", "lora_r is %d, %s is %d×%d", c.Rank, l.Name, l.Out, l.In).Hinted("a rank of at most %d", narrow)
+			return nil, usererr.New("attach adapter", "", "lora_r is %d, %s is %d×%d", c.Rank, l.Name, l.Out, l.In).
+				Hinted("a rank of at most %d", narrow)
 		}
 		if size := gpu.F32.Size(padded(c.Rank) * max(l.In, l.Out)); size > dev.Limits.MaxBindingBytes {
-			return nil, usererr.New("attach adapter", "", "lora_r is %d, a matrix of %s would take %d MiB where the device binds %d", c.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
+			return nil, usererr.New("attach adapter", "", "lora_r is %d, a matrix of %s would take %d MiB where the device binds %d",
+				c.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
 		}
 		a.linear = append(a.linear, l)
 		entries = append(entries,
@@ -68,7 +70,8 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (
 	}
 	for _, t := range c.Targets {
 		if !all && !matched[t] {
-			return nil, usererr.New("attach adapter", "", "lora_target_modules has %q, the model has no such linear", t).Hinted("it has %s", strings.Join(modules(linears), ", "))
+			return nil, usererr.New("attach adapter", "", "lora_target_modules has %q, the model has no such linear", t).
+				Hinted("it has %s", strings.Join(modules(linears), ", "))
 		}
 	}
 	var err error
@@ -183,10 +186,12 @@ func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 		rows, cols := a.shape(e)
 		t, ok := given[e.Name]
 		if !ok {
-			return usererr.New("load adapter", where, "%s is missing", e.Name).Hinted("the adapter belongs to another model or has other target modules")
+			return usererr.New("load adapter", where, "%s is missing", e.Name).
+				Hinted("the adapter belongs to another model or has other target modules")
 		}
 		if t.Rows != rows || t.Cols != cols {
-			return usererr.New("load adapter", where, "%s is %d×%d, the model wants %d×%d", e.Name, t.Rows, t.Cols, rows, cols).Hinted("the adapter belongs to another model")
+			return usererr.New("load adapter", where, "%s is %d×%d, the model wants %d×%d", e.Name, t.Rows, t.Cols, rows, cols).
+				Hinted("the adapter belongs to another model")
 		}
 		for i, v := range t.Values {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
@@ -199,12 +204,14 @@ func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 		delete(given, e.Name)
 	}
 	for name := range given {
-		return usererr.New("load adapter", where, "%s has no place in the model", name).Hinted("the adapter belongs to another model or has other target modules")
+		return usererr.New("load adapter", where, "%s has no place in the model", name).
+			Hinted("the adapter belongs to another model or has other target modules")
 	}
 	return nil
 }
 
 // String names the adapter for the log.
 func (c Config) String() string {
-	return fmt.Sprintf("LoRA r=%d alpha=%g scaling=%.4g dropout=%g on %s", c.Rank, c.Alpha, c.Scaling(), c.Dropout, strings.Join(c.Targets, ", "))
+	return fmt.Sprintf("LoRA r=%d alpha=%g scaling=%.4g dropout=%g on %s",
+		c.Rank, c.Alpha, c.Scaling(), c.Dropout, strings.Join(c.Targets, ", "))
 }

@@ -24,9 +24,18 @@ func TestAttachRefusesWhatCannotBe(t *testing.T) {
 		linears []*Linear
 		message string
 	}{
-		{Config{Rank: 33, Alpha: 1, Targets: []string{"all-linear"}}, linears(), "lora_r is 33, model.layers.0.self_attn.q_proj is 32×64 (a rank of at most 32)"},
-		{Config{Rank: 4, Alpha: 1, Targets: []string{"q_proj", "qproj"}}, linears(), `lora_target_modules has "qproj", the model has no such linear (it has q_proj, down_proj)`},
-		{Config{Rank: 4096, Alpha: 1, Targets: []string{"all-linear"}}, []*Linear{{Name: "l.gate_proj", In: 14336, Out: 14336}}, "a matrix of l.gate_proj would take 224 MiB where the device binds 120"},
+		{
+			Config{Rank: 33, Alpha: 1, Targets: []string{"all-linear"}}, linears(),
+			"lora_r is 33, model.layers.0.self_attn.q_proj is 32×64 (a rank of at most 32)",
+		},
+		{
+			Config{Rank: 4, Alpha: 1, Targets: []string{"q_proj", "qproj"}}, linears(),
+			`lora_target_modules has "qproj", the model has no such linear (it has q_proj, down_proj)`,
+		},
+		{
+			Config{Rank: 4096, Alpha: 1, Targets: []string{"all-linear"}}, []*Linear{{Name: "l.gate_proj", In: 14336, Out: 14336}},
+			"a matrix of l.gate_proj would take 224 MiB where the device binds 120",
+		},
 	} {
 		_, err := Attach(dev, c.linears, c.config, optim.Options{})
 		require.ErrorContains(t, err, c.message)

@@ -95,7 +95,8 @@ func ReadConfig(data []byte, path string) (Config, error) {
 		}
 		slices.Sort(c.Targets)
 	}
-	invalid := usererr.New("read adapter config", path, "r %d, lora_alpha %g, target_modules %v", in.Rank, in.Alpha, in.Targets).Of(usererr.Format)
+	invalid := usererr.New("read adapter config", path, "r %d, lora_alpha %g, target_modules %v", in.Rank, in.Alpha, in.Targets).
+		Of(usererr.Format)
 	if c.Rank < 1 || c.Rank > 65536 || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || len(c.Targets) == 0 || !(c.Dropout >= 0 && c.Dropout < 1) {
 		return Config{}, invalid
 	}
@@ -111,7 +112,9 @@ func WriteWeights(w io.Writer, tensors []Tensor) error {
 	var data []safetensors.Data
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		t := byName[name]
-		data = append(data, safetensors.Data{Name: name, DType: safetensors.F32, Shape: []int{t.Rows, t.Cols}, Bytes: safetensors.Float32Bytes(t.Values)})
+		data = append(data, safetensors.Data{
+			Name: name, DType: safetensors.F32, Shape: []int{t.Rows, t.Cols}, Bytes: safetensors.Float32Bytes(t.Values),
+		})
 	}
 	return safetensors.Write(w, map[string]string{"format": "pt"}, data)
 }
@@ -124,7 +127,8 @@ func ReadWeights(r io.ReaderAt, size int64, path string) (out []Tensor, err erro
 	}
 	for _, t := range f.Tensors() {
 		if len(t.Shape) != 2 || !strings.Contains(t.Name, ".lora_") {
-			return nil, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).Of(usererr.Unsupported).Hinted("only LoRA matrices can be loaded")
+			return nil, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).Of(usererr.Unsupported).
+				Hinted("only LoRA matrices can be loaded")
 		}
 		values := make([]float32, t.Elements())
 		if err := f.ReadFloat32(t, values, 0); err != nil {

@@ -3,12 +3,14 @@
 // A weight is cut into flat row-major blocks. A block keeps absmax = max|x| as float32, and of each value the index of
 // the codebook entry nearest to x/absmax. Two codes share a byte, the first one in the high nibble.
 //
-// Source: QLoRA (arXiv 2305.14314), section 3 and appendix E; bitsandbytes' kernels for quantize_4bit and dequantize_4bit.
+// Source: QLoRA (arXiv 2305.14314), section 3 and appendix E; bitsandbytes' kernels for quantize_4bit and
+// dequantize_4bit.
 package nf4
 
 import "fmt"
 
-// Codebook holds the 16 values of a code: the quantiles of a normal distribution, scaled to [-1, 1], with an exact zero.
+// Codebook holds the 16 values of a code: the quantiles of a normal distribution, scaled to [-1, 1], with an exact
+// zero.
 var Codebook = [16]float32{
 	-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
 	-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,

@@ -94,7 +94,8 @@ func TestCodeOfEqualsDefinition(t *testing.T) {
 	}
 }
 
-// What Quantize does with the processor's vectors is what quantizeBlock does, at and to both sides of everything where a code or a scale changes.
+// What Quantize does with the processor's vectors is what quantizeBlock does, at and to both sides of everything where
+// a code or a scale changes.
 func TestQuantizeIsQuantizeBlock(t *testing.T) {
 	var x []float32
 	around := func(v float32, steps int) {
@@ -117,7 +118,8 @@ func TestQuantizeIsQuantizeBlock(t *testing.T) {
 		x = append(x, 0)
 	}
 	var scaled []float32
-	for block := 0; len(x) > 0; block++ { // the first value of a block is the largest and leaves the others as they are, or scales them
+	// the first value of a block is the largest and leaves the others as they are, or scales them
+	for block := 0; len(x) > 0; block++ {
 		scale := []float32{1, -1, 0.37, 1e-30, 1e30, 2.9e-39, 0}[block%7]
 		scaled = append(scaled, scale)
 		for _, v := range x[:63] {
@@ -126,7 +128,8 @@ func TestQuantizeIsQuantizeBlock(t *testing.T) {
 		x = x[63:]
 	}
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
-	scaled = append(scaled, slices.Concat(slices.Repeat([]float32{1, nan}, 32), slices.Repeat([]float32{inf, 1}, 32), slices.Repeat([]float32{nan, inf}, 32))...)
+	scaled = append(scaled, slices.Concat(slices.Repeat([]float32{1, nan}, 32),
+		slices.Repeat([]float32{inf, 1}, 32), slices.Repeat([]float32{nan, inf}, 32))...)
 	finite := len(scaled)/64 - 3
 	for _, blockSize := range []int{32, 64, 256} {
 		packed, absmax := quantize(scaled, blockSize)

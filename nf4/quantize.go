@@ -8,12 +8,13 @@ import (
 )
 
 // A code is the number of thresholds below the scaled value v; a threshold is the float32 midpoint of two neighbouring
-// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons there is one: the interval [-1, 1] is cut
-// into 128 cells, none of which holds two thresholds, and each knows how many lie in lower cells and its own. This is exact
-// whatever cellOf's rounding does: cellOf never decreases, so a threshold in a lower cell is below v and one in a higher cell is
-// above it.
+// codebook entries, and a tie takes the lower code. Instead of up to 15 comparisons there is one: the interval [-1, 1]
+// is cut into 128 cells, none of which holds two thresholds, and each knows how many lie in lower cells and its own.
+// This is exact whatever cellOf's rounding does: cellOf never decreases, so a threshold in a lower cell is below v and
+// one in a higher cell is above it.
 //
-// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 128 and, wrapped around, cell 255.
+// cells is indexed by cellOf. v can exceed 1 or fall below -1 by a rounding error: cell 128 and, wrapped around,
+// cell 255.
 var cells = buildCells()
 
 type cell struct {
@@ -45,8 +46,8 @@ func buildCells() (cells [256]cell) {
 // threshold is the midpoint above codebook entry i, in float32.
 func threshold(i int) float32 { return (Codebook[i] + Codebook[i+1]) / 2 }
 
-// cellOf maps [-1, 1] to 0…128: v+3 lies in [2, 4], where all floats share an exponent and the leading seven bits of the
-// mantissa count steps of 1/64; the last bit of the exponent tells 4 and what lies below 2.
+// cellOf maps [-1, 1] to 0…128: v+3 lies in [2, 4], where all floats share an exponent and the leading seven bits of
+// the mantissa count steps of 1/64; the last bit of the exponent tells 4 and what lies below 2.
 func cellOf(v float32) uint32 { return math.Float32bits(v+3) >> 16 & 255 }
 
 // codeOf counts the thresholds below v.
@@ -59,13 +60,13 @@ func codeOf(v float32) uint32 {
 	return c.code + above
 }
 
-// Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x), blockSize)];
-// other sizes are bugs and panic.
+// Quantize packs x, taken as flat row-major blocks, into packed[PackedLen(len(x))] and absmax[Blocks(len(x),
+// blockSize)]; other sizes are bugs and panic.
 //
-// The scaled value is x*(1/absmax) in float32, a reciprocal multiply as in bitsandbytes. A block of zeros, or one so small
-// that 1/absmax overflows (absmax < 2^-128), gets the code of zero throughout: it decodes to exactly 0 even when double
-// quantization later moves its absmax a little (bitsandbytes' CUDA kernel gives code 0, its default backend this one). The
-// unused low nibble after an odd number of weights holds the code of zero as well.
+// The scaled value is x*(1/absmax) in float32, a reciprocal multiply as in bitsandbytes. A block of zeros, or one so
+// small that 1/absmax overflows (absmax < 2^-128), gets the code of zero throughout: it decodes to exactly 0 even when
+// double quantization later moves its absmax a little (bitsandbytes' CUDA kernel gives code 0, its default backend this
+// one). The unused low nibble after an odd number of weights holds the code of zero as well.
 //
 // A non-finite weight does not panic, but the codes of its block mean nothing: callers look for one with
 // FirstNonFinite and report it as a user error.

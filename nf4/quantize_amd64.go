@@ -37,7 +37,8 @@ func buildVectorTables() (t vectorTables) {
 //go:noescape
 func quantizeAVX2(x *float32, blocks, blockSize int, packed *byte, absmax *float32, with *vectorTables)
 
-// quantizeBlocks quantizes the leading whole blocks as far as this processor has instructions for it, and returns their number.
+// quantizeBlocks quantizes the leading whole blocks as far as this processor has instructions for it, and returns their
+// number.
 func quantizeBlocks(x []float32, blockSize int, packed []byte, absmax []float32) int {
 	blocks := len(x) / blockSize
 	if !cpu.X86.HasAVX2 || blocks == 0 {

@@ -14,8 +14,11 @@ const mib = 1 << 20
 func recordingOf(tied bool) *Recording {
 	r := &Recording{
 		SlotBytes: 10 * mib, TablePageBytes: 10 * mib, Together: 1, Tied: tied, MicroBatches: 2, Gather: mib,
-		Adapter: 8 * mib, Moments: 8 * mib, StateTensors: []int64{1024, 1024}, TensorLimit: 128 * mib, Fixed: []Row{{Name: "tables", Device: mib}},
-		Arenas: []ArenaShape{{Activations: Recompute, Buffers: []int64{9 * mib}}, {Activations: Offload, Buffers: []int64{5 * mib}, Host: 4 * mib, Moved: 8 * mib}},
+		Adapter: 8 * mib, Moments: 8 * mib, StateTensors: []int64{1024, 1024},
+		TensorLimit: 128 * mib, Fixed: []Row{{Name: "tables", Device: mib}},
+		Arenas: []ArenaShape{
+			{Activations: Recompute, Buffers: []int64{9 * mib}}, {Activations: Offload, Buffers: []int64{5 * mib}, Host: 4 * mib, Moved: 8 * mib},
+		},
 	}
 	if !tied {
 		r.Embedding = 40 * mib
@@ -50,7 +53,10 @@ func TestPlan(t *testing.T) {
 		streamed []bool
 		check    func(p *Plan) bool
 	}{
-		{name: "no budget", peak: resident, streamed: make([]bool, 4), check: func(p *Plan) bool { return p.Slots == 0 && p.Staging == 0 && p.Host == 0 && p.Traffic == 0 }},
+		{
+			name: "no budget", peak: resident, streamed: make([]bool, 4),
+			check: func(p *Plan) bool { return p.Slots == 0 && p.Staging == 0 && p.Host == 0 && p.Traffic == 0 },
+		},
 		{name: "a large budget", budget: resident, peak: resident, streamed: make([]bool, 4)},
 		// The embedding goes first: it frees 40 MiB for 2 MiB of rows.
 		{name: "a byte less", budget: resident - 1, peak: resident - 40*mib, streamed: make([]bool, 4), check: func(p *Plan) bool {
@@ -58,10 +64,22 @@ func TestPlan(t *testing.T) {
 		}},
 		// Then the state, in slots within the arena: 8 MiB less, 4 staging buffers of 2 MiB more, so the plan goes on
 		// to smaller staging buffers and rings.
-		{name: "paged state", budget: 104 * mib, peak: 109*mib - 8*mib + 4*64<<10 - 3*mib + 3*32<<10, streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState && p.Slots == 0 }},
-		{name: "the user's paged state", start: Decisions{PagedState: true}, peak: resident - 8*mib + 4*(9*mib/2), streamed: make([]bool, 4), check: func(p *Plan) bool { return p.PagedState }},
-		{name: "two layers", budget: 90 * mib, start: Decisions{HostEmbedding: true, PagedState: true}, streamed: []bool{false, true, false, true}, peak: -1},
-		{name: "tied", tied: true, budget: 60 * mib, peak: -1, streamed: nil, check: func(p *Plan) bool { return p.StreamedHead == 0 || p.StreamedHead == 4 && p.HostEmbedding }},
+		{
+			name: "paged state", budget: 104 * mib, peak: 109*mib - 8*mib + 4*64<<10 - 3*mib + 3*32<<10, streamed: make([]bool, 4),
+			check: func(p *Plan) bool { return p.PagedState && p.Slots == 0 },
+		},
+		{
+			name: "the user's paged state", start: Decisions{PagedState: true}, peak: resident - 8*mib + 4*(9*mib/2), streamed: make([]bool, 4),
+			check: func(p *Plan) bool { return p.PagedState },
+		},
+		{
+			name: "two layers", budget: 90 * mib, start: Decisions{HostEmbedding: true, PagedState: true},
+			streamed: []bool{false, true, false, true}, peak: -1,
+		},
+		{
+			name: "tied", tied: true, budget: 60 * mib, peak: -1, streamed: nil,
+			check: func(p *Plan) bool { return p.StreamedHead == 0 || p.StreamedHead == 4 && p.HostEmbedding },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := NewPlan(recordingOf(c.tied), c.budget, c.start)

@@ -41,7 +41,8 @@ func (s *Store) addTable(name string, layer, vocab, cols int, pageBytes int64, s
 	count := (t.Rows + rows - 1) / rows
 	for i := range count {
 		first := i * rows
-		id, err := s.addPage(fmt.Sprintf("%s rows %d", name, first), layer, gpu.BF16.Size((min(first+rows, t.Rows)-first)*cols), streamed >= count-i)
+		id, err := s.addPage(fmt.Sprintf("%s rows %d", name, first),
+			layer, gpu.BF16.Size((min(first+rows, t.Rows)-first)*cols), streamed >= count-i)
 		if err != nil {
 			return nil, err
 		}

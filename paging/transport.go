@@ -10,7 +10,8 @@ import (
 type Counters struct {
 	PageIns, PageOuts int
 	Bytes             int64
-	Stall             time.Duration // the host waited for a page to be filled, or for the device to be done with where a page has to go
+	// the host waited for a page to be filled, or for the device to be done with where a page has to go
+	Stall time.Duration
 }
 
 // Add adds what was counted since.

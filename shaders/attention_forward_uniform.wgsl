@@ -11,7 +11,8 @@ import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, Scores, Softmax, take};
 import package::attention_rows_uniform::{params, rows_of};
 
-const HEAD4: u32 = 64u; // D / 4; the loops over it have a bound that is not constant, for compilers of CPU devices would unroll them
+// D / 4; the loops over it have a bound that is not constant, for compilers of CPU devices would unroll them
+const HEAD4: u32 = 64u;
 
 @group(0) @binding(1) var<uniform> q: array<vec4<f32>, 4096>; // [rows of the window, D/4]
 @group(0) @binding(2) var<uniform> k: array<vec4<f32>, 4096>; // [keys of the window, D/4]

@@ -18,7 +18,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> table: array<vec2<u32>>; // [shard_rows, C/4], four bf16 each, lower columns in low halves
+// [shard_rows, C/4], four bf16 each, lower columns in low halves
+@group(0) @binding(1) var<storage, read> table: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [T]
 @group(0) @binding(3) var<storage, read_write> x: array<vec4<f32>>; // [T, C/4]
 

@@ -35,7 +35,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let kv_head = window / params.windows;
   let row_of_window = i % 4096u / params.head_dim4;
   let row = window % params.windows * window_rows + row_of_window;
-  let head = (row / params.group_heads * params.kv_heads + kv_head) * params.group_heads + row % params.group_heads; // in [T, H]
+  // in [T, H]
+  let head = (row / params.group_heads * params.kv_heads + kv_head) * params.group_heads + row % params.group_heads;
   var v = vec4<f32>();
   if ((row_of_window < window_rows) & (row < params.rows)) { v = x[head * params.head_dim4 + i % 4096u % params.head_dim4]; }
   packed[local] = v;

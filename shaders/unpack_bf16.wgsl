@@ -8,7 +8,8 @@ import package::entry::{group_of};
 import package::bfloat16::{widen};
 import package::elements::{params};
 
-@group(0) @binding(1) var<storage, read_write> x: array<vec2<u32>>; // [count4] four bf16 each, lower columns in low halves
+// [count4] four bf16 each, lower columns in low halves
+@group(0) @binding(1) var<storage, read_write> x: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>; // [count4] f32 bits
 
 @compute @workgroup_size(256)

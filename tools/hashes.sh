@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints what a change that claims to change no number must leave as it is: SHA-256 of adapters, of checkpoints' tensors and of the losses in the log, a run a line.
+# Prints what a change that claims to change no number must leave as it is: SHA-256 of adapters, of checkpoints' tensors
+# and of the losses in the log, a run a line.
 #
 #   tools/hashes.sh [--model SmolLM2-135M-Instruct.Q4_1.gguf --data alpaca.json] > before
 #
@@ -26,7 +27,8 @@ sum() { sha256sum | cut -c1-16; }
 
 # losses FOLDER are the figures of its log that no clock decides, in whatever order a line has them.
 losses() {
-  grep -oE '"(step|loss|grad_norm|learning_rate|num_tokens|eval_loss|answer|mean_token_accuracy)": *("([^"\\]|\\.)*"|[^,}]*)' "$1/trainer_log.jsonl" | tr -d ' ' | sort
+  local keys='step|loss|grad_norm|learning_rate|num_tokens|eval_loss|answer|mean_token_accuracy'
+  grep -oE "\"($keys)\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" "$1/trainer_log.jsonl" | tr -d ' ' | sort
 }
 
 # hashes NAME FOLDER prints the line of a finished run.
@@ -48,8 +50,9 @@ hashes demo demo/adapter
 six() {
   local name=$1 out=$2
   shift 2
-  local run=(./qlora-wgpu train --model demo/model --data demo/train.jsonl --output-dir "$out" --cache-dir "$quantized" --autotune off --max-steps 6
-    --packing --max-seq-length 96 --lora-r 34 --lora-dropout 0.1 --batch-size 2 --gradient-accumulation-steps 2 --val-size 6 --eval-steps 2
+  local run=(./qlora-wgpu train --model demo/model --data demo/train.jsonl --output-dir "$out" --cache-dir "$quantized"
+    --autotune off --max-steps 6 --packing --max-seq-length 96 --lora-r 34 --lora-dropout 0.1 --batch-size 2
+    --gradient-accumulation-steps 2 --val-size 6 --eval-steps 2
     --save-steps 3 --save-total-limit 0 "$@")
   quiet "${run[@]}"
   rm -rf "$out/checkpoint-6" "$out"/adapter_* # as a kill in the sixth step leaves it
@@ -65,7 +68,7 @@ done
 six "adamw_32bit selective bf16" run-bf16 --gradient-checkpointing=selective --activation-dtype bf16
 
 if [ -n "$model" ]; then
-  quiet ./qlora-wgpu train --model "$model" --data "$data" --output-dir real --cache-dir "$quantized" --autotune off --max-steps 2 --max-seq-length 64 \
-    --batch-size 1 --gradient-accumulation-steps 1 --save-steps 1 --save-total-limit 0
+  quiet ./qlora-wgpu train --model "$model" --data "$data" --output-dir real --cache-dir "$quantized" --autotune off \
+    --max-steps 2 --max-seq-length 64 --batch-size 1 --gradient-accumulation-steps 1 --save-steps 1 --save-total-limit 0
   hashes "$(basename "$model")" real
 fi

@@ -25,7 +25,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Computing activations again saves memory and changes no bit: with dropout, over several micro-batches, and where a tight budget moves them to the host.
+// Computing activations again saves memory and changes no bit: with dropout, over several micro-batches, and where a
+// tight budget moves them to the host.
 func TestGradientCheckpointingChangesNothing(t *testing.T) {
 	folder, data := demotest.Model(t, 2, nil), demotest.Rows(t, 8)
 	run := func(setting, budget string) (result, *paging.Plan) {
@@ -57,7 +58,8 @@ func TestGradientCheckpointingChangesNothing(t *testing.T) {
 	require.True(t, bytes.Equal(off.adapter, paged.adapter))
 }
 
-// The same where micro-batches are cut into chunks, of which a short one leaves the last ones empty; each chunk has dropout masks of its own.
+// The same where micro-batches are cut into chunks, of which a short one leaves the last ones empty; each chunk has
+// dropout masks of its own.
 func TestRecomputedChunks(t *testing.T) {
 	dev, err := gpu.Open(context.Background(), gpu.Options{})
 	require.NoError(t, err)
@@ -70,7 +72,8 @@ func TestRecomputedChunks(t *testing.T) {
 	defer m.Release()
 	window := []model.Input{randomInput(40, source.Spec.Vocab), randomInput(9, source.Spec.Vocab)}
 	steps := func(activations paging.Activations, chunk int) (trained []lora.Tensor) {
-		adapter, err := lora.Attach(dev, m.Linears(), lora.Config{Rank: 4, Alpha: 8, Dropout: 0.2, Targets: []string{"all-linear"}}, optim.Options{})
+		adapter, err := lora.Attach(dev, m.Linears(), lora.Config{Rank: 4, Alpha: 8, Dropout: 0.2, Targets: []string{"all-linear"}},
+			optim.Options{})
 		require.NoError(t, err)
 		defer adapter.Detach()
 		require.NoError(t, adapter.Init(1))
@@ -80,7 +83,9 @@ func TestRecomputedChunks(t *testing.T) {
 		e.ChunkTokens = chunk
 		require.NoError(t, e.ReserveTraining(40))
 		for step := range 2 {
-			update := optim.Settings{MaxGradNorm: 1, AdamW: kernels.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Step: step + 1}}
+			update := optim.Settings{
+				MaxGradNorm: 1, AdamW: kernels.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Step: step + 1},
+			}
 			_, err := e.Step(t.Context(), window, 0, update)
 			require.NoError(t, err)
 		}
@@ -95,7 +100,8 @@ func TestRecomputedChunks(t *testing.T) {
 	}
 }
 
-// Auto takes the least recompute with which everything stays on the device, to the byte, however activations are stored, and a resumed run goes on with it, or with what it is told.
+// Auto takes the least recompute with which everything stays on the device, to the byte, however activations are
+// stored, and a resumed run goes on with it, or with what it is told.
 func TestAutoFitsTheBudget(t *testing.T) {
 	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
 	c := small(t, folder, data)
@@ -119,7 +125,8 @@ func TestAutoFitsTheBudget(t *testing.T) {
 			want   string
 		}{
 			{0, CheckpointFull}, {1 << 40, CheckpointOff}, {peak[CheckpointOff], CheckpointOff}, {peak[CheckpointOff] - 1, CheckpointSelective},
-			{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull}, {peak[CheckpointFull] - 1, CheckpointFull},
+			{peak[CheckpointSelective], CheckpointSelective}, {peak[CheckpointSelective] - 1, CheckpointFull},
+			{peak[CheckpointFull] - 1, CheckpointFull},
 		} {
 			p, err := d.Plan(dev, test.budget)
 			require.NoError(t, err)
@@ -142,8 +149,9 @@ func TestAutoFitsTheBudget(t *testing.T) {
 	require.Equal(t, first.adapter, train(t, c).adapter)
 }
 
-// Activations in bf16 take less memory and give other gradients, the same in every run with the seed and wherever they and the weights lie. A checkpoint is for its own type, and how
-// much is recomputed is never changed on the way, since that would change what is rounded.
+// Activations in bf16 take less memory and give other gradients, the same in every run with the seed and wherever they
+// and the weights lie. A checkpoint is for its own type, and how much is recomputed is never changed on the way, since
+// that would change what is rounded.
 func TestActivationsInBF16(t *testing.T) {
 	folder, data := demotest.Model(t, 3, nil), demotest.Rows(t, 8)
 	settings := func(dtype, checkpointing string) Config {

@@ -20,8 +20,8 @@ type (
 // Room is the memory that a run may take, as far as that is known before anything is loaded.
 type Room = engine.Room
 
-// ErrEngineFault marks an error of the device or its driver: not the user's mistake, and worth another try from the last
-// checkpoint.
+// ErrEngineFault marks an error of the device or its driver: not the user's mistake, and worth another try from the
+// last checkpoint.
 var ErrEngineFault = engine.ErrFault
 
 // Summary is what a finished run left.

@@ -15,8 +15,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// loop runs what is left of the run. What is due after a step (an evaluation, a checkpoint) follows from the state alone, so a run that was
-// killed or cancelled in between does it after going on.
+// loop runs what is left of the run. What is due after a step (an evaluation, a checkpoint) follows from the state
+// alone, so a run that was killed or cancelled in between does it after going on.
 func (r *run) loop(ctx context.Context) (*Summary, error) {
 	r.started = time.Now()
 	finish := context.WithoutCancel(ctx)
@@ -119,10 +119,12 @@ func (r *run) step(ctx context.Context) error {
 	r.state.Seconds = r.before + time.Since(r.started).Seconds()
 	took := time.Since(start).Seconds()
 	stats := StepStats{
-		Step: r.state.Step, MaxSteps: r.loader.TotalSteps, Epoch: r.loader.Stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
+		Step: r.state.Step, MaxSteps: r.loader.TotalSteps,
+		Epoch: r.loader.Stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
 		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
 		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.Device.Bytes(), PeakDeviceBytes: r.session.Device.PeakBytes(),
-		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts, StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
+		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts,
+		StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}
 	if err := r.logLine(stats); err != nil {
 		return err
@@ -134,7 +136,8 @@ func (r *run) step(ctx context.Context) error {
 	return nil
 }
 
-// maxSkipped is how many steps in a row may make no update. The parameters stay as they are meanwhile, so it is unlikely to end by itself.
+// maxSkipped is how many steps in a row may make no update. The parameters stay as they are meanwhile, so it is
+// unlikely to end by itself.
 const maxSkipped = 10
 
 func (r *run) skip(stats StepStats) error {
@@ -148,7 +151,8 @@ func (r *run) skip(stats StepStats) error {
 	if r.skipped < maxSkipped {
 		return nil
 	}
-	return usererr.New("train", "", "the loss or a gradient was not finite in %d steps in a row, the last is step %d%s", maxSkipped, stats.Step, where).
+	return usererr.New("train", "", "the loss or a gradient was not finite in %d steps in a row, the last is step %d%s",
+		maxSkipped, stats.Step, where).
 		Hinted("lower learning_rate; `qlora-wgpu check` tests the device")
 }
 

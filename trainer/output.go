@@ -38,7 +38,8 @@ const cardMark = "trained with qlora-wgpu."
 
 const opOutput = "prepare output folder"
 
-// checkOutput refuses a folder that holds another run, unless that is to be replaced, and a README.md that is no run's. It changes nothing.
+// checkOutput refuses a folder that holds another run, unless that is to be replaced, and a README.md that is no run's.
+// It changes nothing.
 func checkOutput(out Output, c Config) error {
 	if resumesHere(c) {
 		return nil
@@ -60,7 +61,8 @@ func checkOutput(out Output, c Config) error {
 		names = slices.DeleteFunc(names, isTrace)
 	}
 	if len(names) > 0 && !c.Overwrite {
-		return usererr.New(opOutput, c.OutputDir, "it holds %s of another run", names[0]).Hinted("use --overwrite to replace that run, --resume to go on with it, or another --output-dir")
+		return usererr.New(opOutput, c.OutputDir, "it holds %s of another run", names[0]).
+			Hinted("use --overwrite to replace that run, --resume to go on with it, or another --output-dir")
 	}
 	return nil
 }
@@ -183,7 +185,8 @@ func (r *run) writeCard(w io.Writer) error {
 	return err
 }
 
-// openLog opens trainer_log.jsonl and keeps the lines up to the step that the run goes on after: what a killed try wrote later comes again.
+// openLog opens trainer_log.jsonl and keeps the lines up to the step that the run goes on after: what a killed try
+// wrote later comes again.
 func (r *run) openLog() (err error) {
 	name := path.Join(r.config.OutputDir, logFile)
 	kept, err := logUpTo(r.in.Output, name, r.state.Step)

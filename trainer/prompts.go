@@ -9,8 +9,8 @@ import (
 	"qlora-wgpu/internal/settings"
 )
 
-// Prompts are answered by the base model before the first step, then every so many steps and after the last one, each time
-// with the likeliest tokens. What is trained does not depend on them.
+// Prompts are answered by the base model before the first step, then every so many steps and after the last one, each
+// time with the likeliest tokens. What is trained does not depend on them.
 type Prompts struct {
 	Texts     []string
 	Every     int // steps; 0: after the last one only

@@ -27,7 +27,8 @@ import (
 	"qlora-wgpu/lora"
 )
 
-// Prompts are answered before, during and after; they change nothing of what is trained, also on a device that a run before has used.
+// Prompts are answered before, during and after; they change nothing of what is trained, also on a device that a run
+// before has used.
 func TestPromptsWhileTraining(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 8)
 	settings := func() Config {

@@ -16,8 +16,8 @@ import (
 	"qlora-wgpu/internal/events"
 )
 
-// A model from the cache trains and answers as one that was just quantized, streamed out of the cache too, and a damaged
-// cache costs nothing but time.
+// A model from the cache trains and answers as one that was just quantized, streamed out of the cache too, and a
+// damaged cache costs nothing but time.
 func TestQuantizedModelFromTheCache(t *testing.T) {
 	model, data, dir := demotest.Model(t, 2, nil), demotest.Rows(t, 8), t.TempDir()
 	least := int64(0) // device memory

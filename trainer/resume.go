@@ -18,7 +18,8 @@ import (
 	"qlora-wgpu/lora"
 )
 
-// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8 bits as records of codes and absmax.
+// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8
+// bits as records of codes and absmax.
 const optimizerFile = "optimizer.safetensors"
 
 // saveCheckpoint writes checkpoint-N and removes old ones.
@@ -46,7 +47,9 @@ func (r *run) saveCheckpoint(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrEngineFault, err)
 			}
-			moments = append(moments, safetensors.Data{Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data})
+			moments = append(moments, safetensors.Data{
+				Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data,
+			})
 			momentBytes += int64(len(data))
 		}
 	}
@@ -111,7 +114,8 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	return c, r.useVariants(c, saved)
 }
 
-// useVariants takes the kernels that the checkpoint's run used: the same table gives the same bytes, and memory is planned for it.
+// useVariants takes the kernels that the checkpoint's run used: the same table gives the same bytes, and memory is
+// planned for it.
 func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
 	if saved.Device != r.session.Device.Info.Key() {
 		return nil
@@ -122,7 +126,8 @@ func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
 	return nil
 }
 
-// beginAnew is for --resume without a checkpoint. What a finished run or a damaged checkpoint holds is not written over.
+// beginAnew is for --resume without a checkpoint. What a finished run or a damaged checkpoint holds is not written
+// over.
 func (r *run) beginAnew() error {
 	dir := r.config.OutputDir
 	names, err := runFiles(r.in.Output, dir)

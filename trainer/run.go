@@ -28,9 +28,10 @@ type Inputs struct {
 	Quantized    paging.Cache                    // of quantized models; nil: none
 	HostMemory   func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
 	Room         engine.Room                     // what is known of the memory before anything is loaded
-	SubmitScale  float64                         // factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
-	Prompts      Prompts
-	Opened       *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
+	// factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
+	SubmitScale float64
+	Prompts     Prompts
+	Opened      *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
 }
 
 // run is a training run in progress.
@@ -55,9 +56,9 @@ type run struct {
 	before    float64 // seconds trained before this start
 }
 
-// Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns ctx's
-// error. Other errors are *usererr.Error for what the user can mend, and ErrEngineFault, which another try from the last
-// checkpoint may survive.
+// Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns
+// ctx's error. Other errors are *usererr.Error for what the user can mend, and ErrEngineFault, which another try from
+// the last checkpoint may survive.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
 	r, err := prepare(ctx, c, in, emit)
 	if err != nil {
@@ -91,8 +92,8 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	return r.loop(ctx)
 }
 
-// Prepare does what Run does before its first step, and leaves what was compiled and measured on the way on in.Opened and
-// in.Cache, so that Run soon gets to that step. No file of the output changes. Errors are Run's.
+// Prepare does what Run does before its first step, and leaves what was compiled and measured on the way on in.Opened
+// and in.Cache, so that Run soon gets to that step. No file of the output changes. Errors are Run's.
 func Prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
 	r, err := prepare(ctx, c, in, emit)
 	if err == nil {
@@ -187,8 +188,8 @@ func (r *run) warn(format string, args ...any) {
 	r.emit(events.Warning{Message: fmt.Sprintf(format, args...)})
 }
 
-// compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is first
-// needed.
+// compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is
+// first needed.
 func (r *run) compile() error {
 	if r.engine.Plan().Traffic > 0 {
 		return nil // a recording would start to move pages

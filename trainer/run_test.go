@@ -142,8 +142,8 @@ func TestWindowsEndWithTheEpoch(t *testing.T) {
 	require.Contains(t, r.said, fmt.Sprintf("9 rows, 9 samples, %d tokens, %d of them targets", tokens, targets))
 }
 
-// A cancelled run goes on as if nothing had been, wherever it is cancelled: at the end of an epoch, before an evaluation that is due, before the
-// last one.
+// A cancelled run goes on as if nothing had been, wherever it is cancelled: at the end of an epoch, before an
+// evaluation that is due, before the last one.
 func TestCancelledRunsGoOn(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 13)
 	settings := func() Config {
@@ -175,8 +175,8 @@ func TestCancelledRunsGoOn(t *testing.T) {
 	require.Equal(t, want.summary.Eval.Loss, got.summary.Eval.Loss)
 }
 
-// Moments in 8 bits take less memory, train as well, and come back from a checkpoint to the byte, those of small tensors in 32 bits too,
-// and paged or not.
+// Moments in 8 bits take less memory, train as well, and come back from a checkpoint to the byte, those of small
+// tensors in 32 bits too, and paged or not.
 func TestEightBitMoments(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 8)
 	settings := func(optimizer string) Config {
@@ -216,7 +216,8 @@ func TestEightBitMoments(t *testing.T) {
 	for _, tensor := range file.Tensors() {
 		kinds[tensor.DType]++
 	}
-	require.Equal(t, map[safetensors.DType]int{safetensors.U32: 24, safetensors.F32: 4}, kinds, "only B of k_proj and v_proj is below 4,096 elements")
+	require.Equal(t, map[safetensors.DType]int{safetensors.U32: 24, safetensors.F32: 4},
+		kinds, "only B of k_proj and v_proj is below 4,096 elements")
 	c.Optim, c.MaxSteps = "adamw_32bit", 6
 	_, err = tryTrain(t, t.Context(), c, nil)
 	require.ErrorContains(t, err, "optim was adamw_8bit, is adamw_32bit")
@@ -229,7 +230,9 @@ func logged(t *testing.T, c Config) (lines []map[string]any) {
 	for line := range bytes.Lines(text) {
 		var entry map[string]any
 		require.NoError(t, json.Unmarshal(line, &entry), string(line))
-		for _, key := range []string{"seconds", "tokens_per_second", "device_bytes", "peak_device_bytes", "page_ins", "page_outs", "stall_ms", "eval_seconds"} {
+		for _, key := range []string{
+			"seconds", "tokens_per_second", "device_bytes", "peak_device_bytes", "page_ins", "page_outs", "stall_ms", "eval_seconds",
+		} {
 			delete(entry, key)
 		}
 		lines = append(lines, entry)
@@ -274,7 +277,9 @@ func TestUpdatesThatAreNotFiniteAreSkipped(t *testing.T) {
 	require.ErrorContains(t, err, "train: the loss or a gradient was not finite in 10 steps in a row, the last is step 10")
 	require.ErrorContains(t, err, "(lower learning_rate; `qlora-wgpu check` tests the device)")
 	require.Len(t, r.steps, 10)
-	require.Contains(t, r.said, "warning: Step 3: the loss or a gradient is not finite (first in model.layers.0.self_attn.v_proj.lora_A.weight); the update was skipped.\n")
+	require.Contains(t, r.said,
+		"warning: Step 3: the loss or a gradient is not finite (first in model.layers.0.self_attn.v_proj.lora_A.weight); the update "+
+			"was skipped.\n")
 	require.Contains(t, r.said, "warning: Step 5: the evaluation loss is not finite.\n")
 	lines := logged(t, c)
 	require.Len(t, lines, 11)
@@ -304,7 +309,8 @@ func TestUpdatesThatAreNotFiniteAreSkipped(t *testing.T) {
 	require.ErrorIs(t, err, ErrEngineFault)
 }
 
-// The second half of a run at a constant rate, begun from the first half's adapter: its first loss is the one of the whole run there.
+// The second half of a run at a constant rate, begun from the first half's adapter: its first loss is the one of the
+// whole run there.
 func TestInitAdapterContinues(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
 	c := small(t, model, data)
@@ -319,7 +325,8 @@ func TestInitAdapterContinues(t *testing.T) {
 	second.InitAdapter, second.LoraR = first.OutputDir, 16
 	r := train(t, second)
 	require.Equal(t, whole.steps[2].Loss, r.steps[0].Loss)
-	require.Contains(t, r.said, "Adapter: LoRA r=5 alpha=8 scaling=3.578 dropout=0 on down_proj, v_proj\n", "shape and scale are the adapter's")
+	require.Contains(t, r.said, "Adapter: LoRA r=5 alpha=8 scaling=3.578 dropout=0 on down_proj, v_proj\n",
+		"shape and scale are the adapter's")
 }
 
 func TestAdapterFilesArePEFTs(t *testing.T) {
@@ -329,7 +336,8 @@ func TestAdapterFilesArePEFTs(t *testing.T) {
 	train(t, c)
 	text, err := os.ReadFile(filepath.Join(c.OutputDir, lora.ConfigFile))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "`+model+`", "revision": null, "inference_mode": true,
+	require.JSONEq(t, `{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "`+model+
+		`", "revision": null, "inference_mode": true,
 		"r": 5, "lora_alpha": 8, "lora_dropout": 0.05, "use_rslora": true, "use_dora": false, "bias": "none", "fan_in_fan_out": false,
 		"target_modules": ["q_proj", "k_proj", "down_proj"], "init_lora_weights": true, "modules_to_save": null,
 		"layers_to_transform": null, "layers_pattern": null, "rank_pattern": {}, "alpha_pattern": {}}`, string(text))
@@ -347,7 +355,8 @@ func TestAdapterFilesArePEFTs(t *testing.T) {
 	}, shapes)
 	card, err := os.ReadFile(filepath.Join(c.OutputDir, "README.md"))
 	require.NoError(t, err)
-	require.Regexp(t, `(?s)^---\nlibrary_name: peft\nbase_model: model\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
+	require.Regexp(t,
+		`(?s)^---\nlibrary_name: peft\nbase_model: model\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
 }
 
 // rsLoRA with alpha 8 scales by 8/√4, as plain LoRA with alpha 16 does by 16/4.

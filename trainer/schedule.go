@@ -18,8 +18,8 @@ type Schedule struct {
 	Total  int
 }
 
-// NewSchedule lays the configured schedule over totalSteps optimizer steps. The warm-up is warmup_steps, or where that is
-// 0, ⌈totalSteps · warmup_ratio⌉.
+// NewSchedule lays the configured schedule over totalSteps optimizer steps. The warm-up is warmup_steps, or where that
+// is 0, ⌈totalSteps · warmup_ratio⌉.
 func NewSchedule(c Config, totalSteps int) Schedule {
 	warmup := c.WarmupSteps
 	if warmup == 0 {

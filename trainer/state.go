@@ -17,9 +17,10 @@ const stateVersion = 2
 // runState is state.json of a checkpoint: what a run is besides its tensors. From its counters follow data order and
 // dropout masks.
 type runState struct {
-	Version      int             `json:"version"`
-	Step         int             `json:"step"`          // finished optimizer steps
-	MicroBatches uint64          `json:"micro_batches"` // finished ones: the dropout generator's counter. Checkpoints fall between windows, so gradients are zero
+	Version int `json:"version"`
+	Step    int `json:"step"` // finished optimizer steps
+	// finished ones: the dropout generator's counter. Checkpoints fall between windows, so gradients are zero
+	MicroBatches uint64          `json:"micro_batches"`
 	Cursor       dataset.Cursor  `json:"cursor"`
 	Tokens       int64           `json:"tokens"`
 	Skipped      int             `json:"skipped"` // steps without an update

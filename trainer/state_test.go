@@ -60,9 +60,18 @@ func TestASettingThatAStateLacksIsTheDefault(t *testing.T) {
 
 func TestStatesThatNobodyCanGoOnWith(t *testing.T) {
 	for _, test := range []struct{ version, from, to, message string }{
-		{"checkpoint_v2", `"lora_r":33`, `"lora_r":33,"lora_flavour":"x"`, `unsupported: settings: unknown key "lora_flavour": a newer version of qlora-wgpu wrote it (update qlora-wgpu)`},
-		{"checkpoint_v2", `"skipped":0`, `"skipped":0,"mood":1`, `unsupported: unknown key "mood": a newer version of qlora-wgpu wrote it (update qlora-wgpu)`},
-		{"checkpoint_v2", `"version":2`, `"version":3,"step":"four"`, `unsupported: unknown format 3, this version reads up to 2: a newer version of qlora-wgpu wrote it (update qlora-wgpu)`},
+		{
+			"checkpoint_v2", `"lora_r":33`, `"lora_r":33,"lora_flavour":"x"`,
+			`unsupported: settings: unknown key "lora_flavour": a newer version of qlora-wgpu wrote it (update qlora-wgpu)`,
+		},
+		{
+			"checkpoint_v2", `"skipped":0`, `"skipped":0,"mood":1`,
+			`unsupported: unknown key "mood": a newer version of qlora-wgpu wrote it (update qlora-wgpu)`,
+		},
+		{
+			"checkpoint_v2", `"version":2`, `"version":3,"step":"four"`,
+			`unsupported: unknown format 3, this version reads up to 2: a newer version of qlora-wgpu wrote it (update qlora-wgpu)`,
+		},
 		{"checkpoint_v2", `"version":2`, `"version":0`, `bad format: version is 0, wanted: 1 to 2`},
 		{"checkpoint_v2", `"version":2`, `"version":"two"`, `bad format: version is "two", wanted: a whole number`},
 		{"checkpoint_v2", `"lora_r":33`, `"lora_r":"33"`, `bad format: settings: lora_r is "33", wanted: a whole number`},
@@ -71,7 +80,10 @@ func TestStatesThatNobodyCanGoOnWith(t *testing.T) {
 		{"checkpoint_v2", `"step":3`, `"step":"3"`, `bad format: step is "3", wanted: a whole number`},
 		{"checkpoint_v2", `"micro_batches":5,`, ``, `bad format: there is no key "micro_batches"`},
 		{"checkpoint_v2", `"cursor":{"epoch":0,"batch":5},`, ``, `bad format: there is no key "cursor"`},
-		{"checkpoint_v2", `"batch":5`, `"batch":5,"seed":1`, `bad format: cursor is {"epoch":0,"batch":5,"seed":1}, wanted: json: unknown field "seed"`},
+		{
+			"checkpoint_v2", `"batch":5`, `"batch":5,"seed":1`,
+			`bad format: cursor is {"epoch":0,"batch":5,"seed":1}, wanted: json: unknown field "seed"`,
+		},
 		{"checkpoint_v2", `"settings":{`, `"settings":1,"settings_of":{`, `unsupported: unknown key "settings_of"`},
 		{"checkpoint_v2", `"version":2,`, ``, `bad format: settings of version 1: unknown key "`},
 		{"checkpoint_v1", `"LoraR":33`, `"LoraR":"x"`, `bad format: settings of version 1: lora_r is "x", wanted: a whole number`},

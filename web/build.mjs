@@ -15,7 +15,9 @@ if (!out) {
 }
 const limits = { 'engine.wasm.br': 3e6, 'demo/model/model.safetensors': 6e6 }; // bytes that a visitor fetches
 
-const go = (...args) => execFileSync('go', args, { cwd: root, encoding: 'utf8', env: { ...process.env, GOOS: args[0] === 'build' ? 'js' : '', GOARCH: args[0] === 'build' ? 'wasm' : '' } }).trim();
+const go = (...args) => execFileSync('go', args,
+  { cwd: root, encoding: 'utf8', env: { ...process.env, GOOS: args[0] === 'build' ? 'js' : '',
+  GOARCH: args[0] === 'build' ? 'wasm' : '' } }).trim();
 const goroot = go('env', 'GOROOT');
 const uplot = join(root, 'web/node_modules/uplot');
 
@@ -26,23 +28,29 @@ go('build', '-trimpath', '-ldflags=-s -w', '-o', join(process.cwd(), out, 'engin
 cpSync(join(goroot, 'lib/wasm/wasm_exec.js'), join(out, 'vendor/wasm_exec.js'));
 cpSync(join(uplot, 'dist/uPlot.esm.js'), join(out, 'vendor/uPlot.js'));
 cpSync(join(uplot, 'dist/uPlot.min.css'), join(out, 'vendor/uPlot.css'));
-for (const name of ['train.jsonl', 'heldout.jsonl', 'model']) cpSync(join(root, 'internal/demo', name), join(out, 'demo', name), { recursive: true });
-const licences = [['qlora-wgpu', join(root, 'LICENSE')], ['Go (engine.wasm, vendor/wasm_exec.js)', join(goroot, 'LICENSE')], ['uPlot (vendor/uPlot.js, vendor/uPlot.css)', join(uplot, 'LICENSE')]];
+for (const name of ['train.jsonl', 'heldout.jsonl', 'model']) cpSync(join(root, 'internal/demo', name), join(out, 'demo', name),
+  { recursive: true });
+const licences = [['qlora-wgpu', join(root, 'LICENSE')], ['Go (engine.wasm, vendor/wasm_exec.js)', join(goroot, 'LICENSE')],
+  ['uPlot (vendor/uPlot.js, vendor/uPlot.css)', join(uplot, 'LICENSE')]];
 for (const module of ['github.com/cogentcore/webgpu', 'golang.org/x/text', 'golang.org/x/sync']) {
   licences.push([`${module} (in engine.wasm)`, join(go('list', '-m', '-f', '{{.Dir}}', module), 'LICENSE')]);
 }
-writeFileSync(join(out, 'licences.txt'), licences.map(([name, file]) => `${name}\n${'='.repeat(name.length)}\n\n${readFileSync(file, 'utf8')}\n`).join('\n'));
+writeFileSync(join(out, 'licences.txt'),
+  licences.map(([name, file]) => `${name}\n${'='.repeat(name.length)}\n\n${readFileSync(file, 'utf8')}\n`).join('\n'));
 
 // files lists a folder's files with their paths below it.
 function files(folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => relative(folder, join(e.parentPath ?? e.path, e.name)));
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((e) => e.isFile())
+    .map((e) => relative(folder, join(e.parentPath ?? e.path, e.name)));
 }
 
 const compressed = new Set(['.html', '.css', '.js', '.json', '.jsonl', '.txt', '.svg', '.wasm', '.webmanifest']);
 for (const name of files(out)) {
   if (!compressed.has(extname(name))) continue;
   const data = readFileSync(join(out, name));
-  writeFileSync(join(out, `${name}.br`), brotliCompressSync(data, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: data.length } }));
+  writeFileSync(join(out, `${name}.br`),
+    brotliCompressSync(data, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24,
+    [constants.BROTLI_PARAM_SIZE_HINT]: data.length } }));
   writeFileSync(join(out, `${name}.gz`), gzipSync(data, { level: 9 }));
 }
 

@@ -1,4 +1,5 @@
-// Package web serves the page that fine-tunes in a browser tab. `make web` builds it into the folder built, from where it is embedded.
+// Package web serves the page that fine-tunes in a browser tab. `make web` builds it into the folder built, from where
+// it is embedded.
 package web
 
 import (
@@ -21,16 +22,20 @@ import (
 //go:embed all:built
 var built embed.FS
 
-// types are the MIME types of everything that the page is made of: a browser compiles WebAssembly and runs modules only under the right one.
+// types are the MIME types of everything that the page is made of: a browser compiles WebAssembly and runs modules only
+// under the right one.
 var types = map[string]string{
-	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".wasm": "application/wasm",
+	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".js": "text/javascript; charset=utf-8", ".wasm": "application/wasm",
 	".json": "application/json", ".jsonl": "application/jsonl; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8",
 	".safetensors": "application/octet-stream",
 }
 
-// Policy is the page's Content-Security-Policy; index.html has it too, for hosts that send no headers. Only the page's own origin is reached, and
-// the hub with its stores of files where the user asks for a model of it: a policy cannot change later.
-const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+// Policy is the page's Content-Security-Policy; index.html has it too, for hosts that send no headers. Only the page's
+// own origin is reached, and the hub with its stores of files where the user asks for a model of it: a policy cannot
+// change later.
+const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' https://huggingface.co " +
+	"https://*.huggingface.co https://*.hf.co; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 
 // Handler serves the page. A program that was built without it gives a *usererr.Error.
 func Handler() (http.Handler, error) {
@@ -83,7 +88,8 @@ func newHandler(pages fs.FS) (http.Handler, error) {
 		return nil, fmt.Errorf("serve the page: %w", err)
 	}
 	if resources["index.html"] == nil || resources["engine.wasm"] == nil {
-		return nil, usererr.New("serve the page", "", "this program was built without it").Hinted("run  make web  and then  make build  in its source folder")
+		return nil, usererr.New("serve the page", "", "this program was built without it").
+			Hinted("run  make web  and then  make build  in its source folder")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		name := strings.TrimPrefix(path.Clean(request.URL.Path), "/")

@@ -34,14 +34,17 @@ func readMeasured(dir string) (m measured) {
 	return m
 }
 
-// A candidate that takes the training process with it costs a restart, and is left out from then on. Measured first is what most steps take, not what the longest row asks for.
+// A candidate that takes the training process with it costs a restart, and is left out from then on. Measured first is
+// what most steps take, not what the longest row asks for.
 func TestAutotuneSurvivesACandidate(t *testing.T) {
 	cache, data := t.TempDir(), demotest.Rows(t, 8)
 	rows, err := os.ReadFile(data)
 	require.NoError(t, err)
 	first, _, _ := bytes.Cut(rows, []byte("\n"))
-	require.NoError(t, os.WriteFile(data, append(rows, bytes.Replace(first, []byte(`"content": "`), []byte(`"content": "`+strings.Repeat("The doll is gray. ", 30)), 1)...), 0o666))
-	p := start(t, "train", "--model", demotest.Model(t, 1, nil), "--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--cache-dir", cache,
+	require.NoError(t, os.WriteFile(data, append(rows,
+		bytes.Replace(first, []byte(`"content": "`), []byte(`"content": "`+strings.Repeat("The doll is gray. ", 30)), 1)...), 0o666))
+	p := start(t, "train", "--model", demotest.Model(t, 1, nil),
+		"--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--cache-dir", cache,
 		"--max-steps=1", "--save-steps=0", "--batch-size=1", "--gradient-accumulation-steps=1", "--lora-r=4", "--autotune=on")
 	p.waitFor(childLine, 1)
 	child, late := p.child(1), time.Now().Add(patience)

@@ -16,7 +16,10 @@ type benchKernelsCommand struct {
 
 // Help says how flops are counted.
 func (b *benchKernelsCommand) Help() string {
-	return `A product of T tokens counts 2 T N K flops. Attention counts, for each of its heads H and each of the T (T + 1) / 2 pairs of a query and a key that it sees, 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure divides by the CPU time of all cores, which other work on the machine disturbs less; shares and ratios then are by that one. The ratios at the end need the cells of '` + ratioCells + `'.`
+	return `A product of T tokens counts 2 T N K flops. Attention counts, for each of its heads H and each of the T (T + 1) / 2 pairs of a ` +
+		`query and a key that it sees, 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure ` +
+		`divides by the CPU time of all cores, which other work on the machine disturbs less; shares and ratios then are by that one. The ` +
+		`ratios at the end need the cells of '` + ratioCells + `'.`
 }
 
 // ratioCells is the filter of the cells that ratios compare.
@@ -32,7 +35,8 @@ func (b *benchKernelsCommand) Run(c *console) error {
 			}
 			if lines++; lines == 1 {
 				printCeilings(c.stdout, all)
-				fmt.Fprintf(c.stdout, "%-13s %-22s %-25s %10s %9s %9s %7s %6s  %s\n", "model", "operation", "shape", "ms", "GFLOP/s", "by CPU", "of FMA", "GB/s", "variant")
+				fmt.Fprintf(c.stdout, "%-13s %-22s %-25s %10s %9s %9s %7s %6s  %s\n",
+					"model", "operation", "shape", "ms", "GFLOP/s", "by CPU", "of FMA", "GB/s", "variant")
 			}
 			shape := fmt.Sprintf("T%d N%d K%d", cell.T, cell.N, cell.K)
 			if cell.Heads > 0 {
@@ -43,7 +47,8 @@ func (b *benchKernelsCommand) Run(c *console) error {
 				fmt.Fprintf(c.stdout, "skipped: %s\n", cell.Skipped)
 				return
 			}
-			fmt.Fprintf(c.stdout, "%10.2f %9.1f %9s %5.0f %% %6.2f  %s\n", 1e3*cell.Seconds, cell.GFLOPS, byCPU(cell.Speed), 100*cell.Share, cell.GBs, cell.Variant)
+			fmt.Fprintf(c.stdout, "%10.2f %9.1f %9s %5.0f %% %6.2f  %s\n",
+				1e3*cell.Seconds, cell.GFLOPS, byCPU(cell.Speed), 100*cell.Share, cell.GBs, cell.Variant)
 		})
 	if err != nil {
 		return err
@@ -69,8 +74,11 @@ func byCPU(s bench.Speed) string {
 }
 
 func printCeilings(w io.Writer, r bench.KernelBench) {
-	fmt.Fprintf(w, "%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s by float32, %.1f GB/s by vec4 (by CPU time: %.1f, %.1f)\n\n",
-		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors, r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4, r.Ceilings.CopyF32CPU, r.Ceilings.CopyVec4CPU)
+	fmt.Fprintf(w,
+		"%s, driver %s, qlora-wgpu %s\nceilings: %.1f GFLOP/s multiply-add (%d vec4 accumulators; by CPU time of %d cores: %s), copy %.1f GB/s "+
+			"by float32, %.1f GB/s by vec4 (by CPU time: %.1f, %.1f)\n\n",
+		r.Device, r.Driver, r.Version, r.Ceilings.GFLOPS, r.Ceilings.FMAVectors,
+		r.Cores, byCPU(r.Ceilings.Speed), r.Ceilings.CopyF32, r.Ceilings.CopyVec4, r.Ceilings.CopyF32CPU, r.Ceilings.CopyVec4CPU)
 }
 
 func ratioLine(r bench.Ratio) string {

@@ -62,14 +62,19 @@ func (b *benchPagingCommand) Run(c *console) error {
 	}
 	fmt.Fprintf(c.stdout, "%s, %s, %d of %d layers streamed, %d tokens\n", r.Device, r.Model, r.StreamedLayers, r.Layers, r.Tokens)
 	fmt.Fprintf(c.stdout, "resident  %.2f s a step, peak %.1f MiB\n", r.ResidentSeconds, float64(r.ResidentPeak)/(1<<20))
-	fmt.Fprintf(c.stdout, "streamed  %.2f s a step, peak %.1f MiB, %d page-ins, %.0f ms stalled: %.2f times the resident one\n", r.StreamedSeconds, float64(r.StreamedPeak)/(1<<20), r.PageIns, r.StallMS, r.Ratio)
-	fmt.Fprintf(c.stdout, "plan      %.2f to %.2f s: %.1f MiB a step at a measured %.1f GB/s\n", r.EstimateLow, r.EstimateHigh, float64(r.Moved)/(1<<20), r.Bandwidth)
+	fmt.Fprintf(c.stdout, "streamed  %.2f s a step, peak %.1f MiB, %d page-ins, %.0f ms stalled: %.2f times the resident one\n",
+		r.StreamedSeconds, float64(r.StreamedPeak)/(1<<20), r.PageIns, r.StallMS, r.Ratio)
+	fmt.Fprintf(c.stdout, "plan      %.2f to %.2f s: %.1f MiB a step at a measured %.1f GB/s\n",
+		r.EstimateLow, r.EstimateHigh, float64(r.Moved)/(1<<20), r.Bandwidth)
 	if s := r.Staged; s != nil {
-		fmt.Fprintf(c.stdout, "staged    %.2f s a step, peak %.1f MiB, %.0f ms stalled, %.1f GB/s: the same through staging buffers, which this device does without\n", s.Seconds, float64(s.Peak)/(1<<20), s.StallMS, s.Bandwidth)
+		fmt.Fprintf(c.stdout,
+			"staged    %.2f s a step, peak %.1f MiB, %.0f ms stalled, %.1f GB/s: the same through staging buffers, which this device does without\n",
+			s.Seconds, float64(s.Peak)/(1<<20), s.StallMS, s.Bandwidth)
 	}
 	fmt.Fprintln(c.stdout, "all have", same)
 	if r.Start != nil {
-		fmt.Fprintf(c.stdout, "start     %.2f s quantizing, %.2f s from the cache: %.2f times the first\n", r.Start.FirstSeconds, r.Start.SecondSeconds, r.Start.Ratio)
+		fmt.Fprintf(c.stdout, "start     %.2f s quantizing, %.2f s from the cache: %.2f times the first\n",
+			r.Start.FirstSeconds, r.Start.SecondSeconds, r.Start.Ratio)
 	}
 	return nil
 }
@@ -78,7 +83,8 @@ func (b *benchPagingCommand) open() (*pretrained.Model, string, error) {
 	o := b.Settings
 	switch {
 	case (o.Model == "") == (o.Arch == ""):
-		return nil, "", usererr.New("bench", "", "one of --model and --arch is wanted").Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
+		return nil, "", usererr.New("bench", "", "one of --model and --arch is wanted").
+			Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
 	case o.Model != "":
 		model, err := pretrained.Open(o.Model)
 		return model, o.Model, err

@@ -25,7 +25,8 @@ func TestBenchMistakes(t *testing.T) {
 	refused(t, "bench: one of --model, and --arch with --random-weights, is wanted\n", "bench", "train")
 	refused(t, "bench: --arch is only for --random-weights (to time a real model, give --model)\n", "bench", "train", "--arch", "llama-3.1-8b")
 	refused(t, "bench: --random-weights and --layers are for --arch\n", "bench", "train", "--model", "none.gguf", "--layers", "2")
-	refused(t, `plan: unsupported: there is no architecture "llama-3.1-8c" (did you mean llama-3.1-8b?)`, "bench", "train", "--arch", "llama-3.1-8c", "--random-weights")
+	refused(t, `plan: unsupported: there is no architecture "llama-3.1-8c" (did you mean llama-3.1-8b?)`,
+		"bench", "train", "--arch", "llama-3.1-8c", "--random-weights")
 	refused(t, "settings: layers is -1, allowed: 0 to 1000\n", "bench", "train", "--arch", "llama-3.1-8b", "--random-weights", "--layers=-1")
 	refused(t, "open model none.gguf: no such file or directory\n", "bench", "train", "--model", "none.gguf")
 }

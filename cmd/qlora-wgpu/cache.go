@@ -45,6 +45,7 @@ func (k *cacheCommand) Run(c *console) error {
 		total += m.Bytes
 		fmt.Fprintf(c.stdout, "%10s  last used %s  %s\n", paging.Size(m.Bytes), m.Used.Format(time.DateTime), m)
 	}
-	fmt.Fprintf(c.stdout, "%d quantized models, %s of at most %s, in %s\n", len(models), paging.Size(total), paging.Size(nf4cache.DefaultLimit), dir)
+	fmt.Fprintf(c.stdout, "%d quantized models, %s of at most %s, in %s\n",
+		len(models), paging.Size(total), paging.Size(nf4cache.DefaultLimit), dir)
 	return nil
 }

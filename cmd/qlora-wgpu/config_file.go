@@ -23,7 +23,8 @@ const (
 	maxConfigSize = 1 << 20
 )
 
-// configFile is a flag that names a YAML file of settings. Flags on the command line override it, it overrides defaults.
+// configFile is a flag that names a YAML file of settings. Flags on the command line override it, it overrides
+// defaults.
 type configFile string
 
 // BeforeResolve is called by kong between reading the command line and filling in what it does not set.
@@ -46,8 +47,8 @@ func (s fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (a
 	return s[flag], nil
 }
 
-// readConfigFile reads one mapping of snake_case names (a flag's own, an alias or a negation) to values. null leaves the
-// default. Errors name line and column.
+// readConfigFile reads one mapping of snake_case names (a flag's own, an alias or a negation) to values. null leaves
+// the default. Errors name line and column.
 func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -81,7 +82,8 @@ func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 		key := pair.Key.GetToken().Value
 		target, ok := byKey[key]
 		if !ok {
-			return nil, usererr.New(opConfig, path, "unknown key %q", key).At("%s", position(pair.Key)).Hinted("did you mean %s?", nearest(key, keys))
+			return nil, usererr.New(opConfig, path, "unknown key %q", key).At("%s", position(pair.Key)).
+				Hinted("did you mean %s?", nearest(key, keys))
 		}
 		if _, twice := found[target.flag]; twice {
 			return nil, yamlError(path, pair.Key, errors.New(key+" is set a second time, under another of its names"))
@@ -127,8 +129,8 @@ func keysOf(flags []*kong.Flag) (map[string]key, []string) {
 	return byKey, keys
 }
 
-// decode reads a node as the type of its flag. Numbers are read from their text as on the command line: the YAML library
-// would cut 16.5 down to a whole number and takes 2e-5 for a text.
+// decode reads a node as the type of its flag. Numbers are read from their text as on the command line: the YAML
+// library would cut 16.5 down to a whole number and takes 2e-5 for a text.
 func decode(node ast.Node, target key) (any, error) {
 	if list, ok := node.(*ast.SequenceNode); ok && target.flag.Target.Kind() == reflect.Slice {
 		items := make([]any, len(list.Values))

@@ -34,9 +34,11 @@ func (d *demoCommand) Run(c *console) error {
 		return err
 	}
 	examples := demo.Heldout()
-	fmt.Fprintf(c.stdout, "A model of a million weights answers questions about short stories. %d prompts that are not in the training data:\n", len(examples))
+	fmt.Fprintf(c.stdout,
+		"A model of a million weights answers questions about short stories. %d prompts that are not in the training data:\n", len(examples))
 	report := newReporter(c, config.LoggingSteps)
-	before, err := d.answer(c, config.Model, "", examples, report.event) // the first use of a device checks it, which is worth saying
+	// the first use of a device checks it, which is worth saying
+	before, err := d.answer(c, config.Model, "", examples, report.event)
 	if err != nil {
 		return err
 	}
@@ -58,8 +60,8 @@ func (d *demoCommand) Run(c *console) error {
 	return nil
 }
 
-// unpack writes the embedded files where the other commands find them, and makes the run's settings of the recipe. It changes
-// no file that is there, and replaces no run but one of an earlier demo.
+// unpack writes the embedded files where the other commands find them, and makes the run's settings of the recipe. It
+// changes no file that is there, and replaces no run but one of an earlier demo.
 func (d *demoCommand) unpack() (trainer.Config, error) {
 	config := trainer.Defaults()
 	config.Model = filepath.Join(d.OutputDir, "model")
@@ -71,7 +73,8 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	config.LearningRate, config.LRSchedulerType, config.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
 	config.MaxSteps, config.BatchSize, config.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	config.MaxSeqLength = recipe.MaxSeqLength
-	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, trainer.CheckpointOff // the activations of so small a model fit anywhere
+	// the activations of so small a model fit anywhere
+	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, trainer.CheckpointOff
 	config.Autotune = noAutotune
 	config.Overwrite = true
 	write := func(name string, content []byte) error {

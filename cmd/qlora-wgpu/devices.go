@@ -30,7 +30,8 @@ func (d *devicesCommand) Run(c *console) error {
 	}
 	for _, a := range adapters {
 		fmt.Fprintf(c.stdout, "%d: %s (%s, %s)\n", a.Index, a.Name, a.Type, a.Backend)
-		fmt.Fprintf(c.stdout, "   binding %d MiB, buffer %d MiB, workgroup memory %d KiB\n", a.MaxBindingBytes>>20, a.MaxBufferBytes>>20, a.WorkgroupBytes>>10)
+		fmt.Fprintf(c.stdout, "   binding %d MiB, buffer %d MiB, workgroup memory %d KiB\n",
+			a.MaxBindingBytes>>20, a.MaxBufferBytes>>20, a.WorkgroupBytes>>10)
 		fmt.Fprintf(c.stdout, "   features: %s\n", strings.Join(a.Features, ", "))
 	}
 	return nil

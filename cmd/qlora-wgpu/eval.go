@@ -27,7 +27,8 @@ func (e *evalCommand) Run(c *console) error {
 			TargetTokens int64   `json:"target_tokens"`
 		}{stats.Loss, stats.Perplexity, stats.TargetTokens})
 	}
-	_, err = fmt.Fprintf(c.stdout, "loss %.6f, perplexity %.4f over %d target tokens of %d rows\n", stats.Loss, stats.Perplexity, stats.TargetTokens, stats.Rows)
+	_, err = fmt.Fprintf(c.stdout, "loss %.6f, perplexity %.4f over %d target tokens of %d rows\n",
+		stats.Loss, stats.Perplexity, stats.TargetTokens, stats.Rows)
 	return err
 }
 

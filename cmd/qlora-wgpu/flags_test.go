@@ -170,13 +170,18 @@ func TestDryRunOfARandomShape(t *testing.T) {
 	require.Equal(t, printed, again)
 	for message, args := range map[string][]string{
 		"arch is \"smollm2-135m\", allowed: only with random_weights (to train a real model, give model and data)": {"--arch=smollm2-135m"},
-		"arch is \"smollm2-135m\", allowed: either arch, or model and data":                                        {"--arch=smollm2-135m", "--random-weights", "--model=m"},
-		"max_steps is 0, allowed: at least 1 with arch":                                                            {"--arch=smollm2-135m", "--random-weights"},
-		"random_weights is true, allowed: only with arch":                                                          {"--random-weights"},
-		"layers is 2, allowed: only with arch":                                                                     {"--layers=2"},
-		"layers is -1, allowed: 0 to 1000":                                                                         {"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--layers=-1"},
-		"lora_r is 0, allowed: 1 to 65536":                                                                         {"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--lora-r=0"},
-		"model is missing, allowed: the path of a GGUF file or of a Hugging Face folder":                           {},
+		"arch is \"smollm2-135m\", allowed: either arch, or model and data": {"--arch=smollm2-135m",
+			"--random-weights", "--model=m"},
+		"max_steps is 0, allowed: at least 1 with arch":   {"--arch=smollm2-135m", "--random-weights"},
+		"random_weights is true, allowed: only with arch": {"--random-weights"},
+		"layers is 2, allowed: only with arch":            {"--layers=2"},
+		"layers is -1, allowed: 0 to 1000": {
+			"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--layers=-1",
+		},
+		"lora_r is 0, allowed: 1 to 65536": {
+			"--arch=smollm2-135m", "--random-weights", "--max-steps=1", "--lora-r=0",
+		},
+		"model is missing, allowed: the path of a GGUF file or of a Hugging Face folder": {},
 	} {
 		status, _, stderr := invoke(t, append([]string{"train"}, args...)...)
 		require.Equal(t, statusUserError, status)
@@ -200,7 +205,8 @@ func TestUnknownFlag(t *testing.T) {
 	require.Equal(t, statusUserError, status)
 	require.Contains(t, stderr, `unexpected argument evil, did you mean "eval"?`)
 	_, _, stderr = invoke(t, "train", "--lora-r=many")
-	require.Equal(t, "error: command line: --lora-r: expected a valid 64 bit int but got \"many\" (--help lists the commands and flags)\n", stderr)
+	require.Equal(t, "error: command line: --lora-r: expected a valid 64 bit int but got \"many\" (--help lists the commands and flags)\n",
+		stderr)
 }
 
 func TestMistakesInTheFile(t *testing.T) {

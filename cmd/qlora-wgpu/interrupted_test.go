@@ -25,16 +25,18 @@ import (
 	"qlora-wgpu/internal/demo/demotest"
 )
 
-// TestInterruptedRuns breaks one and the same run off in every way that happens, and lets it go on: what is left at the end has to be what
-// the run leaves that nobody disturbed, to the byte.
+// TestInterruptedRuns breaks one and the same run off in every way that happens, and lets it go on: what is left at the
+// end has to be what the run leaves that nobody disturbed, to the byte.
 func TestInterruptedRuns(t *testing.T) {
-	// 22 rows are 11 micro-batches, so the sixth step of an epoch has one instead of two, and checkpoints fall on ends of epochs.
+	// 22 rows are 11 micro-batches, so the sixth step of an epoch has one instead of two, and checkpoints fall on ends of
+	// epochs.
 	const steps, rows = 20, 30
 	model, data, folder := demotest.Model(t, 1, nil), demotest.Rows(t, rows), t.TempDir()
 	train := func(t *testing.T, name string, more ...string) *process {
 		return start(t, append([]string{"train", "--model", model, "--data", data, "--output-dir", filepath.Join(folder, name),
 			"--max-steps", strconv.Itoa(steps), "--save-steps=3", "--save-total-limit=2", "--val-size=8", "--eval-steps=5",
-			"--batch-size=2", "--gradient-accumulation-steps=2", "--lora-r=4", "--lora-dropout=0.1", "--learning-rate=3e-3", "--autotune=off"}, more...)...)
+			"--batch-size=2", "--gradient-accumulation-steps=2", "--lora-r=4", "--lora-dropout=0.1", "--learning-rate=3e-3", "--autotune=off"},
+			more...)...)
 	}
 	undisturbed := train(t, "undisturbed")
 	require.Zero(t, undisturbed.end(), undisturbed.text())
@@ -50,7 +52,8 @@ func TestInterruptedRuns(t *testing.T) {
 			found, _ := filepath.Glob(filepath.Join(dir, "checkpoint-*.tmp"))
 			return len(found) > 0
 		}
-		// Each process is killed at a moment of another kind; several of them fall before the first checkpoint or repeat steps.
+		// Each process is killed at a moment of another kind; several of them fall before the first checkpoint or repeat
+		// steps.
 		inStep := func(p *process) {
 			p.waitFor(stepLine, 1+random.IntN(4))
 			wait(150 * time.Millisecond)
@@ -125,8 +128,9 @@ func TestInterruptedRuns(t *testing.T) {
 			require.Contains(t, string(environment), submitScaleVariable+"=0.5\x00")
 		}
 		require.Zero(t, p.end(), p.text())
-		require.Regexp(t, `The training process died: exit status 2\. The last it said:\n(  \| .*\n)+Starting it again from the last checkpoint, `+
-			`with submissions to the device 0\.5 times as long as at first \(try 2 of 3\)\.\n`, p.text())
+		require.Regexp(t,
+			`The training process died: exit status 2\. The last it said:\n(  \| .*\n)+Starting it again from the last checkpoint, `+
+				`with submissions to the device 0\.5 times as long as at first \(try 2 of 3\)\.\n`, p.text())
 		require.Contains(t, p.text(), "  | SIGABRT: abort\n")
 		require.Contains(t, p.text(), "checkpoint-3 after step 3.\n")
 		require.Equal(t, want, readRun(t, filepath.Join(folder, "aborted")))
@@ -163,7 +167,9 @@ func readRun(t *testing.T, dir string) (f finished) {
 		f.log = append(f.log, entry)
 	}
 	f.files = map[string]string{}
-	for _, pattern := range []string{"adapter_model.safetensors", "adapter_config.json", "checkpoint-*/*.safetensors", "checkpoint-*/adapter_config.json"} {
+	for _, pattern := range []string{
+		"adapter_model.safetensors", "adapter_config.json", "checkpoint-*/*.safetensors", "checkpoint-*/adapter_config.json",
+	} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
 		require.NoError(t, err)
 		require.NotEmpty(t, names, pattern)

@@ -11,12 +11,12 @@ const (
 	lineBytes = 500
 )
 
-// crashDump is how Go's runtime begins its report on a crash: hundreds of lines of stacks and registers, of which only the
-// head is worth repeating.
+// crashDump is how Go's runtime begins its report on a crash: hundreds of lines of stacks and registers, of which only
+// the head is worth repeating.
 var crashDump = regexp.MustCompile(`^(SIG[A-Z]+: |fatal error: |panic: |runtime: |unexpected fault address )`)
 
-// lastLines keeps the last lines written to it, up to the head of a crash dump. A carriage return starts a line over, as
-// progress bars do.
+// lastLines keeps the last lines written to it, up to the head of a crash dump. A carriage return starts a line over,
+// as progress bars do.
 type lastLines struct {
 	kept     []string
 	line     []byte

@@ -16,8 +16,8 @@ import (
 	"qlora-wgpu/lora"
 )
 
-// refused runs a command line, trainings in real child processes, and wants a user's error that holds the message, with no folder of a run left
-// or changed.
+// refused runs a command line, trainings in real child processes, and wants a user's error that holds the message, with
+// no folder of a run left or changed.
 func refused(t *testing.T, message string, args ...string) {
 	t.Helper()
 	t.Setenv(programVariable, "1")
@@ -37,7 +37,8 @@ func writeFile(t *testing.T, name, content string) string {
 	return path
 }
 
-const goodRow = `{"messages": [{"role": "user", "content": "The cup is pink. What color is the cup?"}, {"role": "assistant", "content": "pink"}]}` + "\n"
+const goodRow = `{"messages": [{"role": "user", "content": "The cup is pink. What color is the cup?"}, {"role": "assistant", ` +
+	`"content": "pink"}]}` + "\n"
 
 func TestWrongModels(t *testing.T) {
 	data := writeFile(t, "rows.jsonl", goodRow)
@@ -62,7 +63,8 @@ func TestWrongModels(t *testing.T) {
 	everywhere(whole, "read safetensors "+weights+": offset 0: bad format: the file has 5 bytes, a header length takes 8\n")
 
 	wide := demotest.Model(t, 1, func(config map[string]any) { config["intermediate_size"] = 1000 })
-	everywhere(wide, "open model "+filepath.Join(wide, "model.safetensors")+": bad format: tensor model.layers.0.mlp.gate_proj.weight has shape [384, 128], the configuration asks for [1000, 128]")
+	everywhere(wide, "open model "+filepath.Join(wide, "model.safetensors")+
+		": bad format: tensor model.layers.0.mlp.gate_proj.weight has shape [384, 128], the configuration asks for [1000, 128]")
 	deep := demotest.Model(t, 1, func(config map[string]any) { config["num_hidden_layers"] = 2 })
 	everywhere(deep, "open model "+deep+": bad format: tensor model.layers.1.")
 	foreign := demotest.Model(t, 1, func(config map[string]any) { config["architectures"] = []string{"MambaForCausalLM"} })
@@ -70,11 +72,13 @@ func TestWrongModels(t *testing.T) {
 
 	everywhere(writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "read gguf ")
 	_, _, stderr = invoke(t, "generate", "--model", writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "--prompt=Hello")
-	require.Regexp(t, `cut\.gguf: offset \d+: bad format: tensor "token_embd.weight" needs bytes up to 4096 of the data, the file holds \d+`, stderr)
+	require.Regexp(t, `cut\.gguf: offset \d+: bad format: tensor "token_embd.weight" needs bytes up to 4096 of the data, the file holds \d+`,
+		stderr)
 	everywhere(writeFile(t, "header.gguf", ggufFile(typeF32)[:60]), "read gguf ")
 	everywhere(writeFile(t, "exotic.gguf", ggufFile(typeIQ2XXS)), "read gguf ")
 	_, _, stderr = invoke(t, "generate", "--model", writeFile(t, "exotic.gguf", ggufFile(typeIQ2XXS)), "--prompt=Hello")
-	require.Regexp(t, `exotic\.gguf: offset \d+: unsupported: tensor "token_embd.weight" has type IQ2_XXS \(convert the model to F16, `, stderr)
+	require.Regexp(t, `exotic\.gguf: offset \d+: unsupported: tensor "token_embd.weight" has type IQ2_XXS \(convert the model to F16, `,
+		stderr)
 }
 
 const (
@@ -109,7 +113,8 @@ func TestWrongData(t *testing.T) {
 	model := demotest.Model(t, 1, nil)
 	both := func(data, message string, more ...string) {
 		t.Helper()
-		refused(t, message, append([]string{"train", "--model", model, "--data", data, "--output-dir", filepath.Join(t.TempDir(), "out")}, more...)...)
+		refused(t, message, append([]string{"train", "--model", model, "--data", data, "--output-dir", filepath.Join(t.TempDir(), "out")},
+			more...)...)
 		refused(t, message, append([]string{"eval", "--model", model, "--data", data}, more...)...)
 	}
 	missing := filepath.Join(t.TempDir(), "rows.jsonl")
@@ -119,12 +124,18 @@ func TestWrongData(t *testing.T) {
 	other := writeFile(t, "other.jsonl", goodRow+`{"text": "no conversation"}`+"\n")
 	both(other, "read data set "+other+": line 2: bad format: ")
 	unanswered := writeFile(t, "unanswered.jsonl", strings.ReplaceAll(goodRow, `"content": "pink"`, `"content": " "`))
-	both(unanswered, "encode data set "+unanswered+": no supervised token in 1 rows: 1 with no answer (the first at line 1) (every row needs an answer")
+	both(unanswered, "encode data set "+unanswered+
+		": no supervised token in 1 rows: 1 with no answer (the first at line 1) (every row needs an answer")
 	short := writeFile(t, "short.jsonl", goodRow)
-	both(short, "encode data set "+short+": no supervised token in 1 rows: 1 with the answer beyond max_seq_length (the first at line 1) (raise max_seq_length above 8: the longest row has ",
+	both(short, "encode data set "+short+
+		": no supervised token in 1 rows: 1 with the answer beyond max_seq_length (the first at line 1) (raise max_seq_length above 8: the "+
+		"longest row has ",
 		"--max-seq-length=8")
-	refused(t, `select rows `+short+`: rows "0:2": outside of the data set; the data set has 1 rows`, "eval", "--model", model, "--data", short, "--rows=0:2")
-	refused(t, "settings: eval_steps is 5, allowed: 0 without rows to evaluate (set val_size to hold rows back, or put valid.jsonl beside train.jsonl)\n",
+	refused(t, `select rows `+short+`: rows "0:2": outside of the data set; the data set has 1 rows`,
+		"eval", "--model", model, "--data", short, "--rows=0:2")
+	refused(t,
+		"settings: eval_steps is 5, allowed: 0 without rows to evaluate (set val_size to hold rows back, or put valid.jsonl beside "+
+			"train.jsonl)\n",
 		"train", "--model", model, "--data", short, "--output-dir", filepath.Join(t.TempDir(), "out"), "--eval-steps=5")
 	refused(t, "settings: num_train_epochs is 1e+30, allowed: at most 2147483647 steps, an epoch of this data has 1\n",
 		"train", "--model", model, "--data", short, "--output-dir", filepath.Join(t.TempDir(), "out"), "--num-train-epochs=1e30")
@@ -141,7 +152,8 @@ func TestSequencesLongerThanTheModel(t *testing.T) {
 
 	long := strings.ReplaceAll(goodRow, `"pink"`, `"`+prompt+`"`)
 	data := writeFile(t, "long.jsonl", goodRow+long)
-	status, stdout, stderr := invoke(t, "train", "--model", model, "--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--max-steps=1", "--save-steps=0", "--autotune=off")
+	status, stdout, stderr := invoke(t, "train", "--model", model,
+		"--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--max-steps=1", "--save-steps=0", "--autotune=off")
 	require.Zero(t, status, stderr)
 	require.Contains(t, stdout, "max_seq_length is 48: the model allows no more.\n")
 	require.Contains(t, stderr, "warning: 1 conversations are longer than 48 tokens and were cut off; 1 of them lost a part of an answer\n")
@@ -163,7 +175,10 @@ func TestWrongAdapters(t *testing.T) {
 		return dir
 	}
 	a := func(layer string, rows, cols int) lora.Tensor {
-		return lora.Tensor{Name: "base_model.model.model.layers." + layer + ".self_attn.q_proj.lora_A.weight", Rows: rows, Cols: cols, Values: make([]float32, rows*cols)}
+		return lora.Tensor{
+			Name: "base_model.model.model.layers." + layer + ".self_attn.q_proj.lora_A.weight", Rows: rows, Cols: cols,
+			Values: make([]float32, rows*cols),
+		}
 	}
 	b := func(layer string, rows, cols int) lora.Tensor {
 		x := a(layer, rows, cols)
@@ -173,7 +188,11 @@ func TestWrongAdapters(t *testing.T) {
 	for _, test := range []struct{ dir, message string }{
 		{adapter(4, a("0", 4, 576), b("0", 576, 4)),
 			"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is 4×576, the model wants 4×128 (the adapter belongs to another model)"},
-		{adapter(4), "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is missing (the adapter belongs to another model or has other target modules)"},
+		{
+			adapter(4),
+			"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is missing (the adapter belongs to another model or has other " +
+				"target modules)",
+		},
 		{adapter(4, a("0", 4, 128), b("0", 128, 4), a("29", 4, 128), b("29", 128, 4)), "base_model.model.model.layers.29.self_attn.q_proj.lora_"},
 	} {
 		message := "load adapter " + test.dir + ": " + test.message
@@ -182,13 +201,16 @@ func TestWrongAdapters(t *testing.T) {
 		refused(t, message, "train", "--model", model, "--init-adapter", test.dir, "--data", data, "--output-dir", out())
 	}
 	none := t.TempDir()
-	refused(t, "load adapter "+filepath.Join(none, lora.ConfigFile)+": open ", "generate", "--model", model, "--adapter", none, "--prompt=Hello")
+	refused(t, "load adapter "+filepath.Join(none, lora.ConfigFile)+": open ",
+		"generate", "--model", model, "--adapter", none, "--prompt=Hello")
 
 	refused(t, "attach adapter: lora_r is 129, model.layers.0.self_attn.q_proj is 128×128 (a rank of at most 128)\n",
 		"train", "--model", model, "--data", data, "--output-dir", out(), "--lora-r=129", "--lora-target-modules=q_proj")
 	refused(t, "attach adapter: lora_r is 65, model.layers.0.self_attn.k_proj is 64×128 (a rank of at most 64)\n",
 		"train", "--model", model, "--data", data, "--output-dir", out(), "--lora-r=65")
-	refused(t, `attach adapter: lora_target_modules has "qproj", the model has no such linear (it has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)`+"\n",
+	refused(t,
+		`attach adapter: lora_target_modules has "qproj", the model has no such linear (it has q_proj, k_proj, v_proj, o_proj, gate_proj, `+
+			`up_proj, down_proj)`+"\n",
 		"train", "--model", model, "--data", data, "--output-dir", out(), "--lora-target-modules=q_proj,qproj")
 }
 
@@ -211,7 +233,9 @@ func TestOutputFoldersAndCheckpoints(t *testing.T) {
 	t.Setenv(programVariable, "1")
 	model, data, out := demotest.Model(t, 1, nil), demotest.Rows(t, 8), filepath.Join(t.TempDir(), "out")
 	train := func(more ...string) []string {
-		return append([]string{"train", "--model", model, "--data", data, "--output-dir", out, "--max-steps=2", "--save-steps=1", "--lora-r=4", "--autotune=off"}, more...)
+		return append([]string{
+			"train", "--model", model, "--data", data, "--output-dir", out, "--max-steps=2", "--save-steps=1", "--lora-r=4", "--autotune=off",
+		}, more...)
 	}
 	status, _, stderr := invoke(t, train()...)
 	require.Zero(t, status, stderr)
@@ -222,27 +246,36 @@ func TestOutputFoldersAndCheckpoints(t *testing.T) {
 		require.Equal(t, before, snapshot(t, out))
 	}
 
-	refused(t, "prepare output folder "+out+": it holds README.md of another run (use --overwrite to replace that run, --resume to go on with it, or another --output-dir)\n", train()...)
+	refused(t, "prepare output folder "+out+
+		": it holds README.md of another run (use --overwrite to replace that run, --resume to go on with it, or another --output-dir)\n",
+		train()...)
 	nothingLost()
 	// What is to be replaced stays until the new run is sure to start.
 	refused(t, "encode data set ", train("--overwrite", "--max-seq-length=5")...)
 	refused(t, "attach adapter: lora_r is 500", train("--overwrite", "--lora-r=500")...)
 	nothingLost()
 
-	refused(t, "resume "+out+"/checkpoint-2: the checkpoint belongs to a run with other settings: learning_rate was 0.0002, is 0.001; seed was 42, is 7 (",
+	refused(t, "resume "+out+
+		"/checkpoint-2: the checkpoint belongs to a run with other settings: learning_rate was 0.0002, is 0.001; seed was 42, is 7 (",
 		train("--resume", "--learning-rate=1e-3", "--seed=7")...)
-	refused(t, `resume `+out+`/checkpoint-2: the checkpoint belongs to another run: its model is "`, train("--resume", "--model", demotest.Model(t, 2, nil))...)
-	refused(t, `resume `+out+`/checkpoint-2: the checkpoint belongs to another run: its data is "`, train("--resume", "--data", demotest.Rows(t, 9))...)
-	refused(t, "read checkpoint "+out+"/checkpoint-7: bad format: there is no manifest.json: it was interrupted", train("--resume", out+"/checkpoint-7")...)
+	refused(t, `resume `+out+`/checkpoint-2: the checkpoint belongs to another run: its model is "`,
+		train("--resume", "--model", demotest.Model(t, 2, nil))...)
+	refused(t, `resume `+out+`/checkpoint-2: the checkpoint belongs to another run: its data is "`,
+		train("--resume", "--data", demotest.Rows(t, 9))...)
+	refused(t, "read checkpoint "+out+"/checkpoint-7: bad format: there is no manifest.json: it was interrupted",
+		train("--resume", out+"/checkpoint-7")...)
 	nothingLost()
 	elsewhere := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, lora.WeightsFile), []byte("precious"), 0o666))
-	refused(t, "prepare output folder "+elsewhere+": it holds adapter_model.safetensors of another run", train("--output-dir", elsewhere, "--resume", out+"/checkpoint-1")...)
+	refused(t, "prepare output folder "+elsewhere+": it holds adapter_model.safetensors of another run",
+		train("--output-dir", elsewhere, "--resume", out+"/checkpoint-1")...)
 	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, "README.md"), []byte("# My project\n"), 0o666))
-	refused(t, "prepare output folder "+elsewhere+": its README.md is not a run's and would be lost (choose another --output-dir)\n", train("--output-dir", elsewhere, "--overwrite")...)
+	refused(t, "prepare output folder "+elsewhere+": its README.md is not a run's and would be lost (choose another --output-dir)\n",
+		train("--output-dir", elsewhere, "--overwrite")...)
 	require.Equal(t, "precious", snapshot(t, elsewhere)[filepath.Join(elsewhere, lora.WeightsFile)])
 
-	// A damaged checkpoint is named; auto goes on from the one before, and without any it refuses to begin over what is there.
+	// A damaged checkpoint is named; auto goes on from the one before, and without any it refuses to begin over what is
+	// there.
 	damage := func(checkpoint string) string {
 		name := filepath.Join(out, checkpoint, "optimizer.safetensors")
 		content, err := os.ReadFile(name)
@@ -260,7 +293,11 @@ func TestOutputFoldersAndCheckpoints(t *testing.T) {
 	require.Equal(t, before[name], snapshot(t, out)[name], "the same bytes again")
 	damage("checkpoint-1")
 	damage("checkpoint-2")
-	refused(t, "resume "+out+": it has no valid checkpoint, but holds README.md, adapter_config.json, adapter_model.safetensors, checkpoint-1, checkpoint-2 (use --overwrite", train("--resume")...)
+	refused(t,
+		"resume "+out+
+			": it has no valid checkpoint, but holds README.md, adapter_config.json, adapter_model.safetensors, checkpoint-1, checkpoint-2 (use "+
+			"--overwrite",
+		train("--resume")...)
 
 	status, _, stderr = invoke(t, train("--overwrite", "--max-steps=1")...)
 	require.Zero(t, status, stderr)

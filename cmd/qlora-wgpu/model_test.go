@@ -100,7 +100,8 @@ func TestTokenizeWithTheEmbeddedModel(t *testing.T) {
 	require.Regexp(t, `"target":\[0(,0)*(,1)+\]`, stdout, "the answer and its end, nothing before")
 }
 
-// The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a real model.
+// The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a
+// real model.
 func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {
 	var want struct {
 		Rows         [2]int
@@ -111,7 +112,8 @@ func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &want))
 	require.Equal(t, [2]int{0, 32}, want.Rows)
-	got := evaluate(t, "--model", testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), "--data", testfiles.Data(t, "alpaca_en_demo.json"), "--rows=0:32")
+	got := evaluate(t, "--model", testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"),
+		"--data", testfiles.Data(t, "alpaca_en_demo.json"), "--rows=0:32")
 	require.Equal(t, want.TargetTokens, got.TargetTokens)
 	difference := math.Abs(got.Loss-want.Loss) / want.Loss
 	t.Logf("loss %.9f, PyTorch's %.9f: relative difference %.2g of an allowed 5e-5", got.Loss, want.Loss, difference)
@@ -124,7 +126,8 @@ func TestTrainingSmolLM2LowersThePerplexity(t *testing.T) {
 		t.Skip("QLORA_TEST_LONG is not set")
 	}
 	t.Setenv(programVariable, "1")
-	model, data, out := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
+	model, data, out := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"),
+		testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
 	var rows []json.RawMessage
 	all, err := os.ReadFile(data)
 	require.NoError(t, err)

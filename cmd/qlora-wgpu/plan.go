@@ -40,7 +40,8 @@ func (p *planCommand) shape() (shape spec.Spec, name string, err error) {
 	o := p.Settings
 	switch {
 	case (o.Model == "") == (o.Arch == ""):
-		return shape, "", usererr.New("plan", "", "one of --model and --arch is wanted").Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
+		return shape, "", usererr.New("plan", "", "one of --model and --arch is wanted").
+			Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
 	case o.Model != "":
 		model, err := pretrained.Open(o.Model)
 		if err != nil {
@@ -59,7 +60,8 @@ func (p *planCommand) shape() (shape spec.Spec, name string, err error) {
 func archShape(arch string) (shape spec.Spec, name string, err error) {
 	shape, known := pretrained.Shape(arch)
 	if !known {
-		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).Hinted("did you mean %s?", nearest(strings.ToLower(arch), pretrained.ShapeNames()))
+		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).
+			Hinted("did you mean %s?", nearest(strings.ToLower(arch), pretrained.ShapeNames()))
 	}
 	return shape, arch, err
 }

@@ -71,7 +71,8 @@ func TestPlanOfLlama(t *testing.T) {
 	require.Equal(t, exact.Peak, auto.Peak)
 	require.Greater(t, resident.Choices[0].Peak, resident.Choices[1].Peak+1<<30)
 	require.Greater(t, resident.Choices[1].Peak, resident.Choices[2].Peak+1<<29)
-	for i, choice := range resident.Choices[3:] { // half of what is kept goes: 32 layers × 512 tokens × 2 bytes × the values kept of a token
+	// half of what is kept goes: 32 layers × 512 tokens × 2 bytes × the values kept of a token
+	for i, choice := range resident.Choices[3:] {
 		kept := []int64{2 * (4*4096 + 2*1024 + 2*14336), 2 * (4*4096 + 2*1024), 2 * 4096}[i] * 31 * 512
 		require.InEpsilon(t, kept, resident.Choices[i].Peak-choice.Peak, 0.1)
 	}
@@ -92,7 +93,8 @@ func TestPlanOfAModel(t *testing.T) {
 	require.Contains(t, stderr, fmt.Sprintf("%d bytes", resident.Minimum))
 	// The cut of a setting that it names does fit.
 	require.Contains(t, stderr, "or lower max_seq_length × batch_size from 128 to 64 tokens")
-	status, _, stderr = invoke(t, "plan", "--model", model, "--max-seq-length=32", "--batch-size=2", fmt.Sprintf("--vram-budget=%dB", resident.Minimum-1))
+	status, _, stderr = invoke(t, "plan", "--model", model,
+		"--max-seq-length=32", "--batch-size=2", fmt.Sprintf("--vram-budget=%dB", resident.Minimum-1))
 	require.Zero(t, status, stderr)
 }
 

@@ -11,8 +11,8 @@ import (
 	"qlora-wgpu/trainer"
 )
 
-// reporter prints a run's events: on stdout the lines that people grep, in the form of Hugging Face's Trainer; on stderr
-// warnings, and a progress bar where somebody watches.
+// reporter prints a run's events: on stdout the lines that people grep, in the form of Hugging Face's Trainer; on
+// stderr warnings, and a progress bar where somebody watches.
 type reporter struct {
 	console      *console
 	loggingSteps int

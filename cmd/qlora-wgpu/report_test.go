@@ -22,7 +22,9 @@ func TestReportLinesAreTheTrainers(t *testing.T) {
 	step(2, 0.25)
 	r.event(trainer.EvalStats{Step: 2, Loss: 0.5, Perplexity: 1.6487212707})
 	step(3, 1)
-	r.event(trainer.StepStats{Step: 4, MaxSteps: 5, Loss: math.NaN(), GradNorm: math.Inf(1), Skipped: true, BadTensor: "q_proj.lora_B", Epoch: 1})
+	r.event(trainer.StepStats{
+		Step: 4, MaxSteps: 5, Loss: math.NaN(), GradNorm: math.Inf(1), Skipped: true, BadTensor: "q_proj.lora_B", Epoch: 1,
+	})
 	r.event(trainer.Warning{Message: "the disk is slow"})
 	step(5, 3)
 	r.end()
@@ -47,7 +49,8 @@ func TestBarOnATerminal(t *testing.T) {
 
 func TestNumbersArePythons(t *testing.T) {
 	for text, x := range map[string]float64{
-		"0.0": 0, "1.0": 1, "0.4289": 0.4289, "2e-06": 2e-6, "0.0002": 2e-4, "1e-10": 1e-10, "-3.5": -3.5, "inf": math.Inf(1), "-inf": math.Inf(-1), "nan": math.NaN(),
+		"0.0": 0, "1.0": 1, "0.4289": 0.4289, "2e-06": 2e-6,
+		"0.0002": 2e-4, "1e-10": 1e-10, "-3.5": -3.5, "inf": math.Inf(1), "-inf": math.Inf(-1), "nan": math.NaN(),
 	} {
 		require.Equal(t, text, number(x, -1))
 	}

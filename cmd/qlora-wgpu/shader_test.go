@@ -36,12 +36,14 @@ func TestShaderText(t *testing.T) {
 	variant := text("matmul_nf4_forward_tiled", "--variant", "tiled_64x64")
 	require.Contains(t, variant, "const ROWS4: u32 = 2u;")
 	require.Contains(t, variant, "of3_a1_b0")
-	require.True(t, strings.HasPrefix(text("attention_backward_value_shared", "--variant", "shared_64x32"), "// attention_backward_value_shared[HEAD4="))
+	require.True(t, strings.HasPrefix(text("attention_backward_value_shared", "--variant", "shared_64x32"),
+		"// attention_backward_value_shared[HEAD4="))
 	require.Contains(t, text("matmul_nf4_forward_subgroup", "--variant", "subgroup_4x16x4"), "enable subgroups;")
 }
 
 func TestShaderMistakes(t *testing.T) {
-	refused(t, `shader: there is no kernel "matmul_nf4_forward_tile" (did you mean matmul_nf4_forward_tiled?)`, "shader", "matmul_nf4_forward_tile")
+	refused(t, `shader: there is no kernel "matmul_nf4_forward_tile" (did you mean matmul_nf4_forward_tiled?)`,
+		"shader", "matmul_nf4_forward_tile")
 	refused(t, `shader: matmul_nf4_forward has no variant "tiled_64x6" (did you mean tiled_64x64?)`,
 		"shader", "matmul_nf4_forward_tiled", "--variant=tiled_64x6")
 	refused(t, "shader: variant registers_16x4 does not run matmul_nf4_forward_tiled (it runs matmul_nf4_forward_registers)",

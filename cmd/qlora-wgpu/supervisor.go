@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// Training runs in a child process, because a driver that meets an error may abort the whole process. The parent watches:
-// when the child dies of anything but a decision of its own, it is started again from the last checkpoint with shorter
-// submissions to the device.
+// Training runs in a child process, because a driver that meets an error may abort the whole process. The parent
+// watches: when the child dies of anything but a decision of its own, it is started again from the last checkpoint with
+// shorter submissions to the device.
 //
-// A pipe on the child's standard input ties the two together: a byte says that the user wants to end, and the end of the
-// pipe that the parent is gone, whatever killed it.
+// A pipe on the child's standard input ties the two together: a byte says that the user wants to end, and the end of
+// the pipe that the parent is gone, whatever killed it.
 
 const (
-	childVariable       = "QLORA_TRAIN_CHILD"  // set in the child: childOnTerminal or childOnPipe, what the parent's stderr is
+	// set in the child: childOnTerminal or childOnPipe, what the parent's stderr is
+	childVariable       = "QLORA_TRAIN_CHILD"
 	submitScaleVariable = "QLORA_SUBMIT_SCALE" // read by the engine: factor on the length of a submission
 	childOnTerminal     = "terminal"
 	childOnPipe         = "pipe"
@@ -132,8 +133,8 @@ func cause(end *os.ProcessState) string {
 	return end.String()
 }
 
-// again gives the arguments of the next try and says where it starts. A checkpoint counts if this run saved it; until then
-// what the user asked for holds.
+// again gives the arguments of the next try and says where it starts. A checkpoint counts if this run saved it; until
+// then what the user asked for holds.
 func (s *supervisor) again() (args []string, from string) {
 	more := func(flags ...string) []string { return append(s.args[:len(s.args):len(s.args)], flags...) }
 	switch {

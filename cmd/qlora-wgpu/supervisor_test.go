@@ -25,8 +25,8 @@ const parentVariable = "QLORA_TEST_PARENT"
 // programVariable makes the test binary the program itself.
 const programVariable = "QLORA_TEST_PROGRAM"
 
-// TestMain lets the supervisor start this binary as its child: the program where programVariable is set, else a fake of the training that
-// dies as told.
+// TestMain lets the supervisor start this binary as its child: the program where programVariable is set, else a fake of
+// the training that dies as told.
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(programVariable) != "":
@@ -98,7 +98,8 @@ func abort() {
 	select {}
 }
 
-// watch supervises a fake training and returns the error, stderr, and a line per try of what the child was started with.
+// watch supervises a fake training and returns the error, stderr, and a line per try of what the child was started
+// with.
 func watch(t *testing.T, ctx context.Context, mode string, change func(*supervisor)) (error, string, []string) {
 	dir := t.TempDir()
 	executable, err := os.Executable()
@@ -134,8 +135,10 @@ The training process died: exit status 2. The last it said:
   | thread '<unnamed>' panicked: wgpu error: Validation Error
   | SIGABRT: abort
 `)
-	require.Contains(t, stderr, "\nStarting it again from the last checkpoint, with submissions to the device 0.5 times as long as at first (try 2 of 3).\n")
-	require.Contains(t, stderr, "\nStarting it again from the last checkpoint, with submissions to the device 0.25 times as long as at first (try 3 of 3).\n")
+	require.Contains(t, stderr,
+		"\nStarting it again from the last checkpoint, with submissions to the device 0.5 times as long as at first (try 2 of 3).\n")
+	require.Contains(t, stderr,
+		"\nStarting it again from the last checkpoint, with submissions to the device 0.25 times as long as at first (try 3 of 3).\n")
 	require.NotContains(t, stderr, "giving up")
 }
 
@@ -163,7 +166,8 @@ func TestSupervisorNamesTheCause(t *testing.T) {
 	err, stderr, calls := watch(t, t.Context(), "is killed", nil)
 	require.NoError(t, err)
 	require.Len(t, calls, 2)
-	require.Contains(t, stderr, "The training process died: it was killed, perhaps because the system ran out of memory. The last it said:\n  | step 10\n")
+	require.Contains(t, stderr,
+		"The training process died: it was killed, perhaps because the system ran out of memory. The last it said:\n  | step 10\n")
 	err, stderr, calls = watch(t, t.Context(), "loses the device", nil)
 	require.NoError(t, err)
 	require.Len(t, calls, 2)
@@ -191,7 +195,8 @@ func TestInterruptReachesTheChild(t *testing.T) {
 	require.NotContains(t, stderr, "died")
 }
 
-// A parent that is killed cannot tell its child; the end of the pipe does. Both hold this test's pipe open as long as they live.
+// A parent that is killed cannot tell its child; the end of the pipe does. Both hold this test's pipe open as long as
+// they live.
 func TestChildEndsWithItsParent(t *testing.T) {
 	executable, err := os.Executable()
 	require.NoError(t, err)

@@ -84,7 +84,8 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 	return nil
 }
 
-// tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by default.
+// tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
+// default.
 func tokenizeConversations(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.Tokenizer, template *chat.Template) error {
 	source, err := dataset.Read(in, name)
 	if err != nil {

@@ -63,7 +63,10 @@ func TestTokenizeMistakes(t *testing.T) {
 		input, message string
 		args           []string
 	}{
-		{`{"text": "a"}` + "\n\n" + `{"messages": []}`, `error: tokenize standard input: line 3: bad format: there is no "text" (--chat reads conversations)` + "\n", nil},
+		{
+			`{"text": "a"}` + "\n\n" + `{"messages": []}`,
+			`error: tokenize standard input: line 3: bad format: there is no "text" (--chat reads conversations)` + "\n", nil,
+		},
 		{`{"text": 3}`, "error: tokenize standard input: line 1: bad format: json: ", nil},
 		{`{"text": "a"}`, "error: tokenize standard input: line 1: a text, not a conversation (leave --chat away)\n", []string{"--chat"}},
 		{"", "error: tokenize nowhere.jsonl: open nowhere.jsonl: no such file or directory\n", []string{"nowhere.jsonl"}},

@@ -88,7 +88,8 @@ func (t *trainCommand) train(c *console) (err error) {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "\nTrained %d steps, last loss %.4f. The adapter is in %s.\n", summary.Steps, summary.Loss, summary.AdapterDir)
-	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n", quote(t.Config.Model), quote(summary.AdapterDir))
+	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n",
+		quote(t.Config.Model), quote(summary.AdapterDir))
 	return nil
 }
 

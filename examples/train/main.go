@@ -1,4 +1,5 @@
-// Command train fine-tunes a model through the packages that a Go program would import: go run ./examples/train MODEL DATA OUT
+// Command train fine-tunes a model through the packages that a Go program would import: go run ./examples/train MODEL
+// DATA OUT
 package main
 
 import (
@@ -15,7 +16,8 @@ func main() {
 	if len(os.Args) != 4 {
 		log.Fatal("usage: train MODEL DATA OUT")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt) // Ctrl-C finishes the step and saves a checkpoint
+	// Ctrl-C finishes the step and saves a checkpoint
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
 	config := trainer.Defaults()

@@ -100,8 +100,9 @@ func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(p
 	return Text(ctx, a.engine.Generator(), a.processor, ids, a.sampling, write)
 }
 
-// Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's. maxSeqLength 0
-// means the model's limit. Errors are *usererr.Error for data that cannot be encoded and a loss that is not finite.
+// Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's.
+// maxSeqLength 0 means the model's limit. Errors are *usererr.Error for data that cannot be encoded and a loss that is
+// not finite.
 func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLength int, all bool) (stats events.Eval, err error) {
 	on := chat.TrainOnAssistant
 	if all {
@@ -129,8 +130,8 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	return stats, err
 }
 
-// ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting more
-// loads again, as far as possible from the cache.
+// ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting
+// more loads again, as far as possible from the cache.
 func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 	want := engine.Demand{Shape: a.session.Source.Spec, Format: a.format}
 	want.AnswerTokens, want.EvalTokens = max(a.demand.AnswerTokens, more.AnswerTokens), max(a.demand.EvalTokens, more.EvalTokens)

@@ -25,7 +25,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// With a budget, answers and losses are the same, and the allocator counts what was planned; a larger question plans again.
+// With a budget, answers and losses are the same, and the allocator counts what was planned; a larger question plans
+// again.
 func TestInferenceWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, nil))
 	o.MaxTokens, o.CacheDir = 8, t.TempDir()

@@ -104,12 +104,15 @@ func TestKernels(t *testing.T) {
 	}
 	const product, pairs = 2 * 128 * 192 * 576, 9 * 128 * 129 / 2
 	require.Equal(t, map[string]int64{
-		"matmul_f32_forward": product, "matmul_nf4_forward": product, "matmul_nf4_backward": product, "attention_forward": 4 * 64 * pairs, "attention_backward": 10 * 64 * pairs,
+		"matmul_f32_forward": product, "matmul_nf4_forward": product,
+		"matmul_nf4_backward": product, "attention_forward": 4 * 64 * pairs, "attention_backward": 10 * 64 * pairs,
 	}, flops)
 	for _, ratio := range r.Ratios[1:] {
 		if strings.HasSuffix(ratio.Name, ": NF4 GEMM at 512 tokens") {
 			require.Zero(t, ratio.Value)
-			require.Regexp(t, "^Llama-3.2-1B matmul_nf4_(for|back)ward T512 N[0-9]+ K[0-9]+ was not measured$|SmolLM2-135M attention_(for|back)ward T(512|2048)", ratio.Missing)
+			require.Regexp(t,
+				"^Llama-3.2-1B matmul_nf4_(for|back)ward T512 N[0-9]+ K[0-9]+ was not measured$|SmolLM2-135M attention_(for|back)ward T(512|2048)",
+				ratio.Missing)
 		}
 	}
 	o.Filter = "("
@@ -124,7 +127,9 @@ func TestCellsThatDoNotFit(t *testing.T) {
 	defer dev.Release()
 	meter := kernels.Meter{Device: dev, CPU: host.CPUSeconds, Limit: time.Millisecond}
 	for _, c := range []kernels.Cell{
-		{Op: kernels.BenchNF4Forward, T: 128, N: 2048, K: 2048}, {Op: kernels.BenchF32Forward, T: 512, N: 64, K: 1024}, {Op: kernels.BenchAttentionBackward, T: 512, Heads: 9, KVHeads: 3, HeadDim: 64},
+		{Op: kernels.BenchNF4Forward, T: 128, N: 2048, K: 2048}, {Op: kernels.BenchF32Forward, T: 512, N: 64, K: 1024}, {
+			Op: kernels.BenchAttentionBackward, T: 512, Heads: 9, KVHeads: 3, HeadDim: 64,
+		},
 	} {
 		_, _, err = meter.Measure(t.Context(), c, "")
 		require.ErrorAs(t, err, new(kernels.TooBig), "%s", c)
@@ -140,7 +145,9 @@ func TestCellsThatDoNotFit(t *testing.T) {
 func TestRatios(t *testing.T) {
 	b := &KernelBench{Ceilings: KernelCeilings{Speed: Speed{GFLOPS: 1, CPUGFLOPS: 100}}}
 	add := func(model, op string, tokens, n, k, heads int, gflops float64) {
-		b.Cells = append(b.Cells, KernelCell{Model: model, Op: op, T: tokens, N: n, K: k, Heads: heads, Speed: Speed{GFLOPS: 1e6, CPUGFLOPS: gflops}})
+		b.Cells = append(b.Cells, KernelCell{
+			Model: model, Op: op, T: tokens, N: n, K: k, Heads: heads, Speed: Speed{GFLOPS: 1e6, CPUGFLOPS: gflops},
+		})
 	}
 	for op, gflops := range map[string]float64{"matmul_f32_forward": 40, "matmul_nf4_forward": 30, "matmul_nf4_backward": 15} {
 		for shape := range benchModels[1].linears() {

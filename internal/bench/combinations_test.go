@@ -20,7 +20,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Every combination of the three kinds of paging gives the same bytes, with whole layers in a page and with layers cut into several.
+// Every combination of the three kinds of paging gives the same bytes, with whole layers in a page and with layers cut
+// into several.
 func TestEveryCombination(t *testing.T) {
 	everyCombination(t, demotest.Model(t, 5, nil), 40, 40, gpu.Limits{MaxBindingBytes: 64 << 10})
 }
@@ -33,7 +34,8 @@ func TestEveryCombinationSmolLM2(t *testing.T) {
 	everyCombination(t, testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"), 24, 8, gpu.Limits{MaxBindingBytes: 8 * 49152 * 4})
 }
 
-// everyCombination trains the model on so many tokens, resident and paged in all ways, and on cutTokens with bindings that are so small that a layer takes several pages.
+// everyCombination trains the model on so many tokens, resident and paged in all ways, and on cutTokens with bindings
+// that are so small that a layer takes several pages.
 func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gpu.Limits) {
 	source, err := pretrained.Open(path)
 	require.NoError(t, err)
@@ -56,7 +58,8 @@ func everyCombination(t *testing.T, path string, tokens, cutTokens int, small gp
 	}
 	same := func(resident, got *SyntheticResult) {
 		p, step := got.Plan, got.Steps[1]
-		t.Logf("%+v, weights mapped %v, state mapped %v: %d page-ins, %d page-outs, %d slots of weights, peak %s", p.Decisions, p.Mapped, p.MappedState, step.PageIns, step.PageOuts, p.Slots, paging.Size(p.Peak))
+		t.Logf("%+v, weights mapped %v, state mapped %v: %d page-ins, %d page-outs, %d slots of weights, peak %s",
+			p.Decisions, p.Mapped, p.MappedState, step.PageIns, step.PageOuts, p.Slots, paging.Size(p.Peak))
 		require.Equal(t, resident.Adapter, got.Adapter, "%+v", p.Decisions)
 		for i := range got.Steps {
 			require.Equal(t, resident.Steps[i].Loss, got.Steps[i].Loss)

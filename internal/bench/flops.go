@@ -7,12 +7,15 @@ import (
 )
 
 // FlopsFormula says what StepFlops counts.
-const FlopsFormula = "2 T N K for each linear forward, again where it is computed anew (down_proj never is), and for dX (but not that of q, k and v in the first layer); " +
-	"2 T r (N + K) forward, again (down_proj: 2 T r K), and twice backward for LoRA of rank r; 4 S V C for the head of V rows and S targets; " +
-	"and for each pair of a query and a key that it sees, T (T + 1) / 2 of every head, 4 D in the attention's forward, again, and 10 D backward"
+const FlopsFormula = "2 T N K for each linear forward, again where it is computed anew (down_proj never is), and for dX (but not that of " +
+	"q, k and v in the first layer); " +
+	"2 T r (N + K) forward, again (down_proj: 2 T r K), and twice backward for LoRA of rank r; 4 S V C for the head of V rows and " +
+	"S targets; " +
+	"and for each pair of a query and a key that it sees, T (T + 1) / 2 of every head, 4 D in the attention's forward, again, and " +
+	"10 D backward"
 
-// StepFlops is what training on one sequence of so many tokens, some of them targets, has to compute: see FlopsFormula. Elementwise work is left out, and so is what
-// a kernel computes twice.
+// StepFlops is what training on one sequence of so many tokens, some of them targets, has to compute: see FlopsFormula.
+// Elementwise work is left out, and so is what a kernel computes twice.
 func StepFlops(shape spec.Spec, linears []*lora.Linear, rank, tokens, targets int, activations paging.Activations) (flops int64) {
 	T, r := int64(tokens), int64(rank)
 	attends, expands := int64(1), int64(1) // again: attention with its linears, and the MLP's

@@ -17,8 +17,8 @@ import (
 	"qlora-wgpu/internal/settings"
 )
 
-// Speed is how fast something was. On a CPU device there are figures by CPU time too, as if the cores had done nothing else: flops divided by CPU seconds and
-// multiplied by the number of cores. They survive other work on the machine.
+// Speed is how fast something was. On a CPU device there are figures by CPU time too, as if the cores had done nothing
+// else: flops divided by CPU seconds and multiplied by the number of cores. They survive other work on the machine.
 type Speed struct {
 	Seconds    float64 `json:"seconds"`
 	GFLOPS     float64 `json:"gflops"`
@@ -121,7 +121,8 @@ func (m benchModel) linears() map[[2]int]int {
 	return map[[2]int]int{{m.hidden, m.hidden}: 2, {m.kv, m.hidden}: 2, {m.intermediate, m.hidden}: 2, {m.hidden, m.intermediate}: 1}
 }
 
-// cells are the products of a step: linears forward, backward, and forward with float32 weights to compare with; and the head's.
+// cells are the products of a step: linears forward, backward, and forward with float32 weights to compare with; and
+// the head's.
 func (m benchModel) cells(tokens int) (out []kernels.Cell) {
 	for _, op := range append([]string{kernels.BenchF32Forward}, kernels.Operations(kernels.OfLinears)...) {
 		for _, s := range [][2]int{{m.hidden, m.hidden}, {m.kv, m.hidden}, {m.intermediate, m.hidden}, {m.hidden, m.intermediate}} {
@@ -129,7 +130,8 @@ func (m benchModel) cells(tokens int) (out []kernels.Cell) {
 		}
 	}
 	for _, op := range kernels.Operations(kernels.OfHead) {
-		out = append(out, kernels.Cell{Op: op, T: min(tokens, 128), N: m.vocab, K: m.hidden}) // the head takes 128 tokens at a time
+		// the head takes 128 tokens at a time
+		out = append(out, kernels.Cell{Op: op, T: min(tokens, 128), N: m.vocab, K: m.hidden})
 	}
 	return out
 }
@@ -178,7 +180,8 @@ func benchCells() (out []namedCell) {
 	return out
 }
 
-// Kernels measures the device's ceilings and each cell, one after another, and gives each to report as it is done; then it compares them.
+// Kernels measures the device's ceilings and each cell, one after another, and gives each to report as it is done; then
+// it compares them.
 func Kernels(ctx context.Context, o settings.BenchKernels, report func(KernelBench, KernelCell)) (*KernelBench, error) {
 	filter, err := regexp.Compile(o.Filter)
 	if err != nil {
@@ -200,7 +203,8 @@ func Kernels(ctx context.Context, o settings.BenchKernels, report func(KernelBen
 	}
 	f32, vec4 := speedOf(dev, ceilings.CopyBytes, ceilings.CopyF32), speedOf(dev, ceilings.CopyBytes, ceilings.CopyVec4)
 	b.Ceilings = KernelCeilings{
-		Speed: speedOf(dev, ceilings.FMAFlops, ceilings.FMA), FMAVectors: ceilings.FMAVectors, CopyF32: f32.GFLOPS, CopyVec4: vec4.GFLOPS, CopyF32CPU: f32.CPUGFLOPS, CopyVec4CPU: vec4.CPUGFLOPS,
+		Speed: speedOf(dev, ceilings.FMAFlops, ceilings.FMA), FMAVectors: ceilings.FMAVectors,
+		CopyF32: f32.GFLOPS, CopyVec4: vec4.GFLOPS, CopyF32CPU: f32.CPUGFLOPS, CopyVec4CPU: vec4.CPUGFLOPS,
 	}
 	if b.Ceilings.CPUGFLOPS > 0 {
 		b.Ceilings.CPUGFLOPS = ceilings.FMACPUFlops / 1e9 * float64(b.Cores)
@@ -210,7 +214,8 @@ func Kernels(ctx context.Context, o settings.BenchKernels, report func(KernelBen
 			continue
 		}
 		cell := KernelCell{
-			Model: c.model, Op: c.Op, T: c.T, N: c.N, K: c.K, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Flops: c.Flops(), Bytes: c.Bytes(),
+			Model: c.model, Op: c.Op, T: c.T, N: c.N, K: c.K, Heads: c.Heads,
+			KVHeads: c.KVHeads, HeadDim: c.HeadDim, Flops: c.Flops(), Bytes: c.Bytes(),
 		}
 		took, variant, err := meter.Measure(ctx, c.Cell, o.Variant)
 		var big kernels.TooBig

@@ -43,10 +43,11 @@ type LoadResult struct {
 	Elements int64  `json:"elements"`
 	Cores    int    `json:"cores"`
 	Runs     int    `json:"runs"`
-	Read     Took   `json:"read"`     // every tensor dequantized to float32 on all cores, and kept
-	Cached   Took   `json:"cached"`   // the same, and thrown away: each core has one buffer, which stays in its first cache
-	Quantize Took   `json:"quantize"` // read, and from there quantized twice or rounded to bfloat16 into the host bytes of a run whose weights stream
-	Load     Took   `json:"load"`     // the same for a run whose weights are on the device, until they are there
+	Read     Took   `json:"read"`   // every tensor dequantized to float32 on all cores, and kept
+	Cached   Took   `json:"cached"` // the same, and thrown away: each core has one buffer, which stays in its first cache
+	// read, and from there quantized twice or rounded to bfloat16 into the host bytes of a run whose weights stream
+	Quantize Took `json:"quantize"`
+	Load     Took `json:"load"` // the same for a run whose weights are on the device, until they are there
 	// Ratio is Quantize to Read. Both leave new memory behind, which the system has to clear for them.
 	Ratio       float64 `json:"ratio"`
 	CPURatio    float64 `json:"cpu_ratio"`
@@ -101,7 +102,8 @@ func Load(ctx context.Context, o settings.BenchLoad) (*LoadResult, error) {
 			return nil, err
 		}
 	}
-	r.Ratio, r.CPURatio, r.CachedRatio = r.Quantize.Seconds/r.Read.Seconds, r.Quantize.CPUSeconds/r.Read.CPUSeconds, r.Quantize.CPUSeconds/r.Cached.CPUSeconds
+	r.Ratio, r.CPURatio, r.CachedRatio = r.Quantize.Seconds/r.Read.Seconds,
+		r.Quantize.CPUSeconds/r.Read.CPUSeconds, r.Quantize.CPUSeconds/r.Cached.CPUSeconds
 	return r, nil
 }
 
@@ -115,7 +117,8 @@ func timed(t *Took, do func() error) error {
 	return nil
 }
 
-// readAll dequantizes every tensor on all cores, in chunks of about so many elements as loading takes at a time, into memory of its own or into a buffer of each core.
+// readAll dequantizes every tensor on all cores, in chunks of about so many elements as loading takes at a time, into
+// memory of its own or into a buffer of each core.
 func readAll(ctx context.Context, source *pretrained.Model, keep bool) error {
 	const chunk, most = 1 << 13, 1 << 16
 	type rows struct {

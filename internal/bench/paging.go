@@ -26,7 +26,8 @@ type PagingResult struct {
 	PageIns         int     `json:"page_ins_per_step"`
 	Moved           int64   `json:"bytes_moved_per_step"` // by the plan
 	Bandwidth       float64 `json:"bandwidth_gb_per_s"`   // measured, when nothing is computed
-	// EstimateLow and EstimateHigh are the plan's seconds: the longer of computing and moving, if all overlaps, and their sum, if nothing does.
+	// EstimateLow and EstimateHigh are the plan's seconds: the longer of computing and moving, if all overlaps, and their
+	// sum, if nothing does.
 	EstimateLow  float64 `json:"estimate_low_seconds"`
 	EstimateHigh float64 `json:"estimate_high_seconds"`
 	ResidentPeak int64   `json:"resident_peak_bytes"`
@@ -68,8 +69,10 @@ func Paging(ctx context.Context, dev *gpu.Device, o Synthetic, emit func(events.
 	}
 	last := streamed.Steps[len(streamed.Steps)-1]
 	r := &PagingResult{
-		Device: dev.Info.String(), Model: o.Name, Layers: layers, StreamedLayers: layers / 2, Tokens: o.Settings.MaxSeqLength, ResidentSeconds: resident.Median(), StreamedSeconds: streamed.Median(),
-		StallMS: last.StallMS, PageIns: last.PageIns, Moved: streamed.Plan.Traffic, Bandwidth: bandwidth / 1e9, ResidentPeak: resident.Steps[0].PeakDeviceBytes,
+		Device: dev.Info.String(), Model: o.Name, Layers: layers,
+		StreamedLayers: layers / 2, Tokens: o.Settings.MaxSeqLength, ResidentSeconds: resident.Median(), StreamedSeconds: streamed.Median(),
+		StallMS: last.StallMS, PageIns: last.PageIns, Moved: streamed.Plan.Traffic,
+		Bandwidth: bandwidth / 1e9, ResidentPeak: resident.Steps[0].PeakDeviceBytes,
 		StreamedPeak: last.PeakDeviceBytes, SameBytes: resident.Adapter == streamed.Adapter,
 	}
 	for i := range resident.Steps {

@@ -16,7 +16,8 @@ type Ratio struct {
 	Missing string  `json:"missing,omitempty"` // what was skipped or left out by the filter
 }
 
-// prototypeGFLOPS is the ceiling of multiply-adds that was found with software Vulkan on two cores when this project began.
+// prototypeGFLOPS is the ceiling of multiply-adds that was found with software Vulkan on two cores when this project
+// began.
 const prototypeGFLOPS = 209
 
 // ratios are the project's goals for kernels, by the speed of all linears of a layer of the 1B model together.
@@ -36,11 +37,13 @@ func (b *KernelBench) ratios() (out []Ratio) {
 	}
 	fma := figure{gflops: b.Ceilings.best()}
 	if b.Ceilings.CPUGFLOPS > 0 {
-		ratio(fmt.Sprintf("multiply-add ceiling : %d GFLOP/s, a prototype's on two other cores", prototypeGFLOPS), 0.9, fma, figure{gflops: prototypeGFLOPS})
+		ratio(fmt.Sprintf("multiply-add ceiling : %d GFLOP/s, a prototype's on two other cores", prototypeGFLOPS),
+			0.9, fma, figure{gflops: prototypeGFLOPS})
 	}
 	model := benchModels[1]
 	layer := func(op string, tokens int) figure { return b.layer(model, op, tokens) }
-	float32s, forward, backward := layer(kernels.BenchF32Forward, 512), layer(kernels.BenchNF4Forward, 512), layer(kernels.BenchNF4Backward, 512)
+	float32s, forward, backward := layer(kernels.BenchF32Forward, 512),
+		layer(kernels.BenchNF4Forward, 512), layer(kernels.BenchNF4Backward, 512)
 	ratio("float32 GEMM at 512 tokens : multiply-add ceiling", 0.2, float32s, fma)
 	ratio(gemm+" : float32 GEMM", 0.85, forward, float32s)
 	ratio("its dX : "+gemm, 0.8, backward, forward)

@@ -27,22 +27,24 @@ import (
 
 // StepsResult is what it measured. Medians and leasts are over the steps after the first, which compiles.
 type StepsResult struct {
-	Device           string           `json:"device"`
-	Driver           string           `json:"driver"`
-	Version          string           `json:"version"` // of this program
-	Cores            int              `json:"cores"`
-	Model            string           `json:"model"`
-	Layers           int              `json:"layers"`
-	Tokens           int              `json:"tokens"`
-	Steps            int              `json:"steps"`
-	Loss             float64          `json:"loss"`             // of the last step
-	SecondsPerStep   float64          `json:"seconds_per_step"` // the median
-	TokensPerSecond  float64          `json:"tokens_per_second"`
-	CPUSeconds       float64          `json:"cpu_seconds_per_step"` // of this process, which includes the arithmetic on a CPU device
-	Flops            int64            `json:"flops_per_step"`
-	FlopsFormula     string           `json:"flops_formula"`
-	Least            Speed            `json:"least"` // the least that a step took
-	GEMM             Speed            `json:"gemm"`  // of an NF4 product, forward: 512 tokens by a square linear of Llama-3.2-1B
+	Device          string  `json:"device"`
+	Driver          string  `json:"driver"`
+	Version         string  `json:"version"` // of this program
+	Cores           int     `json:"cores"`
+	Model           string  `json:"model"`
+	Layers          int     `json:"layers"`
+	Tokens          int     `json:"tokens"`
+	Steps           int     `json:"steps"`
+	Loss            float64 `json:"loss"`             // of the last step
+	SecondsPerStep  float64 `json:"seconds_per_step"` // the median
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// of this process, which includes the arithmetic on a CPU device
+	CPUSeconds   float64 `json:"cpu_seconds_per_step"`
+	Flops        int64   `json:"flops_per_step"`
+	FlopsFormula string  `json:"flops_formula"`
+	Least        Speed   `json:"least"` // the least that a step took
+	// of an NF4 product, forward: 512 tokens by a square linear of Llama-3.2-1B
+	GEMM             Speed            `json:"gemm"`
 	Share            Ratio            `json:"share_of_gemm"`
 	PeakDeviceBytes  int64            `json:"peak_device_bytes"`
 	PeakResidentKiB  int64            `json:"peak_resident_kib"` // of this process
@@ -209,7 +211,9 @@ func (r *StepsResult) extrapolate(dev *gpu.Device, arch string, c settings.Train
 	if _, err := lora.Attach(twin, m.Linears(), d.Adapter, optim.Options{}); err != nil {
 		return err
 	}
-	e := &Extrapolation{Layers: layers, Flops: StepFlops(shape, m.Linears(), c.LoraR, d.Tokens, d.Tokens, plan.Activations), PlannedBytes: plan.Peak}
+	e := &Extrapolation{
+		Layers: layers, Flops: StepFlops(shape, m.Linears(), c.LoraR, d.Tokens, d.Tokens, plan.Activations), PlannedBytes: plan.Peak,
+	}
 	e.SecondsPerStep = r.SecondsPerStep * float64(e.Flops) / float64(r.Flops)
 	e.TokensPerSecond = float64(r.Tokens) / e.SecondsPerStep
 	r.Extrapolated = e

@@ -172,8 +172,8 @@ func (s steps) take(ctx context.Context, step int) (events.Step, error) {
 	return stats, nil
 }
 
-// answerTokens are the last of a synthetic sample, the ones that are targets: an eighth, and at least 64. What stands before them is a prompt, as in the data that
-// long contexts are trained on.
+// answerTokens are the last of a synthetic sample, the ones that are targets: an eighth, and at least 64. What stands
+// before them is a prompt, as in the data that long contexts are trained on.
 func answerTokens(tokens int) int { return max(tokens/8, min(tokens, 64)) }
 
 func median(values []float64) float64 {

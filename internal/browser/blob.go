@@ -11,8 +11,8 @@ import (
 // window is how much of a blob is held to answer small reads: a call into the browser costs as much as many kilobytes.
 const window = 1 << 20
 
-// Blob is a file that stays with the browser, on disk or in its memory: only what is asked for, and one window, enters the Go heap.
-// It can be read only in a dedicated worker.
+// Blob is a file that stays with the browser, on disk or in its memory: only what is asked for, and one window, enters
+// the Go heap. It can be read only in a dedicated worker.
 type Blob struct {
 	value js.Value
 	size  int64
@@ -34,7 +34,8 @@ func (b *Blob) Close() error {
 	return nil
 }
 
-// ReadAt reads like a file. It does not wait for other tasks of the worker, so it may be called from several goroutines.
+// ReadAt reads like a file. It does not wait for other tasks of the worker, so it may be called from several
+// goroutines.
 func (b *Blob) ReadAt(dst []byte, at int64) (int, error) {
 	if at < 0 || at >= b.size {
 		return 0, io.EOF

@@ -14,7 +14,8 @@ import (
 	"qlora-wgpu/internal/checkpoint"
 )
 
-// Store keeps files in the origin's private file system. It implements checkpoint.Store and trainer.Output. Names are relative paths.
+// Store keeps files in the origin's private file system. It implements checkpoint.Store and trainer.Output. Names are
+// relative paths.
 type Store struct{ root js.Value }
 
 // OpenStore opens the origin's file system; private windows of some browsers have none.
@@ -167,7 +168,8 @@ func (s *Store) List(name string) (names []string, err error) {
 	}
 }
 
-// Rename implements checkpoint.Store. Folders cannot be renamed here: their files are copied, manifest.json last, and then the old folder goes.
+// Rename implements checkpoint.Store. Folders cannot be renamed here: their files are copied, manifest.json last, and
+// then the old folder goes.
 func (s *Store) Rename(from, to string) error {
 	if _, err := s.dir(from, false); err != nil {
 		return s.moveFile(from, to)

@@ -1,7 +1,7 @@
 //go:build js
 
-// Package browser is what the engine needs of a dedicated worker: waiting for promises, reading files that the user picked, the origin's private
-// file system (OPFS), and a yield that lets messages in. It knows nothing of training.
+// Package browser is what the engine needs of a dedicated worker: waiting for promises, reading files that the user
+// picked, the origin's private file system (OPFS), and a yield that lets messages in. It knows nothing of training.
 package browser
 
 import (
@@ -11,8 +11,8 @@ import (
 	"syscall/js"
 )
 
-// Await waits for a promise; a rejection is an error with its text, and a cancelled ctx gives ctx's error once the promise has settled. It must not be
-// called from inside a js.FuncOf callback.
+// Await waits for a promise; a rejection is an error with its text, and a cancelled ctx gives ctx's error once the
+// promise has settled. It must not be called from inside a js.FuncOf callback.
 func Await(ctx context.Context, promise js.Value) (js.Value, error) {
 	type result struct {
 		value js.Value
@@ -55,8 +55,8 @@ func try(call func() js.Value) (value js.Value, err error) {
 	return call(), nil
 }
 
-// Yield lets the worker's other tasks run, its messages among them: a goroutine that only computes would keep them waiting. A message to oneself is
-// cheaper than a timer.
+// Yield lets the worker's other tasks run, its messages among them: a goroutine that only computes would keep them
+// waiting. A message to oneself is cheaper than a timer.
 func Yield() {
 	if yield.channel.IsUndefined() {
 		yield.channel = js.Global().Get("MessageChannel").New()

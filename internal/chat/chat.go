@@ -1,5 +1,5 @@
-// Package chat turns conversations into training samples with the model's own chat template: the text that the model was
-// trained to see, its token ids, and which of them are to be learned.
+// Package chat turns conversations into training samples with the model's own chat template: the text that the model
+// was trained to see, its token ids, and which of them are to be learned.
 package chat
 
 import (
@@ -44,9 +44,9 @@ func Default() *Template {
 	return t
 }
 
-// Parse reads a Jinja2 template as Hugging Face's tokenizer_config.json and GGUF's tokenizer.chat_template hold it. tokens are
-// the special tokens that it may name (bos_token, eos_token, …). A construct that is not supported, or a template beyond the
-// limits of package jinja, is an Unsupported error with the line.
+// Parse reads a Jinja2 template as Hugging Face's tokenizer_config.json and GGUF's tokenizer.chat_template hold it.
+// tokens are the special tokens that it may name (bos_token, eos_token, …). A construct that is not supported, or a
+// template beyond the limits of package jinja, is an Unsupported error with the line.
 func Parse(source string, tokens map[string]string) (*Template, error) {
 	t, err := jinja.Parse(source)
 	if err != nil {

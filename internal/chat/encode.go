@@ -26,13 +26,14 @@ type Encoded struct {
 	Target []bool
 }
 
-// Encode renders a conversation and marks what is to be learned: of an assistant turn its content and its end-of-turn token, and
-// nothing after it. The ids are those of the whole text; a token that reaches from the prompt into the answer is not a target,
-// for no prompt is followed by it. Where the template writes no special token at the end of the conversation's last answer, the
-// EOS token (if the template knows one) is added and learned. BOS is what the template writes.
+// Encode renders a conversation and marks what is to be learned: of an assistant turn its content and its end-of-turn
+// token, and nothing after it. The ids are those of the whole text; a token that reaches from the prompt into the
+// answer is not a target, for no prompt is followed by it. Where the template writes no special token at the end of the
+// conversation's last answer, the EOS token (if the template knows one) is added and learned. BOS is what the template
+// writes.
 //
-// The conversation is rendered up to each turn. If a template writes an earlier turn differently once others follow, the turn as
-// it would be generated is not in the text, and the conversation is refused with the template's line.
+// The conversation is rendered up to each turn. If a template writes an earlier turn differently once others follow,
+// the turn as it would be generated is not in the text, and the conversation is refused with the template's line.
 func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, on TrainOn) (Encoded, error) {
 	if len(messages) > maxMessages {
 		return Encoded{}, usererr.New("apply chat template", "", "%d messages, more than %d", len(messages), maxMessages)
@@ -113,8 +114,8 @@ func (c *conversation) turn(i int) (span, error) {
 		return span{}, err
 	}
 	answer := turn.Text[start:]
-	// What follows the turn when another answer is asked for belongs to that, not to the turn; some templates write a final
-	// token only where none is asked for.
+	// What follows the turn when another answer is asked for belongs to that, not to the turn; some templates write a
+	// final token only where none is asked for.
 	common := len(answer)
 	if next, err := c.t.render(c.messages[:i+1], true); err == nil && len(next.Text) >= start && next.Text[:start] == turn.Text[:start] {
 		common = commonPrefix(answer, next.Text[start:])
@@ -133,8 +134,8 @@ func (c *conversation) turn(i int) (span, error) {
 	return span{start, end, closed}, nil
 }
 
-// answerStart is where the answer of turn i begins: after the generation prompt, or, where the template has none that the turn
-// begins with, where it writes the content.
+// answerStart is where the answer of turn i begins: after the generation prompt, or, where the template has none that
+// the turn begins with, where it writes the content.
 func (c *conversation) answerStart(i int, turn jinja.Output) (int, error) {
 	before := c.messages[:i]
 	prompt, promptErr := c.t.render(before, true)
@@ -175,7 +176,8 @@ func (c *conversation) lastSpecial(text string) (end int, found bool) {
 	return end, found
 }
 
-// tokensBefore counts the tokens of the whole text before a byte of it. A token across that byte is counted if across is set.
+// tokensBefore counts the tokens of the whole text before a byte of it. A token across that byte is counted if across
+// is set.
 func (c *conversation) tokensBefore(offset int, across bool) int {
 	before := c.tok.Encode(c.whole.Text[:offset])
 	n := 0

@@ -85,13 +85,22 @@ func TestTargets(t *testing.T) {
 		{"last answer", "chatml", done, TrainOnLast, []string{"Six.<|im_end|>"}},
 		{"last answer before a question", "chatml", turns, TrainOnLast, []string{"Four.<|im_end|>"}},
 		{"excluded answer", "chatml", skipped, TrainOnAssistant, []string{"Four.<|im_end|>", "Six.<|im_end|>"}},
-		{"everything", "chatml", []Message{user("a"), assistant("b")}, TrainOnAll, []string{"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"}},
+		{
+			"everything", "chatml", []Message{user("a"), assistant("b")}, TrainOnAll,
+			[]string{"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"},
+		},
 		{"no answer", "chatml", turns[:2], TrainOnAssistant, nil},
 		{"no messages", "chatml", nil, TrainOnAssistant, nil},
-		{"two answers in a row", "chatml", []Message{user("a"), assistant("b"), assistant("c")}, TrainOnAssistant, []string{"b<|im_end|>", "c<|im_end|>"}},
+		{
+			"two answers in a row", "chatml", []Message{user("a"), assistant("b"), assistant("c")}, TrainOnAssistant,
+			[]string{"b<|im_end|>", "c<|im_end|>"},
+		},
 		{"answer first", "chatml", []Message{assistant("assistant"), user("a")}, TrainOnAssistant, []string{"assistant<|im_end|>"}},
 		{"empty answer", "chatml", []Message{user("a"), assistant("")}, TrainOnAssistant, []string{"<|im_end|>"}},
-		{"end token inside", "chatml", []Message{user("<|im_end|>"), assistant("it is <|im_end|>, see")}, TrainOnAssistant, []string{"it is <|im_end|>, see<|im_end|>"}},
+		{
+			"end token inside", "chatml", []Message{user("<|im_end|>"), assistant("it is <|im_end|>, see")}, TrainOnAssistant,
+			[]string{"it is <|im_end|>, see<|im_end|>"},
+		},
 		// The first two of three line breaks are one token that begins in the prompt.
 		{"token across the start", "chatml", []Message{user("a"), assistant("\n\nx")}, TrainOnAssistant, []string{"\nx<|im_end|>"}},
 		{"no special tokens", "plain", done, TrainOnAssistant, []string{"Two.\n", "Four.\n", "Six.\n</s>"}},
@@ -100,7 +109,10 @@ func TestTargets(t *testing.T) {
 		{"end token inside, none after", "plain", []Message{user("a"), assistant("<|end|> b")}, TrainOnAssistant, []string{"<|end|> b\n</s>"}},
 		{"header like the answer", "plain", []Message{user("a"), assistant("Assistant")}, TrainOnAssistant, []string{"Assistant\n</s>"}},
 		{"final EOS belongs to no turn", "final_eos", done, TrainOnAssistant, []string{"Two.<|end|>", "Four.<|end|>", "Six.<|end|>"}},
-		{"calls but not results", "tools", tools, TrainOnAssistant, []string{"<tool_call>look {\"b\": 1, \"a\": \"é\"}</tool_call><|im_end|>", "Grey.<|im_end|>"}},
+		{
+			"calls but not results", "tools", tools, TrainOnAssistant,
+			[]string{"<tool_call>look {\"b\": 1, \"a\": \"é\"}</tool_call><|im_end|>", "Grey.<|im_end|>"},
+		},
 		{"harmless thoughts", "rewriting", done, TrainOnAssistant, []string{"Two.<|im_end|>", "Four.<|im_end|>", "Six.<|im_end|>"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -155,15 +167,17 @@ func TestEncodeErrors(t *testing.T) {
 	_, err = answerless.Encode(tok, []Message{user("a"), assistant("b")}, TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Unsupported), "%v", err)
 
-	for source, kind := range map[string]usererr.Kind{"a\n{{ 1 +": usererr.Format, "a\n{% include 'x' %}": usererr.Unsupported, "\n{{ x | frobnicate }}": usererr.Unsupported} {
+	for source, kind := range map[string]usererr.Kind{
+		"a\n{{ 1 +": usererr.Format, "a\n{% include 'x' %}": usererr.Unsupported, "\n{{ x | frobnicate }}": usererr.Unsupported,
+	} {
 		_, err := Parse(source, nil)
 		require.True(t, usererr.Is(err, kind), "%v", err)
 		require.ErrorContains(t, err, "template line 2")
 	}
 }
 
-// With the templates of real models every answer is learned up to its end-of-turn token, or the template rewrites turns and
-// says so.
+// With the templates of real models every answer is learned up to its end-of-turn token, or the template rewrites turns
+// and says so.
 func TestTargetsOfModelTemplates(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "chat_templates"), "*.jinja"))
 	require.NoError(t, err)
@@ -206,7 +220,8 @@ func BenchmarkEncode(b *testing.B) {
 	tok, template := model(b)
 	var messages []Message
 	for range 4 {
-		messages = append(messages, user(strings.Repeat("What does the river carry? ", 20)), assistant(strings.Repeat("Mud, leaves and boats. ", 20)))
+		messages = append(messages, user(strings.Repeat("What does the river carry? ", 20)),
+			assistant(strings.Repeat("Mud, leaves and boats. ", 20)))
 	}
 	for b.Loop() {
 		if _, err := template.Encode(tok, messages, TrainOnAssistant); err != nil {

@@ -13,8 +13,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// Device compares every kernel, every variant, at sizes around each tile with the float64 reference on the chosen adapter. print gets a table, a line an
-// operation. A kernel that computes wrongly is a *usererr.Error that names it.
+// Device compares every kernel, every variant, at sizes around each tile with the float64 reference on the chosen
+// adapter. print gets a table, a line an operation. A kernel that computes wrongly is a *usererr.Error that names it.
 func Device(ctx context.Context, c settings.GPU, print func(line string)) error {
 	dev, err := gpu.Open(ctx, gpu.Options{Adapter: c.Device})
 	if err != nil {

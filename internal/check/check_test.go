@@ -20,7 +20,10 @@ func TestRowsOfTheCheck(t *testing.T) {
 
 	row.add(opcases.Result{Case: opcases.Case{Shape: "T3 N5"}, Used: 12, Detail: "element 7 is 0, 1.5 is right"}, 0)
 	row.add(opcases.Result{Case: opcases.Case{Shape: "T4 N5"}, Err: errors.New("out of memory")}, 0)
-	require.Equal(t, "matmul_nf4_forward                 registers_16x4        4   1200.0 %    1.2 s  WRONG in 2 cases, first T3 N5: element 7 is 0, 1.5 is right", row.String())
+	require.Equal(t,
+		"matmul_nf4_forward                 registers_16x4        4   1200.0 %    1.2 s  WRONG in 2 cases, first T3 N5: element 7 is 0, "+
+			"1.5 is right",
+		row.String())
 	row = &checkRow{op: "rope_forward"}
 	row.add(opcases.Result{Case: opcases.Case{Shape: "T4"}, Err: errors.New("out of memory")}, 0)
 	require.Contains(t, row.String(), "WRONG in 1 cases, first T4: out of memory")

@@ -190,8 +190,8 @@ func Latest(s Store, dir string) (*Checkpoint, []string, error) {
 	return nil, notes, nil
 }
 
-// Open verifies and opens the checkpoint in the folder name. Its errors are usererr.Errors that name the file: Format for
-// a damaged, truncated or half-written one, Unsupported for a newer format.
+// Open verifies and opens the checkpoint in the folder name. Its errors are usererr.Errors that name the file: Format
+// for a damaged, truncated or half-written one, Unsupported for a newer format.
 func Open(s Store, name string) (*Checkpoint, error) {
 	m, err := verify(s, name)
 	if e := (*usererr.Error)(nil); errors.As(err, &e) {
@@ -213,7 +213,8 @@ func (c *Checkpoint) Check(run Identity) error {
 	}
 	for _, key := range keys {
 		if saved := c.manifest.Identity[key]; saved != run[key] {
-			return usererr.New("resume", c.Path, "the checkpoint belongs to another run: its %s is %.12q, this run's is %.12q", key, saved, run[key]).
+			return usererr.New("resume", c.Path, "the checkpoint belongs to another run: its %s is %.12q, this run's is %.12q",
+				key, saved, run[key]).
 				Hinted("resume with the same model, data and settings, or start a new run in another output_dir")
 		}
 	}

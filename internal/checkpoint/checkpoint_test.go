@@ -84,14 +84,17 @@ func TestCheckTellsAnotherRun(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Check(Identity{"model": "aaaa", "data": "bbbb"}))
 	err = c.Check(Identity{"model": "aaaa", "data": "cccc"})
-	require.EqualError(t, err, `resume out/checkpoint-3: the checkpoint belongs to another run: its data is "bbbb", this run's is "cccc" (resume with the same model, data and settings, or start a new run in another output_dir)`)
+	require.EqualError(t, err,
+		`resume out/checkpoint-3: the checkpoint belongs to another run: its data is "bbbb", this run's is "cccc" (resume with the same model, `+
+			`data and settings, or start a new run in another output_dir)`)
 	require.True(t, usererr.Is(err, usererr.Invalid))
 	require.ErrorContains(t, c.Check(Identity{"model": "aaaa"}), `its data is "bbbb", this run's is ""`)
-	require.ErrorContains(t, c.Check(Identity{"model": "aaaa", "data": "bbbb", "settings": "dddd"}), `its settings is "", this run's is "dddd"`)
+	require.ErrorContains(t, c.Check(Identity{"model": "aaaa", "data": "bbbb", "settings": "dddd"}),
+		`its settings is "", this run's is "dddd"`)
 }
 
-// A crash at every single operation of a save, with the unsynced bytes and names lost and kept, leaves the old or the new
-// checkpoint; after a save that returned, it leaves the new one; and the run goes on from there.
+// A crash at every single operation of a save, with the unsynced bytes and names lost and kept, leaves the old or the
+// new checkpoint; after a save that returned, it leaves the new one; and the run goes on from there.
 func TestCrashAtEveryOperation(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -191,26 +194,34 @@ func TestMessagesOfDamage(t *testing.T) {
 		message string
 	}{
 		{func() { os.Truncate("out/checkpoint-2/optimizer.bin", 100) }, usererr.Format,
-			"read checkpoint out/checkpoint-2/optimizer.bin: bad format: truncated: 100 bytes of 7200 (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/optimizer.bin: bad format: truncated: 100 bytes of 7200 (resume from another checkpoint; auto takes " +
+				"the newest valid one)"},
 		{func() { os.Remove("out/checkpoint-2/adapter.safetensors") }, usererr.Format,
-			"read checkpoint out/checkpoint-2/adapter.safetensors: bad format: the file is missing (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/adapter.safetensors: bad format: the file is missing (resume from another checkpoint; auto takes " +
+				"the newest valid one)"},
 		{func() { os.Remove("out/checkpoint-2/manifest.json") }, usererr.Format,
-			"read checkpoint out/checkpoint-2: bad format: there is no manifest.json: it was interrupted while being written or removed, or is no checkpoint (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2: bad format: there is no manifest.json: it was interrupted while being written or removed, or is no " +
+				"checkpoint (resume from another checkpoint; auto takes the newest valid one)"},
 		{func() { os.RemoveAll("out/checkpoint-2") }, usererr.Format,
-			"read checkpoint out/checkpoint-2: bad format: there is no manifest.json: it was interrupted while being written or removed, or is no checkpoint (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2: bad format: there is no manifest.json: it was interrupted while being written or removed, or is no " +
+				"checkpoint (resume from another checkpoint; auto takes the newest valid one)"},
 		{func() {
 			os.WriteFile("out/checkpoint-2/manifest.json", []byte(`{"format":"qlora-wgpu checkpoint","version":2}`), 0o666)
 		}, usererr.Unsupported,
-			"read checkpoint out/checkpoint-2/manifest.json: unsupported: written by a newer version of the program (format 2, this one reads 1) (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/manifest.json: unsupported: written by a newer version of the program (format 2, this one reads 1) " +
+				"(resume from another checkpoint; auto takes the newest valid one)"},
 		{func() { os.WriteFile("out/checkpoint-2/manifest.json", []byte(`[]`), 0o666) }, usererr.Format,
-			"read checkpoint out/checkpoint-2/manifest.json: bad format: not the manifest of a checkpoint: json: cannot unmarshal array into Go value of type checkpoint.manifest (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/manifest.json: bad format: not the manifest of a checkpoint: json: cannot unmarshal array into Go " +
+				"value of type checkpoint.manifest (resume from another checkpoint; auto takes the newest valid one)"},
 		{func() { os.WriteFile("out/checkpoint-2/manifest.json", []byte(strings.Repeat(" ", 2<<20)), 0o666) }, usererr.Format,
-			"read checkpoint out/checkpoint-2/manifest.json: bad format: 2097152 bytes, at most 1048576 are allowed (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/manifest.json: bad format: 2097152 bytes, at most 1048576 are allowed (resume from another " +
+				"checkpoint; auto takes the newest valid one)"},
 		{func() {
 			m := manifest{Format: formatName, Version: 1, Step: 2, Files: []entry{{Name: stateName}, {Name: "../secret"}}}
 			os.WriteFile("out/checkpoint-2/manifest.json", m.encode(), 0o666)
 		}, usererr.Format,
-			`read checkpoint out/checkpoint-2/manifest.json: bad format: a file is listed wrongly: "../secret" of 0 bytes (resume from another checkpoint; auto takes the newest valid one)`},
+			`read checkpoint out/checkpoint-2/manifest.json: bad format: a file is listed wrongly: "../secret" of 0 bytes (resume from another ` +
+				`checkpoint; auto takes the newest valid one)`},
 	} {
 		require.NoError(t, save(Files{}, 2, "a"))
 		test.damage()
@@ -257,7 +268,9 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, save(m, 1, "a"))
 	m.capacity = 1_000_000
 	err := save(m, 2, "a")
-	require.EqualError(t, err, "save out/checkpoint-2: the disk is too full: 1.1 MB are needed, 1.0 MB are free (free some space, then go on from the last checkpoint; save_total_limit bounds how many are kept)")
+	require.EqualError(t, err,
+		"save out/checkpoint-2: the disk is too full: 1.1 MB are needed, 1.0 MB are free (free some space, then go on from the last "+
+			"checkpoint; save_total_limit bounds how many are kept)")
 	require.True(t, usererr.Is(err, usererr.Invalid))
 
 	m.capacity, m.freeLies = m.root.size()+9_000, true

@@ -75,7 +75,8 @@ func readManifest(s Store, dir string) (manifest, error) {
 		return m, bad(name, "not the manifest of a checkpoint: %w", err)
 	}
 	if m.Format == formatName && m.Version > formatVersion {
-		return m, usererr.New(opRead, name, "written by a newer version of the program (format %d, this one reads %d)", m.Version, formatVersion).Of(usererr.Unsupported)
+		return m, usererr.New(opRead, name, "written by a newer version of the program (format %d, this one reads %d)", m.Version, formatVersion).
+			Of(usererr.Unsupported)
 	}
 	if m.Format != formatName || m.Version != formatVersion || !bytes.Equal(raw, m.encode()) {
 		return m, bad(name, "damaged: its own SHA-256 does not fit")

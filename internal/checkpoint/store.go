@@ -5,9 +5,9 @@ import "io"
 // Store is the little that a checkpoint needs of a file system. Names are paths with forward slashes. A name that does
 // not exist gives an error that is fs.ErrNotExist.
 //
-// What makes a save safe: after Sync a file's bytes survive a crash, after SyncDir the names in a folder do, and a crash
-// in Rename leaves the folder under its old or its new name. Where folders cannot be renamed (the browser), Rename may copy,
-// as long as manifest.json comes last.
+// What makes a save safe: after Sync a file's bytes survive a crash, after SyncDir the names in a folder do, and a
+// crash in Rename leaves the folder under its old or its new name. Where folders cannot be renamed (the browser),
+// Rename may copy, as long as manifest.json comes last.
 type Store interface {
 	MakeDir(dir string) error               // with its parents, all names synced; no error if it is there
 	Create(name string) (Writer, error)     // empty; replaces a file of that name

@@ -7,8 +7,9 @@ import (
 	"path"
 )
 
-// WriteFile replaces a file in one step: what write gives goes into a file beside it, which is synced and then renamed. When
-// it fails, or the process dies, the old content is still there; of a process that died a file name.….tmp may stay.
+// WriteFile replaces a file in one step: what write gives goes into a file beside it, which is synced and then renamed.
+// When it fails, or the process dies, the old content is still there; of a process that died a file name.….tmp may
+// stay.
 func WriteFile(s Store, name string, write func(io.Writer) error) error {
 	temporary := fmt.Sprintf("%s.%08x%s", name, rand.Uint32(), temporarySuffix) // another process may write the same file
 	f, err := s.Create(temporary)

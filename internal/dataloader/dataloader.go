@@ -1,5 +1,5 @@
-// Package dataloader is what a run learns from: the samples of a data set, in the order and the batches in which they come,
-// and what that means for the number of steps and for memory.
+// Package dataloader is what a run learns from: the samples of a data set, in the order and the batches in which they
+// come, and what that means for the number of steps and for memory.
 package dataloader
 
 import (
@@ -30,8 +30,8 @@ type Loader struct {
 	settings settings.Train
 }
 
-// New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data marked
-// as such.
+// New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data
+// marked as such.
 func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, emit func(events.Event)) (*Loader, error) {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").

@@ -4,8 +4,8 @@
 //	Encoder      Source  → []Sample       token ids and labels, cut at the sequence length
 //	Stream       samples → Batch          one flat token list with segments, never padded
 //
-// Formats are Alpaca, messages, ShareGPT, prompt/completion and plain text, in JSON Lines, one JSON array, CSV or (text only)
-// a .txt file. The format is detected from the first row, and every row has to keep to it.
+// Formats are Alpaca, messages, ShareGPT, prompt/completion and plain text, in JSON Lines, one JSON array, CSV or (text
+// only) a .txt file. The format is detected from the first row, and every row has to keep to it.
 package dataset
 
 import (
@@ -20,9 +20,10 @@ import (
 // Row is one row of a data set: either Messages or Text, never both.
 type Row struct {
 	Messages []chat.Message
-	Tools    jsontext.Value // schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
-	Text     string
-	Where    string // place in the file: "line 7", or "row 12 (line 47)" where rows may span lines
+	// schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
+	Tools jsontext.Value
+	Text  string
+	Where string // place in the file: "line 7", or "row 12 (line 47)" where rows may span lines
 }
 
 // Source is a data set as it was read, in the order of the file.

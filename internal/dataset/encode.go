@@ -29,9 +29,10 @@ type Sample struct {
 
 // Encoder turns rows into samples of at most MaxSeqLength tokens.
 //
-// A conversation goes through the chat template and is cut off at MaxSeqLength. A text is tokenized as it stands, between BOS
-// and EOS (each unless the text has it already); all its tokens are targets. A text longer than MaxSeqLength becomes several samples
-// that overlap by one token, so that every token but the first is a target exactly once.
+// A conversation goes through the chat template and is cut off at MaxSeqLength. A text is tokenized as it stands,
+// between BOS and EOS (each unless the text has it already); all its tokens are targets. A text longer than
+// MaxSeqLength becomes several samples that overlap by one token, so that every token but the first is a target exactly
+// once.
 type Encoder struct {
 	Template     *chat.Template // may be nil for texts
 	Tokenizer    *tokenizer.Tokenizer
@@ -50,16 +51,17 @@ type Drop struct {
 // Report says what became of the rows. Targets are counted as the loss sees them: the first token of a sequence is
 // predicted by nothing.
 type Report struct {
-	Rows         int    `json:"rows"`
-	Samples      int    `json:"samples"`
-	Tokens       int    `json:"tokens"`
-	TargetTokens int    `json:"target_tokens"`
-	Longest      int    `json:"longest"`      // tokens of the longest row, before cutting
-	Truncated    int    `json:"truncated"`    // conversations cut off at MaxSeqLength that still have targets
-	AnswersCut   int    `json:"answers_cut"`  // those of them that lost a part of an answer
-	SplitTexts   int    `json:"split_texts"`  // texts that became several samples
-	ToolsUnseen  int    `json:"tools_unseen"` // rows with tool schemas, if the chat template does not show any to the model
-	Dropped      []Drop `json:"dropped,omitempty"`
+	Rows         int `json:"rows"`
+	Samples      int `json:"samples"`
+	Tokens       int `json:"tokens"`
+	TargetTokens int `json:"target_tokens"`
+	Longest      int `json:"longest"`     // tokens of the longest row, before cutting
+	Truncated    int `json:"truncated"`   // conversations cut off at MaxSeqLength that still have targets
+	AnswersCut   int `json:"answers_cut"` // those of them that lost a part of an answer
+	SplitTexts   int `json:"split_texts"` // texts that became several samples
+	// rows with tool schemas, if the chat template does not show any to the model
+	ToolsUnseen int    `json:"tools_unseen"`
+	Dropped     []Drop `json:"dropped,omitempty"`
 }
 
 const (
@@ -79,11 +81,12 @@ type encodedRow struct {
 	err        error
 }
 
-// Encode encodes all rows, on all cores, in the order of the source. It fails on a row that the chat template refuses, and when
-// no row has a target: such a run would end with loss 0 and nothing learned.
+// Encode encodes all rows, on all cores, in the order of the source. It fails on a row that the chat template refuses,
+// and when no row has a target: such a run would end with loss 0 and nothing learned.
 func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 	if e.MaxSeqLength < 2 {
-		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).Hinted("it has to be 2 or more")
+		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).
+			Hinted("it has to be 2 or more")
 	}
 	showTools, err := e.showsTools(s)
 	if err != nil {

@@ -186,7 +186,8 @@ func TestEncodeSharedFiles(t *testing.T) {
 				require.Equal(t, 191, report.ToolsUnseen, "the template of this model has no tools")
 				last := s.Rows[0].Messages
 				require.Equal(t, `{"name": "search_recipes", "arguments": {"ingredients": ["chicken", "bell peppers", "rice"]}}`, last[3].Content)
-				require.Equal(t, last[1].Content+"<|im_end|>|"+last[3].Content+"<|im_end|>|"+last[5].Content+"<|im_end|>|"+last[7].Content+"<|im_end|>", learned(e, samples[0]))
+				require.Equal(t, last[1].Content+"<|im_end|>|"+last[3].Content+"<|im_end|>|"+last[5].Content+"<|im_end|>|"+last[7].Content+"<|im_end|>",
+					learned(e, samples[0]))
 			}
 		})
 	}
@@ -218,7 +219,8 @@ func TestEncodeTurns(t *testing.T) {
 }
 
 func TestEncodeTruncates(t *testing.T) {
-	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"Count."},{"role":"assistant","content":"one two three four five six seven eight"}]}
+	s := source(t, "x.jsonl",
+		`{"messages":[{"role":"user","content":"Count."},{"role":"assistant","content":"one two three four five six seven eight"}]}
 {"messages":[{"role":"user","content":"A question with more words than there is room for in forty tokens: a b c d e f g h i j k l m n o p q r s t u v w x y z"},{"role":"assistant","content":"Yes."}]}
 {"messages":[{"role":"user","content":"Hi."},{"role":"assistant","content":"Ho."}]}`)
 	e := encoder(t, 1024)
@@ -234,7 +236,8 @@ func TestEncodeTruncates(t *testing.T) {
 	require.Equal(t, "Ho.<|im_end|>", learned(e, samples[1]))
 	require.Equal(t, 2, samples[1].Row)
 	require.Equal(t, Report{
-		Rows: 3, Samples: 2, Tokens: len(samples[0].IDs) + len(samples[1].IDs), TargetTokens: 6 + 3, Longest: len(whole[1].IDs), Truncated: 1, AnswersCut: 1,
+		Rows: 3, Samples: 2, Tokens: len(samples[0].IDs) + len(samples[1].IDs),
+		TargetTokens: 6 + 3, Longest: len(whole[1].IDs), Truncated: 1, AnswersCut: 1,
 		Dropped: []Drop{{Reason: "the answer beyond max_seq_length", Rows: 1, First: "line 2"}},
 	}, report)
 
@@ -257,7 +260,8 @@ func TestEncodeRefusesDataWithoutTargets(t *testing.T) {
 		{`{"messages":[]}`, 1024, "no supervised token in 1 rows: 1 with no answer"},
 		{`{"text":""}` + "\n" + `{"text":" "}`, 1024, "no supervised token in 2 rows: 2 with an empty text (the first at line 1)"},
 		{`{"instruction":"a","output":""}` + "\n" + `{"instruction":"a","output":"b"}`, 16,
-			"no supervised token in 2 rows: 1 with no answer (the first at line 1), 1 with the answer beyond max_seq_length (the first at line 2) (raise max_seq_length above 16: the longest row has "},
+			"no supervised token in 2 rows: 1 with no answer (the first at line 1), 1 with the answer beyond max_seq_length (the first at line 2) " +
+				"(raise max_seq_length above 16: the longest row has "},
 		{`{"instruction":"a","output":"b"}`, 1, "encode data set x.jsonl: max_seq_length 1 leaves nothing to predict (it has to be 2 or more)"},
 	} {
 		e.MaxSeqLength = c.length
@@ -320,7 +324,8 @@ func TestEncodeText(t *testing.T) {
 
 func TestEncodeNamesTheRowThatTheTemplateRefuses(t *testing.T) {
 	e := encoder(t, 64)
-	e.Template = parseTemplate(t, `{% for m in messages %}{% if m.role == "tool" %}{{ raise_exception("no tools here") }}{% endif %}{{ m.content }}{% endfor %}`)
+	e.Template = parseTemplate(t,
+		`{% for m in messages %}{% if m.role == "tool" %}{{ raise_exception("no tools here") }}{% endif %}{{ m.content }}{% endfor %}`)
 	_, _, err := e.Encode(source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}
 {"messages":[{"role":"tool","content":"a"},{"role":"assistant","content":"b"}]}`))
 	require.ErrorContains(t, err, "encode data set x.jsonl: line 2: ")
@@ -334,20 +339,23 @@ func TestEncodeShowsTools(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, report.ToolsUnseen)
 
-	e.Template = parseTemplate(t, `{% if tools %}<|im_start|>tools {{ tools[0].name }}<|im_end|>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
+	e.Template = parseTemplate(t,
+		`{% if tools %}<|im_start|>tools {{ tools[0].name }}<|im_end|>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`)
 	samples, report, err := e.Encode(s)
 	require.NoError(t, err)
 	require.Equal(t, 0, report.ToolsUnseen)
 	require.NotContains(t, text(e, samples[0]), "tools")
-	require.True(t, strings.HasPrefix(text(e, samples[1]), "<|im_start|>tools count<|im_end|><|im_start|>system\nYou count."), text(e, samples[1]))
+	require.True(t, strings.HasPrefix(text(e, samples[1]), "<|im_start|>tools count<|im_end|><|im_start|>system\nYou count."),
+		text(e, samples[1]))
 	require.Equal(t, "Two.<|im_end|>", learned(e, samples[1]))
 }
 
 func TestEncodeLeavesOutUntrainedTurns(t *testing.T) {
 	e := encoder(t, 1024)
-	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}
+	s := source(t, "x.jsonl",
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}
 {"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":false}]}`)
 	samples, report, err := e.Encode(s)
 	require.NoError(t, err)

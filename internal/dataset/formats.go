@@ -18,8 +18,9 @@ type fields map[string]jsontext.Value
 
 // A format is told by the columns it needs; the first one in formats whose columns are all there is taken.
 type format struct {
-	name  string
-	needs []string // the first may not be null (merged files have empty columns of other formats), the others may: an empty answer
+	name string
+	// the first may not be null (merged files have empty columns of other formats), the others may: an empty answer
+	needs []string
 	parse func(*rowParser) (Row, error)
 }
 

@@ -48,7 +48,8 @@ func Open(path string) (train, valid *Source, err error) {
 
 func openFile(path string, info fs.FileInfo) (*Source, error) {
 	if !info.Mode().IsRegular() {
-		return nil, usererr.New(readOp, path, "not a regular file").Hinted("a run that goes on after an interruption reads it again, so a pipe will not do")
+		return nil, usererr.New(readOp, path, "not a regular file").
+			Hinted("a run that goes on after an interruption reads it again, so a pipe will not do")
 	}
 	file, err := os.Open(path)
 	if err != nil {

@@ -15,8 +15,8 @@ const (
 	packingSequence = 1<<63 + 1
 )
 
-// permutation of 0 … n−1 by Fisher and Yates on PCG-DXSM, of which the two words are the state. The reduction to a range
-// is written out here because a checkpoint is only worth something as long as the order never changes.
+// permutation of 0 … n−1 by Fisher and Yates on PCG-DXSM, of which the two words are the state. The reduction to a
+// range is written out here because a checkpoint is only worth something as long as the order never changes.
 func permutation(n int, seed, sequence uint64) []int {
 	source := rand.NewPCG(seed, sequence)
 	order := make([]int, n)
@@ -30,8 +30,8 @@ func permutation(n int, seed, sequence uint64) []int {
 	return order
 }
 
-// Split holds samples back for evaluation: a fraction of them for valSize below 1 (rounded up), else that many. Both parts
-// keep the samples' order; the choice depends on the seed and the number of samples only.
+// Split holds samples back for evaluation: a fraction of them for valSize below 1 (rounded up), else that many. Both
+// parts keep the samples' order; the choice depends on the seed and the number of samples only.
 func Split(samples []Sample, valSize float64, seed uint64) (train, val []Sample, err error) {
 	n := len(samples)
 	if !(valSize >= 0) || math.IsInf(valSize, 1) {
@@ -63,8 +63,8 @@ func Split(samples []Sample, valSize float64, seed uint64) (train, val []Sample,
 // packingWindow bounds the bins that stay open, and with them the work per sample.
 const packingWindow = 256
 
-// pack puts whole samples into bins of at most capacity tokens: first fit in the given order, over the last packingWindow
-// bins. Bins come in the order in which they were opened.
+// pack puts whole samples into bins of at most capacity tokens: first fit in the given order, over the last
+// packingWindow bins. Bins come in the order in which they were opened.
 func pack(samples []Sample, order []int, capacity int) [][]int {
 	var bins [][]int
 	var room []int

@@ -26,11 +26,11 @@ const (
 
 var errRowTooLong = fmt.Errorf("a row longer than %d MiB", maxRowBytes>>20)
 
-// Read reads a whole data set, row by row. The name in path decides only between text (.txt), CSV (.csv) and JSON (anything
-// else, by its first character); path is named in errors.
+// Read reads a whole data set, row by row. The name in path decides only between text (.txt), CSV (.csv) and JSON
+// (anything else, by its first character); path is named in errors.
 //
-// A .txt file is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are what a
-// language model should learn from; the Encoder cuts it into pieces of the sequence length.
+// A .txt file is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are
+// what a language model should learn from; the Encoder cuts it into pieces of the sequence length.
 func Read(r io.Reader, path string) (*Source, error) {
 	hash := sha256.New()
 	file := &fileReader{in: io.TeeReader(r, hash)}
@@ -52,7 +52,8 @@ func Read(r io.Reader, path string) (*Source, error) {
 		case '{', 0:
 			err = b.readLines(in)
 		default:
-			err = usererr.New(readOp, path, "neither JSON Lines nor a JSON array: it begins with %q", firstCharacter(in)).Of(usererr.Format).At("line 1").
+			err = usererr.New(readOp, path, "neither JSON Lines nor a JSON array: it begins with %q", firstCharacter(in)).Of(usererr.Format).
+				At("line 1").
 				Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
 		}
 	}
@@ -84,7 +85,8 @@ func checkStart(in *bufio.Reader, path string) error {
 		return usererr.New(readOp, path, "the text is UTF-16").Of(usererr.Unsupported).Hinted("save the file as UTF-8")
 	case bytes.HasPrefix(start, []byte("PAR1")):
 		return usererr.New(readOp, path, "a Parquet file").Of(usererr.Unsupported).Hinted("convert it to JSON Lines")
-	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start, []byte("PK\x03\x04")), bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")):
+	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start,
+		[]byte("PK\x03\x04")), bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")):
 		return usererr.New(readOp, path, "a compressed file").Of(usererr.Unsupported).Hinted("unpack it first")
 	}
 	return nil

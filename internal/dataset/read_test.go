@@ -49,7 +49,8 @@ func TestReadMessages(t *testing.T) {
 	require.Equal(t, "JSON Lines", s.Container)
 	require.Equal(t, []Row{
 		{Messages: []chat.Message{system("Be brief."), user("What is the weather in Rome?"),
-			assistant(`{"name": "weather", "arguments": {"city": "Rome"}}`), {Role: "tool", Name: "weather", Content: `{"sky": "clear"}`}, assistant("Clear.")}, Where: "line 1"},
+			assistant(`{"name": "weather", "arguments": {"city": "Rome"}}`),
+			{Role: "tool", Name: "weather", Content: `{"sky": "clear"}`}, assistant("Clear.")}, Where: "line 1"},
 		{Messages: []chat.Message{user("Say yes."), {Role: "assistant", Content: "Yes.", Train: new(true)}}, Where: "line 3"},
 		{Messages: []chat.Message{user("Nobody answers this.")}, Where: "line 4"},
 	}, s.Rows)
@@ -61,8 +62,14 @@ func TestReadShareGPT(t *testing.T) {
 	require.Equal(t, "ShareGPT", s.Format)
 	require.Equal(t, "JSON array", s.Container)
 	require.Equal(t, []Row{
-		{Messages: []chat.Message{system("You fetch."), user("Fetch."), assistant(`{"name": "fetch"}`), {Role: "tool", Content: "a stick"}, assistant("Here is a stick.")}, Where: "row 0 (line 2)"},
-		{Messages: []chat.Message{system("You count."), user("One?"), assistant("Two.")}, Tools: jsontext.Value(`[{"name": "count"}]`), Where: "row 1 (line 6)"},
+		{Messages: []chat.Message{
+			system("You fetch."), user("Fetch."), assistant(`{"name": "fetch"}`), {Role: "tool", Content: "a stick"}, assistant("Here is a stick."),
+		},
+			Where: "row 0 (line 2)"},
+		{
+			Messages: []chat.Message{system("You count."), user("One?"), assistant("Two.")}, Tools: jsontext.Value(`[{"name": "count"}]`),
+			Where: "row 1 (line 6)",
+		},
 	}, s.Rows)
 	require.Empty(t, s.Notes)
 }
@@ -196,15 +203,34 @@ func TestReadRefuses(t *testing.T) {
 		{"empty array", "x.json", " [ ]\n", "no rows"},
 		{"empty text", "x.txt", "\n\n", "no rows"},
 		{"header only", "x.csv", "text\n", "no rows"},
-		{"prose", "x.json", "Once upon a time", `x.json: line 1: bad format: neither JSON Lines nor a JSON array: it begins with 'O' (plain text needs a name that ends in .txt`},
-		{"cut line", "x.jsonl", good + "\n\n" + good[:10] + "\n" + good, "x.jsonl: line 3: bad format: not valid JSON: unexpected EOF (JSON Lines has one whole object on each line"},
+		{
+			"prose", "x.json", "Once upon a time",
+			`x.json: line 1: bad format: neither JSON Lines nor a JSON array: it begins with 'O' (plain text needs a name that ends in .txt`,
+		},
+		{
+			"cut line", "x.jsonl", good + "\n\n" + good[:10] + "\n" + good,
+			"x.jsonl: line 3: bad format: not valid JSON: unexpected EOF (JSON Lines has one whole object on each line",
+		},
 		{"two on a line", "x.jsonl", good + good, "x.jsonl: line 1: bad format: not valid JSON: invalid character '{' after top-level value"},
 		{"no object", "x.jsonl", good + "\n[1]\n", "x.jsonl: line 2: bad format: expected an object, found a list"},
 		{"no JSON", "x.jsonl", good + "\nhello\n", "x.jsonl: line 2: bad format: not valid JSON"},
-		{"mixed", "x.jsonl", good + "\n" + `{"text":"b"}`, `x.jsonl: line 2: bad format: mixed formats: line 1 is Alpaca, this row (columns "text") is of format text`},
-		{"lost column", "x.jsonl", good + "\n" + `{"instruction":"b","ouput":"c"}`, `line 2: bad format: mixed formats: line 1 is Alpaca, this row (columns "instruction", "ouput") is of no known format`},
-		{"unknown", "x.jsonl", `{"question":"b","answer":null}`, `x.jsonl: line 1: bad format: no known format: the columns are "answer" (null), "question" (known are messages, conversations, instruction + output`},
-		{"wrong type", "x.jsonl", good + "\n" + `{"instruction":"b","output":7}`, `x.jsonl: line 2: bad format: column "output" is a number, not a string`},
+		{
+			"mixed", "x.jsonl", good + "\n" + `{"text":"b"}`,
+			`x.jsonl: line 2: bad format: mixed formats: line 1 is Alpaca, this row (columns "text") is of format text`,
+		},
+		{
+			"lost column", "x.jsonl", good + "\n" + `{"instruction":"b","ouput":"c"}`,
+			`line 2: bad format: mixed formats: line 1 is Alpaca, this row (columns "instruction", "ouput") is of no known format`,
+		},
+		{
+			"unknown", "x.jsonl", `{"question":"b","answer":null}`,
+			`x.jsonl: line 1: bad format: no known format: the columns are "answer" (null), "question" (known are messages, conversations, ` +
+				`instruction + output`,
+		},
+		{
+			"wrong type", "x.jsonl", good + "\n" + `{"instruction":"b","output":7}`,
+			`x.jsonl: line 2: bad format: column "output" is a number, not a string`,
+		},
 		{"duplicate key", "x.jsonl", `{"text":"b","text":"c"}`, `line 1: bad format: not valid JSON: duplicate object member name at "/text"`},
 		{"UTF-8", "x.jsonl", good + "\n{\"text\":\"\xff\"}", "line 2: bad format: not valid JSON: invalid UTF-8"},
 		{"half a surrogate", "x.jsonl", `{"text":"\ud800"}`, "line 1: bad format: not valid JSON: invalid surrogate pair"},
@@ -213,14 +239,29 @@ func TestReadRefuses(t *testing.T) {
 		{"UTF-16", "x.jsonl", "\xff\xfe{\x00", "unsupported: the text is UTF-16"},
 		{"Parquet", "x.parquet", "PAR1....", "unsupported: a Parquet file (convert it to JSON Lines)"},
 		{"gzip", "x.jsonl.gz", "\x1f\x8b\x08\x00", "unsupported: a compressed file"},
-		{"deep", "x.jsonl", `{"text":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}", "line 1: bad format: nested deeper than 64 levels"},
-		{"deep array", "x.json", "[\n" + `{"text":` + strings.Repeat("[", 20000) + "}]", "row 0 (line 2): bad format: not valid JSON: exceeded max depth"},
-		{"long line", "x.jsonl", good + "\n" + `{"text":"` + strings.Repeat("a", maxRowBytes) + `"}`, "line 2: bad format: a row longer than 16 MiB"},
-		{"long element", "x.json", "[" + good + ",\n" + `{"text":"` + strings.Repeat("a", maxRowBytes) + `"}]`, "row 1 (line 2): bad format: a row longer than 16 MiB"},
+		{
+			"deep", "x.jsonl", `{"text":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}",
+			"line 1: bad format: nested deeper than 64 levels",
+		},
+		{
+			"deep array", "x.json", "[\n" + `{"text":` + strings.Repeat("[", 20000) + "}]",
+			"row 0 (line 2): bad format: not valid JSON: exceeded max depth",
+		},
+		{
+			"long line", "x.jsonl", good + "\n" + `{"text":"` + strings.Repeat("a", maxRowBytes) + `"}`,
+			"line 2: bad format: a row longer than 16 MiB",
+		},
+		{
+			"long element", "x.json", "[" + good + ",\n" + `{"text":"` + strings.Repeat("a", maxRowBytes) + `"}]`,
+			"row 1 (line 2): bad format: a row longer than 16 MiB",
+		},
 		{"long record", "x.csv", "text\n\"" + strings.Repeat("a\n", maxRowBytes/2) + `"`, "record 2: bad format: a row longer than 16 MiB"},
 		{"array cut", "x.json", "[\n" + good + ",\n" + good[:12], "x.json: row 1 (line 3): bad format: not valid JSON: unexpected EOF"},
 		{"array not closed", "x.json", "[\n" + good + "\n", "bad format: not valid JSON: unexpected EOF"},
-		{"comma missing", "x.json", "[\n" + good + "\n" + good + "]", "x.json: row 1 (line 3): bad format: not valid JSON: invalid character '{' after array element"},
+		{
+			"comma missing", "x.json", "[\n" + good + "\n" + good + "]",
+			"x.json: row 1 (line 3): bad format: not valid JSON: invalid character '{' after array element",
+		},
 		{"comma at the end", "x.json", "[\n" + good + ",\n]", "x.json: row 1 (line 2): bad format: not valid JSON: invalid character ','"},
 		{"more behind", "x.json", "[" + good + "]\n[]", "there is more behind the end of the array"},
 		{"bad element", "x.json", "[" + good + ",\n\n 7]", "x.json: row 1 (line 3): bad format: expected an object, found a number"},
@@ -229,7 +270,10 @@ func TestReadRefuses(t *testing.T) {
 		{"CSV twice", "x.csv", "text,text\na,b\n", `x.csv: line 1: bad format: the column "text" is there twice`},
 		{"turns", "x.jsonl", `{"messages":"hi"}`, `line 1: bad format: column "messages" is a string, not a list of turns`},
 		{"turn", "x.jsonl", `{"messages":["hi"]}`, `line 1: bad format: turn 0: a string, not an object`},
-		{"role", "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"asistant","content":"b"}]}`, `line 1: bad format: turn 1: unknown role "asistant"`},
+		{
+			"role", "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"asistant","content":"b"}]}`,
+			`line 1: bad format: turn 1: unknown role "asistant"`,
+		},
 		{"speaker", "x.jsonl", `{"conversations":[{"from":"narrator","value":"a"}]}`, `turn 0: unknown from "narrator"`},
 		{"no content", "x.jsonl", `{"messages":[{"role":"user","text":"a"}]}`, `turn 0: no "content"`},
 		{"calls", "x.jsonl", `{"messages":[{"role":"assistant","tool_calls":"go"}]}`, `turn 0: "tool_calls" is a string, not a list`},
@@ -240,7 +284,10 @@ func TestReadRefuses(t *testing.T) {
 		{"deep tools", "x.jsonl", `{"messages":[],"tools":"` + strings.Repeat("[", 65) + `"}`, `column "tools" is nested deeper than 64 levels`},
 		{"image", "x.jsonl", `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `"content" has a part of type "image_url"`},
 		{"two systems", "x.jsonl", `{"system":"a","messages":[{"role":"system","content":"b"}]}`, `a system turn and a column "system"`},
-		{"history", "x.jsonl", `{"instruction":"a","output":"b","history":[["c"]]}`, `column "history" is not a list of [user, assistant] pairs: one has 1 texts`},
+		{
+			"history", "x.jsonl", `{"instruction":"a","output":"b","history":[["c"]]}`,
+			`column "history" is not a list of [user, assistant] pairs: one has 1 texts`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Read(strings.NewReader(c.content), c.path)
@@ -274,7 +321,9 @@ func TestSlice(t *testing.T) {
 	for i := range 10 {
 		s.Rows = append(s.Rows, Row{Text: fmt.Sprint(i)})
 	}
-	for spec, want := range map[string]string{"2:4": "23", ":3": "012", "-2:": "89", ":": "0123456789", "8:10": "89", "-3:-1": "78", " 0:1 ": "0"} {
+	for spec, want := range map[string]string{
+		"2:4": "23", ":3": "012", "-2:": "89", ":": "0123456789", "8:10": "89", "-3:-1": "78", " 0:1 ": "0",
+	} {
 		cut, err := s.Slice(spec)
 		require.NoError(t, err, spec)
 		got := ""

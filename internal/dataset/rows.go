@@ -67,7 +67,8 @@ func (p *rowParser) alpaca() (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	turns, err = p.withSystem(append(turns, chat.Message{Role: "user", Content: instruction}, chat.Message{Role: "assistant", Content: output}))
+	turns, err = p.withSystem(append(turns, chat.Message{Role: "user", Content: instruction},
+		chat.Message{Role: "assistant", Content: output}))
 	return Row{Messages: turns}, err
 }
 
@@ -229,7 +230,8 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 	return message, nil
 }
 
-// trained reads what may take an assistant turn out of training: "weight" (0 or 1, as OpenAI has it) or "train" (Axolotl).
+// trained reads what may take an assistant turn out of training: "weight" (0 or 1, as OpenAI has it) or "train"
+// (Axolotl).
 func trained(turn fields) (*bool, error) {
 	var yes bool
 	switch weight := string(turn["weight"]); weight {

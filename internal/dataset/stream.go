@@ -9,11 +9,12 @@ import (
 
 // Batch is a micro-batch: one flat list of T tokens in which the sequences stand one after another, without padding.
 type Batch struct {
-	IDs          []uint32 // [T]
-	Positions    []uint32 // [T] position within the token's sequence, from 0
-	FirstKey     []uint32 // [T] index in this list of the first token of the token's sequence: attention sees FirstKey[i] … i
-	Targets      []int32  // [T] the id to be predicted at i, which is the next token of the sequence, or −100
-	TargetTokens int      // Targets that are not −100
+	IDs       []uint32 // [T]
+	Positions []uint32 // [T] position within the token's sequence, from 0
+	// [T] index in this list of the first token of the token's sequence: attention sees FirstKey[i] … i
+	FirstKey     []uint32
+	Targets      []int32 // [T] the id to be predicted at i, which is the next token of the sequence, or −100
+	TargetTokens int     // Targets that are not −100
 	Sequences    int
 }
 
@@ -26,12 +27,12 @@ type StreamOptions struct {
 	MaxSeqLength int  // tokens of a bin; no sample may be longer
 }
 
-// Stream gives batches without end, epoch after epoch, the same ones for the same samples and options on every platform.
-// Every sample is in exactly one batch of an epoch; the last batch of an epoch holds what is left over and is not filled
-// up from the next one (as with Hugging Face's data loader and drop_last=False).
+// Stream gives batches without end, epoch after epoch, the same ones for the same samples and options on every
+// platform. Every sample is in exactly one batch of an epoch; the last batch of an epoch holds what is left over and is
+// not filled up from the next one (as with Hugging Face's data loader and drop_last=False).
 //
-// With Packing the bins are put together once, from a shuffled order if Shuffle is set, so that all epochs have the same
-// number of batches; each epoch shuffles the bins.
+// With Packing the bins are put together once, from a shuffled order if Shuffle is set, so that all epochs have the
+// same number of batches; each epoch shuffles the bins.
 type Stream struct {
 	samples []Sample
 	options StreamOptions
@@ -46,15 +47,16 @@ type Cursor struct {
 	Batch int `json:"batch"` // within the epoch
 }
 
-// NewStream starts at the first batch of epoch 0. It panics on options that are not positive, without samples, and on a sample longer than
-// MaxSeqLength, which the Encoder never makes.
+// NewStream starts at the first batch of epoch 0. It panics on options that are not positive, without samples, and on a
+// sample longer than MaxSeqLength, which the Encoder never makes.
 func NewStream(samples []Sample, o StreamOptions) *Stream {
 	if o.BatchSize < 1 || o.MaxSeqLength < 1 || len(samples) == 0 {
 		panic(fmt.Sprintf("dataset.NewStream: %d samples, batch size %d, sequence length %d", len(samples), o.BatchSize, o.MaxSeqLength))
 	}
 	for i, sample := range samples {
 		if len(sample.IDs) > o.MaxSeqLength || len(sample.IDs) != len(sample.Labels) {
-			panic(fmt.Sprintf("dataset.NewStream: sample %d has %d ids and %d labels, the sequence length is %d", i, len(sample.IDs), len(sample.Labels), o.MaxSeqLength))
+			panic(fmt.Sprintf("dataset.NewStream: sample %d has %d ids and %d labels, the sequence length is %d",
+				i, len(sample.IDs), len(sample.Labels), o.MaxSeqLength))
 		}
 	}
 	s := &Stream{samples: samples, options: o}
@@ -140,7 +142,8 @@ func (s *Stream) Cursor() Cursor { return s.cursor }
 // A cursor outside of the data is an error, and the stream stays where it is.
 func (s *Stream) Seek(c Cursor) error {
 	if c.Epoch < 0 || c.Batch < 0 || c.Batch > s.BatchesPerEpoch() {
-		return usererr.New("resume data set", "", "the place is epoch %d, batch %d; an epoch has %d batches", c.Epoch, c.Batch, s.BatchesPerEpoch()).
+		return usererr.New("resume data set", "", "the place is epoch %d, batch %d; an epoch has %d batches",
+			c.Epoch, c.Batch, s.BatchesPerEpoch()).
 			Hinted("the checkpoint belongs to other data or another batch size")
 	}
 	s.begin(c)

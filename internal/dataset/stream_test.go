@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// samplesOf makes samples of the given lengths. Every id is unique, so that a token can be followed through batches; every
-// third token is no target.
+// samplesOf makes samples of the given lengths. Every id is unique, so that a token can be followed through batches;
+// every third token is no target.
 func samplesOf(lengths ...int) []Sample {
 	var samples []Sample
 	id := 0

@@ -1,7 +1,8 @@
 // Package demo holds a tiny language model and a data set, embedded in the program, so that a fine-tuning run can be
-// shown without any download (in the browser they lie beside the page). The model answers a question about a two-sentence story in plain words; the data set
-// teaches it to answer like a pirate, with an opening that depends on the kind of question; the held-out prompts speak
-// of people, things and places that the data set never mentions. tools/demo_model made all of it.
+// shown without any download (in the browser they lie beside the page). The model answers a question about a
+// two-sentence story in plain words; the data set teaches it to answer like a pirate, with an opening that depends on
+// the kind of question; the held-out prompts speak of people, things and places that the data set never mentions.
+// tools/demo_model made all of it.
 package demo
 
 import (
@@ -45,7 +46,8 @@ var Recipe = Hyperparameters{
 	MaxNewTokens:              32,
 }
 
-// ModelNames are the files of the model, a Hugging Face folder: configuration, tokenizer, chat template (in tokenizer_config.json) and BF16 weights.
+// ModelNames are the files of the model, a Hugging Face folder: configuration, tokenizer, chat template (in
+// tokenizer_config.json) and BF16 weights.
 var ModelNames = []string{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 // Examples reads the lines of a data set of this package. It panics on any other.

@@ -24,7 +24,8 @@ func ModelFiles() fs.FS {
 // Train is the data set to fine-tune on: JSON Lines of messages, one user and one assistant turn each.
 func Train() []byte { return read("train.jsonl") }
 
-// Heldout are prompts to try before and after, none of which is in Train; kinds of question are mixed from the first on.
+// Heldout are prompts to try before and after, none of which is in Train; kinds of question are mixed from the first
+// on.
 func Heldout() []Example { return Examples("heldout.jsonl", read("heldout.jsonl")) }
 
 func read(name string) []byte {

@@ -8,13 +8,15 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Checkpointing are the values that a run can have in the end, and how they treat activations: what computes least again comes first.
+// Checkpointing are the values that a run can have in the end, and how they treat activations: what computes least
+// again comes first.
 var Checkpointing = []struct {
 	Name        string
 	Activations paging.Activations
 }{{settings.CheckpointOff, paging.Keep}, {settings.CheckpointSelective, paging.Selective}, {settings.CheckpointFull, paging.Recompute}}
 
-// activationsOf is how a value of gradient_checkpointing treats activations; auto is full as long as nothing else is known.
+// activationsOf is how a value of gradient_checkpointing treats activations; auto is full as long as nothing else is
+// known.
 func activationsOf(setting string) paging.Activations {
 	for _, c := range Checkpointing {
 		if c.Name == setting {
@@ -34,8 +36,8 @@ func CheckpointingOf(a paging.Activations) string {
 	return settings.CheckpointFull // the layers' inputs are on the host
 }
 
-// planAuto takes the least recompute with which all of the run stays on the device within the budget. Without a budget nobody knows what the device holds, and whole
-// layers are computed again.
+// planAuto takes the least recompute with which all of the run stays on the device within the budget. Without a budget
+// nobody knows what the device holds, and whole layers are computed again.
 func (d Demand) planAuto(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 	d.Auto = false
 	for _, d.Start.Activations = range []paging.Activations{paging.Keep, paging.Selective} {

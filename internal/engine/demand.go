@@ -53,7 +53,8 @@ func (d Demand) Check(dev *gpu.Device) error {
 	return err
 }
 
-// streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted, and tells its pages and the ring's bytes.
+// streamed makes the model's shape on a dry twin with every page going through a ring, so that every access is noted,
+// and tells its pages and the ring's bytes.
 func (d Demand) streamed(twin *gpu.Device) (m *model.Model, r *paging.Recording, ring int64, err error) {
 	const slots = 16
 	all := &paging.Plan{StreamedLayers: make([]bool, len(d.Shape.Layers)), Slots: slots, SlotBytes: twin.Limits.MaxBindingBytes}
@@ -61,7 +62,9 @@ func (d Demand) streamed(twin *gpu.Device) (m *model.Model, r *paging.Recording,
 	for i := range all.StreamedLayers {
 		all.StreamedLayers[i] = true
 	}
-	r = &paging.Recording{Tied: d.Shape.TiedHead, MicroBatches: d.MicroBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.Staged}
+	r = &paging.Recording{
+		Tied: d.Shape.TiedHead, MicroBatches: d.MicroBatches, TensorLimit: twin.Limits.MaxTensorBytes(), Mappable: twin.Mappable && !d.Staged,
+	}
 	largest, err := d.largestPart(twin)
 	if err != nil {
 		return nil, nil, 0, err
@@ -139,8 +142,8 @@ func (d Demand) largestPart(dev *gpu.Device) (largest int64, err error) {
 	return largest, nil
 }
 
-// Plan makes the plan for a budget in bytes, 0 for none. Errors are *usererr.Error: a tensor that no binding holds, a budget
-// that is too small.
+// Plan makes the plan for a budget in bytes, 0 for none. Errors are *usererr.Error: a tensor that no binding holds, a
+// budget that is too small.
 func (d Demand) Plan(dev *gpu.Device, budget int64) (*paging.Plan, error) {
 	if !d.trains() {
 		return d.planInference(dev, budget)
@@ -214,8 +217,8 @@ func (d Demand) Fits(dev *gpu.Device, budget int64) (bool, error) {
 	return err == nil && least+margin <= budget, err
 }
 
-// Estimate is a number of the plan without a budget, from plans for the first few layers: layers are alike, so it grows evenly with them. That is quick, and exact
-// to a few KiB.
+// Estimate is a number of the plan without a budget, from plans for the first few layers: layers are alike, so it grows
+// evenly with them. That is quick, and exact to a few KiB.
 func (d Demand) Estimate(dev *gpu.Device, number func(p *paging.Plan) int64) (int64, error) {
 	const few = 3
 	whole := d.Shape

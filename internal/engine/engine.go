@@ -1,5 +1,5 @@
-// Package engine is a model loaded on a device: what it demands of memory, how all gets ready before a first step or answer,
-// and the programs that then run: optimizer steps, evaluations, passes with a cache of keys and values.
+// Package engine is a model loaded on a device: what it demands of memory, how all gets ready before a first step or
+// answer, and the programs that then run: optimizer steps, evaluations, passes with a cache of keys and values.
 package engine
 
 import (
@@ -19,10 +19,12 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// ErrFault marks an error of the device or its driver: not the user's mistake, and worth another try from the last checkpoint.
+// ErrFault marks an error of the device or its driver: not the user's mistake, and worth another try from the last
+// checkpoint.
 var ErrFault = errors.New("engine fault")
 
-// Engine runs a loaded model on a device: optimizer steps, evaluation, generation. All memory of a step is reserved by its Reserve functions.
+// Engine runs a loaded model on a device: optimizer steps, evaluation, generation. All memory of a step is reserved by
+// its Reserve functions.
 type Engine struct {
 	Device  *gpu.Device
 	Model   *model.Model
@@ -40,8 +42,9 @@ type Engine struct {
 	ChunkTokens int
 }
 
-// New wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and optimizer state; without one, layers
-// are computed again in their backward and all else is on the device. seed selects the dropout masks.
+// New wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and
+// optimizer state; without one, layers are computed again in their backward and all else is on the device. seed selects
+// the dropout masks.
 func New(dev *gpu.Device, m *model.Model, adapter *lora.Adapter, plan *paging.Plan, seed uint64) (*Engine, error) {
 	if plan == nil {
 		plan = &paging.Plan{}
@@ -50,7 +53,10 @@ func New(dev *gpu.Device, m *model.Model, adapter *lora.Adapter, plan *paging.Pl
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed, sizes: map[string]model.Size{}, ChunkTokens: model.ChunkTokens}, nil
+	return &Engine{
+		Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed, sizes: map[string]model.Size{},
+		ChunkTokens: model.ChunkTokens,
+	}, nil
 }
 
 // Plan says where everything lies.
@@ -84,7 +90,9 @@ func asTooLarge(r any, large **gpu.TooLarge) bool {
 
 // Worst is the micro-batch that needs most: one sequence, every token a target.
 func Worst(tokens int) model.Input {
-	in := model.Input{IDs: make([]uint32, tokens), Positions: make([]uint32, tokens), FirstKey: make([]uint32, tokens), Targets: make([]int32, tokens)}
+	in := model.Input{
+		IDs: make([]uint32, tokens), Positions: make([]uint32, tokens), FirstKey: make([]uint32, tokens), Targets: make([]int32, tokens),
+	}
 	for i := range in.Positions {
 		in.Positions[i] = uint32(i)
 	}
@@ -121,7 +129,8 @@ type StepResult struct {
 // Loss is the mean over the window's target tokens.
 func (r StepResult) Loss() float64 { return r.LossSum / float64(r.Targets) }
 
-// Accumulate records forward and backward of a window's micro-batches into the gradients. first numbers the window's first micro-batch over the run.
+// Accumulate records forward and backward of a window's micro-batches into the gradients. first numbers the window's
+// first micro-batch over the run.
 func (e *Engine) Accumulate(rec *gpu.Recorder, window []model.Input, first uint64) (targets int) {
 	rec.Upload(e.Adapter.State.Stats.Single(), make([]byte, 4*kernels.StatCount))
 	for i, in := range window {
@@ -137,7 +146,8 @@ func (e *Engine) Accumulate(rec *gpu.Recorder, window []model.Input, first uint6
 	return targets
 }
 
-// Step runs one optimizer step over a window of micro-batches: the loss is divided by the window's target tokens. settings.Step counts from 1.
+// Step runs one optimizer step over a window of micro-batches: the loss is divided by the window's target tokens.
+// settings.Step counts from 1.
 func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, settings optim.Settings) (StepResult, error) {
 	start := time.Now()
 	rec := e.Device.Record(fmt.Sprintf("step %d", settings.Step))
@@ -180,7 +190,8 @@ func statistics(data []byte) func(i int) float64 {
 	return func(i int) float64 { return float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))) }
 }
 
-// Gradients runs forward and backward of a window and returns the adapter's gradients divided by the window's target tokens; nothing is updated.
+// Gradients runs forward and backward of a window and returns the adapter's gradients divided by the window's target
+// tokens; nothing is updated.
 func (e *Engine) Gradients(ctx context.Context, window []model.Input) ([]lora.Tensor, error) {
 	rec := e.Device.Record("gradients")
 	targets := e.Accumulate(rec, window, 0)
@@ -204,7 +215,9 @@ func (e *Engine) Gradients(ctx context.Context, window []model.Input) ([]lora.Te
 }
 
 // EvaluateBatches sums the loss over batches; it waits after each, so that a cancelled context ends it soon.
-func (e *Engine) EvaluateBatches(ctx context.Context, batches func(yield func(model.Input) bool)) (lossSum, hits float64, targets int, err error) {
+func (e *Engine) EvaluateBatches(
+	ctx context.Context, batches func(yield func(model.Input) bool),
+) (lossSum, hits float64, targets int, err error) {
 	batches(func(in model.Input) bool {
 		rows, _ := in.Supervised()
 		if len(rows) == 0 {

@@ -79,8 +79,8 @@ func (g *Generator) Dry(rec *gpu.Recorder, prompt []uint32) {
 	g.cache.Length = 0
 }
 
-// Logits continues the sequence with ids, or begins a new one, and returns the logits [vocabulary] after the last of them.
-// Errors are ErrFault and ctx's.
+// Logits continues the sequence with ids, or begins a new one, and returns the logits [vocabulary] after the last of
+// them. Errors are ErrFault and ctx's.
 func (g *Generator) Logits(ctx context.Context, ids []uint32, begin bool) ([]float32, error) {
 	if begin {
 		g.cache.Length = 0

@@ -64,7 +64,8 @@ func (d Demand) recordInference(dev *gpu.Device) (*paging.Recording, error) {
 	}
 	r.Arenas = []paging.ArenaShape{{Activations: paging.Recompute, Buffers: e.arena.BufferSizes()}}
 	r.Fixed = []paging.Row{{Name: "tables, keys and values", Where: "resident", Device: twin.Bytes() - ring - r.Adapter - e.arena.Bytes()}}
-	for _, program := range []string{programEvaluate, programPrefill, programDecode} { // what runs most comes last: its traffic is told
+	// what runs most comes last: its traffic is told
+	for _, program := range []string{programEvaluate, programPrefill, programDecode} {
 		if accesses := m.Store().Accesses(program); accesses != nil {
 			r.Schedule = paging.NewSchedule(accesses)
 			r.Together = max(r.Together, r.Schedule.Together())
@@ -85,7 +86,8 @@ func (d Demand) planInference(dev *gpu.Device, budget int64) (*paging.Plan, erro
 	p, err := paging.NewPlan(r, budget, paging.Decisions{})
 	var small *paging.TooSmall
 	if errors.As(err, &small) {
-		return nil, usererr.New("plan memory", "", "%w", err).Hinted("give --vram-budget at least %s, or lower max_tokens or max_seq_length", paging.Size(small.Minimum+1<<19))
+		return nil, usererr.New("plan memory", "", "%w", err).
+			Hinted("give --vram-budget at least %s, or lower max_tokens or max_seq_length", paging.Size(small.Minimum+1<<19))
 	}
 	return p, err
 }

@@ -14,18 +14,22 @@ import (
 	"qlora-wgpu/shaders"
 )
 
-// measurements is what was found out about a device with its driver and the shaders of this build, cached under the device's name.
+// measurements is what was found out about a device with its driver and the shaders of this build, cached under the
+// device's name.
 type measurements struct {
 	Device    string          `json:"device"` // and its driver
 	Shaders   string          `json:"shaders"`
 	SelfCheck bool            `json:"self_check"` // the kernels computed rightly
 	Variants  json.RawMessage `json:"variants,omitempty"`
-	Memory    int64           `json:"memory_bytes,omitempty"` // that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
-	Trying    string          `json:"trying,omitempty"`       // the candidate that the autotune measures; still there at a start, the process died of it or meanwhile
-	Deaths    map[string]int  `json:"deaths,omitempty"`       // of processes, by such a candidate
+	// that is fast, where the driver moves to the host what exceeds the card's; 0: unknown
+	Memory int64 `json:"memory_bytes,omitempty"`
+	// the candidate that the autotune measures; still there at a start, the process died of it or meanwhile
+	Trying string         `json:"trying,omitempty"`
+	Deaths map[string]int `json:"deaths,omitempty"` // of processes, by such a candidate
 }
 
-// enoughDeaths reject a candidate. One may be chance (somebody killed the process), unless the run's parent saw its child die.
+// enoughDeaths reject a candidate. One may be chance (somebody killed the process), unless the run's parent saw its
+// child die.
 const enoughDeaths = 2
 
 // rejected lists the candidates that are not measured on this device any more.
@@ -130,7 +134,8 @@ func (s *Session) saveMeasurements() {
 	}
 }
 
-// check runs one case of every operation, once on a device: there are drivers whose kernels return zeros and train garbage.
+// check runs one case of every operation, once on a device: there are drivers whose kernels return zeros and train
+// garbage.
 func (s *Session) check(ctx context.Context) error {
 	if s.measured.SelfCheck {
 		return nil

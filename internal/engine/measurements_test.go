@@ -39,7 +39,8 @@ func (n *notes) Save(_ string, data []byte) error {
 	return err
 }
 
-// A process that died while a candidate was measured says something against it when a restart sees it, and else at the second time.
+// A process that died while a candidate was measured says something against it when a restart sees it, and else at the
+// second time.
 func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	dev, err := gpu.Open(t.Context(), gpu.Options{})
 	require.NoError(t, err)
@@ -84,7 +85,8 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	before := len(cache.versions)
 	dev.Variants.Choose(op, class, "registers_16x1")
 	require.NoError(t, s.tune(t.Context()))
-	require.Equal(t, left, op+" "+class+" "+dev.Variants.Choose(op, class, ""), "the others are left out, or nobody measures them on such a device")
+	require.Equal(t, left, op+" "+class+" "+dev.Variants.Choose(op, class, ""),
+		"the others are left out, or nobody measures them on such a device")
 	var tried []string
 	for _, m := range cache.versions[before:] {
 		tried = append(tried, m.Trying)
@@ -106,7 +108,9 @@ func TestAutotuneLeavesOutWhatKills(t *testing.T) {
 	cache.versions[len(cache.versions)-1].Shaders = "of another build"
 	s = &Session{Device: dev, options: Options{Cache: cache}, emit: func(e events.Event) { told = append(told, e.String()) }}
 	s.recall()
-	require.Equal(t, []string{"What is cached about this device is of another driver or version of this program: it is checked and measured again."}, told)
+	require.Equal(t, []string{
+		"What is cached about this device is of another driver or version of this program: it is checked and measured again.",
+	}, told)
 	require.False(t, s.measured.SelfCheck)
 	require.Empty(t, s.measured.rejected())
 

@@ -20,9 +20,10 @@ type Trainable struct {
 	Cuts []Cut                     // of settings, that would make the demand smaller
 }
 
-// Prepare gets everything ready for what is demanded, in the one order in which each part knows what it needs: the shape is
-// checked and the programs are recorded dry; from there the shaders compile, while the kernels are checked against the
-// CPU; variants are measured, and the device's memory where it has its own; then all is planned, loaded and reserved.
+// Prepare gets everything ready for what is demanded, in the one order in which each part knows what it needs: the
+// shape is checked and the programs are recorded dry; from there the shaders compile, while the kernels are checked
+// against the CPU; variants are measured, and the device's memory where it has its own; then all is planned, loaded and
+// reserved.
 //
 // Errors are *usererr.Error where the model, the budget or the machine's memory do not allow the demand, ErrFault where
 // the device fails, and ctx's. What was loaded before is freed first.
@@ -73,8 +74,8 @@ func (s *Session) Prepare(ctx context.Context, d Demand, with Trainable) (*Engin
 	}
 }
 
-// Extend reserves what an engine without a budget needs to evaluate and answer more than it was prepared for: its weights
-// stay where they are.
+// Extend reserves what an engine without a budget needs to evaluate and answer more than it was prepared for: its
+// weights stay where they are.
 func (s *Session) Extend(ctx context.Context, d Demand) error {
 	if err := s.engine.reserveInference(d); err != nil {
 		return err
@@ -238,7 +239,8 @@ func (s *Session) sharedMemory() (total, available int64) {
 	return s.options.HostMemory()
 }
 
-// probe is the budget that a graphics card sets where the user does not: 0 where it holds a run with everything resident.
+// probe is the budget that a graphics card sets where the user does not: 0 where it holds a run with everything
+// resident.
 func (s *Session) probe(ctx context.Context, d Demand) (int64, error) {
 	all, err := d.Plan(s.Device, 0)
 	if err != nil {

@@ -73,7 +73,8 @@ func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorde
 // reserve makes the arena's buffers.
 func (e *Engine) reserve(tokens int) error {
 	if err := e.arena.Reserve(); err != nil {
-		return usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, err).Hinted("lower batch_size or max_seq_length, or set gradient_checkpointing to full")
+		return usererr.New("plan memory", "", "a micro-batch of %d tokens: %w", tokens, err).
+			Hinted("lower batch_size or max_seq_length, or set gradient_checkpointing to full")
 	}
 	return nil
 }

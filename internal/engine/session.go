@@ -28,16 +28,17 @@ type Cache interface {
 
 // Options are what everybody who puts a model on a device gives.
 type Options struct {
-	Model       string // as the user named it
-	Device      string // adapter by index or by a part of its name
-	Autotune    string
-	Budget      int64                           // bytes that may be taken of the device; 0: not said
-	Cache       Cache                           // of what was measured; nil: none
-	Quantized   paging.Cache                    // of quantized models; nil: none
-	HostMemory  func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
-	Room        Room                            // what is known of the memory before anything is loaded
-	SubmitScale float64                         // factor on the length of submissions, for a driver that cannot bear the usual one; 0: none
-	Opened      *gpu.Device                     // used instead of opening Device, and left open; nil: none
+	Model      string // as the user named it
+	Device     string // adapter by index or by a part of its name
+	Autotune   string
+	Budget     int64                           // bytes that may be taken of the device; 0: not said
+	Cache      Cache                           // of what was measured; nil: none
+	Quantized  paging.Cache                    // of quantized models; nil: none
+	HostMemory func() (total, available int64) // of this machine in bytes, 0 where unknown; may be nil
+	Room       Room                            // what is known of the memory before anything is loaded
+	// factor on the length of submissions, for a driver that cannot bear the usual one; 0: none
+	SubmitScale float64
+	Opened      *gpu.Device // used instead of opening Device, and left open; nil: none
 }
 
 // Session is a device, what is known about it, and the model that Prepare puts on it.

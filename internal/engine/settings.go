@@ -22,8 +22,8 @@ func FormatOf(c settings.Quantization) frozen.Format {
 	return frozen.NF4(c.BlockSize)
 }
 
-// TrainingDemand is what training asks by its settings. Tokens is that of one full micro-batch: who knows the data sets what
-// its longest takes.
+// TrainingDemand is what training asks by its settings. Tokens is that of one full micro-batch: who knows the data sets
+// what its longest takes.
 func TrainingDemand(shape spec.Spec, c settings.Train) Demand {
 	d := Demand{
 		Shape: shape, Format: FormatOf(c.Quantization), Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,

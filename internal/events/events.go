@@ -1,5 +1,5 @@
-// Package events holds what a run tells whoever shows or logs it: one type a kind. What a consumer decides by is a field;
-// String is for people alone, and empty where there is nothing to read.
+// Package events holds what a run tells whoever shows or logs it: one type a kind. What a consumer decides by is a
+// field; String is for people alone, and empty where there is nothing to read.
 package events
 
 import (
@@ -8,7 +8,8 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// Event is something that happened. Its JSON is its fields; Kind names its type, for a message that carries several types.
+// Event is something that happened. Its JSON is its fields; Kind names its type, for a message that carries several
+// types.
 type Event interface {
 	fmt.Stringer
 	Kind() string
@@ -59,7 +60,8 @@ type Reserved struct {
 	MaxTokens   int   `json:"max_tokens"` // of a micro-batch
 }
 
-// Answer is an answer to one of the run's prompts after a step; step 0 is the base model. It is a line of trainer_log.jsonl.
+// Answer is an answer to one of the run's prompts after a step; step 0 is the base model. It is a line of
+// trainer_log.jsonl.
 type Answer struct {
 	Step   int    `json:"step"`
 	Prompt string `json:"prompt"`

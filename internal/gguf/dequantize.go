@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Block layouts and the order of operations are those of ggml (ggml-quants.c, dequantize_row_*) and of its numpy twin in the gguf
-// package. Each product is rounded to float32 before it is added: the conversion float32(d*q) keeps compilers from fusing
-// the two, which would give other bits on some processors.
+// Block layouts and the order of operations are those of ggml (ggml-quants.c, dequantize_row_*) and of its numpy twin
+// in the gguf package. Each product is rounded to float32 before it is added: the conversion float32(d*q) keeps
+// compilers from fusing the two, which would give other bits on some processors.
 
 // blocks makes a function over whole rows from one over a block.
 func blocks(elements, bytes int, one func(dst []float32, b []byte)) func(dst []float32, src []byte) {

@@ -2,8 +2,8 @@ package gguf
 
 // The K types hold 256 elements in groups of 16 or 32, each group with a small integer scale of its own.
 
-// q2k: 16 bytes of (scale, min) nibbles per group of 16, 64 bytes of 2-bit codes, d f16, dmin f16; d·scale·q − dmin·min.
-// A run of 32 bytes holds 128 elements: bits 0-1 are the first 32 of them, bits 2-3 the next 32, and so on.
+// q2k: 16 bytes of (scale, min) nibbles per group of 16, 64 bytes of 2-bit codes, d f16, dmin f16; d·scale·q −
+// dmin·min. A run of 32 bytes holds 128 elements: bits 0-1 are the first 32 of them, bits 2-3 the next 32, and so on.
 func q2k(dst []float32, b []byte) {
 	d, dmin := float16(b[80:]), float16(b[82:])
 	for g, scale := range b[:16] {
@@ -16,8 +16,8 @@ func q2k(dst []float32, b []byte) {
 	}
 }
 
-// q3k: 32 bytes of third bits, 64 bytes of 2-bit codes as in q2k, 12 bytes of 6-bit scales, d f16; d·(scale − 32)·q, where q is
-// the code, less 4 if the third bit is clear.
+// q3k: 32 bytes of third bits, 64 bytes of 2-bit codes as in q2k, 12 bytes of 6-bit scales, d f16; d·(scale − 32)·q,
+// where q is the code, less 4 if the third bit is clear.
 func q3k(dst []float32, b []byte) {
 	packed, d := b[96:108], float16(b[108:])
 	for g := range 16 {
@@ -39,8 +39,8 @@ func scaleMin(b []byte, g int) (scale, minimum float32) {
 	return float32(b[g+4]&15 | b[g-4]>>6<<4), float32(b[g+4]>>4 | b[g]>>6<<4)
 }
 
-// q4k: d f16, dmin f16, 12 bytes of 6-bit scales and mins per group of 32, 128 bytes; d·scale·q − dmin·min. A run of 32 bytes
-// holds 64 elements, the low nibbles first.
+// q4k: d f16, dmin f16, 12 bytes of 6-bit scales and mins per group of 32, 128 bytes; d·scale·q − dmin·min. A run of 32
+// bytes holds 64 elements, the low nibbles first.
 func q4k(dst []float32, b []byte) {
 	d, dmin, packed, qs := float16(b), float16(b[2:]), b[4:16], b[16:144]
 	for g := range 8 {
@@ -66,8 +66,9 @@ func q5k(dst []float32, b []byte) {
 	}
 }
 
-// q6k: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d f16; d·scale·(q − 32). A run of 64 bytes of
-// nibbles holds 128 elements, the low nibbles first; a run of 32 bytes of pairs holds the same 128, lowest bits first.
+// q6k: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, d f16; d·scale·(q − 32). A run of 64
+// bytes of nibbles holds 128 elements, the low nibbles first; a run of 32 bytes of pairs holds the same 128, lowest
+// bits first.
 func q6k(dst []float32, b []byte) {
 	scales, d := (*[16]byte)(b[192:]), float16(b[208:])
 	for g, scale := range scales {

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// The getters return ok = false where the key is absent, and a *usererr.Error of kind Format where the value has another type.
-// Integers of every width and sign are one kind, so are floats of both widths.
+// The getters return ok = false where the key is absent, and a *usererr.Error of kind Format where the value has
+// another type. Integers of every width and sign are one kind, so are floats of both widths.
 
 // String is a string value.
 func (f *File) String(key string) (s string, ok bool, err error) {

@@ -1,5 +1,6 @@
 // Package gguf reads GGUF files: typed metadata, then tensors in ggml's element and block types
-// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Sizes and offsets are checked before anything is allocated.
+// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Sizes and offsets are checked before anything is
+// allocated.
 package gguf
 
 import (
@@ -72,7 +73,8 @@ type File struct {
 }
 
 // Read checks the header of a file of size bytes and keeps r for later reads. The path only serves messages.
-// Errors are *usererr.Error of kind Format (damaged) or Unsupported (version, byte order, tensor type), with the offset.
+// Errors are *usererr.Error of kind Format (damaged) or Unsupported (version, byte order, tensor type), with the
+// offset.
 func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 	end := min(size, maxHeader)
 	h := &headerReader{r: bufio.NewReaderSize(io.NewSectionReader(r, 0, end), 64<<10), path: path, size: size, end: end}
@@ -134,7 +136,8 @@ func (f *File) alignment() (uint64, error) {
 	return a, nil
 }
 
-// readTensor reads an entry of the tensor table, leaves its Offset relative to the data, and returns the next one's offset.
+// readTensor reads an entry of the tensor table, leaves its Offset relative to the data, and returns the next one's
+// offset.
 func (f *File) readTensor(h *headerReader, begin, alignment uint64) (next uint64, err error) {
 	at := h.at
 	name, err := h.string(maxName - 1)
@@ -249,8 +252,8 @@ func (f *File) ReadBytes(t Tensor, dst []byte, at int64) error {
 	return bad(f.path, t.Offset+at, "tensor %q: %w", t.Name, err)
 }
 
-// ReadFloat32 dequantizes rows [firstRow, firstRow+rows) into dst of rows·Cols elements. A range outside the tensor or another
-// length of dst is a bug and panics.
+// ReadFloat32 dequantizes rows [firstRow, firstRow+rows) into dst of rows·Cols elements. A range outside the tensor or
+// another length of dst is a bug and panics.
 func (f *File) ReadFloat32(t Tensor, dst []float32, firstRow, rows int) error {
 	if firstRow < 0 || rows < 0 || firstRow > t.Rows() || rows > t.Rows()-firstRow || len(dst) != rows*t.Cols() {
 		panic(fmt.Sprintf("gguf: rows [%d, %d) of tensor %q %v into %d elements", firstRow, firstRow+rows, t.Name, t.Shape, len(dst)))

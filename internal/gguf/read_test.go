@@ -68,38 +68,97 @@ func TestReadRefuses(t *testing.T) {
 		{"version 1", new(writer).header(1, 0, 0), u, "offset 4: unsupported: version 1 (versions 2 and 3 are read"},
 		{"big endian", new(writer).header(3<<24, 0, 0), u, "offset 4: unsupported: the file is big endian"},
 		{"tensor count", start(1000, 0), f, "offset 8: bad format: 1000 tensors cannot fit in the 8 bytes that follow"},
-		{"pair count", start(0, math.MaxUint64), f, "offset 16: bad format: 18446744073709551615 metadata entries cannot fit in the 0 bytes that follow"},
-		{"key length", start(0, 1).u64(1<<62).data(1, 20), f, "offset 24: bad format: a string has 4611686018427387904 bytes, the limit is 16777216"},
+		{
+			"pair count", start(0, math.MaxUint64), f,
+			"offset 16: bad format: 18446744073709551615 metadata entries cannot fit in the 0 bytes that follow",
+		},
+		{
+			"key length", start(0, 1).u64(1<<62).data(1, 20), f,
+			"offset 24: bad format: a string has 4611686018427387904 bytes, the limit is 16777216",
+		},
 		{"key beyond the end", start(0, 1).u64(100).data(1, 20), f, "offset 32: bad format: 100 bytes are needed, the file has 20 left"},
 		{"empty key", start(0, 1).str("").u32(0).data(1, 20), f, "offset 24: bad format: a metadata key is empty"},
-		{"duplicate key", start(0, 2).str("k").u32(4).u32(1).str("k").u32(4).u32(1), f, `offset 41: bad format: two metadata entries are named "k"`},
+		{
+			"duplicate key", start(0, 2).str("k").u32(4).u32(1).str("k").u32(4).u32(1), f,
+			`offset 41: bad format: two metadata entries are named "k"`,
+		},
 		{"unknown type", start(0, 1).str("k").u32(13).u64(0), f, "offset 33: bad format: metadata has the unknown type 13"},
 		{"unknown element type", start(0, 1).str("k").u32(9).u32(77).u64(0), f, "offset 37: bad format: metadata has the unknown type 77"},
 		{"nested array", start(0, 1).str("k").u32(9).u32(9).u64(1).u32(4).u64(0), f, "offset 37: bad format: k is an array of arrays"},
-		{"long array", start(0, 1).str("k").u32(9).u32(0).u64(64<<20 + 1), f, "offset 37: bad format: k has 67108865 elements, the limit is 67108864"},
-		{"array beyond the end", start(0, 1).str("k").u32(9).u32(10).u64(3).u64(0), f, "offset 49: bad format: 24 bytes are needed, the file has 8 left"},
-		{"array of strings beyond the end", start(0, 1).str("k").u32(9).u32(8).u64(1 << 26), f, "offset 49: bad format: 536870912 bytes are needed, the file has 0 left"},
+		{
+			"long array", start(0, 1).str("k").u32(9).u32(0).u64(64<<20 + 1), f,
+			"offset 37: bad format: k has 67108865 elements, the limit is 67108864",
+		},
+		{
+			"array beyond the end", start(0, 1).str("k").u32(9).u32(10).u64(3).u64(0), f,
+			"offset 49: bad format: 24 bytes are needed, the file has 8 left",
+		},
+		{
+			"array of strings beyond the end", start(0, 1).str("k").u32(9).u32(8).u64(1 << 26), f,
+			"offset 49: bad format: 536870912 bytes are needed, the file has 0 left",
+		},
 		{"bool 2", start(0, 1).str("k").u32(7).data(1, 0).raw(2), f, "offset 37: bad format: k is a bool of value 2"},
-		{"alignment type", start(0, 1).str("general.alignment").u32(10).u64(32), f, "offset 53: bad format: general.alignment has type uint64, a uint32 was wanted"},
-		{"alignment array", start(0, 1).str("general.alignment").u32(9).u32(4).u64(0), f, "offset 53: bad format: general.alignment has type array of uint32, a uint32 was wanted"},
-		{"alignment 0", start(0, 1).str("general.alignment").u32(4).u32(0), f, "offset 53: bad format: general.alignment is 0, a power of two up to 65536 was wanted"},
+		{
+			"alignment type", start(0, 1).str("general.alignment").u32(10).u64(32), f,
+			"offset 53: bad format: general.alignment has type uint64, a uint32 was wanted",
+		},
+		{
+			"alignment array", start(0, 1).str("general.alignment").u32(9).u32(4).u64(0), f,
+			"offset 53: bad format: general.alignment has type array of uint32, a uint32 was wanted",
+		},
+		{
+			"alignment 0", start(0, 1).str("general.alignment").u32(4).u32(0), f,
+			"offset 53: bad format: general.alignment is 0, a power of two up to 65536 was wanted",
+		},
 		{"alignment 48", start(0, 1).str("general.alignment").u32(4).u32(48), f, "offset 53: bad format: general.alignment is 48, a power"},
-		{"alignment 128 KiB", start(0, 1).str("general.alignment").u32(4).u32(1 << 17), f, "offset 53: bad format: general.alignment is 131072, a power"},
-		{"tensor name of 64 bytes", start(1, 0).tensor(strings.Repeat("n", 64), F32, 0, 1), f, "offset 24: bad format: a string has 64 bytes, the limit is 63"},
+		{
+			"alignment 128 KiB", start(0, 1).str("general.alignment").u32(4).u32(1 << 17), f,
+			"offset 53: bad format: general.alignment is 131072, a power",
+		},
+		{
+			"tensor name of 64 bytes", start(1, 0).tensor(strings.Repeat("n", 64), F32, 0, 1), f,
+			"offset 24: bad format: a string has 64 bytes, the limit is 63",
+		},
 		{"duplicate tensor", start(2, 0).tensor("a", F32, 0, 1).tensor("a", F32, 32, 1), f, `offset 57: bad format: two tensors are named "a"`},
-		{"five dimensions", start(1, 0).tensor("a", F32, 0, 1, 1, 1, 1, 1), f, `offset 24: bad format: tensor "a" has 5 dimensions, the limit is 4`},
-		{"zero dimension", start(1, 0).tensor("a", F32, 0, 4, 0), f, `offset 24: bad format: tensor "a": dimension 1 is 0: the number of elements`},
-		{"elements overflow", start(1, 0).tensor("a", F32, 0, 1<<32, 1<<31), f, `offset 24: bad format: tensor "a": dimension 1 is 2147483648: the number`},
-		{"elements overflow 64 bits", start(1, 0).tensor("a", F32, 0, 1<<32, 1<<32), f, `offset 24: bad format: tensor "a": dimension 1 is 4294967296: the number`},
-		{"bytes overflow", start(1, 0).tensor("a", F32, 0, 1<<31, 1<<30), f, `offset 24: bad format: the size of tensor "a" F32[1073741824 2147483648] overflows`},
+		{
+			"five dimensions", start(1, 0).tensor("a", F32, 0, 1, 1, 1, 1, 1), f,
+			`offset 24: bad format: tensor "a" has 5 dimensions, the limit is 4`,
+		},
+		{
+			"zero dimension", start(1, 0).tensor("a", F32, 0, 4, 0), f,
+			`offset 24: bad format: tensor "a": dimension 1 is 0: the number of elements`,
+		},
+		{
+			"elements overflow", start(1, 0).tensor("a", F32, 0, 1<<32, 1<<31), f,
+			`offset 24: bad format: tensor "a": dimension 1 is 2147483648: the number`,
+		},
+		{
+			"elements overflow 64 bits", start(1, 0).tensor("a", F32, 0, 1<<32, 1<<32), f,
+			`offset 24: bad format: tensor "a": dimension 1 is 4294967296: the number`,
+		},
+		{
+			"bytes overflow", start(1, 0).tensor("a", F32, 0, 1<<31, 1<<30), f,
+			`offset 24: bad format: the size of tensor "a" F32[1073741824 2147483648] overflows`,
+		},
 		{"unsupported type", start(1, 0).tensor("a", 23, 0, 256), u, `offset 24: unsupported: tensor "a" has type IQ4_XS (convert`},
 		{"unknown tensor type", start(1, 0).tensor("a", 999, 0, 256), u, `offset 24: unsupported: tensor "a" has type number 999`},
-		{"half a block", start(1, 0).tensor("a", Q4_0, 0, 48, 2), f, `offset 24: bad format: tensor "a" has rows of 48 elements, Q4_0 comes in blocks of 32`},
-		{"first offset", start(1, 0).tensor("a", F32, 32, 1), f, `offset 24: bad format: tensor "a" has offset 32, the tensors before it end at 0`},
-		{"overlap", start(2, 0).tensor("a", F32, 0, 9).tensor("b", F32, 32, 1), f, `offset 57: bad format: tensor "b" has offset 32, the tensors before it end at 64`},
+		{
+			"half a block", start(1, 0).tensor("a", Q4_0, 0, 48, 2), f,
+			`offset 24: bad format: tensor "a" has rows of 48 elements, Q4_0 comes in blocks of 32`,
+		},
+		{
+			"first offset", start(1, 0).tensor("a", F32, 32, 1), f,
+			`offset 24: bad format: tensor "a" has offset 32, the tensors before it end at 0`,
+		},
+		{
+			"overlap", start(2, 0).tensor("a", F32, 0, 9).tensor("b", F32, 32, 1), f,
+			`offset 57: bad format: tensor "b" has offset 32, the tensors before it end at 64`,
+		},
 		{"cut data", start(1, 0).tensor("a", F32, 0, 9).data(32, 35), f,
 			`offset 64: bad format: tensor "a" needs bytes up to 36 of the data, the file holds 35 (the file is cut off, fetch it again)`},
-		{"no data", start(1, 0).tensor("a", F32, 0, 9), f, `offset 64: bad format: tensor "a" needs bytes up to 36 of the data, the file holds 0`},
+		{
+			"no data", start(1, 0).tensor("a", F32, 0, 9), f, `offset 64: bad format: tensor "a" needs bytes up to 36 of the data, the file holds 0`,
+		},
 		{"second tensor beyond the end", start(2, 0).tensor("a", F32, 0, 8).tensor("b", F32, 32, 1<<40).data(32, 64), f,
 			`bad format: tensor "b" needs bytes up to 4398046511136 of the data, the file holds 64`},
 		{"running sum overflows", start(2, 0).tensor("a", F16, 0, 1<<61).tensor("b", F16, 1<<62, 1<<61).tensor("c", F16, 1<<63, 1), f,
@@ -134,7 +193,9 @@ func TestReadAccepts(t *testing.T) {
 	require.NoError(t, err)
 	start := f.DataStart()
 	require.Zero(t, start%8)
-	require.Equal(t, []Tensor{{"scalar", F32, []int{}, start, 4}, {"cube", F16, []int{2, 2, 3}, start + 8, 24}, {"last", Q8_0, []int{32}, start + 32, 34}},
+	require.Equal(t, []Tensor{
+		{"scalar", F32, []int{}, start, 4}, {"cube", F16, []int{2, 2, 3}, start + 8, 24}, {"last", Q8_0, []int{32}, start + 32, 34},
+	},
 		f.Tensors())
 	scalar, _ := f.Lookup("scalar")
 	x := make([]float32, 32)
@@ -179,7 +240,8 @@ func TestFileShrinksWhileOpen(t *testing.T) {
 	w.header(3, 1, 0).tensor("a", F32, 0, 8).data(32, 32)
 	f, err := Read(bytes.NewReader(w.Bytes()[:w.Len()-1]), int64(w.Len()), "m")
 	require.NoError(t, err)
-	require.EqualError(t, f.ReadFloat32(f.Tensors()[0], make([]float32, 8), 0, 1), `read gguf m: offset 64: bad format: tensor "a": unexpected EOF`)
+	require.EqualError(t, f.ReadFloat32(f.Tensors()[0], make([]float32, 8), 0, 1),
+		`read gguf m: offset 64: bad format: tensor "a": unexpected EOF`)
 	_, err = Read(bytes.NewReader(w.Bytes()[:30]), int64(w.Len()), "m")
 	require.EqualError(t, err, "read gguf m: offset 30: bad format: unexpected EOF")
 }

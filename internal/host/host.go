@@ -67,7 +67,8 @@ func Quantized(ctx context.Context, dir string, source *pretrained.Model, emit f
 	return nf4cache.New(ctx, filepath.Join(dir, quantizedFolder), nf4cache.DefaultLimit, source, warn, info)
 }
 
-// QuantizedModels lists the quantized models below the cache folder, the least recently used first; an empty name is the user's.
+// QuantizedModels lists the quantized models below the cache folder, the least recently used first; an empty name is
+// the user's.
 func QuantizedModels(named string) (dir string, models []nf4cache.Entry, err error) {
 	if dir = CacheFolder(named); dir == "" {
 		return "", nil, usererr.New("list cache", "", "this system has no cache folder").Hinted("--cache-dir names one")
@@ -87,8 +88,8 @@ func SubmitScale() float64 {
 	return 0
 }
 
-// Memory is the machine's memory in bytes, all of it and what programs may still take; 0 where the system tells it otherwise
-// than Linux does.
+// Memory is the machine's memory in bytes, all of it and what programs may still take; 0 where the system tells it
+// otherwise than Linux does.
 func Memory() (total, available int64) {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

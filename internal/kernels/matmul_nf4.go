@@ -34,7 +34,8 @@ var matmulNF4Forward = newOperation(operation[nf4Product]{
 		nf4Uniform(1).hasLarger(), nf4Uniform(2), nf4Subgroup(4, 16, 4), nf4Subgroup(32, 8, 2),
 	}, nf4Tiled, nf4Vectors),
 	rules: []rule[nf4Product]{
-		{on: software, tokens: exactly(1), take: "vector_uniform"}, // in a browser it takes seconds to compile and gains nothing
+		// in a browser it takes seconds to compile and gains nothing
+		{on: software, tokens: exactly(1), take: "vector_uniform"},
 		{on: graphics, tokens: exactly(1), take: "vector_1"},
 		{on: graphics, tokens: upTo(8), take: "vector_4"},
 		{tokens: upTo(8), take: "registers_4x2"},

@@ -93,7 +93,8 @@ func TestBindings(t *testing.T) {
 		found := binding.FindAllStringSubmatch(source, -1)
 		testify.Len(t, found, strings.Count(source, "@binding"), name)
 		number := func(b []string) int { n, _ := strconv.Atoi(b[1]); return n }
-		slices.SortFunc(found, func(a, b []string) int { return number(a) - number(b) }) // a module's stand behind the kernel's
+		// a module's stand behind the kernel's
+		slices.SortFunc(found, func(a, b []string) int { return number(a) - number(b) })
 		access := ""
 		for i, b := range found {
 			testify.Equal(t, strconv.Itoa(i), b[1], name)

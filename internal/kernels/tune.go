@@ -99,7 +99,8 @@ func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error 
 	}
 	rejected := func(name string) bool { return slices.Contains(o.Rejected, prefix+name) }
 	names := slices.DeleteFunc(of.candidates(dev, s.Cell), rejected)
-	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) { // where that kills, one after the other tells which
+	// where that kills, one after the other tells which
+	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) {
 		if err := try(all, func() error { return compile(dev, s.Op, names, bench) }); err != nil {
 			return err
 		}

@@ -10,9 +10,10 @@ type Variant struct {
 	// Needs is a feature that the device must have, by WebGPU's name; empty: none.
 	Needs string
 
-	made     kinds       // of devices for which it is made; on others it is several times slower
-	worth    span        // of tokens for which it is worth measuring
-	outgrown bool        // a larger tile of its kind is faster, and each is seconds of compiling: not measured at many tokens
+	made  kinds // of devices for which it is made; on others it is several times slower
+	worth span  // of tokens for which it is worth measuring
+	// a larger tile of its kind is faster, and each is seconds of compiling: not measured at many tokens
+	outgrown bool
 	parts    int         // of its sums, side by side; 1: they are not cut
 	storage  []gpu.DType // of the matrix; nil: all that the operation takes
 

@@ -16,8 +16,8 @@ type Attention struct {
 	Scale                   float32
 }
 
-// AttentionKept is what Backward needs of Forward: q and k as attention reads them, or, where their heads are normed, as
-// the projections gave them, of which the rest is quickly made again; o is before the output projection.
+// AttentionKept is what Backward needs of Forward: q and k as attention reads them, or, where their heads are normed,
+// as the projections gave them, of which the rest is quickly made again; o is before the output projection.
 type AttentionKept struct {
 	k, v   *gpu.Tensor
 	chunks []attentionChunk

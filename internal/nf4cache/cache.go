@@ -35,8 +35,9 @@ type Cache struct {
 	found      *mapping
 }
 
-// New is the cache of the model's quantized forms in dir, which need not exist. A file that would take the folder over limit bytes displaces those that were not used for longest. warn and info get
-// what a user should know, in the goroutine of the caller. Close it before the model.
+// New is the cache of the model's quantized forms in dir, which need not exist. A file that would take the folder over
+// limit bytes displaces those that were not used for longest. warn and info get what a user should know, in the
+// goroutine of the caller. Close it before the model.
 func New(ctx context.Context, dir string, limit int64, source *pretrained.Model, warn, info func(message string)) *Cache {
 	c := &Cache{dir: dir, limit: limit, source: source, warn: warn, info: info}
 	ctx, c.cancel = context.WithCancel(ctx)
@@ -52,7 +53,8 @@ func settingsKey(settings string, sizes []int64) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// contentName is how the files of one content begin; without a digest it is what all contents with the same headers and ends share.
+// contentName is how the files of one content begin; without a digest it is what all contents with the same headers and
+// ends share.
 func contentName(hash, digest string) string { return hash[:16] + "-" + digest[:min(32, len(digest))] }
 
 func (c *Cache) path(digest, settings string, sizes []int64) string {
@@ -113,7 +115,8 @@ func (c *Cache) Release() {
 	}
 }
 
-// Close waits until a file that was written is complete, which a disk may take seconds for, and ends the cache's use of the model.
+// Close waits until a file that was written is complete, which a disk may take seconds for, and ends the cache's use of
+// the model.
 func (c *Cache) Close() {
 	if !c.publishing {
 		c.cancel() // nobody wants the digest

@@ -192,7 +192,8 @@ func TestChangedModelIsMadeAnew(t *testing.T) {
 	weights := filepath.Join(model, "model.safetensors")
 	data, err := os.ReadFile(weights)
 	require.NoError(t, err)
-	at := bytes.Index(data, []byte(first.parts[0][len(first.parts[0])-64:])) // the middle of the first tensor, which is bfloat16 in the file too
+	// the middle of the first tensor, which is bfloat16 in the file too
+	at := bytes.Index(data, []byte(first.parts[0][len(first.parts[0])-64:]))
 	require.Positive(t, at)
 	data[at] ^= 1
 	require.NoError(t, os.WriteFile(weights, data, 0o666))
@@ -248,6 +249,8 @@ func TestFullDisk(t *testing.T) {
 	write, finish := c.Create("x", []int64{1 << 60})
 	require.Nil(t, write)
 	require.Nil(t, finish)
-	require.Regexp(t, `^The quantized model is not cached: \S+ has [0-9.]+ MB free, 1152921504607\.9 MB are needed \(--cache-dir chooses another folder\)$`, said)
+	require.Regexp(t,
+		`^The quantized model is not cached: \S+ has [0-9.]+ MB free, 1152921504607\.9 MB are needed \(--cache-dir chooses another folder\)$`,
+		said)
 	require.Empty(t, cached(t, dir))
 }

@@ -82,7 +82,8 @@ func (e Entry) String() string {
 	return s
 }
 
-// makeRoom removes the least recently used models until so many bytes more fit the limit and the disk, and says which. Where that does not help, all stay.
+// makeRoom removes the least recently used models until so many bytes more fit the limit and the disk, and says which.
+// Where that does not help, all stay.
 func (c *Cache) makeRoom(need int64) {
 	list, err := List(c.dir)
 	if err != nil {
@@ -105,7 +106,8 @@ func (c *Cache) makeRoom(need int64) {
 		}
 		if e.Remove() == nil { // in use, or gone by now: the next one
 			total, free = total-e.Bytes, free+e.Bytes
-			c.info(fmt.Sprintf("Removed from the cache, for room: %s quantized (%.1f MB), last used on %s.", e, float64(e.Bytes)/1e6, e.Used.Format(time.DateOnly)))
+			c.info(fmt.Sprintf("Removed from the cache, for room: %s quantized (%.1f MB), last used on %s.",
+				e, float64(e.Bytes)/1e6, e.Used.Format(time.DateOnly)))
 		}
 	}
 }

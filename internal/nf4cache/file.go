@@ -21,8 +21,9 @@ import (
 	"qlora-wgpu/internal/checkpoint"
 )
 
-// A file is a header and the parts, each from a multiple of 4,096 bytes on. The header, little endian: magic; version and number of parts, u32; key, 32 bytes;
-// of each part the size, u64, the CRC-32C of its bytes, u32, and u32 0; the CRC-32C of all that, u32.
+// A file is a header and the parts, each from a multiple of 4,096 bytes on. The header, little endian: magic; version
+// and number of parts, u32; key, 32 bytes; of each part the size, u64, the CRC-32C of its bytes, u32, and u32 0; the
+// CRC-32C of all that, u32.
 const (
 	magic           = "QLORANF4"
 	formatVersion   = 1 // counts changes of what the bytes mean, in the regions too
@@ -233,6 +234,7 @@ func (w *writer) publish() error {
 	if err := os.Rename(w.file.Name(), name); err != nil {
 		return err
 	}
-	_ = checkpoint.Files{}.SyncDir(filepath.Dir(name)) // without it the file may be gone after a power cut, and is made again
+	// without it the file may be gone after a power cut, and is made again
+	_ = checkpoint.Files{}.SyncDir(filepath.Dir(name))
 	return nil
 }

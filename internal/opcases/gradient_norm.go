@@ -32,7 +32,8 @@ func gradientNorm() (cases []Case) {
 		{name: "tiny", sizes: []int{4096}, std: 1e-12, scale: 1.0 / 16, maxNorm: 1},
 		{name: "huge", sizes: []int{4096}, std: 1e6, scale: 1.0 / 16, maxNorm: 1},
 		{name: "first is NaN", sizes: []int{4096, 512}, std: 1, scale: 1, maxNorm: 1, bad: map[int]float32{0: nan}},
-		{name: "two buffers", sizes: []int{100096, 4352}, std: 1, scale: 1.0 / 2048, maxNorm: 1}, // in the middle: OneOfEach takes it
+		// in the middle: OneOfEach takes it
+		{name: "two buffers", sizes: []int{100096, 4352}, std: 1, scale: 1.0 / 2048, maxNorm: 1},
 		{name: "middle is Inf", sizes: []int{4352, 512}, std: 1, scale: 1, maxNorm: 1, bad: map[int]float32{2100: inf, 4400: nan}},
 		{name: "last is -Inf", sizes: []int{100096, 512}, std: 1, scale: 1, maxNorm: 1, bad: map[int]float32{100096 + 511: -inf}},
 		{name: "loss is NaN", sizes: []int{512}, std: 1, scale: 1, maxNorm: 1, loss: nan},

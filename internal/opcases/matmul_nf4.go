@@ -44,7 +44,8 @@ func (s nf4Shape) String() string { return fmt.Sprintf("%v block=%d", s.linearSh
 var nf4Shapes = []nf4Shape{
 	{linearShape{T: 1, N: 4, K: 8}, 32},
 	{linearShape{T: 1, N: 192, K: 576}, 64},
-	{linearShape{T: 2, N: 132, K: 4096, bias: true}, 32}, // more rows than the windows of a dispatch of single tokens hold, and long ones
+	// more rows than the windows of a dispatch of single tokens hold, and long ones
+	{linearShape{T: 2, N: 132, K: 4096, bias: true}, 32},
 	{linearShape{T: 40, N: 20, K: 264}, 64},
 	{linearShape{T: 4, N: 60, K: 96, bias: true, partBytes: 4 << 10}, 64},
 	{linearShape{T: 5, N: 36, K: 64, bias: true}, 64},

@@ -21,7 +21,8 @@ type Pager struct {
 	Slots [][kinds]*gpu.Tensor // of SlotWords words each, all of one size
 }
 
-// SlotWords is the size of a pager's slot in 4-byte words, for pages of so many elements of the kind that BlockBytes tells.
+// SlotWords is the size of a pager's slot in 4-byte words, for pages of so many elements of the kind that BlockBytes
+// tells.
 func (s *State) SlotWords(elements int) int {
 	return elements / BlockElements * buffer{eightBit: s.eightBit}.blockBytes() / 4
 }
@@ -50,10 +51,13 @@ func (s *State) updatePaged(rec *gpu.Recorder, o Settings, p *Pager) {
 		var moments [kinds]*gpu.Tensor
 		for kind := range moments {
 			at := slot[kind].Single()
-			moments[kind] = &gpu.Tensor{Name: slot[kind].Name, DType: shape.DType, Rows: shape.Rows, Cols: shape.Cols, Shards: []gpu.Shard{{Range: at, Rows: shape.Rows}}}
-			p.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())}, s.host(kind, page), func(yield func([]byte) bool) {
-				s.after(pages[i:], kind, yield)
-			})
+			moments[kind] = &gpu.Tensor{
+				Name: slot[kind].Name, DType: shape.DType, Rows: shape.Rows, Cols: shape.Cols, Shards: []gpu.Shard{{Range: at, Rows: shape.Rows}},
+			}
+			p.In(rec, gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())},
+				s.host(kind, page), func(yield func([]byte) bool) {
+					s.after(pages[i:], kind, yield)
+				})
 		}
 		s.step(rec, b, part(s.Param[page.buffer], page), part(s.Grad[page.buffer], page), moments[0], moments[1], o)
 		for kind, moment := range moments {
@@ -100,7 +104,8 @@ func (s *State) MomentShape(e Entry) MomentShape {
 	return m
 }
 
-// ReadMoment is an entry's bytes of one moment (0 the first, 1 the second), wherever they lie. What is on its way to the host must have arrived.
+// ReadMoment is an entry's bytes of one moment (0 the first, 1 the second), wherever they lie. What is on its way to
+// the host must have arrived.
 func (s *State) ReadMoment(ctx context.Context, kind int, e Entry) ([]byte, error) {
 	if s.paged[kind] == nil {
 		at := s.momentRange(kind, e)

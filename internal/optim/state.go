@@ -22,8 +22,8 @@ type Entry struct {
 
 // Options of the state.
 type Options struct {
-	// EightBit keeps moments in 8 bits, block-wise over BlockElements (arXiv 2110.02861). As in bitsandbytes, tensors of fewer than 4,096 elements keep
-	// them in 32.
+	// EightBit keeps moments in 8 bits, block-wise over BlockElements (arXiv 2110.02861). As in bitsandbytes, tensors of
+	// fewer than 4,096 elements keep them in 32.
 	EightBit bool
 	// Paged keeps moments on the host; Update brings them to the device page by page.
 	Paged bool
@@ -32,11 +32,12 @@ type Options struct {
 // minEightBit is the fewest elements of a tensor whose moments are kept in 8 bits.
 const minEightBit = 4096
 
-// State is the flat trainable state: parameters, gradients and both moments lie in buffers of the same layout, each tensor
-// aligned to BlockElements and none across two buffers. Norm, clip, update, checkpoints and pages work on ranges of it and know no tensor.
+// State is the flat trainable state: parameters, gradients and both moments lie in buffers of the same layout, each
+// tensor aligned to BlockElements and none across two buffers. Norm, clip, update, checkpoints and pages work on ranges
+// of it and know no tensor.
 //
-// The moments of a buffer of n elements are F32 [1, n], or U32 [n/BlockElements, kernels.MomentWords] where they are kept in 8 bits: either way a block is
-// a run of bytes of one length, so a page is a range of blocks.
+// The moments of a buffer of n elements are F32 [1, n], or U32 [n/BlockElements, kernels.MomentWords] where they are
+// kept in 8 bits: either way a block is a run of bytes of one length, so a page is a range of blocks.
 type State struct {
 	Entries         []Entry
 	Param, Grad     []*gpu.Tensor   // one a buffer, F32 [1, n]
@@ -189,8 +190,8 @@ type Settings struct {
 	MaxGradNorm float64
 }
 
-// Update records norm, clipping and AdamW over the accumulated gradients, which are sums over targets tokens. Gradients are zero afterwards.
-// Step numbers count from 1. pager is nil where the moments lie on the device.
+// Update records norm, clipping and AdamW over the accumulated gradients, which are sums over targets tokens. Gradients
+// are zero afterwards. Step numbers count from 1. pager is nil where the moments lie on the device.
 func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager) {
 	kernels.GradientNorm(rec, s.Stats, s.partials, s.Grad, 1/float32(max(targets, 1)), float32(o.MaxGradNorm))
 	if pager != nil {

@@ -23,8 +23,10 @@ type tensor struct {
 	eightBit bool
 }
 
-// Over 50 steps the state follows the float64 reference of bitsandbytes' rules within a sixtieth of the bars of bitsandbytes' own test (mean |dp| below
-// 6e-5, relative 6e-4; there moments in 32 bits would pass too), with its values: parameters from N(0, 0.1), gradients from N(0, 0.01), rate 1e-3. A tensor of fewer than 4,096 elements keeps 32 bits.
+// Over 50 steps the state follows the float64 reference of bitsandbytes' rules within a sixtieth of the bars of
+// bitsandbytes' own test (mean |dp| below 6e-5, relative 6e-4; there moments in 32 bits would pass too), with its
+// values: parameters from N(0, 0.1), gradients from N(0, 0.01), rate 1e-3. A tensor of fewer than 4,096 elements keeps
+// 32 bits.
 func TestEightBitState(t *testing.T) {
 	dev, err := gpu.Open(t.Context(), gpu.Options{Adapter: os.Getenv("QLORA_DEVICE")})
 	require.NoError(t, err)
@@ -43,7 +45,8 @@ func TestEightBitState(t *testing.T) {
 	defer state.Release()
 	const blocks8, blocks32 = 36 + 17, 16 // of 256 elements
 	adapter, moments := state.Bytes()
-	require.EqualValues(t, 1024*(blocks8+blocks32)+2*gpu.UniformBytes, adapter) // both buffers of parameters are smaller than a uniform window
+	// both buffers of parameters are smaller than a uniform window
+	require.EqualValues(t, 1024*(blocks8+blocks32)+2*gpu.UniformBytes, adapter)
 	require.EqualValues(t, 2*260*blocks8+2*1024*blocks32, moments)
 
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -86,12 +86,12 @@ var (
 	// In a model of few layers that error is 2.3e-7, 1.7e-6, 1e-11, 1e-12 and 1e-10 at most, as the cases' README has it,
 	// and so is ours.
 	shallow = allowances{logits: 1e-10, loss: 2e-6, gradNorm: 2e-5, gradient: 1e-9, adapter: 1e-7}
-	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most and 1.1e-3 in the mean square, which is an NMSE of 1.3e-6.
-	// A gradient takes in about ten such roundings, and the backward of softmax subtracts numbers near one another: 1e-5
-	// to 3e-5 came out on the first case, whose attention is flat, and up to 1.7e-4 where scores are larger and keys have
-	// biases of 5; three times that is allowed. AdamW makes steps of one size of small gradients and large ones, so later
-	// steps go other ways where a gradient is mostly rounding: losses differed by up to 1e-3, norms by 1.2e-2, changes by
-	// 2.4e-3; that has room for a factor of two to three.
+	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most and 1.1e-3 in the mean square, which is an NMSE of
+	// 1.3e-6. A gradient takes in about ten such roundings, and the backward of softmax subtracts numbers near one
+	// another: 1e-5 to 3e-5 came out on the first case, whose attention is flat, and up to 1.7e-4 where scores are larger
+	// and keys have biases of 5; three times that is allowed. AdamW makes steps of one size of small gradients and large
+	// ones, so later steps go other ways where a gradient is mostly rounding: losses differed by up to 1e-3, norms by
+	// 1.2e-2, changes by 2.4e-3; that has room for a factor of two to three.
 	rounded = allowances{logits: 1e-9, loss: 3e-3, gradNorm: 4e-2, gradient: 5e-4, adapter: 6e-3}
 )
 
@@ -215,10 +215,13 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 		state := doublequant.Quantize(absmax)
 		state.Dequantize(absmax)
 		nf4.Dequantize(packed, absmax, blockSize, values)
-		got := []string{hash(packed), hash(state.Codes), hash(gpu.Float32Bytes(state.Nested)), fmt.Sprint(float64(state.Offset)), hash(gpu.Float32Bytes(values))}
+		got := []string{
+			hash(packed), hash(state.Codes), hash(gpu.Float32Bytes(state.Nested)), fmt.Sprint(float64(state.Offset)), hash(gpu.Float32Bytes(values)),
+		}
 		for i, w := range []string{want.Packed, want.Absmax, want.NestedAbsmax, fmt.Sprint(want.Offset), want.Dequantized} {
 			if got[i] != w {
-				return fmt.Errorf("%s: %s differs: %s, want %s", name, []string{"packed", "absmax", "nested_absmax", "offset", "dequantized"}[i], got[i], w)
+				return fmt.Errorf("%s: %s differs: %s, want %s", name,
+					[]string{"packed", "absmax", "nested_absmax", "offset", "dequantized"}[i], got[i], w)
 			}
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"qlora-wgpu/internal/model/spec"
 )
 
-// untie gives a model whose head is said to be the embedding the head that its files hold, where that is another one. So
-// does transformers from version 5 on.
+// untie gives a model whose head is said to be the embedding the head that its files hold, where that is another one.
+// So does transformers from version 5 on.
 func (m *Model) untie() error {
 	head, there := m.index[spec.Head+".weight"]
 	embedding, both := m.index[spec.Embedding+".weight"]
@@ -36,8 +36,8 @@ func (m *Model) untie() error {
 	return nil
 }
 
-// warnOfUnused tells of tensors that no part of the model reads. Rotary frequencies, which files of 2023 hold, and a tied
-// head's copy are no loss.
+// warnOfUnused tells of tensors that no part of the model reads. Rotary frequencies, which files of 2023 hold, and a
+// tied head's copy are no loss.
 func (m *Model) warnOfUnused() {
 	if len(m.Spec.Layers) > len(m.weights) { // tensors are missing, which loading tells
 		return

@@ -11,7 +11,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-const minimal = `{"model_type":"llama","hidden_size":128,"intermediate_size":320,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":384}`
+const minimal = `{"model_type":"llama","hidden_size":128,"intermediate_size":320,"num_hidden_layers":2,"num_attention_heads":4,` +
+	`"vocab_size":384}`
 
 // with adds keys to the minimal configuration.
 func with(keys string) string { return strings.TrimSuffix(minimal, "}") + "," + keys + "}" }
@@ -134,7 +135,10 @@ func TestConfigRefuses(t *testing.T) {
 		{`{"model_type":"llama"}`, f, "bad format: hidden_size is 0, it must lie in 1 to 16777216"},
 		{strings.Replace(minimal, "384", "-5", 1), f, "vocab_size is -5"},
 		{strings.Replace(minimal, "320", "99999999", 1), f, "intermediate_size is 99999999, it must lie in 1 to 16777216"},
-		{strings.Replace(minimal, `heads":4`, `heads":5`, 1), f, "hidden_size 128 is no multiple of num_attention_heads 5, and there is no head_dim"},
+		{
+			strings.Replace(minimal, `heads":4`, `heads":5`, 1), f,
+			"hidden_size 128 is no multiple of num_attention_heads 5, and there is no head_dim",
+		},
 		{with(`"num_key_value_heads":3`), f, "num_attention_heads 4 is no multiple of num_key_value_heads 3"},
 		{with(`"num_key_value_heads":0`), f, "num_key_value_heads is 0"},
 		{with(`"head_dim":33`), f, "head_dim 33 is odd"},
@@ -145,9 +149,14 @@ func TestConfigRefuses(t *testing.T) {
 		{with(`"bos_token_id":384`), f, "token id 384 lies outside the vocabulary of 384"},
 		{with(`"eos_token_id":[1,-2]`), f, "token id -2 lies outside"},
 		{with(`"rope_scaling":{"type":"linear","factor":0}`), f, "rope_scaling.factor is 0, it must be positive"},
-		{with(`"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":1,"original_max_position_embeddings":8192}`), f,
+		{with(`"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":1,` +
+			`"original_max_position_embeddings":8192}`),
+			f,
 			"rope_scaling.high_freq_factor is 1 and low_freq_factor 4, it must be above"},
-		{with(`"rope_scaling":{"rope_type":"yarn","factor":4}`), u, `unsupported: rope_scaling.rope_type is "yarn" (default, linear and llama3 are known)`},
+		{
+			with(`"rope_scaling":{"rope_type":"yarn","factor":4}`), u,
+			`unsupported: rope_scaling.rope_type is "yarn" (default, linear and llama3 are known)`,
+		},
 		{with(`"rope_parameters":{"full_attention":{"rope_theta":1}}`), u, "rope_parameters that differ by layer type (full_attention)"},
 		{with(`"partial_rotary_factor":0.5`), u, "partial_rotary_factor is 0.5"},
 		{with(`"rope_parameters":{"partial_rotary_factor":0.25}`), u, "rope_parameters.partial_rotary_factor is 0.25"},
@@ -166,7 +175,10 @@ func TestConfigRefuses(t *testing.T) {
 		{qwen2(`"use_sliding_window":true,"sliding_window":8,"max_window_layers":28,"layer_types":["sliding_attention","full_attention"]`), u,
 			"use_sliding_window is true (sliding_window is 8"},
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
-		{with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u, `the weights are quantized already (quantization_config, method "gptq")`},
+		{
+			with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u,
+			`the weights are quantized already (quantization_config, method "gptq")`,
+		},
 	} {
 		_, err := described(c.config)
 		require.Error(t, err, c.config)

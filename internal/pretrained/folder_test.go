@@ -65,7 +65,9 @@ func TestOpenShards(t *testing.T) {
 	row := make([]float32, 3)
 	require.NoError(t, m.ReadRows("b", 1, 1, row))
 	require.Equal(t, []float32{109, 110, 111}, row)
-	require.Equal(t, TokenizerSource{JSON: []byte("{}"), ChatTemplate: "{{ new }}", BosToken: "<s>", EosToken: "</s>", UnkToken: "?", AddBos: true}, m.Tokenizer())
+	require.Equal(t, TokenizerSource{
+		JSON: []byte("{}"), ChatTemplate: "{{ new }}", BosToken: "<s>", EosToken: "</s>", UnkToken: "?", AddBos: true,
+	}, m.Tokenizer())
 
 	delete(folder, "chat_template.jinja")
 	for template, want := range map[string]string{
@@ -79,7 +81,8 @@ func TestOpenShards(t *testing.T) {
 	}
 	folder["tokenizer_config.json"] = []byte(`{"chat_template":[{"name":"rag","template":"t"}]}`)
 	_, err = OpenFolder(folder, "m")
-	require.ErrorContains(t, err, "open model m/tokenizer_config.json: line 1: bad format: /chat_template: none of the 1 chat templates is named default")
+	require.ErrorContains(t, err,
+		"open model m/tokenizer_config.json: line 1: bad format: /chat_template: none of the 1 chat templates is named default")
 }
 
 func TestOpenFolderRefuses(t *testing.T) {
@@ -90,15 +93,33 @@ func TestOpenFolderRefuses(t *testing.T) {
 		message string
 	}{
 		{"no config", memory{"config.json": nil}, "open model m: there is no config.json"},
-		{"no weights", memory{"model.safetensors": nil}, "open model m: there is neither model.safetensors nor model.safetensors.index.json (weights in other formats"},
+		{
+			"no weights", memory{"model.safetensors": nil},
+			"open model m: there is neither model.safetensors nor model.safetensors.index.json (weights in other formats",
+		},
 		{"bad weights", memory{"model.safetensors": []byte("12345678")}, "read safetensors m/model.safetensors: offset 0: "},
-		{"bad tokenizer config", memory{"tokenizer_config.json": []byte(`{"bos_token":1}`)}, "open model m/tokenizer_config.json: line 1: bad format: /bos_token"},
-		{"outside", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"../1.safetensors"}`)}, `open model m/model.safetensors.index.json: bad format: "../1.safetensors" is no plain file name`},
+		{
+			"bad tokenizer config", memory{"tokenizer_config.json": []byte(`{"bos_token":1}`)},
+			"open model m/tokenizer_config.json: line 1: bad format: /bos_token",
+		},
+		{
+			"outside", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"../1.safetensors"}`)},
+			`open model m/model.safetensors.index.json: bad format: "../1.safetensors" is no plain file name`,
+		},
 		{"drive", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"C:1.safetensors"}`)}, "is no plain file name"},
 		{"empty index", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{}`)}, "weight_map is empty"},
-		{"duplicate in index", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1","a":"2"}`)}, "line 1: bad format: no valid JSON at /weight_map/a: duplicate"},
-		{"missing shard", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1"}`)}, "open model m/1: file does not exist (fetch the missing weights)"},
-		{"twice", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1","b":"2"}`), "1": weights(t, 0, "a"), "2": weights(t, 0, "b", "a")},
+		{
+			"duplicate in index", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1","a":"2"}`)},
+			"line 1: bad format: no valid JSON at /weight_map/a: duplicate",
+		},
+		{
+			"missing shard", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1"}`)},
+			"open model m/1: file does not exist (fetch the missing weights)",
+		},
+		{"twice", memory{
+			"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1","b":"2"}`), "1": weights(t, 0, "a"),
+			"2": weights(t, 0, "b", "a"),
+		},
 			"open model m/2: bad format: tensor a is in m/1 too"},
 		{"elsewhere", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"1","b":"1"}`), "1": weights(t, 0, "a")},
 			"open model m/1: bad format: tensor b is missing, the index puts it here"},

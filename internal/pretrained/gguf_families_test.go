@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// llama.cpp's names of modules, and its keys of a config.json, for all families of dense decoders (gguf-py's constants).
+// llama.cpp's names of modules, and its keys of a config.json, for all families of dense decoders (gguf-py's
+// constants).
 var (
 	writtenModules = map[string]string{
 		"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",

@@ -87,11 +87,13 @@ func small() ([]pair, []matrix) {
 	pairs := []pair{
 		{"general.architecture", "llama"}, {"llama.embedding_length", 8}, {"llama.feed_forward_length", 4}, {"llama.block_count", 1},
 		{"llama.context_length", 64}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
-		{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"}, {"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
+		{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"},
+		{"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
 		{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
 	}
 	matrices := []matrix{
-		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}}, {name: "blk.0.attn_q.weight", ne: []uint64{2, 8}},
+		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}},
+		{name: "blk.0.attn_q.weight", ne: []uint64{2, 8}},
 		{name: "blk.0.attn_q.bias", ne: []uint64{8}}, {name: "blk.0.attn_k.bias", ne: []uint64{4}}, {name: "rope_freqs.weight", ne: []uint64{2}},
 	}
 	return pairs, matrices
@@ -147,19 +149,34 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
 		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
-		{"width of another type", pair{"llama.embedding_length", "8"}, matrix{}, f, "llama.embedding_length has type string, an integer was wanted"},
+		{
+			"width of another type", pair{"llama.embedding_length", "8"}, matrix{}, f,
+			"llama.embedding_length has type string, an integer was wanted",
+		},
 		{"huge width", pair{"llama.embedding_length", -1}, matrix{}, f, "llama.embedding_length is 4294967295"},
-		{"heads by layer", pair{"llama.attention.head_count_kv", []int32{1}}, matrix{}, f, "head_count_kv has type array of int32, an integer was wanted"},
+		{
+			"heads by layer", pair{"llama.attention.head_count_kv", []int32{1}}, matrix{}, f,
+			"head_count_kv has type array of int32, an integer was wanted",
+		},
 		{"no epsilon", pair{"llama.attention.layer_norm_rms_epsilon", nil}, matrix{}, f, "rms_norm_eps is 0"},
 		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
 		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
 		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope_scaling.rope_type is "yarn"`},
-		{"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u, `the model has a tensor "blk.0.attn_sinks.weight"`},
-		{"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f, "tensor blk.0.attn_k.weight has 3 outputs for 1 heads"},
+		{
+			"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u,
+			`the model has a tensor "blk.0.attn_sinks.weight"`,
+		},
+		{
+			"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f,
+			"tensor blk.0.attn_k.weight has 3 outputs for 1 heads",
+		},
 		{"zero rope factor", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{2}}, f, "rope factor 0 is 0"},
 		{"three rope factors", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
 		{"rope factor matrix", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
-		{"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f, "there are 4 tokens, the embedding has 3 rows"},
+		{
+			"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f,
+			"there are 4 tokens, the embedding has 3 rows",
+		},
 		{"types", pair{"tokenizer.ggml.token_type", []int32{1}}, matrix{}, f, "there are 3 tokens and 1 token types"},
 		{"bos", pair{"tokenizer.ggml.bos_token_id", 3}, matrix{}, f, "token id 3 lies outside the vocabulary of 3"},
 		{"unknown token", pair{"tokenizer.ggml.unknown_token_id", 3}, matrix{}, f, "tokenizer.ggml.unknown_token_id is 3, there are 3 tokens"},

@@ -1,5 +1,6 @@
-// Package pretrained opens a model as it was published: a Hugging Face folder (config.json, safetensors) or a GGUF file of the llama
-// architecture. Both look the same from here on: Hugging Face's configuration keys, tensor names and row order, float32 rows.
+// Package pretrained opens a model as it was published: a Hugging Face folder (config.json, safetensors) or a GGUF file
+// of the llama architecture. Both look the same from here on: Hugging Face's configuration keys, tensor names and row
+// order, float32 rows.
 package pretrained
 
 import (
@@ -74,8 +75,8 @@ func (m *Model) Lookup(name string) (Tensor, bool) {
 	return m.weights[i].Tensor, true
 }
 
-// Expect checks that a tensor exists with this shape (rows = 1 for a vector): a config.json and weights that do not belong
-// together are the user's mistake, found here before anything is allocated.
+// Expect checks that a tensor exists with this shape (rows = 1 for a vector): a config.json and weights that do not
+// belong together are the user's mistake, found here before anything is allocated.
 func (m *Model) Expect(name string, rows, cols int) error {
 	i, ok := m.index[name]
 	if !ok {
@@ -89,9 +90,9 @@ func (m *Model) Expect(name string, rows, cols int) error {
 	return nil
 }
 
-// ReadRows fills dst with rows [firstRow, firstRow+rows) of a tensor as float32, row-major in Hugging Face's row order. Errors are a
-// missing tensor, an element type that is no float, and failed reads. A range outside the tensor or a dst of another length
-// than rows·Cols is a bug and panics.
+// ReadRows fills dst with rows [firstRow, firstRow+rows) of a tensor as float32, row-major in Hugging Face's row order.
+// Errors are a missing tensor, an element type that is no float, and failed reads. A range outside the tensor or a dst
+// of another length than rows·Cols is a bug and panics.
 func (m *Model) ReadRows(name string, firstRow, rows int, dst []float32) error {
 	i, ok := m.index[name]
 	if !ok {
@@ -99,7 +100,8 @@ func (m *Model) ReadRows(name string, firstRow, rows int, dst []float32) error {
 	}
 	w := m.weights[i]
 	if firstRow < 0 || rows < 0 || firstRow > w.Rows || rows > w.Rows-firstRow || len(dst) != rows*w.Cols {
-		panic(fmt.Sprintf("pretrained: rows [%d, %d) of tensor %s [%d, %d] into %d elements", firstRow, firstRow+rows, name, w.Rows, w.Cols, len(dst)))
+		panic(fmt.Sprintf("pretrained: rows [%d, %d) of tensor %s [%d, %d] into %d elements",
+			firstRow, firstRow+rows, name, w.Rows, w.Cols, len(dst)))
 	}
 	return w.readRows(firstRow, rows, dst)
 }
@@ -116,9 +118,10 @@ func (m *Model) Type(name string) string {
 // Tokenizer is what the model says about its tokenizer.
 func (m *Model) Tokenizer() TokenizerSource { return m.tokenizer }
 
-// ContentHash is a SHA-256 (hex) that tells models apart without reading all of them: over the configuration, the headers of the
-// weight files (names, types, shapes, offsets; for GGUF also the vocabulary), and the first and last 4 KiB of every
-// tensor. It does not depend on where the files lie or what a GGUF is called. It is no defence against a forger.
+// ContentHash is a SHA-256 (hex) that tells models apart without reading all of them: over the configuration, the
+// headers of the weight files (names, types, shapes, offsets; for GGUF also the vocabulary), and the first and last 4
+// KiB of every tensor. It does not depend on where the files lie or what a GGUF is called. It is no defence against a
+// forger.
 func (m *Model) ContentHash() string { return m.hash }
 
 // Files are the names of the weight files, each once.
@@ -131,8 +134,8 @@ func (m *Model) Files() (names []string) {
 	return names
 }
 
-// Digest is a SHA-256 (hex) over ContentHash and every stored byte of every tensor. It reads all of the files: pieces of 4 MiB are hashed on all cores,
-// then the pieces' hashes in order.
+// Digest is a SHA-256 (hex) over ContentHash and every stored byte of every tensor. It reads all of the files: pieces
+// of 4 MiB are hashed on all cores, then the pieces' hashes in order.
 func (m *Model) Digest(ctx context.Context) (string, error) {
 	const piece = 4 << 20
 	group, ctx := errgroup.WithContext(ctx)

@@ -62,8 +62,8 @@ func (f osFolder) Open(name string) (File, error) {
 	return file, bare(err)
 }
 
-// openFile opens a regular file, as a memory map where the system has them. The size is fixed here: what is appended later is not
-// seen, what is cut off later gives an error on reading.
+// openFile opens a regular file, as a memory map where the system has them. The size is fixed here: what is appended
+// later is not seen, what is cut off later gives an error on reading.
 func openFile(path string) (File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -99,8 +99,8 @@ func (f *mappedFile) Size() int64 { return int64(len(f.data)) }
 
 func (f *mappedFile) Close() error { return f.data.Unmap() }
 
-// ReadAt copies from the map. A file that shrank, or a disk that fails, faults on access: that becomes an error instead of the end
-// of the program.
+// ReadAt copies from the map. A file that shrank, or a disk that fails, faults on access: that becomes an error instead
+// of the end of the program.
 func (f *mappedFile) ReadAt(dst []byte, at int64) (n int, err error) {
 	if at < 0 || at > int64(len(f.data)) {
 		return 0, io.EOF

@@ -39,7 +39,8 @@ func TestOpenFolder(t *testing.T) {
 	require.Equal(t, x[40*320:43*320], part)
 	require.Equal(t, TokenizerSource{}, m.Tokenizer())
 
-	require.ErrorContains(t, m.Expect(down, 320, 128), "tensor model.layers.0.mlp.down_proj.weight has shape [128, 320], the configuration asks for [320, 128]")
+	require.ErrorContains(t, m.Expect(down, 320, 128),
+		"tensor model.layers.0.mlp.down_proj.weight has shape [128, 320], the configuration asks for [320, 128]")
 	err = m.Expect("model.layers.2.mlp.down_proj.weight", 128, 320)
 	require.True(t, usererr.Is(err, usererr.Format))
 	require.ErrorContains(t, err, "tensor model.layers.2.mlp.down_proj.weight is missing, shape [128, 320] was wanted")

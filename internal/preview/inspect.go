@@ -11,22 +11,24 @@ import (
 
 // Inspection shows what QLoRA keeps of one block of a frozen weight.
 type Inspection struct {
-	Tensor       string                     `json:"tensor"`
-	Rows         int                        `json:"rows"`
-	Cols         int                        `json:"cols"`
-	Block        int                        `json:"block"`
-	Blocks       int                        `json:"blocks"`
-	Values       []float32                  `json:"values"` // of the block, as published [block size]
-	Codes        []int                      `json:"codes"`  // their 4-bit codes [block size]
-	Codebook     [len(nf4.Codebook)]float32 `json:"codebook"`
-	Counts       [len(nf4.Codebook)]int     `json:"counts"`        // of each code in the whole tensor
-	Absmax       float32                    `json:"absmax"`        // the block's largest magnitude
-	AbsmaxCode   int                        `json:"absmax_code"`   // its 8-bit code
-	Nested       float32                    `json:"nested"`        // the scale of 256 such codes
-	Offset       float32                    `json:"offset"`        // the tensor's mean absmax
-	StoredAbsmax float32                    `json:"stored_absmax"` // what the code decodes to, by which the block is scaled
-	Bits         float64                    `json:"bits"`          // of storage a weight, all levels together
-	Error        float64                    `json:"error"`         // root mean square of the block's rounding, as a part of its values'
+	Tensor     string                     `json:"tensor"`
+	Rows       int                        `json:"rows"`
+	Cols       int                        `json:"cols"`
+	Block      int                        `json:"block"`
+	Blocks     int                        `json:"blocks"`
+	Values     []float32                  `json:"values"` // of the block, as published [block size]
+	Codes      []int                      `json:"codes"`  // their 4-bit codes [block size]
+	Codebook   [len(nf4.Codebook)]float32 `json:"codebook"`
+	Counts     [len(nf4.Codebook)]int     `json:"counts"`      // of each code in the whole tensor
+	Absmax     float32                    `json:"absmax"`      // the block's largest magnitude
+	AbsmaxCode int                        `json:"absmax_code"` // its 8-bit code
+	Nested     float32                    `json:"nested"`      // the scale of 256 such codes
+	Offset     float32                    `json:"offset"`      // the tensor's mean absmax
+	// what the code decodes to, by which the block is scaled
+	StoredAbsmax float32 `json:"stored_absmax"`
+	Bits         float64 `json:"bits"` // of storage a weight, all levels together
+	// root mean square of the block's rounding, as a part of its values'
+	Error float64 `json:"error"`
 }
 
 // inspectElements bounds what is held of the tensor at once.

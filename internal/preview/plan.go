@@ -21,13 +21,15 @@ type run struct {
 type Report struct {
 	Model  string `json:"model"`
 	Tokens int    `json:"tokens"` // of a micro-batch
-	// GradientCheckpointing is what auto amounts to, or what was given; Choices are the peaks with all of its values, and those of ActivationDType.
+	// GradientCheckpointing is what auto amounts to, or what was given; Choices are the peaks with all of its values, and
+	// those of ActivationDType.
 	GradientCheckpointing string   `json:"gradient_checkpointing"`
 	ActivationDType       string   `json:"activation_dtype"`
 	Choices               []Choice `json:"choices"`
 	*paging.Plan
 	Bandwidth float64 `json:"bandwidth_gb_per_s"`
-	// PagingSeconds is what the traffic of a step takes at the bandwidth; as far as the device computes meanwhile it costs less.
+	// PagingSeconds is what the traffic of a step takes at the bandwidth; as far as the device computes meanwhile it costs
+	// less.
 	PagingSeconds float64  `json:"paging_seconds_per_step"`
 	Largest       *Largest `json:"largest,omitempty"` // with a budget
 	Advice        *Advice  `json:"frees_most,omitempty"`
@@ -55,8 +57,8 @@ type Advice struct {
 	Frees   int64  `json:"frees_bytes"`
 }
 
-// Plan plans a run's memory on a dry device with WebGPU's default limits; it needs no GPU. name is the model's. Errors are
-// *usererr.Error: settings out of range, a budget that is too small, a shape that no kernel holds.
+// Plan plans a run's memory on a dry device with WebGPU's default limits; it needs no GPU. name is the model's. Errors
+// are *usererr.Error: settings out of range, a budget that is too small, a shape that no kernel holds.
 func Plan(c settings.Plan, shape spec.Spec, name string) (*Report, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -115,7 +117,8 @@ func (o run) choices() (all []Choice, err error) {
 	return all, nil
 }
 
-// largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not fit.
+// largest finds how far each setting can go. What does not fit with everything that can be moved on the host does not
+// fit.
 func (o run) largest(budget int64) (*Largest, error) {
 	fits := func(o run) (bool, error) {
 		return o.demand().Fits(gpu.NewDryDiscrete(), budget)
@@ -162,9 +165,16 @@ func (o run) advice() (best *Advice, err error) {
 		from, to any
 		with     func(o *run)
 	}{
-		{"gradient_checkpointing", o.GradientCheckpointing != settings.CheckpointFull, o.GradientCheckpointing, settings.CheckpointFull, func(o *run) { o.GradientCheckpointing = settings.CheckpointFull }},
-		{"activation_dtype", o.ActivationDType == settings.ActivationsF32, settings.ActivationsF32, settings.ActivationsBF16, func(o *run) { o.ActivationDType = settings.ActivationsBF16 }},
-		{"quantization", o.Quantize != settings.QuantizedNF4, o.Quantize, settings.QuantizedNF4, func(o *run) { o.Quantize = settings.QuantizedNF4 }},
+		{"gradient_checkpointing", o.GradientCheckpointing != settings.CheckpointFull,
+			o.GradientCheckpointing, settings.CheckpointFull, func(o *run) {
+				o.GradientCheckpointing = settings.CheckpointFull
+			}},
+		{"activation_dtype", o.ActivationDType == settings.ActivationsF32, settings.ActivationsF32, settings.ActivationsBF16, func(o *run) {
+			o.ActivationDType = settings.ActivationsBF16
+		}},
+		{"quantization", o.Quantize != settings.QuantizedNF4, o.Quantize, settings.QuantizedNF4, func(o *run) {
+			o.Quantize = settings.QuantizedNF4
+		}},
 		{"optim", !o.EightBit(), o.Optim, eightBitName, func(o *run) { o.Optim = eightBitName }},
 		{"optim", !o.PagedState(), o.Optim, settings.Paged + o.Optim, func(o *run) { o.Optim = settings.Paged + o.Optim }},
 		{"batch_size", o.BatchSize > 1, o.BatchSize, o.BatchSize / 2, func(o *run) { o.BatchSize /= 2 }},
@@ -190,7 +200,8 @@ func (o run) advice() (best *Advice, err error) {
 // String is the report for people.
 func (r *Report) String() string {
 	s := fmt.Sprintf("%s, micro-batches of %d tokens\n%s\n", r.Model, r.Tokens, r.Plan.String())
-	s += fmt.Sprintf("gradient_checkpointing: %s, activation_dtype: %s. The peaks with everything resident:", r.GradientCheckpointing, r.ActivationDType)
+	s += fmt.Sprintf("gradient_checkpointing: %s, activation_dtype: %s. The peaks with everything resident:",
+		r.GradientCheckpointing, r.ActivationDType)
 	for i, c := range r.Choices {
 		separator := ","
 		if i%len(engine.Checkpointing) == 0 {
@@ -200,13 +211,17 @@ func (r *Report) String() string {
 	}
 	s += "\n"
 	if r.Traffic > 0 {
-		s += fmt.Sprintf("Paging moves %s a step: at most %.2f s at %g GB/s, less as far as the device computes meanwhile.\n", paging.Size(r.Traffic), r.PagingSeconds, r.Bandwidth)
+		s += fmt.Sprintf("Paging moves %s a step: at most %.2f s at %g GB/s, less as far as the device computes meanwhile.\n",
+			paging.Size(r.Traffic), r.PagingSeconds, r.Bandwidth)
 	}
 	if r.Largest != nil {
-		s += fmt.Sprintf("The budget holds max_seq_length up to %d, or batch_size up to %d, or lora_r up to %d, the other settings as they are.\n", r.Largest.MaxSeqLength, r.Largest.BatchSize, r.Largest.LoraR)
+		s += fmt.Sprintf("The budget holds max_seq_length up to %d, or batch_size up to %d, or lora_r up to %d, the other settings as "+
+			"they are.\n",
+			r.Largest.MaxSeqLength, r.Largest.BatchSize, r.Largest.LoraR)
 	}
 	if r.Advice != nil {
-		s += fmt.Sprintf("One change frees most: %s %s instead of %s, %s of the resident peak.\n", r.Advice.Setting, r.Advice.To, r.Advice.From, paging.Size(r.Advice.Frees))
+		s += fmt.Sprintf("One change frees most: %s %s instead of %s, %s of the resident peak.\n",
+			r.Advice.Setting, r.Advice.To, r.Advice.From, paging.Size(r.Advice.Frees))
 	}
 	return s
 }

@@ -1,5 +1,5 @@
-// Package preview shows what a run would be before anything is loaded: what it learns from, what it takes of memory, and
-// what quantization does with the weights.
+// Package preview shows what a run would be before anything is loaded: what it learns from, what it takes of memory,
+// and what quantization does with the weights.
 package preview
 
 import (
@@ -44,7 +44,8 @@ type Inputs struct {
 	Opened       *gpu.Device // whose limits count; nil: WebGPU's defaults
 }
 
-// Of encodes the data and plans the memory as a run with these settings would, and reads no weight. Errors are *usererr.Error.
+// Of encodes the data and plans the memory as a run with these settings would, and reads no weight. Errors are
+// *usererr.Error.
 func Of(c settings.Train, in Inputs) (*Preview, error) {
 	if err := c.Check(); err != nil {
 		return nil, err

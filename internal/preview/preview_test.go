@@ -19,7 +19,9 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	data, err := dataset.Read(bytes.NewReader([]byte(`{"messages":[{"role":"user","content":"Where is Ana?"},{"role":"assistant","content":"Ana is in the café."}]}`)), "a.jsonl")
+	data, err := dataset.Read(bytes.NewReader([]byte(`{"messages":[{"role":"user","content":"Where is `+
+		`Ana?"},{"role":"assistant","content":"Ana is in the café."}]}`)),
+		"a.jsonl")
 	require.NoError(t, err)
 	c := small("a.jsonl")
 	p, err := Of(c, Inputs{Model: source, Data: data})

@@ -21,7 +21,8 @@ func TestRoom(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 5, nil))
 	require.NoError(t, err)
 	defer source.Close()
-	row := `{"messages":[{"role":"user","content":"Where is Ana?"},{"role":"assistant","content":"` + strings.Repeat("Ana is at the farm. ", 20) + `"}]}` + "\n"
+	row := `{"messages":[{"role":"user","content":"Where is Ana?"},{"role":"assistant","content":"` + strings.Repeat("Ana is at the farm. ",
+		20) + `"}]}` + "\n"
 	data, err := dataset.Read(strings.NewReader(strings.Repeat(row, 16)), "rows.jsonl")
 	require.NoError(t, err)
 	c := small("rows.jsonl")

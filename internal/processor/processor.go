@@ -1,5 +1,5 @@
-// Package processor is the text side of a model: its tokenizer and its chat template, and what of them begins and ends an
-// answer. The name is transformers' for what stands between a user's input and a model.
+// Package processor is the text side of a model: its tokenizer and its chat template, and what of them begins and ends
+// an answer. The name is transformers' for what stands between a user's input and a model.
 package processor
 
 import (
@@ -26,8 +26,8 @@ type Processor struct {
 // NoTemplate says what is done where a processor's template is not Named.
 const NoTemplate = "The model has no chat template: conversations are written in ChatML."
 
-// New builds the tokenizer and the chat template that a model carries. path names the model in errors; template replaces
-// the model's own where it is not empty. Errors are *usererr.Error.
+// New builds the tokenizer and the chat template that a model carries. path names the model in errors; template
+// replaces the model's own where it is not empty. Errors are *usererr.Error.
 func New(source *pretrained.Model, path, template string) (*Processor, error) {
 	t := source.Tokenizer()
 	p := &Processor{source: source, path: path}
@@ -111,8 +111,8 @@ func (p *Processor) checkIDs(ids []uint32) error {
 	return nil
 }
 
-// Prompt are the tokens of a prompt: as a user's turn in the chat template, after a system turn where there is one, or raw
-// as it stands. A prompt as long as the model's context is a *usererr.Error.
+// Prompt are the tokens of a prompt: as a user's turn in the chat template, after a system turn where there is one, or
+// raw as it stands. A prompt as long as the model's context is a *usererr.Error.
 func (p *Processor) Prompt(prompt, system string, raw bool) ([]uint32, error) {
 	text := prompt
 	if !raw {

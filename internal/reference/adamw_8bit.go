@@ -9,8 +9,8 @@ import (
 // moments8Block is how many elements share an absmax.
 const moments8Block = 256
 
-// Moments8 are AdamW's moments in 8 bits: a code into bitsandbytes' dynamic map an element (signed for the first moment, unsigned for the second), and
-// the largest magnitude of every block of 256. Zero bytes are moments of zero.
+// Moments8 are AdamW's moments in 8 bits: a code into bitsandbytes' dynamic map an element (signed for the first
+// moment, unsigned for the second), and the largest magnitude of every block of 256. Zero bytes are moments of zero.
 type Moments8 struct {
 	M, V               []byte    // [n]
 	LargestM, LargestV []float64 // [ceil(n/256)]
@@ -32,8 +32,8 @@ func (s Moments8) Decode() (m, v []float64) {
 	return m, v
 }
 
-// AdamW8bit updates param and the 8-bit moments in place; step counts from 1. The update takes the moments before they are rounded, and the decay comes
-// after it:
+// AdamW8bit updates param and the 8-bit moments in place; step counts from 1. The update takes the moments before they
+// are rounded, and the decay comes after it:
 //
 //	m = beta1*m + (1-beta1)*grad
 //	v = beta2*v + (1-beta2)*grad^2
@@ -41,7 +41,8 @@ func (s Moments8) Decode() (m, v []float64) {
 //	param *= 1 - lr*weight_decay
 //	codes of m, v: nearest entry of the map to m/max|m|, v/max v of the block; a negative m that gets the entry of zero takes the one below
 //
-// Source: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861); bitsandbytes' kOptimizerStatic8bit2StateBlockwise, but for -0, which stays 0.
+// Source: 8-bit Optimizers via Block-wise Quantization (arXiv 2110.02861); bitsandbytes'
+// kOptimizerStatic8bit2StateBlockwise, but for -0, which stays 0.
 func AdamW8bit(param, grad []float64, s Moments8, o AdamWSettings, step int) {
 	wantLen("moments", len(s.M), len(param))
 	m, v := s.Decode()
@@ -67,8 +68,8 @@ func AdamW8bit(param, grad []float64, s Moments8, o AdamWSettings, step int) {
 	}
 }
 
-// nearestEntry is the code of x/largest; for a block of zeros that of zero. On an exact midpoint the entry at which a binary search from 127 in steps of
-// 64, 32, …, 1 ends is kept.
+// nearestEntry is the code of x/largest; for a block of zeros that of zero. On an exact midpoint the entry at which a
+// binary search from 127 in steps of 64, 32, …, 1 ends is kept.
 func nearestEntry(entries *[256]float32, x, largest float64) byte {
 	if largest == 0 {
 		x, largest = 0, 1

@@ -6,8 +6,8 @@ import (
 )
 
 // AttentionShape describes causal attention with grouped key/value heads over packed segments. Query t sees the keys
-// FirstKey[t] … t+QueryOffset: FirstKey is where its segment (or window) begins, QueryOffset the number of keys before the
-// first query. Query head h reads key/value head h / (H/KVH).
+// FirstKey[t] … t+QueryOffset: FirstKey is where its segment (or window) begins, QueryOffset the number of keys before
+// the first query. Query head h reads key/value head h / (H/KVH).
 type AttentionShape struct {
 	H, KVH, D   int
 	Scale       float64  // of the scores, usually 1/sqrt(D)
@@ -36,8 +36,8 @@ func (a AttentionShape) row(x []float64, t, heads, head int) []float64 {
 	return x[first : first+a.D]
 }
 
-// AttentionForward: s_j = scale * q_t·k_j, lse = log(sum_j exp(s_j)), o_t = sum_j exp(s_j - lse) v_j, per head. q and o are
-// [T, H*D], k and v are [S, KVH*D], lse is [T, H].
+// AttentionForward: s_j = scale * q_t·k_j, lse = log(sum_j exp(s_j)), o_t = sum_j exp(s_j - lse) v_j, per head. q and o
+// are [T, H*D], k and v are [S, KVH*D], lse is [T, H].
 //
 // Source: Attention Is All You Need (arXiv 1706.03762); the saved log-sum-exp is FlashAttention-2's (arXiv 2307.08691).
 func AttentionForward(q, k, v []float64, a AttentionShape) (o, lse []float64) {
@@ -69,7 +69,8 @@ func AttentionForward(q, k, v []float64, a AttentionShape) (o, lse []float64) {
 
 // AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t:
 // ds_j = p_j * (do_t·v_j - delta), dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t.
-// A key/value head sums over the query heads of its group. do, o and dq are [T, H*D], lse is [T, H], dk and dv are [S, KVH*D].
+// A key/value head sums over the query heads of its group. do, o and dq are [T, H*D], lse is [T, H], dk and dv are [S,
+// KVH*D].
 func AttentionBackward(do, q, k, v, o, lse []float64, a AttentionShape) (dq, dk, dv []float64) {
 	a.check(q, k, v)
 	wantLen("do", len(do), len(q))

@@ -20,7 +20,8 @@ func TestAttentionByHand(t *testing.T) {
 	requireClose(t, []float64{0.25, 0.75}, dv)
 
 	// With a single key the output is its value: query heads 0 and 1 read key/value head 0, heads 2 and 3 head 1.
-	o, _ = AttentionForward(random(1, 4), []float64{1, 2}, []float64{5, 7}, AttentionShape{H: 4, KVH: 2, D: 1, Scale: 1, FirstKey: []uint32{0}})
+	o, _ = AttentionForward(random(1, 4), []float64{1, 2},
+		[]float64{5, 7}, AttentionShape{H: 4, KVH: 2, D: 1, Scale: 1, FirstKey: []uint32{0}})
 	requireClose(t, []float64{5, 5, 7, 7}, o)
 }
 

@@ -2,8 +2,9 @@ package reference
 
 import "math"
 
-// CrossEntropy: losses[s] = log(sum_v exp(logits[s, v])) - logits[s, targets[s]] and dlogits = softmax(logits) - onehot, the
-// gradient of the sum of losses, not of their mean. logits and dlogits are [S, V], targets and losses are [S].
+// CrossEntropy: losses[s] = log(sum_v exp(logits[s, v])) - logits[s, targets[s]] and dlogits = softmax(logits) -
+// onehot, the gradient of the sum of losses, not of their mean. logits and dlogits are [S, V], targets and losses are
+// [S].
 func CrossEntropy(logits []float64, targets []uint32, v int) (losses, dlogits []float64) {
 	wantLen("logits", len(logits), len(targets), v)
 	losses, dlogits = make([]float64, len(targets)), make([]float64, len(logits))

@@ -2,10 +2,10 @@ package reference
 
 import "math"
 
-// DropoutKeep decides over one element from a counter alone, so that any kernel can redo the mask in any order: keep when
-// the upper 24 bits of pcg(pcg(index ^ pcg(key0)) ^ key1) are at least the threshold. All arithmetic is u32. The inner
-// hash of key0 is there because keys count up (step, layer): without it neighbouring keys would give the same mask with
-// neighbouring elements exchanged.
+// DropoutKeep decides over one element from a counter alone, so that any kernel can redo the mask in any order: keep
+// when the upper 24 bits of pcg(pcg(index ^ pcg(key0)) ^ key1) are at least the threshold. All arithmetic is u32. The
+// inner hash of key0 is there because keys count up (step, layer): without it neighbouring keys would give the same
+// mask with neighbouring elements exchanged.
 func DropoutKeep(key0, key1, index, threshold uint32) bool {
 	return pcg(pcg(index^pcg(key0))^key1)>>8 >= threshold
 }

@@ -8,7 +8,8 @@ import (
 )
 
 func TestPCG(t *testing.T) {
-	// By hand from the definition: state = 2891336453 = 0xac564b05, shift 10+4, word = (0x2b159 ^ state) * 277803737 mod 2^32.
+	// By hand from the definition: state = 2891336453 = 0xac564b05, shift 10+4, word = (0x2b159 ^ state) * 277803737 mod
+	// 2^32.
 	state := uint64(2891336453)
 	word := (state>>14 ^ state) * 277803737 % (1 << 32)
 	require.EqualValues(t, word>>22^word, pcg(0))

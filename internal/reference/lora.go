@@ -1,7 +1,7 @@
 package reference
 
-// LoRAForward: y = scale * (mask*x) A^T B^T, the adapter's part of a linear. x is [T, K], a is [R, K], b is [N, R], y is
-// [T, N]. mask is [T, K] from Dropout (0 or 1/(1-p)), or nil.
+// LoRAForward: y = scale * (mask*x) A^T B^T, the adapter's part of a linear. x is [T, K], a is [R, K], b is [N, R], y
+// is [T, N]. mask is [T, K] from Dropout (0 or 1/(1-p)), or nil.
 //
 // Source: LoRA (arXiv 2106.09685); PEFT's Linear.forward.
 func LoRAForward(x, a, b []float64, scale float64, mask []float64, t, n, k, r int) []float64 {

@@ -21,8 +21,8 @@ func NF4Quantize(w []float32, blockSize int) NF4Weight {
 	return NF4Weight{Packed: packed, Nested: doublequant.Quantize(absmax), BlockSize: blockSize}
 }
 
-// Dequantize gives the n weights: codebook[code] * absmax with absmax = map[code]*nested + offset, each operation rounded to
-// float32 as the format defines it, then widened.
+// Dequantize gives the n weights: codebook[code] * absmax with absmax = map[code]*nested + offset, each operation
+// rounded to float32 as the format defines it, then widened.
 func (w NF4Weight) Dequantize(n int) []float64 {
 	absmax := w.Absmax
 	if w.Nested.Codes != nil {

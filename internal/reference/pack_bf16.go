@@ -2,8 +2,9 @@ package reference
 
 import "math"
 
-// PackBF16 gives the bf16 codes of x: of the two neighbours of the same sign the nearer one, halfway between them the one with an even code. Where that would lie beyond the largest bf16,
-// its neighbour is infinity, as if it were 2^128 (IEEE 754, 4.3.1). A NaN keeps its sign and the upper bits of its payload, and is quiet.
+// PackBF16 gives the bf16 codes of x: of the two neighbours of the same sign the nearer one, halfway between them the
+// one with an even code. Where that would lie beyond the largest bf16, its neighbour is infinity, as if it were 2^128
+// (IEEE 754, 4.3.1). A NaN keeps its sign and the upper bits of its payload, and is quiet.
 func PackBF16(x []float32) []uint16 {
 	codes := make([]uint16, len(x))
 	for i, v := range x {

@@ -2,10 +2,11 @@ package reference
 
 import "math"
 
-// RMSNormForward: inv[t] = 1/sqrt(mean(x[t]^2) + eps), y[t] = x[t] * inv[t] * weight. x and y are [T, C], weight is [C], inv
-// is [T]. A norm that stores its weight as an offset from 1 passes 1 + weight.
+// RMSNormForward: inv[t] = 1/sqrt(mean(x[t]^2) + eps), y[t] = x[t] * inv[t] * weight. x and y are [T, C], weight is
+// [C], inv is [T]. A norm that stores its weight as an offset from 1 passes 1 + weight.
 //
-// Source: Root Mean Square Layer Normalization (arXiv 1910.07467), with eps inside the root as in transformers' LlamaRMSNorm.
+// Source: Root Mean Square Layer Normalization (arXiv 1910.07467), with eps inside the root as in transformers'
+// LlamaRMSNorm.
 func RMSNormForward(x, weight []float64, eps float64) (y, inv []float64) {
 	c := len(weight)
 	y, inv = make([]float64, len(x)), make([]float64, rows("x", len(x), c))
@@ -19,7 +20,8 @@ func RMSNormForward(x, weight []float64, eps float64) (y, inv []float64) {
 	return y, inv
 }
 
-// RMSNormBackward: dx[t] = inv[t] * (weight*dy[t] - x[t] * inv[t]^2 * mean(weight*dy[t]*x[t])). dy, x and dx are [T, C].
+// RMSNormBackward: dx[t] = inv[t] * (weight*dy[t] - x[t] * inv[t]^2 * mean(weight*dy[t]*x[t])). dy, x and dx are [T,
+// C].
 func RMSNormBackward(dy, x, weight []float64, eps float64) []float64 {
 	c := len(weight)
 	wantLen("dy", len(dy), len(x))

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// RoPEScaling says how a model stretches its rotary frequencies beyond the context it was pre-trained with. The zero value
-// changes nothing. The fields are those of rope_parameters (rope_scaling before transformers 5) in config.json.
+// RoPEScaling says how a model stretches its rotary frequencies beyond the context it was pre-trained with. The zero
+// value changes nothing. The fields are those of rope_parameters (rope_scaling before transformers 5) in config.json.
 type RoPEScaling struct {
 	Type                          string // "default" or empty, "linear", "llama3"
 	Factor                        float64
@@ -18,8 +18,8 @@ type RoPEScaling struct {
 
 // RoPETables: cos[p, i] = cos(p * f_i) and sin[p, i] = sin(p * f_i), both [P, D/2], with f_i = theta^(-2i/D).
 //
-// linear divides f by the factor. llama3, by wavelength w = 2*pi/f and original context L: w < L/high keeps f, w > L/low
-// divides it by the factor, and between them (1-s)*f/factor + s*f with s = (L/w - low)/(high - low).
+// linear divides f by the factor. llama3, by wavelength w = 2*pi/f and original context L: w < L/high keeps f, w >
+// L/low divides it by the factor, and between them (1-s)*f/factor + s*f with s = (L/w - low)/(high - low).
 //
 // Source: RoFormer (arXiv 2104.09864); transformers' modeling_rope_utils.py.
 func RoPETables(headDim, maxPositions int, theta float64, scaling RoPEScaling) (cos, sin []float64) {
@@ -72,8 +72,8 @@ func llama3Frequency(f float64, s RoPEScaling) float64 {
 }
 
 // RoPEForward rotates the pairs (i, i+D/2) of each head by the angle of the token's position, transformers' rotate_half
-// convention: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin. x and y are [T, H*D], positions is [T],
-// cos and sin are [P, D/2].
+// convention: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin. x and y are [T, H*D], positions is
+// [T], cos and sin are [P, D/2].
 func RoPEForward(x []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
 	return rotate(x, h, d, positions, cos, sin, 1)
 }

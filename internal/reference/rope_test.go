@@ -38,10 +38,12 @@ func TestRoPEScaling(t *testing.T) {
 	requireClose(t, []float64{1, 0.05, 0.01, 0.00025},
 		ropeFrequencies(8, 10000, RoPEScaling{FrequencyFactors: []float64{1, 2, 1, 4}}))
 
-	// Wavelengths 6.28, 62.8, 628 and 6283 with context 1000, low 1, high 4: the first two are below 250 and stay, the last
-	// is above 1000, and 628 lies between with 1000/628.3 = 1.5915 and s = (1.5915-1)/3.
+	// Wavelengths 6.28, 62.8, 628 and 6283 with context 1000, low 1, high 4: the first two are below 250 and stay, the
+	// last is above 1000, and 628 lies between with 1000/628.3 = 1.5915 and s = (1.5915-1)/3.
 	s := (1000/(200*math.Pi) - 1) / 3
-	got := ropeFrequencies(8, 10000, RoPEScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositionEmbeddings: 1000})
+	got := ropeFrequencies(8, 10000, RoPEScaling{
+		Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositionEmbeddings: 1000,
+	})
 	requireClose(t, []float64{1, 0.1, (1-s)*0.01/8 + s*0.01, 0.001 / 8}, got)
 	require.Panics(t, func() { ropeFrequencies(8, 10000, RoPEScaling{Type: "yarn"}) })
 

@@ -1,7 +1,7 @@
 // Package reference defines every operation of training in plain float64: the values that kernels are checked against.
 // Tests and `qlora-wgpu check` import it, training never does. Matrices are row-major slices; a backward computes the
-// gradient of sum(dy * y). In shapes T is tokens, S keys, C hidden size, N outputs, K inputs, R rank, V vocabulary, H query heads,
-// KVH key/value heads, D head dimension.
+// gradient of sum(dy * y). In shapes T is tokens, S keys, C hidden size, N outputs, K inputs, R rank, V vocabulary, H
+// query heads, KVH key/value heads, D head dimension.
 package reference
 
 import "fmt"

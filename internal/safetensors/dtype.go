@@ -98,8 +98,8 @@ func Float32Bytes(x []float32) []byte {
 	return out
 }
 
-// BFloat16Bytes is x as BF16 data, rounded to nearest even. A NaN stays a NaN (made quiet), and what lies beyond the largest
-// bfloat16 becomes an infinity.
+// BFloat16Bytes is x as BF16 data, rounded to nearest even. A NaN stays a NaN (made quiet), and what lies beyond the
+// largest bfloat16 becomes an infinity.
 func BFloat16Bytes(x []float32) []byte {
 	out := make([]byte, 0, 2*len(x))
 	for _, v := range x {

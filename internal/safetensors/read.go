@@ -1,6 +1,6 @@
-// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their bytes without
-// holes (https://github.com/huggingface/safetensors). The reader is strict: what one loader would read differently from
-// another, such as duplicate keys or overlapping data, is refused.
+// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their bytes
+// without holes (https://github.com/huggingface/safetensors). The reader is strict: what one loader would read
+// differently from another, such as duplicate keys or overlapping data, is refused.
 package safetensors
 
 import (
@@ -23,7 +23,8 @@ const (
 	// maxHeader is the limit of the reference implementation.
 	maxHeader = 100_000_000
 
-	// piece is how many bytes are read at a time, which are still in the first cache when they are converted; divisible by every element size.
+	// piece is how many bytes are read at a time, which are still in the first cache when they are converted; divisible by
+	// every element size.
 	piece = 16 << 10
 )
 
@@ -56,7 +57,8 @@ type File struct {
 }
 
 // Read checks the header of a file of size bytes and keeps r for later reads. The path only serves messages.
-// Errors are *usererr.Error of kind Format (damaged) or Unsupported (a packed element type), with the offset in the file.
+// Errors are *usererr.Error of kind Format (damaged) or Unsupported (a packed element type), with the offset in the
+// file.
 func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 	if size < 8 {
 		return nil, bad(path, 0, "the file has %d bytes, a header length takes 8", size)
@@ -134,8 +136,8 @@ func (f *File) layOut(entries []entry, size int64) error {
 	return nil
 }
 
-// byteSize is the size of a tensor, or an error where it is not representable. A dimension of zero makes the tensor empty and
-// leaves the other dimensions under the same limit.
+// byteSize is the size of a tensor, or an error where it is not representable. A dimension of zero makes the tensor
+// empty and leaves the other dimensions under the same limit.
 func byteSize(dtype DType, shape []int) (uint64, error) {
 	n, empty := uint64(dtype.Size()), false
 	for _, d := range shape {
@@ -184,8 +186,9 @@ func (f *File) ReadBytes(t Tensor, dst []byte, at int64) error {
 	return nil
 }
 
-// ReadFloat32 fills dst with the tensor's elements from element first on, in row-major order. F64 is rounded to nearest;
-// F32, F16 and BF16 are exact; other element types are Unsupported. A range outside the tensor is a bug and panics.
+// ReadFloat32 fills dst with the tensor's elements from element first on, in row-major order. F64 is rounded to
+// nearest; F32, F16 and BF16 are exact; other element types are Unsupported. A range outside the tensor is a bug and
+// panics.
 func (f *File) ReadFloat32(t Tensor, dst []float32, first int) error {
 	convert := toFloat32[t.DType]
 	if convert == nil {

@@ -18,8 +18,8 @@ type Data struct {
 	Bytes []byte
 }
 
-// Write writes a whole file: the header in the given order, metadata by key, then the tensors' bytes. The same input gives the
-// same bytes. A size that disagrees with shape and element type is a bug and panics.
+// Write writes a whole file: the header in the given order, metadata by key, then the tensors' bytes. The same input
+// gives the same bytes. A size that disagrees with shape and element type is a bug and panics.
 func Write(w io.Writer, metadata map[string]string, tensors []Data) error {
 	headers := make([]Tensor, len(tensors))
 	for i, t := range tensors {
@@ -39,8 +39,9 @@ func Write(w io.Writer, metadata map[string]string, tensors []Data) error {
 	return nil
 }
 
-// WriteHeader writes everything up to the first tensor's bytes, which then have to follow in the given order without gaps: so a
-// file larger than memory is streamed. Only Name, DType and Shape are read. The first byte of data is aligned to 8.
+// WriteHeader writes everything up to the first tensor's bytes, which then have to follow in the given order without
+// gaps: so a file larger than memory is streamed. Only Name, DType and Shape are read. The first byte of data is
+// aligned to 8.
 func WriteHeader(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 	header := []byte("{")
 	quote := func(s string) (err error) {

@@ -32,7 +32,8 @@ func TestWriteThenRead(t *testing.T) {
 	}
 	var out bytes.Buffer
 	require.NoError(t, Write(&out, metadata, tensors))
-	require.Contains(t, out.String(), `{"__metadata__":{"a":"<first>","z":"last \"quoted\""},"z.first":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"x"`)
+	require.Contains(t, out.String(),
+		`{"__metadata__":{"a":"<first>","z":"last \"quoted\""},"z.first":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"x"`)
 
 	f, err := Read(bytes.NewReader(out.Bytes()), int64(out.Len()), "m")
 	require.NoError(t, err)
@@ -89,7 +90,8 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestReadReferences reads files that PyTorch and bitsandbytes wrote; the hashes were computed with numpy from the raw files.
+// TestReadReferences reads files that PyTorch and bitsandbytes wrote; the hashes were computed with numpy from the raw
+// files.
 func TestReadReferences(t *testing.T) {
 	for _, c := range []struct {
 		path    []string
@@ -102,8 +104,10 @@ func TestReadReferences(t *testing.T) {
 	}{
 		{[]string{"parity", "tiny", "model", "model.safetensors"}, 21, "model.layers.0.mlp.down_proj.weight", BF16, []int{128, 320},
 			"53de1613b1a6c9dfb6046015bd1333727c47f83c10dab66a7b64fbfe1b8748ef", "b309580f98365d335eb8f039b1dc82a628be53fffac29303dedf406671b6fae4"},
-		{[]string{"parity", "smollm2", "init_adapter", "adapter_model.safetensors"}, 420, "base_model.model.model.layers.0.mlp.gate_proj.lora_B.weight", F32,
-			[]int{1536, 16}, "c7472703670a3f7ceeab281e9d2547043cf64f356c1c7e8c3bde9d0d5374d1db", "c7472703670a3f7ceeab281e9d2547043cf64f356c1c7e8c3bde9d0d5374d1db"},
+		{[]string{"parity", "smollm2", "init_adapter", "adapter_model.safetensors"},
+			420, "base_model.model.model.layers.0.mlp.gate_proj.lora_B.weight", F32,
+			[]int{1536, 16}, "c7472703670a3f7ceeab281e9d2547043cf64f356c1c7e8c3bde9d0d5374d1db",
+			"c7472703670a3f7ceeab281e9d2547043cf64f356c1c7e8c3bde9d0d5374d1db"},
 		{[]string{"bnb", "bnb_nf4.safetensors"}, 5, "model.layers.0.weight.quant_state.bitsandbytes__nf4", U8, []int{121},
 			"42e8e9e1a13796d52198b2945abdce933a743048cd98f4eec4b1fcf6cc61e35a", ""},
 	} {

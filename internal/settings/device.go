@@ -103,8 +103,8 @@ type Memory struct {
 	ActivationDType       string `json:"activation_dtype" name:"activation-dtype" default:"f32" numeric:"" help:"How what is kept for the backward pass is stored: f32, or bf16, which takes half the memory and rounds gradients a little."`
 }
 
-// The values of gradient_checkpointing: how much of a layer is computed again in its backward. None changes a bit of the
-// result, as long as what is kept is not rounded.
+// The values of gradient_checkpointing: how much of a layer is computed again in its backward. None changes a bit of
+// the result, as long as what is kept is not rounded.
 const (
 	CheckpointAuto      = "auto"      // the least that fits the budget
 	CheckpointFull      = "full"      // the whole layer, from its input

@@ -21,14 +21,15 @@ func numbers(c reflect.Value) map[string]any {
 		values["optim"] = strings.TrimPrefix(name, Paged) // paging changes no bit
 	}
 	if values["activation_dtype"] == ActivationsF32 {
-		delete(values, "gradient_checkpointing") // what is computed again are the same bits, unless it begins from rounded ones
+		// what is computed again are the same bits, unless it begins from rounded ones
+		delete(values, "gradient_checkpointing")
 	}
 	return values
 }
 
-// Identity is the same for two runs whose numeric settings agree, and whose chat templates, where they have one of their
-// own. A setting at its default is left out: one that a later version adds, and whose default is what was done before,
-// leaves the identities of earlier runs as they are.
+// Identity is the same for two runs whose numeric settings agree, and whose chat templates, where they have one of
+// their own. A setting at its default is left out: one that a later version adds, and whose default is what was done
+// before, leaves the identities of earlier runs as they are.
 func Identity[T any](c T, template string) string {
 	defaults := numbers(reflect.ValueOf(Default[T]()))
 	own := numbers(reflect.ValueOf(c))

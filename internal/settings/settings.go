@@ -1,6 +1,6 @@
 // Package settings holds every setting that a user can change, in groups. A command, a run and a benchmark are structs
-// that embed the groups they need, so a setting has one name, one default, one help text and one check, whether it comes
-// from a flag, a YAML file, JSON or Go.
+// that embed the groups they need, so a setting has one name, one default, one help text and one check, whether it
+// comes from a flag, a YAML file, JSON or Go.
 //
 // A setting is a field with tags:
 //

@@ -86,15 +86,23 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		message string
 	}{
 		{func(c *Train) { c.Model = "" }, "settings: model is missing, allowed: the path of a GGUF file or of a Hugging Face folder"},
-		{func(c *Train) { c.Data = " " }, "settings: data is missing, allowed: the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl"},
+		{func(c *Train) {
+			c.Data = " "
+		}, "settings: data is missing, allowed: the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl"},
 		{func(c *Train) { c.OutputDir = "" }, "settings: output_dir is missing, allowed: the path of a folder"},
 		{func(c *Train) { c.LoraR = 0 }, "settings: lora_r is 0, allowed: 1 to 65536"},
 		{func(c *Train) { c.LoraAlpha = math.Inf(1) }, "settings: lora_alpha is +Inf, allowed: a finite number above 0"},
 		{func(c *Train) { c.LoraDropout = 1 }, "settings: lora_dropout is 1, allowed: 0 to 0.99"},
 		{func(c *Train) { c.LoraDropout = math.NaN() }, "settings: lora_dropout is NaN, allowed: 0 to 0.99"},
-		{func(c *Train) { c.LoraTargetModules = nil }, "settings: lora_target_modules is empty, allowed: all-linear alone, or a list of module names, each once"},
-		{func(c *Train) { c.LoraTargetModules = []string{"q_proj", "all-linear"} }, `settings: lora_target_modules is "q_proj,all-linear", allowed: all-linear alone, or a list of module names, each once`},
-		{func(c *Train) { c.LoraTargetModules = []string{"q_proj", "q_proj"} }, `settings: lora_target_modules is "q_proj,q_proj", allowed: all-linear alone, or a list of module names, each once`},
+		{func(c *Train) {
+			c.LoraTargetModules = nil
+		}, "settings: lora_target_modules is empty, allowed: all-linear alone, or a list of module names, each once"},
+		{func(c *Train) {
+			c.LoraTargetModules = []string{"q_proj", "all-linear"}
+		}, `settings: lora_target_modules is "q_proj,all-linear", allowed: all-linear alone, or a list of module names, each once`},
+		{func(c *Train) {
+			c.LoraTargetModules = []string{"q_proj", "q_proj"}
+		}, `settings: lora_target_modules is "q_proj,q_proj", allowed: all-linear alone, or a list of module names, each once`},
 		{func(c *Train) { c.BlockSize = 96 }, "settings: block_size is 96, allowed: 32, 64, 128, 256, 512, 1024, 2048, 4096"},
 		{func(c *Train) { c.Quantize = "int8" }, `settings: quantization is "int8", allowed: nf4, none`},
 		{func(c *Train) { c.Quantize, c.BlockSize = "none", 128 }, "settings: block_size is 128, allowed: only with quantization nf4"},
@@ -106,7 +114,9 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Train) { c.NumTrainEpochs = 0 }, "settings: num_train_epochs is 0, allowed: a finite number above 0"},
 		{func(c *Train) { c.MaxSteps = -1 }, "settings: max_steps is -1, allowed: 0 to 2147483647"},
 		{func(c *Train) { c.LearningRate = -1e-4 }, "settings: learning_rate is -0.0001, allowed: 0 to 10"},
-		{func(c *Train) { c.LRSchedulerType = "polynomial" }, `settings: lr_scheduler_type is "polynomial", allowed: constant, constant_with_warmup, linear, cosine`},
+		{func(c *Train) {
+			c.LRSchedulerType = "polynomial"
+		}, `settings: lr_scheduler_type is "polynomial", allowed: constant, constant_with_warmup, linear, cosine`},
 		{func(c *Train) { c.WarmupSteps = -1 }, "settings: warmup_steps is -1, allowed: 0 to 2147483647"},
 		{func(c *Train) { c.WarmupRatio = 1.5 }, "settings: warmup_ratio is 1.5, allowed: 0 to 1"},
 		{func(c *Train) { c.Optim = "sgd" }, `settings: optim is "sgd", allowed: adamw_32bit, adamw_8bit, paged_adamw_32bit, paged_adamw_8bit`},
@@ -120,8 +130,12 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Train) { c.LoggingSteps = 0 }, "settings: logging_steps is 0, allowed: 1 to 2147483647"},
 		{func(c *Train) { c.SaveSteps = -1 }, "settings: save_steps is -1, allowed: 0 to 2147483647"},
 		{func(c *Train) { c.SaveTotalLimit = -1 }, "settings: save_total_limit is -1, allowed: 0 to 2147483647"},
-		{func(c *Train) { c.TrainOnInputs, c.TrainOn = true, "last" }, "settings: train_on_inputs is true, allowed: false together with train_on last"},
-		{func(c *Train) { c.Overwrite, c.ResumeFromCheckpoint = true, "auto" }, "settings: overwrite is true, allowed: false together with resume_from_checkpoint (a run is either resumed or replaced)"},
+		{func(c *Train) {
+			c.TrainOnInputs, c.TrainOn = true, "last"
+		}, "settings: train_on_inputs is true, allowed: false together with train_on last"},
+		{func(c *Train) {
+			c.Overwrite, c.ResumeFromCheckpoint = true, "auto"
+		}, "settings: overwrite is true, allowed: false together with resume_from_checkpoint (a run is either resumed or replaced)"},
 		{func(c *Train) { c.Autotune = "yes" }, `settings: autotune is "yes", allowed: on, off, force`},
 	} {
 		c := valid()

@@ -10,8 +10,8 @@ import (
 )
 
 // version1 are the settings in a state.json of version 1, which had the names of Go fields: in their order, the key of
-// today (empty: no setting of a run that writes checkpoints), and whether they were part of a run's identity. It stays as
-// it is for good, whatever happens to today's names.
+// today (empty: no setting of a run that writes checkpoints), and whether they were part of a run's identity. It stays
+// as it is for good, whatever happens to today's names.
 var version1 = []struct {
 	name, key string
 	numeric   bool

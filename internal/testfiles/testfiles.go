@@ -1,5 +1,5 @@
-// Package testfiles finds the files that tests compare against and that are too big for the repository: references, models and
-// data sets. Only tests import it.
+// Package testfiles finds the files that tests compare against and that are too big for the repository: references,
+// models and data sets. Only tests import it.
 package testfiles
 
 import (

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// Byte-level vocabularies write each byte as one printable character: printable ASCII and Latin-1 stand for themselves, the
-// other 68 bytes take U+0100 onwards in order (GPT-2's bytes_to_unicode).
+// Byte-level vocabularies write each byte as one printable character: printable ASCII and Latin-1 stand for themselves,
+// the other 68 bytes take U+0100 onwards in order (GPT-2's bytes_to_unicode).
 var (
 	charOfByte [256]rune
 	byteOfChar [0x144]int16 // -1: no byte
@@ -28,7 +28,8 @@ func init() {
 	}
 }
 
-// tokenBytes gives the bytes that a token of a byte-level vocabulary stands for; false if a character stands for no byte.
+// tokenBytes gives the bytes that a token of a byte-level vocabulary stands for; false if a character stands for no
+// byte.
 func tokenBytes(token string) (string, bool) {
 	out := make([]byte, 0, len(token))
 	for _, c := range token {

@@ -63,8 +63,9 @@ func splitMerge(s string) ([2]string, error) {
 	return [2]string{left, right}, nil
 }
 
-// FromJSON reads Hugging Face's tokenizer.json. Every component's type is checked: what this package does not compute is
-// refused by name ([usererr.Unsupported]), a damaged or ambiguous file with its place ([usererr.Format]). path is for messages.
+// FromJSON reads Hugging Face's tokenizer.json. Every component's type is checked: what this package does not compute
+// is refused by name ([usererr.Unsupported]), a damaged or ambiguous file with its place ([usererr.Format]). path is
+// for messages.
 func FromJSON(data []byte, path string) (*Tokenizer, error) {
 	if len(data) > maxFileBytes {
 		return nil, fail(path, "%d bytes, more than %d", len(data), maxFileBytes)

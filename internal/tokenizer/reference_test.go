@@ -59,8 +59,8 @@ func checkCases(t *testing.T, tok *Tokenizer, cases []referenceCase) {
 	}
 }
 
-// Every NAME.jsonl made by Hugging Face's tokenizers, with NAME.tokenizer.json where there is one, else with the metadata of
-// the GGUF model.
+// Every NAME.jsonl made by Hugging Face's tokenizers, with NAME.tokenizer.json where there is one, else with the
+// metadata of the GGUF model.
 func TestHuggingFaceIDs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "tokenizer"), "*.jsonl"))
 	require.NoError(t, err)
@@ -84,7 +84,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// The same for the small tokenizers of tools/make_tokenizer_fixtures.py, which between them use every supported component.
+// The same for the small tokenizers of tools/make_tokenizer_fixtures.py, which between them use every supported
+// component.
 func TestSmallTokenizers(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.tokenizer.json")
 	require.NoError(t, err)

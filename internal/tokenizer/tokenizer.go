@@ -1,6 +1,6 @@
-// Package tokenizer turns text into token ids and back: byte-level BPE as described by Hugging Face's tokenizer.json or by
-// the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's Unicode
-// version has assigned.
+// Package tokenizer turns text into token ids and back: byte-level BPE as described by Hugging Face's tokenizer.json or
+// by the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's
+// Unicode version has assigned.
 package tokenizer
 
 import "strings"
@@ -19,9 +19,9 @@ type Tokenizer struct {
 	special map[int32]bool
 }
 
-// Encode gives the ids of text. Added and special tokens inside the text are recognised; no BOS, EOS or other token is added.
-// A byte for which the vocabulary has no token gives unk_token where the file names one, else nothing, as in `tokenizers`
-// (vocabularies in use lack only bytes that are rare in UTF-8 or never occur).
+// Encode gives the ids of text. Added and special tokens inside the text are recognised; no BOS, EOS or other token is
+// added. A byte for which the vocabulary has no token gives unk_token where the file names one, else nothing, as in
+// `tokenizers` (vocabularies in use lack only bytes that are rare in UTF-8 or never occur).
 func (t *Tokenizer) Encode(text string) []int32 {
 	var ids []int32
 	added := func(id int32) { ids = append(ids, id) }
@@ -50,8 +50,8 @@ func (t *Tokenizer) appendPlain(ids []int32, piece string) []int32 {
 	return ids
 }
 
-// Decode gives the text of ids, special tokens as they are written. Bytes that are not UTF-8 become U+FFFD; ids without a
-// token give nothing.
+// Decode gives the text of ids, special tokens as they are written. Bytes that are not UTF-8 become U+FFFD; ids without
+// a token give nothing.
 func (t *Tokenizer) Decode(ids []int32) string { return t.decode(ids, false) }
 
 // DecodeSkipSpecial is [Tokenizer.Decode] without the special tokens.

@@ -74,7 +74,8 @@ func TestStreamHoldsBackIncompleteCharacters(t *testing.T) {
 	}
 }
 
-// The expected strings are those of Python's bytes.decode("utf-8", "replace"), which follows the WHATWG rule as Rust does.
+// The expected strings are those of Python's bytes.decode("utf-8", "replace"), which follows the WHATWG rule as Rust
+// does.
 func TestInvalidTextIsReplacedByLongestPrefix(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\xff\xffb": "a\uFFFD\uFFFDb", "\xf0\x9f\x8c": "\uFFFD", "\xf0\x9fx": "\uFFFDx", "\xe2\x82\xe2\x82\xac": "\uFFFD€",
@@ -182,16 +183,34 @@ func TestRefusedFiles(t *testing.T) {
 		{"model.merges", `[["a"]]`, usererr.Format, []string{"model/merges/0", "two parts"}},
 		{"model.merges", `[3]`, usererr.Format, []string{"model/merges/0"}},
 		{"normalizer", `{"type":"Lowercase"}`, usererr.Unsupported, []string{"normalizer", "Lowercase"}},
-		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":"a"},"content":"b"}]}`, usererr.Unsupported, []string{"normalizer[1]", "Replace"}},
+		{
+			"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":"a"},"content":"b"}]}`,
+			usererr.Unsupported, []string{"normalizer[1]", "Replace"},
+		},
 		{"pre_tokenizer", `{"type":"Metaspace","replacement":"▁"}`, usererr.Unsupported, []string{"pre_tokenizer", "Metaspace"}},
 		{"pre_tokenizer", `null`, usererr.Unsupported, []string{"pre_tokenizer", "ByteLevel"}},
 		{"pre_tokenizer", `{"type":"Digits","individual_digits":true}`, usererr.Unsupported, []string{"ByteLevel"}},
 		{"pre_tokenizer", `{"type":"NFC"}`, usererr.Unsupported, []string{"pre_tokenizer", "NFC"}},
-		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[` + byteLevel + `,{"type":"Digits"}]}`, usererr.Unsupported, []string{"pre_tokenizer[1]", "Digits", "after ByteLevel"}},
-		{"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a(?=b)"},"behavior":"Isolated","invert":false}`, usererr.Unsupported, []string{"a(?=b)", "look-around"}},
-		{"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"(a)\\1"},"behavior":"Isolated","invert":false}`, usererr.Unsupported, []string{`\\1`}},
-		{"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a++"},"behavior":"Isolated","invert":false}`, usererr.Unsupported, []string{"possessive"}},
-		{"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a"},"behavior":"MergedWithNext","invert":false}`, usererr.Unsupported, []string{"MergedWithNext"}},
+		{
+			"pre_tokenizer", `{"type":"Sequence","pretokenizers":[` + byteLevel + `,{"type":"Digits"}]}`, usererr.Unsupported,
+			[]string{"pre_tokenizer[1]", "Digits", "after ByteLevel"},
+		},
+		{
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a(?=b)"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
+			[]string{"a(?=b)", "look-around"},
+		},
+		{
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"(a)\\1"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
+			[]string{`\\1`},
+		},
+		{
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a++"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
+			[]string{"possessive"},
+		},
+		{
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a"},"behavior":"MergedWithNext","invert":false}`, usererr.Unsupported,
+			[]string{"MergedWithNext"},
+		},
 		{"pre_tokenizer", `{"type":"Split","pattern":{},"behavior":"Isolated","invert":false}`, usererr.Format, []string{"no pattern"}},
 		{"post_processor", `{"type":"BertProcessing"}`, usererr.Unsupported, []string{"post_processor", "BertProcessing"}},
 		{"decoder", `{"type":"WordPiece"}`, usererr.Unsupported, []string{"decoder", "WordPiece"}},

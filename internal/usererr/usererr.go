@@ -26,7 +26,8 @@ type Input string
 // Data is the data set.
 const Data Input = "data"
 
-// Error names the operation ("read safetensors"), the file, the place in it ("offset 24", "line 7"), the reason and a hint.
+// Error names the operation ("read safetensors"), the file, the place in it ("offset 24", "line 7"), the reason and a
+// hint.
 type Error struct {
 	Kind  Kind
 	Op    string

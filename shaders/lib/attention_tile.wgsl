@@ -13,7 +13,8 @@ const FOUR: u32 = 4u;
 
 @group(0) @binding(1) var<storage, read_write> packed_q: array<vec4<f32>>; // [T/64, 16·q16, 16]
 @group(0) @binding(2) var<storage, read_write> packed_k: array<vec4<f32>>; // [S/64, 16·k16, 16]
-@group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>; // what weights multiply, as it lies: [T or S, heads, HEAD4]
+// what weights multiply, as it lies: [T or S, heads, HEAD4]
+@group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> packed_v: array<vec4<f32>>; // as packed_k
 @group(0) @binding(8) var<storage, read_write> packed_d_out: array<vec4<f32>>; // as packed_q
 

@@ -1,6 +1,7 @@
 // The maps and the absmax through uniform arrays, windows of the region, for CPU devices, where such a load costs a
 // twentieth of a storage load.
-@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;   // the region's start: nested map [256], codebook [16]
+// the region's start: nested map [256], codebook [16]
+@group(0) @binding(2) var<uniform> maps: array<vec4<f32>, 4096>;
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, 4096>;  // absmax codes, a byte each
 @group(0) @binding(4) var<uniform> nested: array<vec4<f32>, 4096>; // nested absmax
 

@@ -1,5 +1,6 @@
-// Roofline draws what `qlora-wgpu bench kernels --json` measured on a device, from standard input to standard output as SVG: each cell by its flops a byte and its speed,
-// below the device's ceilings. It is a module of its own, so that the engine does not depend on what it draws with.
+// Roofline draws what `qlora-wgpu bench kernels --json` measured on a device, from standard input to standard output as
+// SVG: each cell by its flops a byte and its speed, below the device's ceilings. It is a module of its own, so that the
+// engine does not depend on what it draws with.
 package main
 
 import (
@@ -120,7 +121,9 @@ func picture(b bench, points map[string]plotter.XYs, fma, low, high float64, byC
 		copied float64
 		dashes []vg.Length
 	}{
-		{"multiply-adds; copy by vec4", b.Ceilings.CopyVec4, nil}, {"copy by float32", b.Ceilings.CopyF32, []vg.Length{vg.Points(4), vg.Points(3)}},
+		{"multiply-adds; copy by vec4", b.Ceilings.CopyVec4, nil}, {
+			"copy by float32", b.Ceilings.CopyF32, []vg.Length{vg.Points(4), vg.Points(3)},
+		},
 	} {
 		roof, err := plotter.NewLine(plotter.XYs{{X: low, Y: low * ceiling.copied}, {X: fma / ceiling.copied, Y: fma}, {X: high, Y: fma}})
 		if err != nil {

@@ -15,7 +15,9 @@ func TestRoofline(t *testing.T) {
 	if err := roofline(strings.NewReader(table), &svg); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"<svg", "A card", "NF4 product, forward", "attention, forward", "copy by vec4, 100.0 GB/s", "copy by float32, 50.0 GB/s"} {
+	for _, text := range []string{
+		"<svg", "A card", "NF4 product, forward", "attention, forward", "copy by vec4, 100.0 GB/s", "copy by float32, 50.0 GB/s",
+	} {
 		if !strings.Contains(svg.String(), text) {
 			t.Errorf("the picture lacks %q", text)
 		}

@@ -7,7 +7,8 @@ export const absence = {
   async 'a second tab waits for the first'(t) {
     t.page ??= await t.open();
     const second = await t.open();
-    await until(second, 'it says so', () => document.getElementById('notice').dataset.kind === 'second' && !document.getElementById('notice').hidden);
+    await until(second, 'it says so', () => document.getElementById('notice').dataset.kind === 'second' &&
+      !document.getElementById('notice').hidden);
     assert.deepEqual(await accessible(second), []);
     await t.page.close();
     await ready(second, 'Start');
@@ -25,10 +26,12 @@ export const absence = {
         const absent = await other.newPage();
         const seen = complaints(absent);
         await absent.goto(url);
-        await until(absent, `it explains: ${kind}`, (kind) => document.getElementById('notice').dataset.kind === kind && !document.getElementById('notice').hidden, kind, 20e3);
+        await until(absent, `it explains: ${kind}`, (kind) => document.getElementById('notice').dataset.kind === kind &&
+          !document.getElementById('notice').hidden, kind, 20e3);
         assert.deepEqual(await accessible(absent), []);
         await absent.screenshot({ path: t.path(`absent-${kind}.png`), fullPage: true });
-        assert.deepEqual(seen.filter((line) => line !== 'No available adapters.'), []); // which Chromium itself warns of
+        // which Chromium itself warns of
+        assert.deepEqual(seen.filter((line) => line !== 'No available adapters.'), []);
       } finally {
         await other.close();
       }

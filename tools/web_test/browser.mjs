@@ -7,7 +7,8 @@ export const software = [
   '--disable-gpu-watchdog', // making a pipeline of a large kernel can take longer than it allows
 ];
 
-// launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and SIGTERM too.
+// launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and
+// SIGTERM too.
 export function launch(flags = software) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM,
@@ -31,13 +32,15 @@ export function complaints(page) {
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives something true.
+// until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives
+// something true.
 export async function until(page, what, test, arg, limit = 180e3) {
   const end = Date.now() + limit;
   for (;;) {
     const value = await page.evaluate(test, arg);
     if (value) return value;
-    if (Date.now() > end) throw new Error(`waited ${limit / 1e3} s in vain until ${what}; the page says: ${await page.evaluate(() => document.body.innerText.slice(0, 1500))}`);
+    if (Date.now() > end) throw new Error(
+      `waited ${limit / 1e3} s in vain until ${what}; the page says: ${await page.evaluate(() => document.body.innerText.slice(0, 1500))}`);
     await sleep(100);
   }
 }

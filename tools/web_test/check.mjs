@@ -1,7 +1,7 @@
 // Runs the page built from web/check in headless Chromium and prints what fails.
 //   node check.mjs FOLDER [NAME]
-// FOLDER holds the built page; only checks whose name contains NAME are run. Exit status 0 means: at least one check ran, all passed, and the
-// browser's console showed no error or warning.
+// FOLDER holds the built page; only checks whose name contains NAME are run. Exit status 0 means: at least one check
+// ran, all passed, and the browser's console showed no error or warning.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';

@@ -6,10 +6,12 @@ import { native, ready, record, steps, text } from './page.mjs';
 
 export const earlier = {
   async 'a run that an earlier version stored goes on'(t) {
-    const rows = (await readFile('internal/demo/train.jsonl', 'utf8')).split('\n').slice(0, 24).join('\n') + '\n'; // as trainer/testdata/README.md tells
+    // as trainer/testdata/README.md tells
+    const rows = (await readFile('internal/demo/train.jsonl', 'utf8')).split('\n').slice(0, 24).join('\n') + '\n';
     for (const version of ['checkpoint_v1', 'checkpoint_v2']) {
       const folder = join('trainer/testdata', version, 'checkpoint-3');
-      const files = { 'inputs/data': rows, 'inputs/inputs.json': JSON.stringify({ demo: true, model: 'the embedded model', data: 'train.jsonl' }) };
+      const files = { 'inputs/data': rows,
+        'inputs/inputs.json': JSON.stringify({ demo: true, model: 'the embedded model', data: 'train.jsonl' }) };
       for (const name of await readdir(folder)) files[`run/checkpoint-3/${name}`] = [...await readFile(join(folder, name))];
       const context = await t.browser.newContext();
       await context.addInitScript(record);
@@ -28,8 +30,11 @@ export const earlier = {
       await page.reload();
       await ready(page, 'Go on from step 3');
       assert.match(await text(page, 'status'), /stopped after step 3 of 6/);
-      const shown = await page.evaluate(() => Object.fromEntries(['lora_r', 'lora_alpha', 'max_steps', 'max_seq_length', 'seed', 'gradient_checkpointing'].map((id) => [id, document.getElementById(id).value])));
-      assert.deepEqual(shown, { lora_r: '33', lora_alpha: '6', max_steps: '6', max_seq_length: '96', seed: '7', gradient_checkpointing: 'selective' });
+      const shown = await page.evaluate(() =>
+        Object.fromEntries(['lora_r', 'lora_alpha', 'max_steps', 'max_seq_length', 'seed',
+        'gradient_checkpointing'].map((id) => [id, document.getElementById(id).value])));
+      assert.deepEqual(shown, { lora_r: '33', lora_alpha: '6', max_steps: '6', max_seq_length: '96', seed: '7',
+        gradient_checkpointing: 'selective' });
       for (const question of await page.$$('#answers textarea')) await question.fill('');
       await page.click('#start');
       await ready(page, 'Train again');
@@ -43,12 +48,16 @@ export const earlier = {
       await mkdir(run, { recursive: true });
       await cp(folder, join(run, 'checkpoint-3'), { recursive: true });
       await writeFile(t.path(version, 'train.jsonl'), rows);
-      const settings = ['--max-steps', '6', '--packing', '--max-seq-length', '96', '--lora-r', '33', '--lora-alpha', '6', '--lora-target-modules', 'o_proj', '--lora-dropout', '0.1', '--batch-size', '2',
-        '--gradient-accumulation-steps', '2', '--val-size', '4', '--optim', 'paged_adamw_8bit', '--weight-decay', '0.1', '--seed', '7', '--use-rslora', '--autotune', 'off', '--resume'];
+      const settings = ['--max-steps', '6', '--packing', '--max-seq-length', '96', '--lora-r', '33', '--lora-alpha', '6',
+        '--lora-target-modules', 'o_proj', '--lora-dropout', '0.1', '--batch-size', '2',
+        '--gradient-accumulation-steps', '2', '--val-size', '4', '--optim', 'paged_adamw_8bit', '--weight-decay', '0.1', '--seed', '7',
+          '--use-rslora', '--autotune', 'off', '--resume'];
       await native('train', '--model', 'internal/demo/model', '--data', t.path(version, 'train.jsonl'), '--output-dir', run, ...settings);
-      const log = (await readFile(join(run, 'trainer_log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line)).filter(({ loss }) => loss !== undefined);
+      const log = (await readFile(join(run, 'trainer_log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line))
+        .filter(({ loss }) => loss !== undefined);
       assert.deepEqual(log.map(({ step }) => step), [4, 5, 6]);
-      for (const { step, loss } of log) assert.ok(Math.abs(here.get(step) - loss) <= 1e-3 * loss, `step ${step} of ${version}: ${here.get(step)} in the tab, ${loss} natively`);
+      for (const { step, loss } of log) assert.ok(Math.abs(here.get(step) - loss) <= 1e-3 * loss,
+        `step ${step} of ${version}: ${here.get(step)} in the tab, ${loss} natively`);
     }
   },
 };

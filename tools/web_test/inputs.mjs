@@ -20,15 +20,18 @@ export const inputs = {
     const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
     const refused = async (input, files, place, message) => {
       await page.setInputFiles(input, files);
-      const said = await until(page, `${place} says something`, (id) => !document.getElementById(id).hidden && document.getElementById(id).innerText, place, 20e3);
+      const said = await until(page, `${place} says something`, (id) => !document.getElementById(id).hidden &&
+        document.getElementById(id).innerText, place, 20e3);
       assert.match(said, message);
     };
     await refused('#file-model', [file('picture.gguf', png)], 'model-error', /open model|read gguf|GGUF/i);
     await refused('#file-model', [file('notes.json', '{}')], 'model-error', /neither a GGUF file nor the files of a Hugging Face folder/);
     await refused('#file-model', [file('config.json', '{"architectures":["GPT2LMHeadModel"]}')], 'model-error', /config\.json|model/);
     assert.equal(await text(page, 'model-name'), 'A tiny storyteller, embedded');
-    await refused('#file-data', [file('bad.jsonl', '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n{"messages":')], 'data-error', /line 2/);
-    await refused('#file-data', [file('questions.jsonl', '{"messages":[{"role":"user","content":"Who?"}]}')], 'data-error', /no supervised token/);
+    await refused('#file-data', [file('bad.jsonl',
+      '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n{"messages":')], 'data-error', /line 2/);
+    await refused('#file-data', [file('questions.jsonl', '{"messages":[{"role":"user","content":"Who?"}]}')], 'data-error',
+      /no supervised token/);
     assert.equal(await page.isDisabled('#start'), true);
     await refused('#file-checkpoint', [file('x.zip', 'PK nothing')], 'files-error', /zip/);
     await refused('#file-checkpoint', [file('manifest.json', '{}'), file('state.json', '{}')], 'files-error', /manifest/);
@@ -37,7 +40,8 @@ export const inputs = {
     await set(page, { lora_r: 0 });
     await until(page, 'the rank is refused', () => document.getElementById('start').disabled);
     await set(page, { lora_r: 200 }); // larger than the model's layers, which the plan finds
-    await until(page, 'the plan refuses the rank', () => /lora_r is 200/.test(document.getElementById('plan-error').innerText) && document.getElementById('start').disabled);
+    await until(page, 'the plan refuses the rank', () => /lora_r is 200/.test(document.getElementById('plan-error').innerText) &&
+      document.getElementById('start').disabled);
   },
 
   async 'a run that does not fit the memory is refused before it is loaded'(t) {
@@ -45,7 +49,8 @@ export const inputs = {
     await page.reload();
     await ready(page, 'Start');
     await set(page, { batch_size: 64, Memory: 0.02 });
-    const said = await until(page, 'it is refused', () => document.getElementById('start').disabled && document.querySelector('#plan-error .buttons button') && document.getElementById('plan-error').innerText);
+    const said = await until(page, 'it is refused', () => document.getElementById('start').disabled &&
+      document.querySelector('#plan-error .buttons button') && document.getElementById('plan-error').innerText);
     assert.match(said, /This run needs [0-9.]+ MiB of memory; it may take 20\.5 MiB/);
     assert.deepEqual(await t.accessible(page), []);
     await page.screenshot({ path: t.path('memory.png'), fullPage: true });
@@ -69,7 +74,8 @@ export const inputs = {
     const page = t.page ??= await t.open();
     await page.reload();
     await ready(page, 'Start');
-    const hub = 'https://huggingface.co', asked = [], names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+    const hub = 'https://huggingface.co', asked = [],
+      names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
     const headers = { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'x-error-code' };
     const offline = new Set();
     page.foreign = hub; // which answers here, and nothing leaves
@@ -80,20 +86,26 @@ export const inputs = {
       if (offline.has(id)) return route.abort('internetdisconnected');
       if (id === 'some/gated') return route.fulfill({ status: 401, headers: { ...headers, 'x-error-code': 'GatedRepo' } });
       if (id === 'some/gguf') return route.fulfill({ headers, json: { sha: 'b', siblings: [{ rfilename: 'model.gguf', size: 9 }] } });
-      const sizes = await Promise.all(names.map(async (name) => ({ rfilename: name, size: (await readFile(`internal/demo/model/${name}`)).length })));
-      if (id === 'some/storyteller') return route.fulfill({ headers, json: { sha: 'abc', siblings: [...sizes, { rfilename: 'README.md', size: 3 }, { rfilename: 'onnx/model.onnx', size: 9e9 }] } });
+      const sizes = await Promise.all(
+        names.map(async (name) => ({ rfilename: name, size: (await readFile(`internal/demo/model/${name}`)).length })));
+      if (id === 'some/storyteller') return route.fulfill({ headers,
+        json: { sha: 'abc', siblings: [...sizes, { rfilename: 'README.md', size: 3 }, { rfilename: 'onnx/model.onnx', size: 9e9 }] } });
       const [, name] = /some\/storyteller\/resolve\/abc\/(.*)/.exec(url) ?? [];
       if (names.includes(name)) return route.fulfill({ headers, body: await readFile(`internal/demo/model/${name}`) });
       return route.fulfill({ status: 404, headers });
     });
     offline.add('some/offline');
-    for (const [id, message] of [['storyteller', /named by its owner/], ['some/gated', /gated/], ['some/nothing', /no public model some\/nothing/], ['some/gguf', /no model in safetensors/], ['some/offline', /cannot be reached/]]) {
+    for (const [id, message] of [['storyteller', /named by its owner/], ['some/gated', /gated/],
+      ['some/nothing', /no public model some\/nothing/], ['some/gguf', /no model in safetensors/], ['some/offline', /cannot be reached/]]) {
       await page.fill('#hub-id', id);
       await page.click('#hub-go');
-      assert.match(await until(page, `it says what is wrong with ${id}`, (id) => document.getElementById('hub-go').innerText === 'Download' && document.getElementById('model-error').innerText, id), message);
+      assert.match(await until(page, `it says what is wrong with ${id}`,
+        (id) => document.getElementById('hub-go').innerText === 'Download' && document.getElementById('model-error').innerText, id),
+        message);
     }
     assert.equal(await text(page, 'model-name'), 'A tiny storyteller, embedded');
-    page.seen.splice(0, page.seen.length, ...page.seen.filter((line) => !/Failed to load resource/.test(line))); // as Chromium says of the three above
+    // as Chromium says of the three above
+    page.seen.splice(0, page.seen.length, ...page.seen.filter((line) => !/Failed to load resource/.test(line)));
     asked.length = 0;
     await page.fill('#hub-id', `${hub}/some/storyteller`);
     await page.click('#hub-go');
@@ -148,7 +160,8 @@ export const inputs = {
     const other = files.map(({ buffer, ...rest }) => ({ ...rest, buffer: Buffer.from(buffer) }));
     other[2].buffer[other[2].buffer.length - 9] ^= 1; // one bit of a weight
     await page.setInputFiles('#file-model', other);
-    assert.match(await until(page, 'the other model is refused', () => document.getElementById('model-name').textContent === 'the folder' && document.getElementById('model-error').innerText), /This is another model/);
+    assert.match(await until(page, 'the other model is refused', () => document.getElementById('model-name').textContent === 'the folder' &&
+      document.getElementById('model-error').innerText), /This is another model/);
     assert.equal(await page.isDisabled('#start'), true);
     await page.setInputFiles('#file-model', [...files].reverse());
     await ready(page, 'Go on from step');

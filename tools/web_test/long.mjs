@@ -1,5 +1,5 @@
-// A real model in the page: SmolLM2-135M from its GGUF trains three steps in headless Chromium on its software adapter, which takes minutes, and the
-// losses are compared with a native run's.
+// A real model in the page: SmolLM2-135M from its GGUF trains three steps in headless Chromium on its software adapter,
+// which takes minutes, and the losses are compared with a native run's.
 //   node long.mjs FOLDER
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';

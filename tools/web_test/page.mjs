@@ -27,7 +27,8 @@ export function native(...args) {
     let out = '', err = '';
     child.stdout.on('data', (text) => { out += text; });
     child.stderr.on('data', (text) => { err += text; });
-    child.on('exit', (code) => (code === 0 ? resolve(out) : reject(new Error(`qlora-wgpu ${args.join(' ')}: status ${code}\n${out}${err}`))));
+    child.on('exit', (code) => (code === 0
+      ? resolve(out) : reject(new Error(`qlora-wgpu ${args.join(' ')}: status ${code}\n${out}${err}`))));
   });
 }
 
@@ -44,7 +45,9 @@ export const record = () => {
 };
 
 export const text = (page, id) => page.evaluate((id) => document.getElementById(id).innerText, id);
-export const button = (page) => page.evaluate(() => ({ text: document.getElementById('start').textContent, enabled: !document.getElementById('start').disabled && !document.getElementById('start').hidden }));
+export const button = (page) =>
+  page.evaluate(() => ({ text: document.getElementById('start').textContent, enabled: !document.getElementById('start').disabled &&
+  !document.getElementById('start').hidden }));
 
 // ready waits until the page may be started, with this text on the button.
 export const ready = (page, label) => until(page, `the button says ${label}`, (label) => {
@@ -53,9 +56,11 @@ export const ready = (page, label) => until(page, `the button says ${label}`, (l
 }, label);
 
 // steps gives the losses by step that the page's engine has told since the page was opened.
-export const steps = async (page) => new Map(await page.evaluate(() => globalThis.messages.filter(({ event }) => event === 'step').map(({ step }) => [step.step, step.loss])));
+export const steps = async (page) =>
+  new Map(await page.evaluate(() => globalThis.messages.filter(({ event }) => event === 'step').map(({ step }) => [step.step, step.loss])));
 
-export const afterStep = (page, n) => until(page, `step ${n} is done`, (n) => globalThis.messages.some(({ event, step }) => event === 'step' && step.step >= n), n);
+export const afterStep = (page, n) =>
+  until(page, `step ${n} is done`, (n) => globalThis.messages.some(({ event, step }) => event === 'step' && step.step >= n), n);
 
 export async function set(page, values) {
   await page.evaluate(() => { document.querySelector('#settings details').open = true; });
@@ -67,7 +72,8 @@ export async function paste(page, data) {
   await page.click('#tab-text');
   await page.fill('#data-text', data);
   await page.click('#data-apply');
-  await until(page, 'the pasted examples are open', () => document.getElementById('data-name').textContent === 'pasted.jsonl' && document.getElementById('status').textContent.startsWith('Ready'));
+  await until(page, 'the pasted examples are open', () => document.getElementById('data-name').textContent === 'pasted.jsonl' &&
+    document.getElementById('status').textContent.startsWith('Ready'));
 }
 
 // download clicks and gives the members of the zip file that comes.
@@ -95,5 +101,6 @@ const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.
 export async function accessible(page) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
-  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).slice(0, 5).join(', ')}`);
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).slice(0, 5).join(', ')}`);
 }

@@ -5,7 +5,8 @@
 #   tools/web_test/run.sh wait         a read-back that takes longer than five seconds, on Chromium's software adapter without Chromium
 #   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`
 #   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
-# Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another executable.
+# Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another
+# executable.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto

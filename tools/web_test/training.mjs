@@ -29,8 +29,10 @@ export const training = {
     // How long an input waits while the engine trains: from the key's time stamp to the frame that shows it.
     await page.evaluate(() => {
       globalThis.waits = [];
-      document.getElementById('tab-table').addEventListener('keydown', (e) => requestAnimationFrame(() => globalThis.waits.push(performance.now() - e.timeStamp)));
-      document.getElementById('tab-text').addEventListener('keydown', (e) => requestAnimationFrame(() => globalThis.waits.push(performance.now() - e.timeStamp)));
+      document.getElementById('tab-table')
+        .addEventListener('keydown', (e) => requestAnimationFrame(() => globalThis.waits.push(performance.now() - e.timeStamp)));
+      document.getElementById('tab-text')
+        .addEventListener('keydown', (e) => requestAnimationFrame(() => globalThis.waits.push(performance.now() - e.timeStamp)));
     });
     await page.focus('#tab-text');
     for (let i = 0; i < 10; i++) {
@@ -38,7 +40,8 @@ export const training = {
       await sleep(150);
     }
     const waits = (await page.evaluate(() => globalThis.waits)).sort((a, b) => a - b);
-    console.log(`an input is answered within ${waits.at(-1).toFixed(0)} ms while training (median ${waits[5].toFixed(0)} ms, ${waits.length} inputs)`);
+    console.log(`an input is answered within ${waits.at(-1).toFixed(0)} ms while training (median ${waits[5].toFixed(0)} ms, ` +
+      `${waits.length} inputs)`);
     await ready(page, 'Train again');
     t.whole = await steps(page);
     assert.equal(t.whole.size, 20);
@@ -63,7 +66,8 @@ export const training = {
     await page.click('#measure');
     const here = Number(await until(page, 'the loss is measured', () => document.getElementById('measured').dataset.loss));
     await writeFile(t.path('examples.jsonl'), examples);
-    const there = JSON.parse(await native('eval', '--model', 'internal/demo/model', '--adapter', t.path('adapter'), '--data', t.path('examples.jsonl'), '--json')).loss;
+    const there = JSON.parse(await native('eval', '--model', 'internal/demo/model', '--adapter', t.path('adapter'), '--data',
+      t.path('examples.jsonl'), '--json')).loss;
     console.log(`loss over the examples: ${here} in the tab, ${there} natively`);
     close(here, there, 1e-5);
   },
@@ -111,9 +115,11 @@ export const training = {
       await mkdir(join(t.path('tab', name), '..'), { recursive: true });
       await writeFile(t.path('tab', name), data);
     }
-    const train = ['train', '--model', 'internal/demo/model', '--config', t.path('tab', 'config.yaml'), '--data', t.path('tab', 'pasted.jsonl'), '--autotune', 'off'];
+    const train = ['train', '--model', 'internal/demo/model', '--config', t.path('tab', 'config.yaml'), '--data',
+      t.path('tab', 'pasted.jsonl'), '--autotune', 'off'];
     await native(...train, '--output-dir', t.path('native', 'run'), '--save-total-limit', '0');
-    const log = async (dir) => new Map((await readFile(join(dir, 'trainer_log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line)).filter(({ loss }) => loss !== undefined).map(({ step, loss }) => [step, loss]));
+    const log = async (dir) => new Map((await readFile(join(dir, 'trainer_log.jsonl'), 'utf8')).trim().split('\n')
+      .map((line) => JSON.parse(line)).filter(({ loss }) => loss !== undefined).map(({ step, loss }) => [step, loss]));
     const wanted = await log(t.path('native', 'run'));
     for (const [step, loss] of wanted) close(t.whole.get(step), loss, 1e-3);
     // Native into the tab.
@@ -130,7 +136,8 @@ export const training = {
     await afterStep(page, 14);
     await page.click('#stop'); // ends the run: the answers are the adapter's as it is
     await ready(page, 'Train again');
-    await until(page, 'the answers after are there', () => [...document.querySelectorAll('#answers .after')].every((e) => e.textContent.length > 1));
+    await until(page, 'the answers after are there',
+      () => [...document.querySelectorAll('#answers .after')].every((e) => e.textContent.length > 1));
     const there = await steps(page);
     assert.equal(Math.min(...there.keys()), 11);
     for (const [step, loss] of there) close(loss, wanted.get(step), 1e-3);

@@ -1,6 +1,7 @@
 // Drives the page as a user does, in headless Chromium on its software adapter.
 //   node web.mjs FOLDER [NAME]
-// FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. The first four build on each other.
+// FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. The first
+// four build on each other.
 import assert from 'node:assert/strict';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,13 +26,15 @@ const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', acceptDownloads: true });
 await context.addInitScript(record);
 
-// open opens the page and holds it to silence: in the console, and towards other servers than its own and, while a test wants that, page.foreign.
+// open opens the page and holds it to silence: in the console, and towards other servers than its own and, while a test
+// wants that, page.foreign.
 async function open(where = context) {
   const page = await where.newPage();
   page.seen = complaints(page);
   page.on('request', (request) => {
     const url = request.url();
-    if (!url.startsWith(address) && !/^(data|blob):/.test(url) && !(page.foreign && url.startsWith(`${page.foreign}/`))) page.seen.push(`a request to ${url}`);
+    if (!url.startsWith(address) && !/^(data|blob):/.test(url) &&
+      !(page.foreign && url.startsWith(`${page.foreign}/`))) page.seen.push(`a request to ${url}`);
   });
   await page.goto(address);
   return page;

@@ -1,7 +1,8 @@
 //go:build js
 
-// Command check runs in a dedicated worker of web/check's page: it compiles every shader in the browser, runs every operation's cases
-// and the steps of a parity case there. Each result is one JSON message to the page; the last one is the summary.
+// Command check runs in a dedicated worker of web/check's page: it compiles every shader in the browser, runs every
+// operation's cases and the steps of a parity case there. Each result is one JSON message to the page; the last one is
+// the summary.
 package main
 
 import (
@@ -37,7 +38,8 @@ func (m message) post() {
 	js.Global().Call("postMessage", string(data))
 }
 
-// devices is how many devices run cases side by side: while one waits for a pipeline, which takes up to 20 s on a software adapter, the other goes on.
+// devices is how many devices run cases side by side: while one waits for a pipeline, which takes up to 20 s on a
+// software adapter, the other goes on.
 const devices = 2
 
 // A checker counts verdicts. Only names that contain filter are run.
@@ -108,7 +110,10 @@ func main() {
 	c.cases(ctx, opened, work)
 	close(work)
 	running.Wait()
-	message{"summary", opened.Info.Name, c.failed == 0 && c.passed > 0, time.Since(start).Seconds(), fmt.Sprintf("%d passed, %d failed", c.passed, c.failed)}.post()
+	message{
+		"summary", opened.Info.Name, c.failed == 0 && c.passed > 0, time.Since(start).Seconds(),
+		fmt.Sprintf("%d passed, %d failed", c.passed, c.failed),
+	}.post()
 	select {} // a timer of the Go runtime that fires after its exit is an error on the console
 }
 
@@ -130,7 +135,8 @@ func (c *checker) shaders(like *gpu.Device, work chan<- func(*gpu.Device)) {
 	}
 }
 
-// cases runs every operation's cases with every variant; those of one variant on one device, so that its pipelines are made once.
+// cases runs every operation's cases with every variant; those of one variant on one device, so that its pipelines are
+// made once.
 func (c *checker) cases(ctx context.Context, like *gpu.Device, work chan<- func(*gpu.Device)) {
 	type key struct{ op, variant string }
 	var order []key

@@ -14,7 +14,8 @@ import (
 	"qlora-wgpu/internal/pretrained"
 )
 
-// served is a folder on the page's server, with the names that it holds: asking for one that is absent would be an error on the browser's console.
+// served is a folder on the page's server, with the names that it holds: asking for one that is absent would be an
+// error on the browser's console.
 type served struct {
 	url   string
 	names []string

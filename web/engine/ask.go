@@ -60,7 +60,9 @@ func (e *engine) measure(ctx context.Context, r request) (any, error) {
 }
 
 // compare has the base model and the tuned one do the same.
-func compare[T any](e *engine, ctx context.Context, r request, do func(context.Context, *answer.Answerer, askArgs) (T, error)) (out both[T], err error) {
+func compare[T any](
+	e *engine, ctx context.Context, r request, do func(context.Context, *answer.Answerer, askArgs) (T, error),
+) (out both[T], err error) {
 	c, err := e.settings(r.args)
 	if err != nil {
 		return out, err

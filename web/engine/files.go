@@ -90,7 +90,10 @@ func (e *engine) checkpointFile(context.Context, request) (any, error) {
 	name := path.Base(last.Settings.Data)
 	z.add(name, data)
 	z.add("config.yaml", settingsFile(last.Settings))
-	z.add("README.txt", fmt.Appendf(nil, "A checkpoint after step %d of %d, trained on %s over %s.\nGo on with it in this folder:\n\n  qlora-wgpu train --config config.yaml --model MODEL --data %s --output-dir run --resume\n\nMODEL is the same model as in the browser (the embedded one: qlora-wgpu demo writes it to out-demo/model).\n",
+	z.add("README.txt", fmt.Appendf(nil,
+		"A checkpoint after step %d of %d, trained on %s over %s.\nGo on with it in this folder:\n\n  qlora-wgpu train --config config.yaml "+
+			"--model MODEL --data %s --output-dir run --resume\n\nMODEL is the same model as in the browser (the embedded one: qlora-wgpu demo "+
+			"writes it to out-demo/model).\n",
 		last.Step, last.Settings.MaxSteps, name, last.Settings.Model, name))
 	return z.finish(fmt.Sprintf("checkpoint-%d.zip", last.Step))
 }
@@ -154,7 +157,8 @@ const (
 
 var checkpointFolder = regexp.MustCompile(`^checkpoint-[0-9]+$`)
 
-// restore takes a checkpoint, its files or a zip with its folder, verifies it whole and puts it in the place of the saved run.
+// restore takes a checkpoint, its files or a zip with its folder, verifies it whole and puts it in the place of the
+// saved run.
 func (e *engine) restore(_ context.Context, r request) (any, error) {
 	const incoming = "incoming"
 	if err := e.store.Remove(incoming); err != nil {

@@ -10,7 +10,8 @@ import (
 	"qlora-wgpu/trainer"
 )
 
-// heap is how far the Go heap has grown since a model began to be loaded, in bytes. Weights only pass through it: a WebAssembly module's memory never gets smaller.
+// heap is how far the Go heap has grown since a model began to be loaded, in bytes. Weights only pass through it: a
+// WebAssembly module's memory never gets smaller.
 type heap struct {
 	Peak     int64 `json:"peak"`     // of objects, with those that were not collected yet
 	Reserved int64 `json:"reserved"` // of the memory taken from the module
@@ -18,7 +19,8 @@ type heap struct {
 	objects, taken uint64 // when loading began
 }
 
-// While weights pass through, objects are collected as soon as a tenth of the heap is garbage: it is small, and this costs less than room that is never given back.
+// While weights pass through, objects are collected as soon as a tenth of the heap is garbage: it is small, and this
+// costs less than room that is never given back.
 const (
 	eager = 10
 	usual = 100
@@ -45,7 +47,8 @@ func (h *heap) end() { debug.SetGCPercent(usual) }
 // moduleBytes is where a WebAssembly module's memory ends.
 const moduleBytes = 4 << 30
 
-// room is what a run may take where the page knows of so many bytes. What it keeps on the host lies in the Go heap, and leaves a quarter of that to the rest.
+// room is what a run may take where the page knows of so many bytes. What it keeps on the host lies in the Go heap, and
+// leaves a quarter of that to the rest.
 func room(memory int64) trainer.Room {
 	return trainer.Room{Total: memory, Host: moduleBytes / 4 * 3}
 }

@@ -140,7 +140,8 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	return info, nil
 }
 
-// fingerprint is a hash of the sizes of files and of samples of their bytes, which are all bytes of small ones: a model of gigabytes is known again at once.
+// fingerprint is a hash of the sizes of files and of samples of their bytes, which are all bytes of small ones: a model
+// of gigabytes is known again at once.
 func fingerprint(files []file) (string, error) {
 	const samples, sample = 64, 64 << 10
 	var sums []string
@@ -167,7 +168,8 @@ func fingerprint(files []file) (string, error) {
 func describeModel(source *pretrained.Model, name string, total int64) modelInfo {
 	s := source.Spec
 	info := modelInfo{
-		Name: name, Architecture: s.Family, Parameters: s.Parameters(), Layers: len(s.Layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
+		Name: name, Architecture: s.Family, Parameters: s.Parameters(),
+		Layers: len(s.Layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
 		Template: source.Tokenizer().ChatTemplate != "", Bytes: total,
 	}
 	for _, t := range s.Tensors() {
@@ -191,7 +193,8 @@ type dataInfo struct {
 	Text      string     `json:"text"`  // the file, where it is not too long to be edited
 }
 
-// openData reads a file, a text that the user wrote, what the saved run was started with, or without any of these the embedded data set.
+// openData reads a file, a text that the user wrote, what the saved run was started with, or without any of these the
+// embedded data set.
 func (e *engine) openData(ctx context.Context, r request) (any, error) {
 	var args struct {
 		Name, Text string
@@ -206,7 +209,8 @@ func (e *engine) openData(ctx context.Context, r request) (any, error) {
 	case len(r.files) > 0:
 		name = path.Base(r.files[0].name)
 		if size := r.files[0].blob.Size(); size > maxDataBytes {
-			return nil, usererr.New("read data set", name, "%d MB; a tab takes at most %d MB", size>>20, maxDataBytes>>20).Hinted("train on a larger file with the program: qlora-wgpu train")
+			return nil, usererr.New("read data set", name, "%d MB; a tab takes at most %d MB", size>>20, maxDataBytes>>20).
+				Hinted("train on a larger file with the program: qlora-wgpu train")
 		}
 		data, err = r.files[0].blob.Bytes()
 	case args.Saved:

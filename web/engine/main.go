@@ -1,8 +1,8 @@
 //go:build js
 
-// Command engine is the trainer in a dedicated worker of the page: requests in, replies and events out. A request is {id, op, args, files}, args
-// JSON text and files a list of File objects; a reply {id, result} or {id, error}; an event {event, …}. All but requests are JSON text, except that a
-// reply that carries a file is {id, name, bytes}.
+// Command engine is the trainer in a dedicated worker of the page: requests in, replies and events out. A request is
+// {id, op, args, files}, args JSON text and files a list of File objects; a reply {id, result} or {id, error}; an event
+// {event, …}. All but requests are JSON text, except that a reply that carries a file is {id, name, bytes}.
 package main
 
 import (

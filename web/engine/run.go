@@ -94,7 +94,8 @@ type trainArgs struct {
 	Memory    int64 // bytes that a run may take; 0: unknown
 }
 
-// train runs until it is done or paused. When the device is lost it opens another one and goes on from the last checkpoint.
+// train runs until it is done or paused. When the device is lost it opens another one and goes on from the last
+// checkpoint.
 func (e *engine) train(ctx context.Context, r request) (any, error) {
 	c, err := e.settings(r.args)
 	if err != nil {
@@ -160,7 +161,8 @@ func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 	}
 }
 
-// prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails again, and is told, at the start.
+// prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails
+// again, and is told, at the start.
 func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	c, err := e.settings(r.args)
 	if err != nil {
@@ -186,7 +188,9 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 }
 
 // attempt is one run. What panics on a device that is gone is that device's error.
-func (e *engine) attempt(ctx context.Context, c trainer.Config, in trainer.Inputs, emit func(trainer.Event)) (summary *trainer.Summary, err error) {
+func (e *engine) attempt(
+	ctx context.Context, c trainer.Config, in trainer.Inputs, emit func(trainer.Event),
+) (summary *trainer.Summary, err error) {
 	defer func() {
 		if in.Opened.Lost() != nil {
 			if bug := recover(); bug != nil {

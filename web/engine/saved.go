@@ -59,7 +59,10 @@ func (e *engine) hello(ctx context.Context, _ request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := greeting{Adapter: dev.Info, Defaults: tabSettings(), Demo: demoSettings(), Answer: demo.Recipe.MaxNewTokens, Heldout: demo.Examples("heldout.jsonl", heldout)}
+	g := greeting{
+		Adapter: dev.Info, Defaults: tabSettings(), Demo: demoSettings(), Answer: demo.Recipe.MaxNewTokens,
+		Heldout: demo.Examples("heldout.jsonl", heldout),
+	}
 	g.Saved, g.Log, g.Finished, err = e.look()
 	return g, err
 }
@@ -79,8 +82,9 @@ func demoSettings() trainer.Config {
 	c.LearningRate, c.LRSchedulerType, c.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
 	c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
 	c.MaxSeqLength = recipe.MaxSeqLength
-	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, trainer.CheckpointOff // the activations of so small a model fit anywhere
-	c.Autotune = "off"                                                                    // measuring takes longer than it saves on so small a model
+	// the activations of so small a model fit anywhere
+	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, trainer.CheckpointOff
+	c.Autotune = "off" // measuring takes longer than it saves on so small a model
 	return c
 }
 
@@ -114,13 +118,15 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 	return s, lines, finished, nil
 }
 
-// sameModel refuses to go on with another model than the one that the saved run was trained on, as far as that is known.
+// sameModel refuses to go on with another model than the one that the saved run was trained on, as far as that is
+// known.
 func (e *engine) sameModel() error {
 	run, _, _, err := e.look()
 	if err != nil || run == nil || run.Fingerprint == "" || run.Fingerprint == e.Fingerprint {
 		return err
 	}
-	return usererr.New("go on", e.ModelName, "the run was trained on another model, %s", run.ModelName).Hinted("choose that model again, or start over")
+	return usererr.New("go on", e.ModelName, "the run was trained on another model, %s", run.ModelName).
+		Hinted("choose that model again, or start over")
 }
 
 // remember writes down what the run is started with.

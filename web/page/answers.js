@@ -13,8 +13,10 @@ export class Answers {
   set(prompts) {
     const role = (name, attributes, ...children) => make('div', { role: name, ...attributes }, ...children);
     this.#rows = prompts.map((text, i) => {
-      const prompt = make('textarea', { rows: 2, 'aria-label': `Question ${i + 1}`, text, on: { input: () => { this.#clear(i); this.#changed(); } } });
-      return { prompt, cells: columns.map((name) => role('cell', { 'data-label': name, class: name.toLowerCase().replace(' ', '-'), text: '–' })) };
+      const prompt = make('textarea',
+        { rows: 2, 'aria-label': `Question ${i + 1}`, text, on: { input: () => { this.#clear(i); this.#changed(); } } });
+      return { prompt, cells: columns.map((name) =>
+        role('cell', { 'data-label': name, class: name.toLowerCase().replace(' ', '-'), text: '–' })) };
     });
     $('answers').replaceChildren(
       role('rowgroup', {}, role('row', { class: 'head' }, ...['Question', ...columns].map((text) => role('columnheader', { text })))),

@@ -16,13 +16,15 @@ export function wireAsk(request) {
     event.preventDefault();
     const prompt = $('ask-text').value.trim();
     const found = prompt && await compare('ask', $('ask-answer'), { Prompt: prompt });
-    if (found) $('ask-answer').append(make('dl', {}, make('dt', { text: 'Before' }), make('dd', { text: found.base || '(nothing)' }), make('dt', { text: 'Now' }), make('dd', { text: found.tuned || '(nothing)' })));
+    if (found) $('ask-answer').append(make('dl', {}, make('dt', { text: 'Before' }), make('dd', { text: found.base || '(nothing)' }),
+      make('dt', { text: 'Now' }), make('dd', { text: found.tuned || '(nothing)' })));
   });
   $('measure').addEventListener('click', async () => {
     const found = await compare('measure', $('measured'));
     if (!found) return;
     const { base, tuned } = found;
     $('measured').dataset.loss = tuned.eval_loss;
-    $('measured').textContent = `${digits(base.eval_loss)} before, ${digits(tuned.eval_loss)} now, over ${count(tuned.eval_rows)} examples.`;
+    $('measured').textContent = `${digits(base.eval_loss)} before, ${digits(tuned.eval_loss)} now, over ` +
+      `${count(tuned.eval_rows)} examples.`;
   });
 }

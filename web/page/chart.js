@@ -43,20 +43,26 @@ export class Chart {
     const [steps, losses, smooth] = this.#data();
     this.#plot.setData([steps, losses, smooth]);
     const first = losses[0], last = smooth.at(-1);
-    $('chart-text').textContent = steps.length < 2 ? 'The loss of every step appears here: the lower, the better the model predicts your answers.'
-      : `Loss after each step, from ${digits(first)} at step ${steps[0]} to about ${digits(last)} at step ${steps.at(-1)}. The thick line is the moving mean.`;
+    $('chart-text').textContent = steps.length < 2
+      ? 'The loss of every step appears here: the lower, the better the model predicts your answers.'
+      : `Loss after each step, from ${digits(first)} at step ${steps[0]} to about ${digits(last)} at step ${steps.at(-1)}. The thick ` +
+        `line is the moving mean.`;
   }
 
   #make() {
     this.#plot?.destroy();
     const values = (_, splits) => splits.map((v) => (this.#losses.size ? String(Number(v.toPrecision(6))) : ''));
-    const axis = { values, stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
+    const axis = { values, stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false },
+      font: '12px system-ui, sans-serif' };
     const accent = colour('accent');
     this.#plot = new uPlot({
       ...this.#size(), legend: { show: false }, cursor: { y: false, points: { size: 7 } }, padding: [12, 12, 0, 0],
-      scales: { x: { time: false, range: () => [0, Math.max(1, this.#steps)] }, y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high * 1.05 || 1]) } },
-      axes: [{ ...axis, grid: { show: false }, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, size: 44 }],
-      series: [{}, { stroke: accent, width: 1, alpha: 0.45, points: { show: false } }, { stroke: accent, width: 2.5, points: { show: false } }],
+      scales: { x: { time: false, range: () => [0, Math.max(1, this.#steps)] },
+        y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high * 1.05 || 1]) } },
+      axes: [{ ...axis, grid: { show: false }, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
+        { ...axis, size: 44 }],
+      series: [{}, { stroke: accent, width: 1, alpha: 0.45, points: { show: false } },
+        { stroke: accent, width: 2.5, points: { show: false } }],
     }, this.#data(), $('chart'));
     this.#plot.root.setAttribute('aria-hidden', 'true'); // the caption says it
   }

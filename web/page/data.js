@@ -75,19 +75,22 @@ export class Data {
   #table() {
     const pairs = this.#pairs ?? [];
     const last = Math.min(this.#first + shown, pairs.length);
-    $('rows').replaceChildren(...pairs.slice(this.#first, last).map(([question, answer], i) => this.#row(this.#first + i, question, answer)));
+    $('rows').replaceChildren(...pairs.slice(this.#first, last)
+      .map(([question, answer], i) => this.#row(this.#first + i, question, answer)));
     $('rows-place').textContent = pairs.length ? `${this.#first + 1} to ${last} of ${count(pairs.length)}` : 'none';
     $('rows-back').disabled = this.#first === 0;
     $('rows-on').disabled = last >= pairs.length;
   }
 
   #row(at, question, answer) {
-    const area = (column, value, label, kind) => make('textarea', { rows: 1, class: kind, 'aria-label': `${label} of example ${at + 1}`, disabled: this.#locked, on: {
+    const area = (column, value, label, kind) =>
+      make('textarea', { rows: 1, class: kind, 'aria-label': `${label} of example ${at + 1}`, disabled: this.#locked, on: {
       input: ({ target }) => { this.#pairs[at][column] = target.value; this.#later(); },
     }, text: value });
     return make('div', { class: 'row' },
       area(0, question, 'Question', 'question'),
-      make('button', { type: 'button', class: 'quiet', 'aria-label': `Remove example ${at + 1}`, disabled: this.#locked || this.#pairs.length === 1, text: '×', on: {
+      make('button', { type: 'button', class: 'quiet', 'aria-label': `Remove example ${at + 1}`,
+        disabled: this.#locked || this.#pairs.length === 1, text: '×', on: {
         click: () => { this.#pairs.splice(at, 1); this.#page(0); this.#later(); },
       } }),
       area(1, answer, 'Answer', 'answer'));
@@ -98,7 +101,8 @@ export class Data {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const rows = this.#pairs.filter(([question, answer]) => question.trim() || answer.trim());
-      const text = rows.map(([question, answer]) => JSON.stringify({ messages: [{ role: 'user', content: question }, { role: 'assistant', content: answer }] })).join('\n');
+      const text = rows.map(([question, answer]) =>
+        JSON.stringify({ messages: [{ role: 'user', content: question }, { role: 'assistant', content: answer }] })).join('\n');
       const place = this.#first;
       const focused = document.activeElement?.getAttribute('aria-label');
       this.#use('edited.jsonl', `${text}\n`, true).then((info) => {

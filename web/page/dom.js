@@ -3,8 +3,10 @@ export const $ = (id) => document.getElementById(id);
 
 // make makes an element: make('p', { class: 'x', text: 'y', on: { click: f } }, child, …).
 export function make(tag, { text, on = {}, ...attributes } = {}, ...children) {
-  const element = tag === 'svg' || make.svg.has(tag) ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
+  const element = tag === 'svg' || make.svg.has(tag)
+    ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) if (value !== undefined && value !== false) element.setAttribute(name,
+    value === true ? '' : value);
   if (text !== undefined) element.textContent = text;
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
   element.append(...children);

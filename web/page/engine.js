@@ -30,7 +30,8 @@ export class Engine {
 
   #receive(message) {
     if (message.fatal !== undefined) {
-      this.#dead = new EngineError({ message: `The engine broke down: ${message.fatal}`, hint: 'Reload the page; a run goes on from its last checkpoint.' });
+      this.#dead = new EngineError({ message: `The engine broke down: ${message.fatal}`,
+        hint: 'Reload the page; a run goes on from its last checkpoint.' });
       for (const { reject } of this.#pending.values()) reject(this.#dead);
       this.#pending.clear();
       this.#tell('fatal', this.#dead);

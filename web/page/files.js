@@ -38,7 +38,8 @@ export function onDrop(allowed, take) {
     event.preventDefault();
     hide();
     if (!allowed()) return;
-    const items = [...event.dataTransfer.items].filter((item) => item.kind === 'file'); // they are gone after the first wait
+    // they are gone after the first wait
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === 'file');
     const roots = items.map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const handles = Promise.all(canKeep ? items.map((item) => item.getAsFileSystemHandle()) : []).catch(() => []);
     const folder = roots.length === 1 && roots[0].isDirectory ? roots[0].name : '';

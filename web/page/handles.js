@@ -1,5 +1,5 @@
-// Files that the user picked stay where they are. Browsers with File System Access give handles, which are kept over a reload, so that the page can go on with the
-// same model; elsewhere the user picks it again.
+// Files that the user picked stay where they are. Browsers with File System Access give handles, which are kept over a
+// reload, so that the page can go on with the same model; elsewhere the user picks it again.
 
 export const canKeep = 'showOpenFilePicker' in globalThis;
 

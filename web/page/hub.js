@@ -16,8 +16,11 @@ async function ask(id, path, signal) {
   }
   if (response.ok) return response;
   const code = response.headers.get('x-error-code');
-  if (code === 'GatedRepo' || response.status === 403) throw failed(`${id} is gated: the hub gives it only to those who have accepted its terms.`, 'download it where you are signed in, and open its folder here');
-  if (response.status === 401 || response.status === 404) throw failed(`The hub has no public model ${id}.`, 'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct');
+  if (code === 'GatedRepo' || response.status === 403) throw failed(
+    `${id} is gated: the hub gives it only to those who have accepted its terms.`,
+    'download it where you are signed in, and open its folder here');
+  if (response.status === 401 || response.status === 404) throw failed(`The hub has no public model ${id}.`,
+    'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct');
   throw failed(`The hub answers with status ${response.status}.`, 'try again later');
 }
 
@@ -26,8 +29,10 @@ function wanted(id, files) {
   const named = (name) => files.filter(({ rfilename }) => rfilename === name);
   const one = named('model.safetensors');
   const weights = one.length ? one : files.filter(({ rfilename }) => /^model-\d+-of-\d+\.safetensors$/.test(rfilename));
-  const texts = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', ...(one.length ? [] : ['model.safetensors.index.json'])].flatMap(named);
-  if (!weights.length || !named('config.json').length) throw failed(`${id} holds no model in safetensors.`, 'choose another repository, or download its GGUF file and open that');
+  const texts = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja',
+    ...(one.length ? [] : ['model.safetensors.index.json'])].flatMap(named);
+  if (!weights.length || !named('config.json').length) throw failed(`${id} holds no model in safetensors.`,
+    'choose another repository, or download its GGUF file and open that');
   return [...texts, ...weights];
 }
 
@@ -40,7 +45,8 @@ async function download(id, signal, progress) {
   progress(done, total);
   for (const { rfilename: name } of list) {
     const { body } = await ask(id, `${id}/resolve/${sha}/${name}`, signal);
-    const counted = body.pipeThrough(new TransformStream({ transform(chunk, out) { done += chunk.length; progress(done, total); out.enqueue(chunk); } }));
+    const counted = body.pipeThrough(
+      new TransformStream({ transform(chunk, out) { done += chunk.length; progress(done, total); out.enqueue(chunk); } }));
     const blob = await new Response(counted).blob().catch((error) => {
       if (error.name === 'AbortError') throw error;
       throw failed(`The connection broke off in ${name}.`, 'try again');
@@ -58,7 +64,9 @@ export function wireHub(open, busy) {
     if (stop) return stop.abort();
     const id = $('hub-id').value.trim().replace(`${hub}/`, '');
     showError('model-error', null);
-    if (!/^[\w.-]+\/[\w.-]+$/.test(id)) return showError('model-error', failed('A model of the hub is named by its owner and its name.', 'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct'));
+    if (!/^[\w.-]+\/[\w.-]+$/.test(id)) return showError('model-error',
+      failed('A model of the hub is named by its owner and its name.',
+      'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct'));
     stop = new AbortController();
     $('hub-go').textContent = 'Cancel';
     $('hub-progress').hidden = false;

@@ -7,7 +7,8 @@ import { risky } from './progress.js';
 
 const questions = ['Name three primary colors.', 'What is the capital of France?', 'Give me a tip for staying healthy.'];
 
-// openModel opens files, or the embedded model without any. Handles are those of the files, where the browser gave them.
+// openModel opens files, or the embedded model without any. Handles are those of the files, where the browser gave
+// them.
 export async function openModel(files = [], folder = '', handles = []) {
   const { engine, greeting, settings, answers, saved } = page;
   const before = page.phase;
@@ -20,11 +21,14 @@ export async function openModel(files = [], folder = '', handles = []) {
   page.model = info;
   $('open-again').hidden = true;
   $('model-name').textContent = embedded ? 'A tiny storyteller, embedded' : info.name;
-  const facts = [['Architecture', info.architecture.replace('ForCausalLM', '')], ['Parameters', many(info.parameters)], ['Layers', `${info.layers} of width ${info.hidden}`], ['Vocabulary', count(info.vocab)], ['Longest sequence', `${count(info.max_positions)} tokens`]];
+  const facts = [['Architecture', info.architecture.replace('ForCausalLM', '')], ['Parameters', many(info.parameters)],
+    ['Layers', `${info.layers} of width ${info.hidden}`], ['Vocabulary', count(info.vocab)],
+    ['Longest sequence', `${count(info.max_positions)} tokens`]];
   $('model-facts').replaceChildren(...facts.flatMap(([name, value]) => [make('dt', { text: name }), make('dd', { text: value })]));
   $('embedded-model').hidden = embedded;
   if (!sameModel()) {
-    showError('model-error', { message: `This is another model than the one that the run was trained on, ${saved.model}. An adapter fits only the weights that it was trained on.`, hint: 'choose that model again, or start over with this one' });
+    showError('model-error', { message: `This is another model than the one that the run was trained on, ${saved.model}. An adapter fits ` +
+      `only the weights that it was trained on.`, hint: 'choose that model again, or start over with this one' });
   } else if (handles.length) await keep({ handles, folder });
   else await forget();
   if (!saved) settings.set(embedded ? greeting.demo : greeting.defaults, info.max_positions);
@@ -91,7 +95,8 @@ function show(found, problem, config) {
     page.explain.share(config);
   }
   if (found?.shortage) tooMuch(found.shortage);
-  if (page.preview && idle) say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ${count(found.report.target_tokens)} tokens to learn.`);
+  if (page.preview && idle) say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ` +
+    `${count(found.report.target_tokens)} tokens to learn.`);
   else if (idle) say('This run cannot start yet.');
 }
 

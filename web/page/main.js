@@ -44,10 +44,12 @@ function wire() {
       if (file) save(file.name, file.bytes);
     });
   }
-  wireAsk((op, more) => guard('run-error', () => engine.ask(op, { Settings: page.settings.get(), MaxTokens: page.greeting.answer_tokens, ...more })));
+  wireAsk((op, more) => guard('run-error',
+    () => engine.ask(op, { Settings: page.settings.get(), MaxTokens: page.greeting.answer_tokens, ...more })));
 }
 
-// openAgain opens the saved run's model from the handles that were kept, at once or where the browser wants it on a click.
+// openAgain opens the saved run's model from the handles that were kept, at once or where the browser wants it on a
+// click.
 async function openAgain() {
   const model = await kept();
   if (!model) return;
@@ -109,7 +111,8 @@ async function start() {
   else await openAgain();
   if (saved) before();
   setPhase(phase === 'loading' ? 'ready' : phase);
-  if (page.preview) page.engine.ask('prepare', request(page.settings.get(), false)).catch(() => {}); // what fails now fails again, and is told, at the start
+  // what fails now fails again, and is told, at the start
+  if (page.preview) page.engine.ask('prepare', request(page.settings.get(), false)).catch(() => {});
 }
 
 start();

@@ -10,5 +10,6 @@ export function showMask(batch) {
     return make('p', {}, ...spans);
   }));
   const learned = batch.flat().filter(({ target }) => target).length, all = batch.flat().length;
-  $('mask-more').textContent = `${batch.length} examples with ${all} tokens, ${learned} of which are learned${batch.length > sequences ? `; the first ${sequences} examples are shown` : ''}.`;
+  $('mask-more').textContent = `${batch.length} examples with ${all} tokens, ${learned} of which are ` +
+    `learned${batch.length > sequences ? `; the first ${sequences} examples are shown` : ''}.`;
 }

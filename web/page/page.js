@@ -34,7 +34,8 @@ export function setPhase(next) {
   $('pause').hidden = $('stop').hidden = !goes;
   $('pause').disabled = $('stop').disabled = next === 'pausing';
   $('fresh').hidden = !waits;
-  for (const id of ['pick-model', 'pick-folder', 'embedded-model', 'open-again', 'hub-id', 'pick-checkpoint']) $(id).disabled = goes || loads;
+  for (const id of ['pick-model', 'pick-folder', 'embedded-model', 'open-again', 'hub-id', 'pick-checkpoint']) $(
+    id).disabled = goes || loads;
   $('hub-go').disabled = goes; // it cancels, too
   for (const id of ['save-adapter', 'save-checkpoint']) $(id).disabled = goes || !page.downloads;
   page.settings.lock(goes || waits, waits ? 'These settings belong to the run that can go on. Start over to change them.' : '');

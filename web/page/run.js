@@ -8,7 +8,8 @@ let stepped = false; // since the run was started or taken up again
 
 // request is what the engine needs for a run.
 export function request(config, resume) {
-  return { Settings: config, Resume: resume, Prompts: page.answers.prompts(), Every: Math.max(1, Math.round(config.max_steps / 5)), MaxTokens: page.greeting.answer_tokens, Memory: page.settings.memory() };
+  return { Settings: config, Resume: resume, Prompts: page.answers.prompts(), Every: Math.max(1, Math.round(config.max_steps / 5)),
+    MaxTokens: page.greeting.answer_tokens, Memory: page.settings.memory() };
 }
 
 // train starts a run, or goes on with the saved one.
@@ -60,7 +61,8 @@ async function ended(config) {
     say(`Stopped after step ${saved.step}. The adapter is as far as it came.`);
     setPhase('done');
     for (const prompt of page.answers.prompts()) {
-      const found = await guard('run-error', () => page.engine.ask('ask', { Settings: config, Prompt: prompt, MaxTokens: page.greeting.answer_tokens }));
+      const found = await guard('run-error',
+        () => page.engine.ask('ask', { Settings: config, Prompt: prompt, MaxTokens: page.greeting.answer_tokens }));
       if (found) page.answers.add({ step: saved.step, prompt, answer: found.tuned }, saved.step);
     }
     page.saved = null;
@@ -83,7 +85,8 @@ export function pause(forGood) {
 
 function onStep({ step: s }) {
   const tenth = Math.max(1, Math.round(s.max_steps / 10));
-  if (page.phase === 'running' && (s.step === 1 || s.step % tenth === 0 || !stepped)) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
+  if (page.phase === 'running' &&
+    (s.step === 1 || s.step % tenth === 0 || !stepped)) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
   stepped = true;
   page.chart.add(s);
   page.explain.step(s, page.settings.get());
@@ -112,7 +115,8 @@ export async function restore(files) {
   page.settings.set(found.settings, page.model?.max_positions);
   page.phase = 'paused';
   await refresh();
-  say(`A checkpoint after step ${found.step} of ${found.settings.max_steps}, of ${found.model} on ${found.data}. Open the same model and examples, then go on.`);
+  say(`A checkpoint after step ${found.step} of ${found.settings.max_steps}, of ${found.model} on ${found.data}. Open the same model and ` +
+    `examples, then go on.`);
   $('run').focus();
 }
 
@@ -129,7 +133,9 @@ export async function startOver() {
 
 // follow shows the events of the engine.
 export function follow(engine) {
-  engine.on('load', ({ load, heap }) => { say(load.total ? `Quantizing the model to 4 bits: layer ${load.done} of ${load.total} (${bytes(heap.peak)} of it at once in the engine)…` : 'Reading the model…'); });
+  engine.on('load', ({ load, heap }) => {
+    say(load.total ? `Quantizing the model to 4 bits: layer ${load.done} of ${load.total} (${bytes(heap.peak)} of it at once in ` +
+    `the engine)…` : 'Reading the model…'); });
   engine.on('preparing', ({ message }) => { if (running()) say(message); });
   engine.on('reserved', ({ reserved }) => {
     page.plan = reserved;

@@ -1,4 +1,5 @@
-// The settings that the page offers; all others stay as the trainer's defaults or a checkpoint have them. Keys are those of a configuration file.
+// The settings that the page offers; all others stay as the trainer's defaults or a checkpoint have them. Keys are
+// those of a configuration file.
 import { $, make } from './dom.js';
 import { hinted } from './progress.js';
 
@@ -15,7 +16,8 @@ const more = [
   { key: 'save_steps', label: 'Save every', hint: 'Steps between checkpoints', min: 1, max: 100000, step: 1 },
   { key: 'max_grad_norm', label: 'Clip the norm at', hint: '0: never', min: 0, max: 1e6, step: 'any' },
   { key: 'seed', label: 'Seed', hint: 'The same one gives the same run', min: 0, max: 2 ** 32 - 1, step: 1 },
-  { key: 'gradient_checkpointing', label: 'Recompute activations', hint: 'Saves memory, costs time', choices: ['auto', 'full', 'selective', 'off'] },
+  { key: 'gradient_checkpointing', label: 'Recompute activations', hint: 'Saves memory, costs time',
+    choices: ['auto', 'full', 'selective', 'off'] },
 ];
 
 // room is no setting of the run: what memory it may take. A browser that tells of 8 GiB may mean more.
@@ -27,12 +29,17 @@ export class Settings {
 
   constructor(changed) {
     this.#changed = changed;
-    const field = ({ key, label, hint, choices, required = true, ...limits }) => make('div', { class: 'field' }, make('label', { for: key, text: label }),
+    const field = ({ key, label, hint, choices, required = true, ...limits }) =>
+      make('div', { class: 'field' }, make('label', { for: key, text: label }),
       choices
-        ? make('select', { id: key, 'aria-describedby': `${key}-hint`, on: { change: changed } }, ...choices.map((text) => make('option', { text })))
-        : make('input', { id: key, type: 'number', inputmode: 'decimal', required, 'aria-describedby': `${key}-hint`, ...limits, on: { input: changed } }),
+        ? make('select', { id: key, 'aria-describedby': `${key}-hint`, on: { change: changed } },
+          ...choices.map((text) => make('option', { text })))
+        : make('input', { id: key, type: 'number', inputmode: 'decimal', required, 'aria-describedby': `${key}-hint`, ...limits,
+          on: { input: changed } }),
       make('span', { id: `${key}-hint`, class: 'hint', text: hint }));
-    $('settings').append(...fields.map(field), make('details', {}, make('summary', { text: 'More settings' }), make('div', {}, ...[...more, { ...room, required: false }].map(field))));
+    $('settings').append(...fields.map(field),
+      make('details', {}, make('summary', { text: 'More settings' }),
+      make('div', {}, ...[...more, { ...room, required: false }].map(field))));
     if (hinted && hinted < 8) $(room.key).value = hinted;
     $('settings').addEventListener('submit', (event) => event.preventDefault());
   }

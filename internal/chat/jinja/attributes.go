@@ -2,8 +2,8 @@ package jinja
 
 import "unicode/utf8"
 
-// index is x.key or x[key]. The dot looks for a method first, the bracket for an element, as in Jinja2; what is not there is
-// undefined, and a part of something undefined an error.
+// index is x.key or x[key]. The dot looks for a method first, the bracket for an element, as in Jinja2; what is not
+// there is undefined, and a part of something undefined an error.
 func (m *machine) index(of, key Value, dot bool) Value {
 	attribute, isName := key.(string)
 	if u, ok := of.(undefined); ok {

@@ -1,7 +1,8 @@
-// Package jinja renders chat templates: the part of the Jinja2 language that they are written in, set up as Hugging Face's
-// transformers does (trim_blocks, lstrip_blocks, a sandbox in which nothing is changed in place, raise_exception, strftime_now,
-// a plain tojson). Templates come from strangers: there is no access to files, and the nesting, the steps, the bytes that values
-// take and the output are bounded. What is not supported is refused by name with its line.
+// Package jinja renders chat templates: the part of the Jinja2 language that they are written in, set up as Hugging
+// Face's transformers does (trim_blocks, lstrip_blocks, a sandbox in which nothing is changed in place,
+// raise_exception, strftime_now, a plain tojson). Templates come from strangers: there is no access to files, and the
+// nesting, the steps, the bytes that values take and the output are bounded. What is not supported is refused by name
+// with its line.
 package jinja
 
 import (

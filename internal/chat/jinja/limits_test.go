@@ -15,18 +15,21 @@ import (
 func TestHostileTemplates(t *testing.T) {
 	many := func(s string, n int) string { return strings.Repeat(s, n) }
 	for name, source := range map[string]string{
-		"endless recursion":       "\n{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-		"mutual recursion":        "\n{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}",
-		"branching recursion":     "\n{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
-		"large range":             "\n{{ range(10**9) | length }}",
-		"extreme range":           "\n{{ range(-9223372036854775807, 9223372036854775807, 4611686018427387904) | length }}{{ range(10**18) }}",
-		"nested loops":            "\n{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}",
-		"doubling text":           "\n{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
-		"doubling with plus":      "\n{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
-		"doubling list":           "\n{% set n = namespace(s=[1]) %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
-		"shared list":             "\n{% set n = namespace(s=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
-		"shared list as JSON":     "\n{% set n = namespace(s=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s | tojson }}",
-		"shared list compared":    "\n{% set n = namespace(s=[1], t=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% set n.t = [n.t, n.t] %}{% endfor %}{{ n.s == n.t }}",
+		"endless recursion":   "\n{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+		"mutual recursion":    "\n{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}",
+		"branching recursion": "\n{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+		"large range":         "\n{{ range(10**9) | length }}",
+		"extreme range":       "\n{{ range(-9223372036854775807, 9223372036854775807, 4611686018427387904) | length }}{{ range(10**18) }}",
+		"nested loops": "\n{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor " +
+			"%}{% endfor %}",
+		"doubling text":      "\n{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
+		"doubling with plus": "\n{% set n = namespace(s='ab') %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
+		"doubling list":      "\n{% set n = namespace(s=[1]) %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",
+		"shared list":        "\n{% set n = namespace(s=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
+		"shared list as JSON": "\n{% set n = namespace(s=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s " +
+			"| tojson }}",
+		"shared list compared": "\n{% set n = namespace(s=[1], t=[1]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% set n.t = " +
+			"[n.t, n.t] %}{% endfor %}{{ n.s == n.t }}",
 		"deep list":               "\n{% set n = namespace(s=[]) %}{% for i in range(99999) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s }}",
 		"repeated text":           "\n{{ 'x' * 10**12 }}",
 		"repeated list":           "\n{{ [1] * 10**12 }}",
@@ -93,11 +96,16 @@ func TestScannerIsLinear(t *testing.T) {
 
 func TestUnsupportedIsNamed(t *testing.T) {
 	for source, name := range map[string]string{
-		"\n{% include 'a' %}": "include", "\n{% import 'a' as b %}": "import", "\n{% extends 'a' %}": "extends", "\n{% block a %}{% endblock %}": "block",
-		"\n{% call f() %}{% endcall %}": "call", "\n{{ x | frobnicate }}": "frobnicate", "\n{{ x is frobnicated }}": "frobnicated", "\n{{ cycler(1) }}": "cycler",
-		"\n{{ '%s' % 1 }}": "formatting", "\n{{ f(*a) }}": "*", "\n{% for a in b recursive %}{% endfor %}": "recursive", "\n{{ {1: 2} }}": "dictionary key",
-		"\n{{ namespace() }}": "Namespace", "\n{{ strftime_now('%Q') }}": "%Q", "\n{{ 99999999999999999999 }}": "99999999999999999999", "\n{{ a[1, 2] }}": "subscript",
-		"\n{{ ['a'] | map('frobnicate') }}": "frobnicate", "\n{{ ['a'] | select('frobnicated') }}": "frobnicated", `{{ "` + "\n" + `\N{DASH}" }}`: "N",
+		"\n{% include 'a' %}": "include", "\n{% import 'a' as b %}": "import",
+		"\n{% extends 'a' %}": "extends", "\n{% block a %}{% endblock %}": "block",
+		"\n{% call f() %}{% endcall %}": "call", "\n{{ x | frobnicate }}": "frobnicate",
+		"\n{{ x is frobnicated }}": "frobnicated", "\n{{ cycler(1) }}": "cycler",
+		"\n{{ '%s' % 1 }}": "formatting", "\n{{ f(*a) }}": "*",
+		"\n{% for a in b recursive %}{% endfor %}": "recursive", "\n{{ {1: 2} }}": "dictionary key",
+		"\n{{ namespace() }}": "Namespace", "\n{{ strftime_now('%Q') }}": "%Q",
+		"\n{{ 99999999999999999999 }}": "99999999999999999999", "\n{{ a[1, 2] }}": "subscript",
+		"\n{{ ['a'] | map('frobnicate') }}": "frobnicate", "\n{{ ['a'] | select('frobnicated') }}": "frobnicated",
+		`{{ "` + "\n" + `\N{DASH}" }}`: "N",
 	} {
 		template, err := Parse(source)
 		if err == nil {
@@ -122,7 +130,9 @@ func TestLineOfOutput(t *testing.T) {
 }
 
 func TestFromJSON(t *testing.T) {
-	for _, bad := range []string{"", "[", "[1,]", `{"a"}`, "1 2", `{"a":1,"a":2}`, "99999999999999999999", strings.Repeat("[", 200) + strings.Repeat("]", 200)} {
+	for _, bad := range []string{
+		"", "[", "[1,]", `{"a"}`, "1 2", `{"a":1,"a":2}`, "99999999999999999999", strings.Repeat("[", 200) + strings.Repeat("]", 200),
+	} {
 		_, err := FromJSON(jsontext.Value(bad))
 		require.Error(t, err, bad)
 	}

@@ -145,7 +145,8 @@ var stringMethods = map[string]func(m *machine, s string, a args) Value{
 	"rsplit":     func(m *machine, s string, a args) Value { return split(m, s, a, true) },
 	"splitlines": splitLines,
 	"replace": func(m *machine, s string, a args) Value {
-		return replaced(m, s, a.takeString(m, "replace", 0, "old", ""), a.takeString(m, "replace", 1, "new", ""), a.takeInt(m, "replace", 2, "count", -1))
+		return replaced(m, s, a.takeString(m, "replace", 0, "old", ""),
+			a.takeString(m, "replace", 1, "new", ""), a.takeInt(m, "replace", 2, "count", -1))
 	},
 	"join": func(m *machine, s string, a args) Value {
 		var out strings.Builder

@@ -70,7 +70,8 @@ func (p *parser) deeper() func() {
 	return func() { p.nest-- }
 }
 
-// body reads statements up to one of the tags in ends, whose name is left to be read; up to the end of the template for nil.
+// body reads statements up to one of the tags in ends, whose name is left to be read; up to the end of the template for
+// nil.
 func (p *parser) body(ends []string) (body []statement) {
 	defer p.deeper()()
 	start := p.peek().line

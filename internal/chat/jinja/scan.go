@@ -55,8 +55,8 @@ func fail(line int, reason Reason, format string, args ...any) {
 	panic(&Error{line, reason, fmt.Sprintf(format, args...)})
 }
 
-// scan cuts a template into tokens and applies the rules for white space: trim_blocks drops a line break after a block or
-// comment, lstrip_blocks the blanks before one, "-" all white space on its side, "+" switches the first two off.
+// scan cuts a template into tokens and applies the rules for white space: trim_blocks drops a line break after a block
+// or comment, lstrip_blocks the blanks before one, "-" all white space on its side, "+" switches the first two off.
 func scan(source string) []token {
 	source = strings.ReplaceAll(source, "\r\n", "\n")
 	source = strings.ReplaceAll(source, "\r", "\n")
@@ -184,7 +184,8 @@ func (s *scanner) raw() bool {
 				text := s.source[s.at:open]
 				if sign == '-' {
 					text = strings.TrimRightFunc(text, isSpace)
-				} else if start := strings.LastIndexByte(text, '\n') + 1; sign == 0 && (start > 0 || s.lineStart) && strings.Trim(text[start:], " \t") == "" {
+				} else if start := strings.LastIndexByte(text, '\n') + 1; sign == 0 && (start > 0 || s.lineStart) && strings.Trim(text[start:],
+					" \t") == "" {
 					text = text[:start]
 				}
 				s.add(textToken, text)
@@ -319,7 +320,9 @@ func (s *scanner) quoted(rest string) {
 	s.skip(end + 1)
 }
 
-var escapes = map[byte]string{'\n': "", '\\': `\`, '\'': "'", '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
+var escapes = map[byte]string{
+	'\n': "", '\\': `\`, '\'': "'", '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v",
+}
 
 // unescape reads Python's escapes; an unknown one stands for itself.
 func (s *scanner) unescape(text string) string {

@@ -1,7 +1,8 @@
 //go:build !js
 
-// Package demotest writes the embedded model into a test's folder, cut to its first layers: a real model with a tokenizer
-// and a chat template, of which a step takes a fraction of a second on a software device. Only tests import it.
+// Package demotest writes the embedded model into a test's folder, cut to its first layers: a real model with a
+// tokenizer and a chat template, of which a step takes a fraction of a second on a software device. Only tests import
+// it.
 package demotest
 
 import (
@@ -19,8 +20,8 @@ import (
 	"qlora-wgpu/internal/safetensors"
 )
 
-// Model writes a Hugging Face folder with the first layers of the embedded model and returns its path. change may edit the
-// configuration before it is written; nil leaves it.
+// Model writes a Hugging Face folder with the first layers of the embedded model and returns its path. change may edit
+// the configuration before it is written; nil leaves it.
 func Model(t testing.TB, layers int, change func(config map[string]any)) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -46,8 +47,9 @@ func Model(t testing.TB, layers int, change func(config map[string]any)) string 
 	return dir
 }
 
-// OwnCache lets the process, and those that it starts, keep what they measure about the device in a folder that only tests use: a user's
-// choice of kernels must not change what two runs of a test compute. The driver's cache of compiled shaders stays where it is. TestMain calls it.
+// OwnCache lets the process, and those that it starts, keep what they measure about the device in a folder that only
+// tests use: a user's choice of kernels must not change what two runs of a test compute. The driver's cache of compiled
+// shaders stays where it is. TestMain calls it.
 func OwnCache() {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -83,7 +85,9 @@ func firstLayers(t testing.TB, weights []byte, layers int) []byte {
 				continue
 			}
 		}
-		data := safetensors.Data{Name: tensor.Name, DType: tensor.DType, Shape: tensor.Shape, Bytes: make([]byte, tensor.Elements()*tensor.DType.Size())}
+		data := safetensors.Data{
+			Name: tensor.Name, DType: tensor.DType, Shape: tensor.Shape, Bytes: make([]byte, tensor.Elements()*tensor.DType.Size()),
+		}
 		require.NoError(t, file.ReadBytes(tensor, data.Bytes, 0))
 		kept = append(kept, data)
 	}

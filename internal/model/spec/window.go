@@ -6,8 +6,8 @@ import (
 )
 
 // NoWindow refuses a window that a configuration of the Qwen kind asks for: layers from max_window_layers on, or those
-// that layer_types names, see no more than sliding_window tokens, but only where use_sliding_window says so. A window as
-// long as the longest context hides nothing. Source: transformers' configuration_qwen2.py.
+// that layer_types names, see no more than sliding_window tokens, but only where use_sliding_window says so. A window
+// as long as the longest context hides nothing. Source: transformers' configuration_qwen2.py.
 func (k *Keys) NoWindow(layers, maxPositions int) {
 	uses, window, first := k.Bool("use_sliding_window", false), k.Int("sliding_window", 4096), k.Int("max_window_layers", 28)
 	slides := first < layers
