@@ -121,7 +121,7 @@ func (r *run) useVariants(c *checkpoint.Checkpoint, saved runState) error {
 		return nil
 	}
 	if err := json.Unmarshal(saved.Variants, r.session.Device.Variants); err != nil {
-		return usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
+		return badState(c, "variants: %w", err)
 	}
 	return nil
 }
@@ -172,9 +172,6 @@ func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := state.Settings.Check(); err != nil {
-		return nil, usererr.New("resume", c.Path, "%w", err).Of(usererr.Format)
-	}
 	return &Saved{Path: c.Path, Step: state.Step, Settings: state.Settings}, nil
 }
 
@@ -188,8 +185,12 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if r.state.Device != r.session.Device.Info.Key() {
 		r.warn("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)
 	}
-	if err := r.loader.Stream.Seek(r.state.Cursor); err != nil {
-		return err
+	at, epoch := r.state.Cursor, uint64(r.loader.Stream.BatchesPerEpoch())
+	if err := r.loader.Stream.Seek(at); err != nil {
+		return badState(c, "cursor: %w", err)
+	}
+	if behind := uint64(at.Epoch)*epoch + uint64(at.Batch); r.state.MicroBatches != behind {
+		return badState(c, "micro_batches is %d, the cursor is behind %d", r.state.MicroBatches, behind)
 	}
 	weights, err := c.Open(lora.WeightsFile)
 	if err != nil {

@@ -50,7 +50,7 @@ func settingsIdentity(c Config, template string, state runState) string {
 }
 
 // readState reads state.json over the defaults, so that a setting which came later is there. Errors are
-// *usererr.Errors that name the key; an unknown one, and a version that is unknown, were written by a newer version of
+// *usererr.Errors that name the key, a setting's value that no run could have among them; an unknown one, and a version that is unknown, were written by a newer version of
 // the program.
 func readState(c *checkpoint.Checkpoint) (runState, error) {
 	var text json.RawMessage
@@ -65,11 +65,20 @@ func readState(c *checkpoint.Checkpoint) (runState, error) {
 		return s, usererr.New("resume", path, "%w: a newer version of qlora-wgpu wrote it", err).
 			Of(usererr.Unsupported).Hinted("update qlora-wgpu")
 	case err != nil:
-		return s, usererr.New("resume", path, "%w", err).Of(usererr.Format)
+		return s, badState(c, "%w", err)
 	case s.Step != c.Step:
-		return s, usererr.New("resume", path, "step is %d, the checkpoint is of step %d", s.Step, c.Step).Of(usererr.Format)
+		return s, badState(c, "step is %d, the checkpoint is of step %d", s.Step, c.Step)
+	}
+	if err := s.Settings.Check(); err != nil {
+		return s, badState(c, "%w", err)
 	}
 	return s, nil
+}
+
+// badState is an error about a state.json that no version of the program writes.
+func badState(c *checkpoint.Checkpoint, format string, args ...any) error {
+	return usererr.New("resume", c.Path+"/state.json", format, args...).Of(usererr.Format).
+		Hinted("resume from another checkpoint, or begin anew in another output_dir")
 }
 
 var errNewer = errors.New("unknown format")
@@ -100,7 +109,7 @@ func parseState(text []byte) (s runState, err error) {
 	}
 	switch s.Version {
 	case 1:
-		if err := json.Unmarshal(file.Settings, &s.first); err != nil {
+		if s.first, err = settings.ReadVersion1(file.Settings); err != nil {
 			return s, fmt.Errorf("settings: %w", err)
 		}
 		if err := s.first.Lay(&s.Settings); err != nil {

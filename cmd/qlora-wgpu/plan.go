@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"qlora-wgpu/internal/model/spec"
@@ -19,7 +20,7 @@ type planCommand struct {
 
 // Run prints where everything would lie. It needs no GPU.
 func (p *planCommand) Run(c *console) error {
-	shape, name, err := p.shape()
+	shape, name, err := p.shape(c)
 	if err != nil {
 		return err
 	}
@@ -36,18 +37,23 @@ func (p *planCommand) Run(c *console) error {
 	return err
 }
 
-func (p *planCommand) shape() (shape spec.Spec, name string, err error) {
+func (p *planCommand) shape(c *console) (shape spec.Spec, name string, err error) {
 	o := p.Settings
 	switch {
 	case (o.Model == "") == (o.Arch == ""):
 		return shape, "", usererr.New("plan", "", "one of --model and --arch is wanted").
 			Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
+	case o.Model != "" && o.Layers != 0:
+		return shape, "", settings.Wrong("layers", strconv.Itoa(o.Layers), "only with arch")
 	case o.Model != "":
 		model, err := pretrained.Open(o.Model)
 		if err != nil {
 			return shape, "", err
 		}
 		defer model.Close()
+		for _, warning := range model.Warnings {
+			fmt.Fprintln(c.stderr, "warning:", warning)
+		}
 		return model.Spec, o.Model, nil
 	}
 	if shape, name, err = archShape(o.Arch); o.Layers > 0 {

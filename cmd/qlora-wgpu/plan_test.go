@@ -142,3 +142,14 @@ func TestPlanRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What the files hold beside the configuration is said here too; layers of a shape are not those of a model.
+func TestPlanOfAFolder(t *testing.T) {
+	folder := demotest.Model(t, 2, func(config map[string]any) { config["num_hidden_layers"] = 1 })
+	status, _, stderr := invoke(t, "plan", "--model", folder, "--max-seq-length=64")
+	require.Zero(t, status, stderr)
+	require.Contains(t, stderr, "warning: The configuration describes no use for ")
+	status, _, stderr = invoke(t, "plan", "--model", folder, "--layers=1")
+	require.Equal(t, 2, status)
+	require.Contains(t, stderr, "layers is 1, allowed: only with arch")
+}

@@ -190,12 +190,14 @@ func Latest(s Store, dir string) (*Checkpoint, []string, error) {
 	return nil, notes, nil
 }
 
+const otherCheckpoint = "resume from another checkpoint; auto takes the newest valid one"
+
 // Open verifies and opens the checkpoint in the folder name. Its errors are usererr.Errors that name the file: Format
 // for a damaged, truncated or half-written one, Unsupported for a newer format.
 func Open(s Store, name string) (*Checkpoint, error) {
 	m, err := verify(s, name)
 	if e := (*usererr.Error)(nil); errors.As(err, &e) {
-		return nil, e.Hinted("resume from another checkpoint; auto takes the newest valid one")
+		return nil, e.Hinted(otherCheckpoint)
 	}
 	if err != nil {
 		return nil, err
@@ -230,10 +232,16 @@ func (c *Checkpoint) State(v any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return bad(name, "%w", err)
+	err = d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); more == io.EOF {
+			return nil
+		}
+		err = fmt.Errorf("there is more behind the JSON value")
+	} else if err == io.EOF {
+		err = fmt.Errorf("it is empty")
 	}
-	return nil
+	return bad(name, "%w", err).Hinted(otherCheckpoint)
 }
 
 // Open opens a file of the checkpoint.

@@ -151,6 +151,6 @@ func readFile(s Store, name string, limit int64) ([]byte, error) {
 
 const opRead = "read checkpoint"
 
-func bad(name, format string, args ...any) error {
+func bad(name, format string, args ...any) *usererr.Error {
 	return usererr.New(opRead, name, format, args...).Of(usererr.Format)
 }

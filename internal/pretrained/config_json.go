@@ -2,11 +2,13 @@ package pretrained
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
@@ -45,10 +47,16 @@ func decodeJSON(data []byte, path string, into any) error {
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
 		wanted := "another type"
-		if semantic.GoType != nil {
-			wanted = semantic.GoType.String()
+		if t := semantic.GoType; t != nil {
+			if wanted = t.String(); t.Kind() == reflect.Map || t.Kind() == reflect.Struct {
+				wanted = "an object"
+			}
 		}
-		reason := fmt.Errorf("%s is a %v, %s was wanted", semantic.JSONPointer, semantic.JSONKind, wanted)
+		found := semantic.JSONKind.String()
+		if found == "[" {
+			found = "list"
+		}
+		reason := fmt.Errorf("%s is a %s, %s was wanted", cmp.Or(string(semantic.JSONPointer), "the file"), found, wanted)
 		if semantic.Err != nil {
 			reason = fmt.Errorf("%s: %w", semantic.JSONPointer, semantic.Err)
 		}

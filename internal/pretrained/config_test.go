@@ -132,7 +132,7 @@ func TestConfigRefuses(t *testing.T) {
 		{with("\n" + `"head_dim":1.5`), f, "line 2: bad format: head_dim is 1.5, a whole number was wanted"},
 		{with("\n" + `"eos_token_id":["a"]`), f, `line 2: bad format: eos_token_id is ["a"], numbers were wanted`},
 		{with(`"rope_scaling":{"type":"linear","factor":"2"}`), f, `line 1: bad format: rope_scaling.factor is "2", a number was wanted`},
-		{`{"model_type":"llama"}`, f, "bad format: hidden_size is 0, it must lie in 1 to 16777216"},
+		{`{"model_type":"llama"}`, f, "bad format: hidden_size is missing, it must lie in 1 to 16777216"},
 		{strings.Replace(minimal, "384", "-5", 1), f, "vocab_size is -5"},
 		{strings.Replace(minimal, "320", "99999999", 1), f, "intermediate_size is 99999999, it must lie in 1 to 16777216"},
 		{
@@ -174,6 +174,10 @@ func TestConfigRefuses(t *testing.T) {
 			"use_sliding_window is true (sliding_window is 4096: layers that see only so many tokens are not known yet)"},
 		{qwen2(`"use_sliding_window":true,"sliding_window":8,"max_window_layers":28,"layer_types":["sliding_attention","full_attention"]`), u,
 			"use_sliding_window is true (sliding_window is 8"},
+		{qwen2(`"layer_types":["full_attention","linear_attention"]`), u,
+			`layer_types is ["full_attention","linear_attention"] (full_attention is known, and sliding_attention where nothing slides)`},
+		{`["llama"]`, f, "line 1: bad format: the file is a list, an object was wanted"},
+		{with(`"rope_scaling":{"type":"linear"}`), f, "rope_scaling.factor is missing, it must be positive"},
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
 		{
 			with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u,

@@ -73,7 +73,7 @@ func Plan(c settings.Plan, shape spec.Spec, name string) (*Report, error) {
 	o := run{c.Training(), shape}
 	plan, err := o.demand().Plan(gpu.NewDryDiscrete(), budget)
 	if err != nil {
-		return nil, err
+		return nil, engine.About(err, name)
 	}
 	r := &Report{
 		Model: name, Tokens: o.demand().Tokens, GradientCheckpointing: o.GradientCheckpointing, ActivationDType: o.ActivationDType,

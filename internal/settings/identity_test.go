@@ -135,9 +135,13 @@ func TestReadIsStrict(t *testing.T) {
 		`{"learning_rate": {"a": 1}}`:       `learning_rate is {"a": 1}, wanted: a number`,
 		`{"model": ["a"]}`:                  `model is ["a"], wanted: a text`,
 		`{"lora_target_modules": "q_proj"}`: `lora_target_modules is "q_proj", wanted: a list of names`,
-		`{"lora_r": 8, "lora_r": "x"}`:      `lora_r is "x", wanted: a whole number`,
-		`[]`:                                "json: cannot unmarshal array",
+		`{"lora_r": 8, "lora_r": 8}`:        `the key "lora_r" is there twice`,
+		`{"lora_r": 8} {}`:                  "invalid character '{' after top-level value",
+		"{\"model\": \"\xff\"}":             "the text is not UTF-8",
+		`[]`:                                "[] is no JSON object",
+		`null`:                              "null is no JSON object",
 		`{"lora_r": 8`:                      "unexpected end of JSON input",
+		``:                                  "unexpected end of JSON input",
 	} {
 		c := valid()
 		_, err := Read([]byte(text), &c)

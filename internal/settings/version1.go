@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +38,9 @@ var version1 = []struct {
 // Version1 are the settings of a state.json of version 1, as they stand there.
 type Version1 map[string]json.RawMessage
 
+// ReadVersion1 takes them from their JSON object, with Read's errors about JSON.
+func ReadVersion1(object []byte) (Version1, error) { return byKey(object) }
+
 // Lay lays them over those of today. Errors are as Read's.
 func (v Version1) Lay(into any) error {
 	values := map[string]json.RawMessage{}
@@ -46,7 +51,7 @@ func (v Version1) Lay(into any) error {
 			values[s.key] = text
 		}
 	}
-	for name := range v {
+	for _, name := range slices.Sorted(maps.Keys(v)) {
 		if !known[name] {
 			return &UnknownKey{name}
 		}

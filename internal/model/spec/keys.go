@@ -160,6 +160,10 @@ func (k *Keys) Ints(key string) (list []int) {
 // size is a whole number from 1 to the limit, 1 where it is not.
 func (k *Keys) size(key string, fallback, limit int) int {
 	n := k.Int(key, fallback)
+	if k.Values[key] == nil && fallback == 0 {
+		k.fail(key, usererr.Format, "", "%s is missing, it must lie in 1 to %d", key, limit)
+		return 1
+	}
 	if n < 1 || n > limit {
 		k.fail(key, usererr.Format, "", "%s is %d, it must lie in 1 to %d", key, n, limit)
 		return 1
@@ -221,6 +225,10 @@ func (k *Keys) one(key string) {
 // positive is a number above 0, 1 where it is not.
 func (k *Keys) positive(key string) float64 {
 	x := k.Float(key, 0)
+	if k.Values[key] == nil {
+		k.fail(key, usererr.Format, "", "%s is missing, it must be positive", key)
+		return 1
+	}
 	if !(x > 0) || math.IsInf(x, 0) {
 		k.fail(key, usererr.Format, "", "%s is %v, it must be positive", key, x)
 		return 1

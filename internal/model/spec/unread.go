@@ -31,7 +31,7 @@ var arithmetic = map[string]func(value any) bool{
 
 func off(value any) bool     { return value == false || value == 0.0 }
 func one(value any) bool     { return value == 1.0 }
-func allFull(value any) bool { return all(value, "full_attention") }
+func allFull(value any) bool { return all(value, fullAttention) }
 func allOne(value any) bool  { return all(value, 1.0) }
 
 func all(value, wanted any) bool {
