@@ -130,8 +130,8 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	return stats, err
 }
 
-// ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, wanting
-// more loads again, as far as possible from the cache.
+// ready loads the model and takes the memory for what is wanted beside what was wanted before. With a budget, and where
+// the device has no room beside the weights, wanting more loads again, as far as possible from the cache.
 func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 	want := engine.Demand{Shape: a.session.Source.Spec, Format: a.format}
 	want.AnswerTokens, want.EvalTokens = max(a.demand.AnswerTokens, more.AnswerTokens), max(a.demand.EvalTokens, more.EvalTokens)
@@ -140,17 +140,20 @@ func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 		want.Adapter = f.Config
 		fill = func(adapter *lora.Adapter) error { return adapter.SetTensors(f.Tensors, f.Path) }
 	}
-	enough := want.AnswerTokens == a.demand.AnswerTokens && want.EvalTokens == a.demand.EvalTokens
-	switch {
-	case a.engine == nil || !enough && a.engine.Plan().Budget > 0:
-		a.engine, a.demand = nil, engine.Demand{}
-		if a.engine, err = a.session.Prepare(ctx, want, engine.Trainable{Fill: fill}); err != nil {
-			return err
-		}
-	case !enough:
-		if err := a.session.Extend(ctx, want); err != nil {
-			return err
-		}
+	if a.engine != nil && want.AnswerTokens == a.demand.AnswerTokens && want.EvalTokens == a.demand.EvalTokens {
+		return nil
+	}
+	load := a.engine == nil || a.engine.Plan().Budget > 0
+	if !load {
+		err = a.session.Extend(ctx, want)
+		load = errors.As(err, new(*gpu.OutOfMemory)) // all of it is planned for what the device has
+	}
+	if load {
+		a.engine, err = a.session.Prepare(ctx, want, engine.Trainable{Fill: fill})
+	}
+	if err != nil {
+		a.engine, a.demand = nil, engine.Demand{} // of what was reserved a part may be gone
+		return err
 	}
 	a.demand = want
 	return nil

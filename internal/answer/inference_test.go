@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,6 +81,35 @@ func TestInferenceWithinABudget(t *testing.T) {
 	o.VRAMBudget = "6 apples"
 	_, err = Open(t.Context(), o.Inference, o.Sampling, func(events.Event) {})
 	require.ErrorContains(t, err, "6 apples")
+}
+
+// A device that has no room for a larger question beside the weights is planned for again; and whatever an error leaves
+// behind, the next question finds a model.
+func TestAQuestionThatNeedsMoreThanTheDeviceHas(t *testing.T) {
+	o := generation(demotest.Model(t, 5, func(config map[string]any) { config["max_position_embeddings"] = 2048 }))
+	o.MaxTokens, o.CacheDir = 4, t.TempDir()
+	long := strings.Repeat(question+" ", 30)
+	fresh := opened(t, o)
+	want, wantShort := ask(t, fresh, long), ask(t, fresh, question)
+	data, _, err := dataset.Open(demotest.Rows(t, 8))
+	require.NoError(t, err)
+
+	a := opened(t, o)
+	require.Equal(t, wantShort, ask(t, a, question))
+	dev := a.session.Device
+	dev.LimitMemory(dev.Bytes() + 64<<10)
+	require.Equal(t, want, ask(t, a, long))
+	require.Positive(t, a.engine.Plan().Budget)
+	_, err = a.Evaluate(t.Context(), data, 0, true)
+	require.NoError(t, err)
+
+	a = opened(t, o)
+	require.Equal(t, wantShort, ask(t, a, question))
+	dev = a.session.Device
+	dev.LimitMemory(1)
+	require.Error(t, a.Answer(t.Context(), settings.Question{Prompt: long}, nil))
+	dev.LimitMemory(0)
+	require.Equal(t, wantShort, ask(t, a, question))
 }
 
 // someAdapter writes an adapter of random values over a model.

@@ -24,14 +24,14 @@ type Generator struct {
 func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 	shape := e.Model.Shape()
 	maxTokens = min(maxTokens, shape.MaxPositions)
+	if err := e.Model.SetMaxPositions(maxTokens); err != nil {
+		return nil, err
+	}
 	cache, err := model.NewCache(e.Device, shape.Layers, maxTokens, shape.KVWidth)
 	if err != nil {
 		return nil, err
 	}
 	g := &Generator{engine: e, cache: cache}
-	if err := e.Model.SetMaxPositions(maxTokens); err != nil {
-		return nil, err
-	}
 	for program, tokens := range map[string]int{programPrefill: min(prefillChunk, maxTokens), programDecode: 1} {
 		err := e.record(program, tokens, func(rec *gpu.Recorder) {
 			g.pass(rec, make([]uint32, tokens))

@@ -90,7 +90,7 @@ func (b Budget) Bytes() (int64, error) {
 	end := strings.LastIndexAny(trimmed, "0123456789.") + 1
 	number, err := strconv.ParseFloat(trimmed[:end], 64)
 	unit, known := units[strings.ToLower(strings.TrimSpace(trimmed[end:]))]
-	if err != nil || !known || !(number > 0) || number*unit > 1<<50 {
+	if err != nil || !known || !(number*unit >= 1) || number*unit > 1<<50 {
 		return 0, Wrong("vram_budget", strconv.Quote(text), "a size above 0 with its unit, such as 6GiB or 800MiB")
 	}
 	return int64(number * unit), nil

@@ -136,6 +136,9 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Train) {
 			c.Overwrite, c.ResumeFromCheckpoint = true, "auto"
 		}, "settings: overwrite is true, allowed: false together with resume_from_checkpoint (a run is either resumed or replaced)"},
+		{func(c *Train) {
+			c.VRAMBudget = "0.5B"
+		}, `settings: vram_budget is "0.5B", allowed: a size above 0 with its unit, such as 6GiB or 800MiB`},
 		{func(c *Train) { c.Autotune = "yes" }, `settings: autotune is "yes", allowed: on, off, force`},
 	} {
 		c := valid()
