@@ -18,6 +18,7 @@ import (
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/frozen"
+	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
@@ -110,6 +111,39 @@ func TestAQuestionThatNeedsMoreThanTheDeviceHas(t *testing.T) {
 	require.Error(t, a.Answer(t.Context(), settings.Question{Prompt: long}, nil))
 	dev.LimitMemory(0)
 	require.Equal(t, wantShort, ask(t, a, question))
+}
+
+// Two models on one device, as the page asks them: what the first holds is not there for the second, which is planned
+// for what is left.
+func TestTwoModelsOnADeviceWithoutRoomForBoth(t *testing.T) {
+	o := generation(demotest.Model(t, 5, nil))
+	o.MaxTokens = 4
+	source, err := pretrained.Open(o.Model)
+	require.NoError(t, err)
+	defer source.Close()
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	var planned int
+	cache := t.TempDir() // the check of the kernels is the first one's
+	open := func() *Answerer {
+		a, err := New(t.Context(), o.Inference, o.Sampling, Inputs{Model: source, Cache: host.MeasurementsIn(cache), Opened: dev}, func(e events.Event) {
+			if _, again := e.(events.Warning); again {
+				planned++
+			}
+		})
+		require.NoError(t, err)
+		t.Cleanup(a.Close)
+		return a
+	}
+	first := open()
+	text := ask(t, first, question)
+	dev.LimitMemory(dev.Bytes() + first.engine.Model.FrozenBytes()*3/4)
+	second := open()
+	require.Equal(t, text, ask(t, second, question))
+	require.Positive(t, second.engine.Plan().Budget)
+	require.LessOrEqual(t, planned, 3, "each is a load")
+	require.Equal(t, text, ask(t, first, question))
 }
 
 // someAdapter writes an adapter of random values over a model.

@@ -150,6 +150,15 @@ func (s *Session) check(ctx context.Context) error {
 	}()
 	var failure error
 	s.Device.Variants.Aside(func() { // the cases' shapes are not the run's
+		defer func() {
+			switch bug := recover().(type) {
+			case nil:
+			case *gpu.OutOfMemory: // other programs fill the device
+				failure = bug
+			default:
+				panic(bug)
+			}
+		}()
 		for _, c := range opcases.OneOfEach() {
 			t := opcases.Prepare(s.Device, c, "")
 			trials = append(trials, t)

@@ -70,6 +70,9 @@ func (s *Session) Prepare(ctx context.Context, d Demand, with Trainable) (*Engin
 		}
 		// The device has less than was thought, but at least what it held when it refused.
 		budget = max(full.InUse, plan.Peak/2) / 100 * 95
+		if budget >= plan.Peak { // of which another session on the device holds a part
+			budget = plan.Peak / 4 * 3
+		}
 		s.warn("%v. Planning again for %s.", full, paging.Size(budget))
 	}
 }
