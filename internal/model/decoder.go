@@ -87,11 +87,7 @@ func (m *Model) SetMaxPositions(n int) error {
 	if m.cos != nil && m.cos.Rows >= n {
 		return nil
 	}
-	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
-		if t != nil {
-			t.Release()
-		}
-	}
+	m.releaseTables()
 	cos, sin := m.spec.RoPE.Tables(n)
 	var err error
 	if m.cos, err = m.dev.NewTensor("rope cos", gpu.F32, n, m.spec.RoPE.HeadDim/2); err == nil {
@@ -102,6 +98,9 @@ func (m *Model) SetMaxPositions(n int) error {
 	}
 	if err == nil {
 		err = m.sin.WriteFloat32(sin)
+	}
+	if err != nil {
+		m.releaseTables() // the next call does not take one for both
 	}
 	return err
 }
@@ -115,9 +114,14 @@ func (m *Model) Parameters() int64 { return m.spec.Parameters() }
 // Release frees the weights and tables.
 func (m *Model) Release() {
 	m.store.Release()
+	m.releaseTables()
+}
+
+func (m *Model) releaseTables() {
 	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
 		if t != nil {
 			t.Release()
 		}
 	}
+	m.cos, m.sin = nil, nil
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
+	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
 
@@ -93,7 +95,19 @@ func (q quantizer) values(name string, n int) ([]float32, error) {
 		return nil, err
 	}
 	values := make([]float32, n)
-	return values, q.source.ReadRows(name, 0, 1, values)
+	if err := q.source.ReadRows(name, 0, 1, values); err != nil {
+		return nil, err
+	}
+	if i := nf4.FirstNonFinite(values); i >= 0 {
+		return nil, notFinite(name, fmt.Sprint(i), values[i])
+	}
+	return values, nil
+}
+
+// notFinite is the error about a weight that would make every loss one.
+func notFinite(name, place string, value float32) error {
+	return usererr.New("load "+name, "", "element [%s] is %v", place, value).Of(usererr.Format).
+		Hinted("the model file is damaged or was diverging when it was saved")
 }
 
 // write reads rows of a linear from the model file and puts them in their places.
@@ -111,8 +125,7 @@ func (q quantizer) write(w frozen.Writer, l linear, row, rows int, values []floa
 	if i < 0 {
 		return nil
 	}
-	return usererr.New("load "+name, "", "element [%d,%d] is %v", row+i/k, i%k, values[i]).Of(usererr.Format).
-		Hinted("the model file is damaged or was diverging when it was saved")
+	return notFinite(name, fmt.Sprintf("%d,%d", row+i/k, i%k), values[i])
 }
 
 var buffers = sync.Pool{New: func() any { return new([bufferElements]float32) }}

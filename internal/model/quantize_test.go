@@ -4,10 +4,15 @@ package model
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/pretrained"
@@ -74,4 +79,25 @@ func TestGroupsOfLinears(t *testing.T) {
 	large.In, large.Out = 4096, 4096
 	require.Equal(t, 1, q.group([]linear{{&large, false}, linears[0]}), "a large one alone")
 	require.Equal(t, 1, q.group([]linear{linears[0], {&large, false}}))
+}
+
+// A norm's weight that is not finite is named as a linear's is: it would make every loss one.
+func TestAVectorThatIsNotFiniteIsNamed(t *testing.T) {
+	folder := demotest.Model(t, 1, nil)
+	name := filepath.Join(folder, "model.safetensors")
+	content, err := os.ReadFile(name)
+	require.NoError(t, err)
+	const norm = "model.layers.0.input_layernorm.weight"
+	var header map[string]struct {
+		Place [2]int `json:"data_offsets"`
+	}
+	begin := 8 + int(binary.LittleEndian.Uint64(content))
+	require.NoError(t, json.Unmarshal(content[8:begin], &header))
+	copy(content[begin+header[norm].Place[0]+2*3:], []byte{0xff, 0x7f}) // NaN in 16 bits, of either kind
+	require.NoError(t, os.WriteFile(name, content, 0o666))
+	source, err := pretrained.Open(folder)
+	require.NoError(t, err)
+	defer source.Close()
+	_, err = Load(t.Context(), gpu.NewDry(gpu.Options{}), source, LoadOptions{Format: frozen.NF4(64)})
+	require.ErrorContains(t, err, "load "+norm+": bad format: element [3] is NaN (the model file is damaged")
 }
