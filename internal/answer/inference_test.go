@@ -23,6 +23,7 @@ import (
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
@@ -111,6 +112,17 @@ func TestAQuestionThatNeedsMoreThanTheDeviceHas(t *testing.T) {
 	require.Error(t, a.Answer(t.Context(), settings.Question{Prompt: long}, nil))
 	dev.LimitMemory(0)
 	require.Equal(t, wantShort, ask(t, a, question))
+}
+
+// Keys that no binding holds are a mistake of the setting, not a fault of the program.
+func TestAnAnswerLongerThanABindingHolds(t *testing.T) {
+	o := generation(demotest.Model(t, 1, func(config map[string]any) { config["max_position_embeddings"] = 1 << 20 }))
+	o.MaxTokens = 1 << 20
+	err := opened(t, o).Answer(t.Context(), settings.Question{Prompt: question}, nil)
+	var mistake *usererr.Error
+	require.ErrorAs(t, err, &mistake)
+	require.ErrorContains(t, err, "a prompt with its answer, 1048576 tokens: kv cache needs 256.0 MiB in one binding")
+	require.ErrorContains(t, err, "(lower max_tokens)")
 }
 
 // Two models on one device, as the page asks them: what the first holds is not there for the second, which is planned

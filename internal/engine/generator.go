@@ -3,11 +3,13 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -28,7 +30,9 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 		return nil, err
 	}
 	cache, err := model.NewCache(e.Device, shape.Layers, maxTokens, shape.KVWidth)
-	if err != nil {
+	if large := new(gpu.TooLarge); errors.As(err, &large) {
+		return nil, usererr.New("plan memory", "", "a prompt with its answer, %d tokens: %w", maxTokens, err).Hinted("lower max_tokens")
+	} else if err != nil {
 		return nil, err
 	}
 	g := &Generator{engine: e, cache: cache}

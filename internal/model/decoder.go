@@ -3,6 +3,7 @@ package model
 import (
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
@@ -81,11 +82,15 @@ func (m *Model) Shape() Shape {
 	}
 }
 
-// SetMaxPositions makes the rotary tables for sequences of n tokens.
+// SetMaxPositions makes the rotary tables for sequences of n tokens. Tables that no binding holds are a *usererr.Error.
 func (m *Model) SetMaxPositions(n int) error {
 	n = min(max(n, 1), m.spec.MaxPositions)
 	if m.cos != nil && m.cos.Rows >= n {
 		return nil
+	}
+	if bytes := gpu.F32.Size(n * (m.spec.RoPE.HeadDim / 2)); bytes > m.dev.Limits.MaxTensorBytes() {
+		large := &gpu.TooLarge{Name: "a table of positions", Bytes: bytes, Limit: m.dev.Limits.MaxTensorBytes()}
+		return usererr.New("plan memory", "", "sequences of %d tokens: %w", n, large).Hinted("lower max_seq_length or max_tokens")
 	}
 	m.releaseTables()
 	cos, sin := m.spec.RoPE.Tables(n)

@@ -130,8 +130,11 @@ type Cache struct {
 	Length int // tokens held
 }
 
-// NewCache makes a cache for maxTokens.
+// NewCache makes a cache for maxTokens. One that no binding holds is a *gpu.TooLarge.
 func NewCache(dev *gpu.Device, layers, maxTokens, width int) (*Cache, error) {
+	if bytes := gpu.F32.Size(maxTokens * width); bytes > dev.Limits.MaxTensorBytes() {
+		return nil, &gpu.TooLarge{Name: "kv cache", Bytes: bytes, Limit: dev.Limits.MaxTensorBytes()}
+	}
 	c := &Cache{}
 	for range layers {
 		for _, list := range []*[]*gpu.Tensor{&c.K, &c.V} {
