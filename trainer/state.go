@@ -50,8 +50,8 @@ func settingsIdentity(c Config, template string, state runState) string {
 }
 
 // readState reads state.json over the defaults, so that a setting which came later is there. Errors are
-// *usererr.Errors that name the key, a setting's value that no run could have among them; an unknown one, and a version that is unknown, were written by a newer version of
-// the program.
+// *usererr.Errors that name the key, a setting that no run could have among them; an unknown key, and a version that is
+// unknown, were written by a newer version of the program.
 func readState(c *checkpoint.Checkpoint) (runState, error) {
 	var text json.RawMessage
 	if err := c.State(&text); err != nil {

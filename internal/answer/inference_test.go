@@ -139,7 +139,8 @@ func TestTwoModelsOnADeviceWithoutRoomForBoth(t *testing.T) {
 	var planned int
 	cache := t.TempDir() // the check of the kernels is the first one's
 	open := func() *Answerer {
-		a, err := New(t.Context(), o.Inference, o.Sampling, Inputs{Model: source, Cache: host.MeasurementsIn(cache), Opened: dev}, func(e events.Event) {
+		in := Inputs{Model: source, Cache: host.MeasurementsIn(cache), Opened: dev}
+		a, err := New(t.Context(), o.Inference, o.Sampling, in, func(e events.Event) {
 			if _, again := e.(events.Warning); again {
 				planned++
 			}
