@@ -75,6 +75,9 @@ func load(t *testing.T, dir string, d *reference.Decoder, plan *paging.Plan) *tw
 	source, err := pretrained.Open(dir)
 	require.NoError(t, err)
 	defer source.Close()
+	for _, warning := range source.Warnings {
+		t.Log(warning)
+	}
 	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{Format: frozen.NF4(64), Plan: plan})
 	require.NoError(t, err)
 	t.Cleanup(m.Release)

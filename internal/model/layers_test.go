@@ -216,7 +216,8 @@ func write(t *testing.T, path string, activations []reference.Activation) {
 	var tensors []safetensors.Data
 	for _, a := range activations {
 		tensors = append(tensors, safetensors.Data{
-			Name: a.Name, DType: safetensors.F32, Shape: []int{len(a.Values) / a.Cols, a.Cols}, Bytes: safetensors.Float32Bytes(narrow(a.Values)),
+			Name: a.Name, DType: safetensors.F32, Shape: []int{len(a.Values) / a.Cols, a.Cols},
+			Bytes: safetensors.Float32Bytes(narrow(a.Values)),
 		})
 	}
 	f, err := os.Create(path)
