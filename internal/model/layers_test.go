@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/reference"
 	"qlora-wgpu/internal/reference/referencetest"
@@ -182,7 +183,11 @@ func TestLayerByLayer(t *testing.T) {
 		if *dumpFlag != "" {
 			got = dumped(t, rooted(t, *dumpFlag))
 		} else {
-			got = load(t, filepath.Join(dir, "model"), c.Decoder, nil).trace(in)
+			o := model.LoadOptions{Format: frozen.NF4(64)}
+			if !c.Quantized {
+				o.Format = frozen.BFloat16{}
+			}
+			got = load(t, filepath.Join(dir, "model"), c.Decoder, o).trace(in)
 			require.Greater(t, len(got), len(want.Activations)*2/3, "the device's tensors have other names")
 		}
 		if d := firstDrift(t, want.Activations, got, *allowanceFlag); d != nil {
