@@ -49,9 +49,10 @@ func Open(dir string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Case{Quantized: in.Quantization != "none", MaxNorm: in.MaxGradNorm, Loss: in.Loss, GradNorm: in.GradNorm, AdamW: reference.AdamWSettings{
-		LearningRate: in.LearningRate, Beta1: in.Betas[0], Beta2: in.Betas[1], Eps: in.Eps, WeightDecay: in.WeightDecay,
-	}}
+	c := &Case{Quantized: in.Quantization != "none", MaxNorm: in.MaxGradNorm,
+		Loss: in.Loss, GradNorm: in.GradNorm, AdamW: reference.AdamWSettings{
+			LearningRate: in.LearningRate, Beta1: in.Betas[0], Beta2: in.Betas[1], Eps: in.Eps, WeightDecay: in.WeightDecay,
+		}}
 	for _, window := range in.Steps {
 		var step []reference.Input
 		for _, micro := range window {
