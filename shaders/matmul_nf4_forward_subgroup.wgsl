@@ -38,10 +38,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   for (var span = 0u; span < params.cols4; span += params.span4) {
     let scales = scales_of(own, span);
     for (var first = span; first < span + params.span4; first += size) {
-      let own = min(first + id - base, params.cols4 - 1u);
-      let shift = (own & 1u) * 16u;
+      let column4 = min(first + id - base, params.cols4 - 1u);
+      let shift = (column4 & 1u) * 16u;
       // unroll q TILE_Q {
-      let p_q0 = words4(params.packed, own.row_q0 + own, params.cols4) >> vec4<u32>(shift);
+      let p_q0 = words4(params.packed, own.row_q0 + column4, params.cols4) >> vec4<u32>(shift);
       let w_q0 = mat4x4<f32>(decode(p_q0.x) * scales.of_q0.x, decode(p_q0.y) * scales.of_q0.y,
                              decode(p_q0.z) * scales.of_q0.z, decode(p_q0.w) * scales.of_q0.w);
       // }

@@ -50,6 +50,7 @@ lora_alpha: 16.0
 lora_dropout: 0.0
 use_rslora: false
 init_adapter: ""
+quantization: nf4
 block_size: 64
 chat_template: ""
 packing: false

@@ -68,7 +68,8 @@ func TestWrongModels(t *testing.T) {
 	deep := demotest.Model(t, 1, func(config map[string]any) { config["num_hidden_layers"] = 2 })
 	everywhere(deep, "open model "+deep+": bad format: tensor model.layers.1.")
 	foreign := demotest.Model(t, 1, func(config map[string]any) { config["architectures"] = []string{"MambaForCausalLM"} })
-	everywhere(foreign, "load model "+foreign+": unsupported: architecture MambaForCausalLM (known are: LlamaForCausalLM)\n")
+	everywhere(foreign, "open model "+filepath.Join(foreign, "config.json")+
+		": line 1: unsupported: architectures is [\"MambaForCausalLM\"] (known are LlamaForCausalLM")
 
 	everywhere(writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "read gguf ")
 	_, _, stderr = invoke(t, "generate", "--model", writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "--prompt=Hello")

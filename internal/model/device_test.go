@@ -48,7 +48,7 @@ func open(t *testing.T, s reference.Spec, plan *paging.Plan) *twin {
 	dir := folder(t, s)
 	d := adapted(t, dir)
 	require.Equal(t, s, d.Spec, "the files do not say it all")
-	return load(t, dir, d, plan)
+	return load(t, dir, d, model.LoadOptions{Format: frozen.NF4(64), Plan: plan})
 }
 
 // random is a random model in float64 alone, the same for the same description.
@@ -57,7 +57,7 @@ func random(t *testing.T, s reference.Spec) *reference.Decoder { return adapted(
 // adapted is the folder's model with an adapter in every linear.
 func adapted(t *testing.T, dir string) *reference.Decoder {
 	t.Helper()
-	d, err := referencetest.Decoder(dir)
+	d, err := referencetest.Decoder(dir, true)
 	require.NoError(t, err)
 	for _, l := range d.Linears() {
 		a := values(referencetest.Key(l, "A"), rank*l.In, 0, 1/math.Sqrt(float64(l.In)))
@@ -68,14 +68,17 @@ func adapted(t *testing.T, dir string) *reference.Decoder {
 }
 
 // load puts the folder's model on the device and gives it the float64 model's adapters.
-func load(t *testing.T, dir string, d *reference.Decoder, plan *paging.Plan) *twin {
+func load(t *testing.T, dir string, d *reference.Decoder, o model.LoadOptions) *twin {
 	t.Helper()
 	dev, err := device()
 	require.NoError(t, err)
 	source, err := pretrained.Open(dir)
 	require.NoError(t, err)
 	defer source.Close()
-	m, err := model.Load(t.Context(), dev, source, model.LoadOptions{Format: frozen.NF4(64), Plan: plan})
+	for _, warning := range source.Warnings {
+		t.Log(warning)
+	}
+	m, err := model.Load(t.Context(), dev, source, o)
 	require.NoError(t, err)
 	t.Cleanup(m.Release)
 	var config lora.Config

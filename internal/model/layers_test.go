@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/reference"
 	"qlora-wgpu/internal/reference/referencetest"
@@ -182,7 +183,11 @@ func TestLayerByLayer(t *testing.T) {
 		if *dumpFlag != "" {
 			got = dumped(t, rooted(t, *dumpFlag))
 		} else {
-			got = load(t, filepath.Join(dir, "model"), c.Decoder, nil).trace(in)
+			o := model.LoadOptions{Format: frozen.NF4(64)}
+			if !c.Quantized {
+				o.Format = frozen.BFloat16{}
+			}
+			got = load(t, filepath.Join(dir, "model"), c.Decoder, o).trace(in)
 			require.Greater(t, len(got), len(want.Activations)*2/3, "the device's tensors have other names")
 		}
 		if d := firstDrift(t, want.Activations, got, *allowanceFlag); d != nil {
@@ -216,7 +221,8 @@ func write(t *testing.T, path string, activations []reference.Activation) {
 	var tensors []safetensors.Data
 	for _, a := range activations {
 		tensors = append(tensors, safetensors.Data{
-			Name: a.Name, DType: safetensors.F32, Shape: []int{len(a.Values) / a.Cols, a.Cols}, Bytes: safetensors.Float32Bytes(narrow(a.Values)),
+			Name: a.Name, DType: safetensors.F32, Shape: []int{len(a.Values) / a.Cols, a.Cols},
+			Bytes: safetensors.Float32Bytes(narrow(a.Values)),
 		})
 	}
 	f, err := os.Create(path)

@@ -12,6 +12,7 @@ import (
 // Case is a folder with QLoRA steps that PyTorch, PEFT and bitsandbytes computed.
 type Case struct {
 	Decoder   *reference.Decoder // with the adapter before the first step
+	Quantized bool               // the base is NF4, not bfloat16
 	AdamW     reference.AdamWSettings
 	MaxNorm   float64
 	Steps     [][]reference.Input  // micro-batches of a step
@@ -38,6 +39,8 @@ func Open(dir string) (*Case, error) {
 		} `json:"steps"`
 		Loss     []float64 `json:"loss"`
 		GradNorm []float64 `json:"grad_norm_before_clip"`
+		// Quantization is "none" where the base is not quantized.
+		Quantization string `json:"quantization"`
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "case.json"))
 	if err == nil {
@@ -46,9 +49,10 @@ func Open(dir string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Case{MaxNorm: in.MaxGradNorm, Loss: in.Loss, GradNorm: in.GradNorm, AdamW: reference.AdamWSettings{
-		LearningRate: in.LearningRate, Beta1: in.Betas[0], Beta2: in.Betas[1], Eps: in.Eps, WeightDecay: in.WeightDecay,
-	}}
+	c := &Case{Quantized: in.Quantization != "none", MaxNorm: in.MaxGradNorm,
+		Loss: in.Loss, GradNorm: in.GradNorm, AdamW: reference.AdamWSettings{
+			LearningRate: in.LearningRate, Beta1: in.Betas[0], Beta2: in.Betas[1], Eps: in.Eps, WeightDecay: in.WeightDecay,
+		}}
 	for _, window := range in.Steps {
 		var step []reference.Input
 		for _, micro := range window {
@@ -57,7 +61,7 @@ func Open(dir string) (*Case, error) {
 		}
 		c.Steps = append(c.Steps, step)
 	}
-	if c.Decoder, err = Decoder(filepath.Join(dir, "model")); err != nil {
+	if c.Decoder, err = Decoder(filepath.Join(dir, "model"), c.Quantized); err != nil {
 		return nil, err
 	}
 	if err := attach(c.Decoder, filepath.Join(dir, "init_adapter", "adapter_model.safetensors"), in.Rank, in.Alpha); err != nil {

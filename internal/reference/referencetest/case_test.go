@@ -136,12 +136,15 @@ func requireNear(t *testing.T, got, want []float64, allowance float64, what stri
 func TestWhatTheFloat64DecoderCannotComputeIsAnError(t *testing.T) {
 	from := cases(t, "../../parity/testdata/tiny")[0]
 	for _, c := range []struct{ name, old, new, want string }{
-		{"a key that is not read", `"hidden_act"`, `"final_logit_softcapping": 30.0, "hidden_act"`, `unknown field "final_logit_softcapping"`},
+		{"a key that is not read", `"hidden_act"`, `"logits_scaling": 3.0, "hidden_act"`, `unknown field "logits_scaling"`},
 		{"a scaling that is not read", `"rope_type"`, `"long_factor": [1], "rope_type"`, `unknown field "long_factor"`},
 		{"another activation", `"silu"`, `"gelu"`, `hidden_act "gelu"`},
 		{"a missing tensor", `"num_hidden_layers": 2`, `"num_hidden_layers": 3`, `missing: ["model.layers.2.`},
 		{"a tensor left over", `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, `left over: ["model.layers.1.`},
-		{"a window of no size", `"hidden_act"`, `"layer_types": ["full_attention", "sliding_attention"], "hidden_act"`, `sliding_window is 0`},
+		{
+			"a window of no size", `"hidden_act"`, `"layer_types": ["full_attention", "sliding_attention"], "hidden_act"`,
+			`sliding_window is 0`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")
@@ -151,7 +154,7 @@ func TestWhatTheFloat64DecoderCannotComputeIsAnError(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, string(text), c.old)
 			require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o666))
-			_, err = Decoder(dir)
+			_, err = Decoder(dir, true)
 			require.ErrorContains(t, err, c.want)
 		})
 	}

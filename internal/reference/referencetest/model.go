@@ -48,11 +48,11 @@ func Tensors(path string) (map[string]Tensor, error) {
 	return tensors, nil
 }
 
-// Decoder makes a decoder of a Hugging Face folder as training sees its weights: linears are what their NF4 with
-// double quantization means, embedding and head are rounded to bfloat16, norms and biases are as they are. It has no
-// adapters. What the float64 decoder cannot compute yet is an error: a key that is not read, a tensor that is missing
-// or left over.
-func Decoder(dir string) (*reference.Decoder, error) {
+// Decoder makes a decoder of a Hugging Face folder as training sees its weights: linears are what their NF4 with double
+// quantization means or, not quantized, rounded to bfloat16, as embedding and head are; norms and biases are as they
+// are. It has no adapters. What the float64 decoder cannot compute yet is an error: a key that is not read, a tensor
+// that is missing or left over.
+func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 	config, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func Decoder(dir string) (*reference.Decoder, error) {
 			return make([]float64, rows*cols)
 		}
 		switch {
-		case strings.HasSuffix(name, "_proj.weight"):
+		case quantized && strings.HasSuffix(name, "_proj.weight"):
 			return reference.NF4Quantize(t.Values, blockSize).Dequantize(len(t.Values))
 		case rows > 1:
 			return BFloat16(t.Values)
