@@ -43,6 +43,9 @@ func padded(rank int) int { return (rank + 3) / 4 * 4 }
 
 // Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors
 // fills it. The state's options say how and where the optimizer keeps its moments.
+//
+// Errors are *usererr.Error for a rank above a linear's smaller side or above what the device binds, and for a target
+// that the model has not; and the device's, a *gpu.OutOfMemory where the state does not fit.
 func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
 	all := len(c.Targets) == 1 && c.Targets[0] == "all-linear"
@@ -116,7 +119,8 @@ func (a *Adapter) Parameters() (n int64) {
 }
 
 // Init draws A from U(-1/sqrt(in), 1/sqrt(in)), which is PEFT's kaiming_uniform with a = sqrt 5, and leaves B zero.
-// The numbers come from a PCG seeded with seed and each linear's place, the same on every platform.
+// The numbers come from a PCG seeded with seed and each linear's place, the same on every platform. Errors are the
+// device's.
 func (a *Adapter) Init(seed uint64) error {
 	for i, l := range a.linear {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -132,7 +136,7 @@ func (a *Adapter) Init(seed uint64) error {
 	return nil
 }
 
-// Tensor is one matrix of the adapter as PEFT stores it, unpadded.
+// Tensor is one matrix of the adapter as PEFT stores it, unpadded and row-major: A is [r, In], B [Out, r].
 type Tensor struct {
 	Name       string
 	Rows, Cols int
@@ -147,7 +151,8 @@ func (a *Adapter) shape(e optim.Entry) (rows, cols int) {
 	return e.Rows, a.Config.Rank
 }
 
-// Tensors reads one flat list of the state (parameters, gradients) back, in PEFT's names and shapes.
+// Tensors reads one flat list of the state (State.Param, State.Grad) back, in PEFT's names and shapes, A before B,
+// linear by linear. Errors are the device's and ctx's.
 func (a *Adapter) Tensors(ctx context.Context, list []*gpu.Tensor) (out []Tensor, err error) {
 	for _, e := range a.State.Entries {
 		values, err := a.State.Read(ctx, list, e.Name)
@@ -176,7 +181,8 @@ func (a *Adapter) set(name string, values []float32) error {
 }
 
 // SetTensors fills the adapter from matrices in PEFT's names; each of the adapter's must be there once, with its
-// shape, and no other. where names the file in errors.
+// shape, and no other. Errors are *usererr.Error for those that are missing, too many, of another shape or not finite,
+// naming the file as where does, and the device's; the adapter may then be filled in part.
 func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 	given := map[string]Tensor{}
 	for _, t := range tensors {

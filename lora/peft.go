@@ -41,7 +41,7 @@ type peftConfig struct {
 	UseRSLoRA         bool           `json:"use_rslora"`
 }
 
-// WriteConfig writes adapter_config.json.
+// WriteConfig writes adapter_config.json; an empty baseModel is null in it. Errors are w's.
 func (c Config) WriteConfig(w io.Writer, baseModel string) error {
 	out := peftConfig{
 		AlphaPattern: map[string]any{}, Bias: "none", InferenceMode: true, InitLoRAWeights: true, Alpha: c.Alpha, Dropout: c.Dropout,
@@ -58,7 +58,8 @@ func (c Config) WriteConfig(w io.Writer, baseModel string) error {
 	return encoder.Encode(out)
 }
 
-// ReadConfig reads adapter_config.json. What this program cannot train or apply is refused by name.
+// ReadConfig reads adapter_config.json; path names it in errors. Errors are *usererr.Error: Unsupported, by its name,
+// what this program cannot train or apply, and Format for what is no JSON or has a value out of range.
 func ReadConfig(data []byte, path string) (Config, error) {
 	var in peftConfig
 	if err := json.Unmarshal(data, &in); err != nil {
@@ -103,7 +104,7 @@ func ReadConfig(data []byte, path string) (Config, error) {
 	return c, nil
 }
 
-// WriteWeights writes adapter_model.safetensors, tensors sorted by name.
+// WriteWeights writes adapter_model.safetensors, in float32, tensors sorted by name. Errors are w's.
 func WriteWeights(w io.Writer, tensors []Tensor) error {
 	byName := map[string]Tensor{}
 	for _, t := range tensors {
@@ -119,7 +120,8 @@ func WriteWeights(w io.Writer, tensors []Tensor) error {
 	return safetensors.Write(w, map[string]string{"format": "pt"}, data)
 }
 
-// ReadWeights reads adapter_model.safetensors.
+// ReadWeights reads adapter_model.safetensors, of size bytes; path names it in errors. Errors are *usererr.Error:
+// Format for a damaged file, Unsupported for a tensor that is no LoRA matrix [rows, columns].
 func ReadWeights(r io.ReaderAt, size int64, path string) (out []Tensor, err error) {
 	f, err := safetensors.Read(r, size, path)
 	if err != nil {

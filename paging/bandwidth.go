@@ -8,7 +8,8 @@ import (
 )
 
 // Bandwidth measures how many bytes a second pages travel from the host to the device when nothing is computed: into
-// slots that the host maps, or through staging.
+// slots that the host maps, or through staging. Slots and staging buffers of 32 MiB that do not fit are a
+// *gpu.OutOfMemory; other errors are the device's and ctx's.
 func Bandwidth(ctx context.Context, dev *gpu.Device, mapped bool) (bytesPerSecond float64, err error) {
 	const size, rounds = 32 << 20, 8
 	plan := &Plan{Slots: 2, SlotBytes: size, Mapped: mapped}

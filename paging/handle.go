@@ -15,7 +15,8 @@ type Handle struct {
 	pages  []int
 }
 
-// AddRegion makes room for a region, of a layer or Other.
+// AddRegion makes room for a region, of a layer (from 0) or Other. A resident one that does not fit the device is a
+// *gpu.OutOfMemory.
 func (s *Store) AddRegion(label string, layer int, layout *Layout, streamed bool) (*Handle, error) {
 	h := &Handle{store: s, layout: layout}
 	for i, bytes := range layout.Parts {
@@ -28,7 +29,8 @@ func (s *Store) AddRegion(label string, layer int, layout *Layout, streamed bool
 	return h, nil
 }
 
-// Put fills a part of the region. The store keeps the bytes of a streamed one, which must not change any more.
+// Put fills a part of the region with all of its bytes. The store keeps the bytes of a streamed one, which must not
+// change any more. Errors are the device's.
 func (h *Handle) Put(part int, data []byte) error {
 	h.layout.attach(part, data)
 	return h.store.put(h.pages[part], data)

@@ -8,14 +8,14 @@ import (
 	"qlora-wgpu/gpu"
 )
 
-// Plan says where everything lies in a run, to the byte.
+// Plan says where everything lies in a run, to the byte: all sizes are bytes of the device, but for Host and Traffic.
 type Plan struct {
 	Peak     int64 `json:"peak_device_bytes"`
 	Budget   int64 `json:"budget_bytes"` // 0: none
 	Minimum  int64 `json:"minimum_budget_bytes"`
-	Resident int64 `json:"resident_bytes"` // the peak with everything on the device
-	Host     int64 `json:"host_bytes"`
-	Traffic  int64 `json:"bytes_moved_per_step"`
+	Resident int64 `json:"resident_bytes"`       // the peak with everything on the device
+	Host     int64 `json:"host_bytes"`           // of the host's memory
+	Traffic  int64 `json:"bytes_moved_per_step"` // both ways, by all micro-batches of a step
 	Rows     []Row `json:"rows"`
 
 	Decisions         `json:"-"`
@@ -156,7 +156,7 @@ func (p *Plan) row(name, where string, device, host, traffic int64) {
 	}
 }
 
-// Size writes bytes for people.
+// Size writes bytes for people, in KiB, MiB or GiB (1024, 1024² and 1024³ bytes).
 func Size(n int64) string {
 	switch {
 	case n >= 1<<30:

@@ -22,7 +22,8 @@ const (
 
 // Probe finds how many bytes the device holds, up to want, by taking, writing and timing more and more of it. Some
 // drivers refuse what does not fit, others move it to the host, which only shows in the time: then slow is true, and
-// what is returned was still fast. All of it is given back.
+// what is returned was still fast. All of it is given back. A refusal is no error; errors are those of writing and
+// waiting, and ctx's.
 func Probe(ctx context.Context, dev *gpu.Device, want int64) (held int64, slow bool, err error) {
 	m := &probed{ctx: ctx, dev: dev}
 	held, slow, err = probe(m, want)

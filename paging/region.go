@@ -22,7 +22,7 @@ type Weights interface {
 // Layout places the tensors of a region in parts, each small enough to be bound at once. A part starts with the
 // format's header. Linears that do not fit what is left of a part are cut by rows.
 type Layout struct {
-	Parts []int64 // bytes of each part
+	Parts []int64 // bytes of each part, its header counted
 
 	format  frozen.Format
 	limit   int64
@@ -55,7 +55,8 @@ func (l *Layout) bytesOf(rows, k int, bias bool) int64 {
 	return bytes
 }
 
-// AddLinear places a weight [n, k], and its bias [n].
+// AddLinear places a weight [n, k], and its bias [n]. It panics where not even one step of rows fits a part: a limit
+// that no device has.
 func (l *Layout) AddLinear(name string, n, k int, bias bool) {
 	w := &frozen.Weight{Name: name, N: n, K: k}
 	step := l.format.RowStep(k, l.limit)
@@ -151,7 +152,7 @@ func (l *Layout) Writer(parts [][]byte, name string) frozen.Writer {
 	return l.format.Writer(l.linears[name], parts)
 }
 
-// PutVector copies a vector into the parts.
+// PutVector copies a vector into the parts, which NewParts made. It panics where it is of another length.
 func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 	v := l.vectors[name]
 	if len(values) != v.n {
@@ -168,7 +169,7 @@ func (l *Layout) attach(part int, data []byte) {
 }
 
 // PartsOf lists the parts that hold a tensor, each once. Tensors lie in the parts in the order in which they were
-// added.
+// added. It panics for a name that was not.
 func (l *Layout) PartsOf(name string) (parts []int) {
 	if w := l.linears[name]; w != nil {
 		for _, s := range w.Shards {
@@ -191,7 +192,7 @@ type Region struct {
 	Parts  []gpu.Range
 }
 
-// Linear is a weight of the region.
+// Linear is a weight of the region; it panics where there is none of this name.
 func (r *Region) Linear(name string) frozen.Linear {
 	w := r.Layout.linears[name]
 	if w == nil {
@@ -200,7 +201,7 @@ func (r *Region) Linear(name string) frozen.Linear {
 	return r.Layout.format.Open(w, r.Parts)
 }
 
-// Vector is a vector of the region.
+// Vector is a vector of the region; it panics where there is none of this name.
 func (r *Region) Vector(name string) kernels.Vector {
 	v, ok := r.Layout.vectors[name]
 	if !ok {

@@ -32,7 +32,8 @@ type Cache interface {
 
 // Load puts all sections in place: from the cache (nil: there is none), or made from the model file and then kept.
 // The next sections are made while one is being placed. settings name all that the bytes depend on beside the model
-// file and the sizes. progress may be nil.
+// file and the sizes. progress gets sections, after each; it may be nil. Errors are what Make and Place return, and
+// ctx's; what was placed before stays.
 func Load(ctx context.Context, sections []Section, cache Cache, settings string, progress func(done, total int)) error {
 	var sizes []int64
 	for _, s := range sections {

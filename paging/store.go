@@ -40,7 +40,7 @@ type page struct {
 }
 
 // NewStore makes an empty store whose streamed pages go through slots as the plan says; nil: every page will be
-// resident.
+// resident. A slot or staging buffer that does not fit is a *gpu.OutOfMemory, and nothing stays taken.
 func NewStore(dev *gpu.Device, plan *Plan) (*Store, error) {
 	s := &Store{dev: dev, programs: map[string]*Schedule{}, at: -1}
 	if plan == nil {
@@ -97,7 +97,7 @@ func (s *Store) transport() Transport {
 	return s.staging
 }
 
-// Finish waits for all that is leaving the device. The recording must have been submitted.
+// Finish waits for all that is leaving the device. The recording must have been submitted. Errors are the device's.
 func (s *Store) Finish() error {
 	if err := s.direct.Finish(); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (s *Store) Shapes() (shapes []PageShape) {
 	return shapes
 }
 
-// FrozenBytes is the size of all pages.
+// FrozenBytes is the size of all pages, wherever they lie.
 func (s *Store) FrozenBytes() (total int64) {
 	for _, p := range s.pages {
 		total += p.bytes

@@ -19,14 +19,14 @@ type Table struct {
 	first []int // row of each page, and Rows at the end
 }
 
-// AddHead makes room for a head. Of its pages, each of at most pageBytes (0: as the device binds), the last streamed
-// ones go through the ring.
+// AddHead makes room for a head [vocab, cols]. Of its pages, each of at most pageBytes (0: as the device binds), the
+// last so many as streamed says go through the ring. What does not fit the device is a *gpu.OutOfMemory.
 func (s *Store) AddHead(vocab, cols int, pageBytes int64, streamed int) (*Table, error) {
 	return s.addTable("head", Head, vocab, cols, pageBytes, streamed)
 }
 
-// AddEmbedding makes room for an embedding that is not the head's table too. With onHost it never lies on the device:
-// the host gathers its rows.
+// AddEmbedding makes room for an embedding [vocab, cols] that is not the head's table too. With onHost it never lies on
+// the device: the host gathers its rows. What does not fit the device is a *gpu.OutOfMemory.
 func (s *Store) AddEmbedding(vocab, cols int, onHost bool) (*Table, error) {
 	streamed := 0
 	if onHost {
@@ -63,7 +63,7 @@ func tablePageRows(dev *gpu.Device, cols int, pageBytes int64) int {
 }
 
 // Put puts bytes of the rows, from byte at on, in their places. A page on the host that it holds as a whole keeps the
-// slice, which must not change any more.
+// slice, which must not change any more. Errors are the device's.
 func (t *Table) Put(at int64, data []byte) error {
 	for i, id := range t.pages {
 		p, begin := t.store.pages[id], gpu.BF16.Size(t.first[i]*t.Cols)
@@ -124,7 +124,8 @@ func (t *Table) view(shards ...gpu.Shard) *gpu.Tensor {
 	return &gpu.Tensor{Name: t.name, DType: gpu.BF16, Rows: t.Rows, Cols: t.Cols, Shards: shards}
 }
 
-// Gather is x[t] = table[ids[t]]: on the device where the table is resident, else by the host, which uploads the rows.
+// Gather is x[t] = table[ids[t]], x [T, Cols] in float32 and ids [T] in uint32: on the device where the table is
+// resident, else by the host, which takes the same ids from onHost and uploads the rows.
 func (t *Table) Gather(rec *gpu.Recorder, x, ids *gpu.Tensor, onHost []uint32) {
 	if t.Resident() {
 		kernels.EmbeddingForward(rec, x, t.tensor(), ids)

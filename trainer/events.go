@@ -7,7 +7,7 @@ import (
 
 // What a run tells: a consumer switches on the type.
 type (
-	// Event is one of the types below, or a line for people, its String.
+	// Event is one of the types below, or another, whose String is a line for people; empty: there is nothing to read.
 	Event = events.Event
 	// Warning is what the user should know, and may not have wanted.
 	Warning = events.Warning

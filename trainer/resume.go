@@ -149,7 +149,8 @@ type Saved struct {
 	Settings Config // of the run that saved it
 }
 
-// LastSaved is the newest valid checkpoint in a run's folder, nil where there is none.
+// LastSaved is the newest valid checkpoint in a run's folder, nil where there is none. Errors are *usererr.Error for
+// one whose state cannot be taken (of a newer version, or with a setting out of range), and out's.
 func LastSaved(out Output, dir string) (*Saved, error) {
 	c, _, err := checkpoint.Latest(out, dir)
 	if c == nil || err != nil {
@@ -158,7 +159,8 @@ func LastSaved(out Output, dir string) (*Saved, error) {
 	return describeCheckpoint(c)
 }
 
-// OpenSaved verifies the checkpoint in the folder name.
+// OpenSaved verifies the checkpoint in the folder name, every byte of it. Errors are *usererr.Error for one that is
+// missing, incomplete or damaged, or whose state cannot be taken.
 func OpenSaved(out Output, name string) (*Saved, error) {
 	c, err := checkpoint.Open(out, name)
 	if err != nil {

@@ -57,8 +57,9 @@ type run struct {
 }
 
 // Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns
-// ctx's error. Other errors are *usererr.Error for what the user can mend, and ErrEngineFault, which another try from
-// the last checkpoint may survive.
+// ctx's error. Other errors are *usererr.Error for what the user can mend (settings, files, a budget that is too small,
+// losses that are not finite), ErrEngineFault, which another try from the last checkpoint may survive, and the
+// output's own where it cannot be written.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
 	r, err := prepare(ctx, c, in, emit)
 	if err != nil {

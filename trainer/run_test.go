@@ -6,18 +6,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/answer"
-	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/demo/demotest"
@@ -247,127 +244,6 @@ func TestShorterSubmissionsChangeNothing(t *testing.T) {
 	t.Setenv("QLORA_SUBMIT_SCALE", "0.001")
 	b := train(t, small(t, model, data))
 	require.True(t, bytes.Equal(a.adapter, b.adapter))
-}
-
-// broken writes an adapter that makes every loss infinite or NaN.
-func broken(t *testing.T) string {
-	dir := t.TempDir()
-	var config, weights bytes.Buffer
-	require.NoError(t, lora.Config{Rank: 1, Alpha: 1, Targets: []string{"v_proj"}}.WriteConfig(&config, ""))
-	name := "base_model.model.model.layers.0.self_attn.v_proj."
-	a := lora.Tensor{Name: name + "lora_A.weight", Rows: 1, Cols: 128, Values: make([]float32, 128)}
-	b := lora.Tensor{Name: name + "lora_B.weight", Rows: 64, Cols: 1, Values: make([]float32, 64)}
-	for i := range a.Values {
-		a.Values[i] = 1e30 * float32(i%7-3)
-	}
-	for i := range b.Values {
-		b.Values[i] = 1e30
-	}
-	require.NoError(t, lora.WriteWeights(&weights, []lora.Tensor{a, b}))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.ConfigFile), config.Bytes(), 0o666))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.WeightsFile), weights.Bytes(), 0o666))
-	return dir
-}
-
-func TestUpdatesThatAreNotFiniteAreSkipped(t *testing.T) {
-	c := small(t, demotest.Model(t, 1, nil), demotest.Rows(t, 8))
-	c.InitAdapter, c.MaxSteps, c.SaveSteps, c.ValSize, c.EvalSteps = broken(t), 30, 4, 2, 5
-	r, err := tryTrain(t, t.Context(), c, nil)
-	require.True(t, usererr.Is(err, usererr.Invalid))
-	require.ErrorContains(t, err, "train: the loss or a gradient was not finite in 10 steps in a row, the last is step 10")
-	require.ErrorContains(t, err, "(lower learning_rate; `qlora-wgpu check` tests the device)")
-	require.Len(t, r.steps, 10)
-	require.Contains(t, r.said,
-		"warning: Step 3: the loss or a gradient is not finite (first in model.layers.0.self_attn.v_proj.lora_A.weight); the update "+
-			"was skipped.\n")
-	require.Contains(t, r.said, "warning: Step 5: the evaluation loss is not finite.\n")
-	lines := logged(t, c)
-	require.Len(t, lines, 11)
-	require.Nil(t, lines[0]["loss"], "JSON has no NaN")
-	require.Equal(t, true, lines[0]["skipped"])
-	require.Contains(t, lines[5], "eval_loss")
-	require.Nil(t, lines[5]["eval_loss"])
-
-	// The parameters are those of before, and the moments are zero.
-	before, err := os.ReadFile(filepath.Join(c.InitAdapter, lora.WeightsFile))
-	require.NoError(t, err)
-	after, err := os.ReadFile(filepath.Join(c.OutputDir, "checkpoint-8", lora.WeightsFile))
-	require.NoError(t, err)
-	require.Equal(t, before, after)
-	moments, err := os.ReadFile(filepath.Join(c.OutputDir, "checkpoint-8", optimizerFile))
-	require.NoError(t, err)
-	file, err := safetensors.Read(bytes.NewReader(moments), int64(len(moments)), optimizerFile)
-	require.NoError(t, err)
-	require.Empty(t, strings.Trim(string(moments[file.DataStart():]), "\x00"))
-
-	_, err = answer.Evaluate(t.Context(), evaluation(c.Model, c.InitAdapter, c.Data), func(Event) {})
-	require.ErrorContains(t, err, "evaluate "+c.Data+": the loss is ")
-	o := settings.Default[settings.Generate]()
-	o.Model, o.Adapter, o.Prompt, o.Autotune = c.Model, c.InitAdapter, "Hello", "off"
-	err = answer.Generate(t.Context(), o,
-		func(string) error { return errors.New("nothing can be said") }, func(Event) {})
-	require.ErrorIs(t, err, ErrEngineFault)
-}
-
-// The second half of a run at a constant rate, begun from the first half's adapter: its first loss is the one of the
-// whole run there.
-func TestInitAdapterContinues(t *testing.T) {
-	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
-	c := small(t, model, data)
-	c.LRSchedulerType, c.Shuffle, c.MaxSteps = Constant, false, 4
-	c.LoraR, c.LoraTargetModules, c.UseRSLora = 5, []string{"v_proj", "down_proj"}, true
-	whole := train(t, c)
-	first := c
-	first.OutputDir, first.MaxSteps = filepath.Join(t.TempDir(), "out"), 2
-	train(t, first)
-	second := small(t, model, data)
-	second.LRSchedulerType, second.Shuffle, second.MaxSteps = Constant, false, 1
-	second.InitAdapter, second.LoraR = first.OutputDir, 16
-	r := train(t, second)
-	require.Equal(t, whole.steps[2].Loss, r.steps[0].Loss)
-	require.Contains(t, r.said, "Adapter: LoRA r=5 alpha=8 scaling=3.578 dropout=0 on down_proj, v_proj\n",
-		"shape and scale are the adapter's")
-}
-
-func TestAdapterFilesArePEFTs(t *testing.T) {
-	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
-	c := small(t, model, data)
-	c.LoraR, c.LoraDropout, c.LoraTargetModules, c.UseRSLora = 5, 0.05, []string{"q_proj", "k_proj", "down_proj"}, true
-	train(t, c)
-	text, err := os.ReadFile(filepath.Join(c.OutputDir, lora.ConfigFile))
-	require.NoError(t, err)
-	require.JSONEq(t, `{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "`+model+
-		`", "revision": null, "inference_mode": true,
-		"r": 5, "lora_alpha": 8, "lora_dropout": 0.05, "use_rslora": true, "use_dora": false, "bias": "none", "fan_in_fan_out": false,
-		"target_modules": ["q_proj", "k_proj", "down_proj"], "init_lora_weights": true, "modules_to_save": null,
-		"layers_to_transform": null, "layers_pattern": null, "rank_pattern": {}, "alpha_pattern": {}}`, string(text))
-	adapter, err := lora.Open(checkpoint.Files{}, c.OutputDir)
-	require.NoError(t, err)
-	shapes := map[string][2]int{}
-	for _, x := range adapter.Tensors {
-		shapes[strings.TrimPrefix(x.Name, "base_model.model.model.layers.0.")] = [2]int{x.Rows, x.Cols}
-		require.NotZero(t, x.Values[0], "%s is trained", x.Name)
-	}
-	require.Equal(t, map[string][2]int{
-		"self_attn.q_proj.lora_A.weight": {5, 128}, "self_attn.q_proj.lora_B.weight": {128, 5},
-		"self_attn.k_proj.lora_A.weight": {5, 128}, "self_attn.k_proj.lora_B.weight": {64, 5},
-		"mlp.down_proj.lora_A.weight": {5, 384}, "mlp.down_proj.lora_B.weight": {128, 5},
-	}, shapes)
-	card, err := os.ReadFile(filepath.Join(c.OutputDir, "README.md"))
-	require.NoError(t, err)
-	require.Regexp(t,
-		`(?s)^---\nlibrary_name: peft\nbase_model: model\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
-}
-
-// rsLoRA with alpha 8 scales by 8/√4, as plain LoRA with alpha 16 does by 16/4.
-func TestRSLoRAIsAScale(t *testing.T) {
-	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
-	a, b, other := small(t, model, data), small(t, model, data), small(t, model, data)
-	a.UseRSLora = true
-	b.LoraAlpha = 16
-	rs, plain := train(t, a), train(t, b)
-	require.True(t, bytes.Equal(rs.adapter, plain.adapter))
-	require.NotEqual(t, rs.adapter, train(t, other).adapter)
 }
 
 // valid.jsonl beside train.jsonl is what is evaluated, and `eval` with the finished adapter finds the same loss.

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"fmt"
 	"runtime"
 	"strings"
 
@@ -40,36 +39,6 @@ type Encoder struct {
 	MaxSeqLength int   // tokens, at least 2
 	BOS, EOS     int32 // put around texts, or NoToken; a chat template writes its own
 }
-
-// Drop counts the rows that gave no sample for one reason.
-type Drop struct {
-	Reason string `json:"reason"`
-	Rows   int    `json:"rows"`
-	First  string `json:"first"` // place of the first such row in the file
-}
-
-// Report says what became of the rows. Targets are counted as the loss sees them: the first token of a sequence is
-// predicted by nothing.
-type Report struct {
-	Rows         int `json:"rows"`
-	Samples      int `json:"samples"`
-	Tokens       int `json:"tokens"`
-	TargetTokens int `json:"target_tokens"`
-	Longest      int `json:"longest"`     // tokens of the longest row, before cutting
-	Truncated    int `json:"truncated"`   // conversations cut off at MaxSeqLength that still have targets
-	AnswersCut   int `json:"answers_cut"` // those of them that lost a part of an answer
-	SplitTexts   int `json:"split_texts"` // texts that became several samples
-	// rows with tool schemas, if the chat template does not show any to the model
-	ToolsUnseen int    `json:"tools_unseen"`
-	Dropped     []Drop `json:"dropped,omitempty"`
-}
-
-const (
-	dropNoAnswer  = "no answer"
-	dropEmptyText = "an empty text"
-	dropTruncated = "the answer beyond max_seq_length"
-	dropNoTarget  = "no target left by the chat template"
-)
 
 // encodedRow is what became of one row.
 type encodedRow struct {
@@ -148,59 +117,6 @@ func (e Encoder) renderWithTools(row Row) (string, error) {
 
 func rowError(s *Source, row Row, err error) error {
 	return usererr.New(encodeOp, s.Path, "%w", err).At("%s", row.Where)
-}
-
-func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error) {
-	report := Report{Rows: len(rows)}
-	var samples []Sample
-	drops := map[string]int{} // index in report.Dropped
-	for i, row := range rows {
-		if row.err != nil {
-			return nil, Report{}, rowError(s, s.Rows[i], row.err)
-		}
-		report.Longest = max(report.Longest, row.length)
-		if row.drop != "" {
-			at, known := drops[row.drop]
-			if !known {
-				at = len(report.Dropped)
-				drops[row.drop] = at
-				report.Dropped = append(report.Dropped, Drop{Reason: row.drop, First: s.Rows[i].Where})
-			}
-			report.Dropped[at].Rows++
-			continue
-		}
-		if row.truncated {
-			report.Truncated++
-		}
-		if row.answersCut {
-			report.AnswersCut++
-		}
-		if len(row.samples) > 1 {
-			report.SplitTexts++
-		}
-		for _, sample := range row.samples {
-			report.Tokens += len(sample.IDs)
-			report.TargetTokens += targets(sample.Labels)
-		}
-		samples = append(samples, row.samples...)
-	}
-	report.Samples = len(samples)
-	if report.TargetTokens == 0 {
-		return nil, report, noTargets(s, report, e.MaxSeqLength)
-	}
-	return samples, report, nil
-}
-
-func noTargets(s *Source, report Report, maxSeqLength int) error {
-	reasons := make([]string, len(report.Dropped))
-	hint := "every row needs an answer (an assistant turn or an output) that is not empty"
-	for i, drop := range report.Dropped {
-		reasons[i] = fmt.Sprintf("%d with %s (the first at %s)", drop.Rows, drop.Reason, drop.First)
-		if drop.Reason == dropTruncated {
-			hint = fmt.Sprintf("raise max_seq_length above %d: the longest row has %d tokens", maxSeqLength, report.Longest)
-		}
-	}
-	return usererr.New(encodeOp, s.Path, "no supervised token in %d rows: %s", report.Rows, strings.Join(reasons, ", ")).Hinted("%s", hint)
 }
 
 // targets counts the labels that a loss over this sequence sees.

@@ -56,8 +56,8 @@ func (a *Attention) Forward(
 		k.uV = a.V.Forward(part, value, normed, w.Linear(a.V.Weight))
 		p.Free(normed)
 		queries[i] = a.beside(p, k.q)
-		a.turn(p, w, a.QNorm, queries[i], k.q, c.Positions, a.Heads)
-		a.turn(p, w, a.KNorm, c.of(turned), key, c.Positions, a.KVHeads)
+		a.queryHeads().turn(p, w, queries[i], k.q, c.Positions)
+		a.keyHeads().turn(p, w, c.of(turned), key, c.Positions)
 	}
 	for i, c := range p.Chunks {
 		k := &kept.chunks[i]
@@ -92,25 +92,32 @@ func (a *Attention) beside(p *Pass, x *gpu.Tensor) *gpu.Tensor {
 	return p.New(x.Name+" normed", x.Rows, x.Cols)
 }
 
-// turn makes y of a projection x, both [T, heads·D]: heads are normed, where they are, and rotated.
-func (a *Attention) turn(p *Pass, w paging.Weights, norm *Norm, y, x, positions *gpu.Tensor, heads int) {
-	if norm != nil {
-		norm.headsForward(p, w, y, x, a.HeadDim)
-	}
-	kernels.RoPEForward(p.Rec, y, p.rope(positions, heads, a.HeadDim))
+// heads are those of the queries or of the keys: count of dim columns each, with a norm (nil: none).
+type heads struct {
+	norm       *Norm
+	count, dim int
 }
 
-// turnBack is the gradient of a projection x, which is named, for dy of what turn made of it, all [T, heads·D]; dy is
-// overwritten, and is the result where heads are not normed.
-func (a *Attention) turnBack(
-	p *Pass, w paging.Weights, norm *Norm, name string, dy, x, positions *gpu.Tensor, heads int,
-) *gpu.Tensor {
-	kernels.RoPEBackward(p.Rec, dy, p.rope(positions, heads, a.HeadDim))
-	if norm == nil {
+func (a *Attention) queryHeads() heads { return heads{a.QNorm, a.Heads, a.HeadDim} }
+func (a *Attention) keyHeads() heads   { return heads{a.KNorm, a.KVHeads, a.HeadDim} }
+
+// turn makes y of a projection x, both [T, heads·D]: heads are normed, where they are, and rotated.
+func (h heads) turn(p *Pass, w paging.Weights, y, x, positions *gpu.Tensor) {
+	if h.norm != nil {
+		h.norm.headsForward(p, w, y, x, h.dim)
+	}
+	kernels.RoPEForward(p.Rec, y, p.rope(positions, h.count, h.dim))
+}
+
+// turnBack is the gradient of a projection x for dy of what turn made of it, all [T, heads·D]; dy is overwritten, and
+// is the result where heads are not normed.
+func (h heads) turnBack(p *Pass, w paging.Weights, dy, x, positions *gpu.Tensor) *gpu.Tensor {
+	kernels.RoPEBackward(p.Rec, dy, p.rope(positions, h.count, h.dim))
+	if h.norm == nil {
 		return dy
 	}
-	dx := p.New(name, dy.Rows, dy.Cols)
-	norm.headsBackward(p, w, dx, dy, x, a.HeadDim)
+	dx := p.New(dy.Name+" projection", dy.Rows, dy.Cols)
+	h.norm.headsBackward(p, w, dx, dy, x, h.dim)
 	return dx
 }
 
@@ -138,7 +145,7 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 	keys := a.beside(p, kept.k)
 	if a.KNorm != nil {
 		for _, c := range p.Chunks {
-			a.turn(p, w, a.KNorm, c.of(keys), c.of(kept.k), c.Positions, a.KVHeads)
+			a.keyHeads().turn(p, w, c.of(keys), c.of(kept.k), c.Positions)
 		}
 	}
 	for i, c := range p.Chunks {
@@ -151,14 +158,14 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 		spec.Accumulate = i > 0
 		queries := a.beside(p, k.q)
 		if a.QNorm != nil {
-			a.turn(p, w, a.QNorm, queries, k.q, c.Positions, a.Heads)
+			a.queryHeads().turn(p, w, queries, k.q, c.Positions)
 		}
 		kernels.AttentionBackward(p.Rec, spec, kernels.AttentionTensors{
 			Q: queries, K: keys, V: kept.v, O: k.o, LSE: k.lse, DO: do, DQ: dq[i], DK: dk, DV: dv, Stats: stats,
 		})
 		p.Free(stats, do, queries, k.o, k.lse)
 		dTurned := dq[i]
-		if dq[i] = a.turnBack(p, w, a.QNorm, "dq projection", dTurned, k.q, c.Positions, a.Heads); a.QNorm != nil {
+		if dq[i] = a.queryHeads().turnBack(p, w, dTurned, k.q, c.Positions); a.QNorm != nil {
 			p.Free(dTurned, k.q)
 		}
 	}
@@ -166,7 +173,7 @@ func (a *Attention) Backward(p *Pass, w paging.Weights, norm Norm, dx, x []*gpu.
 	for i, c := range p.Chunks {
 		part, k := p.part(i), &kept.chunks[i]
 		dValue := c.of(dv)
-		dKey := a.turnBack(p, w, a.KNorm, "dk projection", c.of(dk), c.of(kept.k), c.Positions, a.KVHeads)
+		dKey := a.keyHeads().turnBack(p, w, c.of(dk), c.of(kept.k), c.Positions)
 		normed := norm.Forward(p, w, x[i])
 		var dNormed *gpu.Tensor
 		if wanted {

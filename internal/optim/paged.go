@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/paging"
 )
 
@@ -59,7 +60,9 @@ func (s *State) updatePaged(rec *gpu.Recorder, o Settings, p *Pager) {
 					s.after(pages[i:], kind, yield)
 				})
 		}
-		s.step(rec, b, part(s.Param[page.buffer], page), part(s.Grad[page.buffer], page), moments[0], moments[1], o)
+		s.step(rec, b, kernels.AdamWTensors{
+			Param: part(s.Param[page.buffer], page), Grad: part(s.Grad[page.buffer], page), M: moments[0], V: moments[1],
+		}, o)
 		for kind, moment := range moments {
 			at := moment.Single()
 			p.Out(rec, s.host(kind, page), gpu.Range{Buffer: at.Buffer, Offset: at.Offset, Size: int64(shape.Bytes())})

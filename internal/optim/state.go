@@ -199,13 +199,13 @@ func (s *State) Update(rec *gpu.Recorder, targets int, o Settings, pager *Pager)
 		return
 	}
 	for i, b := range s.buffers {
-		s.step(rec, b, s.Param[i], s.Grad[i], s.M[i], s.V[i], o)
+		s.step(rec, b, kernels.AdamWTensors{Param: s.Param[i], Grad: s.Grad[i], M: s.M[i], V: s.V[i]}, o)
 	}
 }
 
-// step updates a part of a buffer, or all of it.
-func (s *State) step(rec *gpu.Recorder, b buffer, param, grad, m, v *gpu.Tensor, o Settings) {
-	t := kernels.AdamWTensors{Param: param, Grad: grad, M: m, V: v, Maps: s.maps, Stats: s.Stats}
+// step updates a part of a buffer, or all of it: t's parameters, gradients and moments.
+func (s *State) step(rec *gpu.Recorder, b buffer, t kernels.AdamWTensors, o Settings) {
+	t.Maps, t.Stats = s.maps, s.Stats
 	if b.eightBit {
 		kernels.AdamW8bitStep(rec, t, o.AdamW)
 	} else {

@@ -7,241 +7,25 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"time"
 
-	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
-	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/pretrained"
-	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/lora"
-	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
-
-// Files opens the files of a case's folder.
-type Files interface {
-	Open(name string) (pretrained.File, error)
-}
-
-// Case is case.json.
-type Case struct {
-	Rank         int       `json:"rank"`
-	Alpha        float64   `json:"lora_alpha"`
-	LearningRate float64   `json:"learning_rate"`
-	Betas        []float64 `json:"betas"`
-	Eps          float64   `json:"eps"`
-	WeightDecay  float64   `json:"weight_decay"`
-	MaxGradNorm  float64   `json:"max_grad_norm"`
-	Steps        [][]struct {
-		InputIDs []uint32 `json:"input_ids"`
-		Labels   []int32  `json:"labels"`
-	} `json:"steps"`
-	Loss      []float64 `json:"loss"`
-	GradNorm  []float64 `json:"grad_norm_before_clip"`
-	Quantized map[string]struct {
-		Shape        []int   `json:"shape"`
-		Packed       string  `json:"packed"`
-		Absmax       string  `json:"absmax"`
-		NestedAbsmax string  `json:"nested_absmax"`
-		Offset       float64 `json:"offset"`
-		Dequantized  string  `json:"dequantized"`
-	} `json:"quantized"`
-	// Quantization is "none" where the base is not quantized. Frozen has the SHA-256 of the bytes of each linear's
-	// weight then.
-	Quantization string            `json:"quantization"`
-	Frozen       map[string]string `json:"frozen"`
-}
-
-// format is that of the case's linears.
-func (c Case) format() frozen.Format {
-	if c.Quantization == "none" {
-		return frozen.BFloat16{}
-	}
-	return frozen.NF4(blockSize)
-}
-
-// blockSize of the cases.
-const blockSize = 64
-
-// allowances are how far a case may be from PyTorch.
-type allowances struct {
-	logits         float64 // NMSE; the forward pass is the same however activations are kept
-	loss, gradNorm float64 // relative
-	gradient       float64 // NMSE of each tensor of step 1
-	adapter        float64 // NMSE of each tensor's change
-}
-
-var (
-	// From the error of PyTorch's own float32 against float64 with room for another order of summation.
-	exact = allowances{logits: 1e-9, loss: 5e-5, gradNorm: 2e-4, gradient: 1e-6, adapter: 3e-4}
-	// In a model of few layers that error is 2.3e-7, 1.7e-6, 1e-11, 1e-12 and 1e-10 at most, as the cases' README has it,
-	// and so is ours.
-	shallow = allowances{logits: 1e-10, loss: 2e-6, gradNorm: 2e-5, gradient: 1e-9, adapter: 1e-7}
-	// A bf16 has 8 bits: a kept activation is off by 2⁻⁹ at most and 1.1e-3 in the mean square, which is an NMSE of
-	// 1.3e-6. A gradient takes in about ten such roundings, and the backward of softmax subtracts numbers near one
-	// another: 1e-5 to 3e-5 came out on the first case, whose attention is flat, and up to 1.7e-4 where scores are larger
-	// and keys have biases of 5; three times that is allowed. AdamW makes steps of one size of small gradients and large
-	// ones, so later steps go other ways where a gradient is mostly rounding: losses differed by up to 1e-3, norms by
-	// 1.2e-2, changes by 2.4e-3; that has room for a factor of two to three.
-	rounded = allowances{logits: 1e-9, loss: 3e-3, gradNorm: 4e-2, gradient: 5e-4, adapter: 6e-3}
-)
-
-// shallowLinears is how many linears a model of few layers has at most.
-const shallowLinears = 32
-
-func (r *runner) allowed() allowances {
-	switch {
-	case r.Plan != nil && r.Plan.Rounded():
-		return rounded
-	case len(r.c.Quantized)+len(r.c.Frozen) <= shallowLinears:
-		return shallow
-	}
-	return exact
-}
-
-// Use is how much of an allowance was used at most, and where.
-type Use struct {
-	Name      string  `json:"name"`
-	Allowance float64 `json:"allowance"`
-	Error     float64 `json:"error"`
-	Where     string  `json:"where"`
-}
-
-// Used is the share of the allowance; above 1 the case failed.
-func (u Use) Used() float64 { return u.Error / u.Allowance }
-
-func (u Use) String() string {
-	return fmt.Sprintf("%-20s %8.2g of %.0e: %5.1f %% used (%s)", u.Name, u.Error, u.Allowance, 100*u.Used(), u.Where)
-}
-
-func (u *Use) note(err float64, where string) {
-	if math.IsNaN(err) {
-		err = math.Inf(1)
-	}
-	if err >= u.Error {
-		u.Error, u.Where = err, where
-	}
-}
 
 // Result of a case: what was used of each allowance, the losses, and the adapter's bytes at the end.
 type Result struct {
 	Uses    []Use
 	Losses  []float64
 	Adapter string // SHA-256 over the trained adapter
-}
-
-// Read reads case.json.
-func Read(files Files) (c Case, err error) {
-	data, err := readAll(files, "case.json")
-	if err == nil {
-		err = json.Unmarshal(data, &c)
-	}
-	return c, err
-}
-
-func readAll(files Files, name string) ([]byte, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data := make([]byte, f.Size())
-	_, err = io.ReadFull(io.NewSectionReader(f, 0, f.Size()), data)
-	return data, err
-}
-
-func readTensors(files Files, name string) (map[string][]float32, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	file, err := safetensors.Read(f, f.Size(), name)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string][]float32{}
-	for _, t := range file.Tensors() {
-		values := make([]float32, t.Elements())
-		if err := file.ReadFloat32(t, values, 0); err != nil {
-			return nil, err
-		}
-		out[t.Name] = values
-	}
-	return out, nil
-}
-
-func hash(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
-
-// CheckFrozen compares the fingerprints of every frozen weight exactly.
-func (c Case) CheckFrozen(source *pretrained.Model) error {
-	if len(c.Quantized)+len(c.Frozen) == 0 {
-		return fmt.Errorf("the case names no frozen tensor")
-	}
-	for name, want := range c.Frozen {
-		t, _ := source.Lookup(name)
-		values := make([]float32, t.Rows*t.Cols)
-		if err := source.ReadRows(name, 0, t.Rows, values); err != nil {
-			return err
-		}
-		layout := paging.NewLayout(c.format(), gpu.ShardBytes)
-		layout.AddLinear(name, t.Rows, t.Cols, false)
-		parts := layout.NewParts()
-		layout.Writer(parts, name).Rows(0, values)
-		if got := hash(parts[0][:gpu.BF16.Size(len(values))]); got != want {
-			return fmt.Errorf("%s: its bytes differ: %s, want %s", name, got, want)
-		}
-	}
-	for name, want := range c.Quantized {
-		n := want.Shape[0] * want.Shape[1]
-		values := make([]float32, n)
-		if err := source.ReadRows(name, 0, want.Shape[0], values); err != nil {
-			return err
-		}
-		packed, absmax := make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
-		nf4.QuantizeParallel(values, blockSize, packed, absmax)
-		state := doublequant.Quantize(absmax)
-		state.Dequantize(absmax)
-		nf4.Dequantize(packed, absmax, blockSize, values)
-		got := []string{
-			hash(packed), hash(state.Codes), hash(gpu.Float32Bytes(state.Nested)), fmt.Sprint(float64(state.Offset)), hash(gpu.Float32Bytes(values)),
-		}
-		for i, w := range []string{want.Packed, want.Absmax, want.NestedAbsmax, fmt.Sprint(want.Offset), want.Dequantized} {
-			if got[i] != w {
-				return fmt.Errorf("%s: %s differs: %s, want %s", name,
-					[]string{"packed", "absmax", "nested_absmax", "offset", "dequantized"}[i], got[i], w)
-			}
-		}
-	}
-	return nil
-}
-
-func (c Case) window(step int) (window []model.Input) {
-	for _, micro := range c.Steps[step] {
-		in := model.Input{IDs: micro.InputIDs}
-		for i := range micro.InputIDs {
-			in.Positions, in.FirstKey = append(in.Positions, uint32(i)), append(in.FirstKey, 0)
-			target := int32(-100)
-			if i+1 < len(micro.Labels) {
-				target = micro.Labels[i+1]
-			}
-			in.Targets = append(in.Targets, target)
-		}
-		window = append(window, in)
-	}
-	return window
 }
 
 // Options of a run.
@@ -431,35 +215,4 @@ func (r *runner) trained(initial, trained []lora.Tensor) (Use, error) {
 		before[t.Name] = t.Values
 	}
 	return use, compare(&use, trained, want, before)
-}
-
-// compare notes the NMSE of every tensor that is wanted, of its difference from before where that is given.
-func compare(use *Use, got []lora.Tensor, want, before map[string][]float32) error {
-	compared := 0
-	for _, t := range got {
-		w, ok := want[t.Name]
-		if !ok {
-			continue
-		}
-		use.note(nmse(t.Values, w, before[t.Name]), t.Name)
-		compared++
-	}
-	if compared != len(want) || compared == 0 {
-		return fmt.Errorf("%s: %d of %d tensors compared", use.Name, compared, len(want))
-	}
-	return nil
-}
-
-func nmse(got, want, before []float32) float64 {
-	var diff, norm float64
-	for i, w := range want {
-		base := 0.0
-		if before != nil {
-			base = float64(before[i])
-		}
-		d := float64(got[i]) - float64(w)
-		diff += d * d
-		norm += (float64(w) - base) * (float64(w) - base)
-	}
-	return diff / norm
 }

@@ -18,7 +18,7 @@ type LoRA struct {
 	Scaling float64
 	A, DA   []float64 // [Rank, In]
 	B, DB   []float64 // [Out, Rank]
-	Mask    []float64 // [T, In] from Dropout, for the pass that comes; nil for none
+	Mask    []float64 // [T, In] from Dropout (0 or 1/(1-p)), for the pass that comes; nil for none
 }
 
 // Attach gives the linear an adapter of a's and b's values, a [rank, In] and b [Out, rank], with gradients of zero.
@@ -33,7 +33,7 @@ func (l *Linear) Forward(x []float64) []float64 {
 	t := rows(l.Name, len(x), l.In)
 	y := MatmulForward(x, l.W, l.Bias, t, l.Out, l.In)
 	if a := l.LoRA; a != nil {
-		y = ResidualAdd(y, LoRAForward(x, a.A, a.B, a.Scaling, a.Mask, t, l.Out, l.In, a.Rank))
+		y = ResidualAdd(y, LoRAForward(x, a, t, l.Out, l.In))
 	}
 	return y
 }
@@ -43,7 +43,7 @@ func (l *Linear) Backward(dy, x []float64) []float64 {
 	t := rows(l.Name, len(x), l.In)
 	dx := MatmulBackwardInput(dy, l.W, t, l.Out, l.In)
 	if a := l.LoRA; a != nil {
-		da, db, dAdapter := LoRABackward(dy, x, a.A, a.B, a.Scaling, a.Mask, t, l.Out, l.In, a.Rank)
+		da, db, dAdapter := LoRABackward(dy, x, a, t, l.Out, l.In)
 		addScaled(a.DA, 1, da)
 		addScaled(a.DB, 1, db)
 		addScaled(dx, 1, dAdapter)

@@ -4,9 +4,10 @@ import "testing"
 
 func TestLoRA(t *testing.T) {
 	// h = 1*3 + 2*4 = 11, y = 0.5 * (11*1, 11*-2)
-	requireClose(t, []float64{5.5, -11}, LoRAForward([]float64{1, 2}, []float64{3, 4}, []float64{1, -2}, 0.5, nil, 1, 2, 2, 1))
+	adapter := &LoRA{Rank: 1, Scaling: 0.5, A: []float64{3, 4}, B: []float64{1, -2}}
+	requireClose(t, []float64{5.5, -11}, LoRAForward([]float64{1, 2}, adapter, 1, 2, 2))
 	// dh = 0.5 * (1*1 + 1*-2) = -0.5
-	da, db, dx := LoRABackward([]float64{1, 1}, []float64{1, 2}, []float64{3, 4}, []float64{1, -2}, 0.5, nil, 1, 2, 2, 1)
+	da, db, dx := LoRABackward([]float64{1, 1}, []float64{1, 2}, adapter, 1, 2, 2)
 	requireClose(t, []float64{-0.5, -1}, da)
 	requireClose(t, []float64{5.5, 5.5}, db)
 	requireClose(t, []float64{-1.5, -2}, dx)
@@ -15,8 +16,9 @@ func TestLoRA(t *testing.T) {
 	x, a, b, dy := random(1, tokens*k), random(2, r*k), random(3, n*r), random(4, tokens*n)
 	_, mask := Dropout(x, 1, 2, 0.3)
 	for _, mask := range [][]float64{nil, mask} {
-		loss := func() float64 { return dot(dy, LoRAForward(x, a, b, 0.25, mask, tokens, n, k, r)) }
-		da, db, dx := LoRABackward(dy, x, a, b, 0.25, mask, tokens, n, k, r)
+		adapter := &LoRA{Rank: r, Scaling: 0.25, A: a, B: b, Mask: mask}
+		loss := func() float64 { return dot(dy, LoRAForward(x, adapter, tokens, n, k)) }
+		da, db, dx := LoRABackward(dy, x, adapter, tokens, n, k)
 		requireGradient(t, da, a, loss)
 		requireGradient(t, db, b, loss)
 		requireGradient(t, dx, x, loss)

@@ -75,15 +75,6 @@ func llama3Frequency(f float64, s RoPEScaling) float64 {
 // convention: y[i] = x[i]*cos - x[i+D/2]*sin, y[i+D/2] = x[i+D/2]*cos + x[i]*sin. x and y are [T, H*D], positions is
 // [T], cos and sin are [P, D/2].
 func RoPEForward(x []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
-	return rotate(x, h, d, positions, cos, sin, 1)
-}
-
-// RoPEBackward is the inverse rotation of dy.
-func RoPEBackward(dy []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
-	return rotate(dy, h, d, positions, cos, sin, -1)
-}
-
-func rotate(x []float64, h, d int, positions []uint32, cos, sin []float64, direction float64) []float64 {
 	wantLen("x", len(x), len(positions), h, d)
 	wantLen("sin", len(sin), len(cos))
 	half := d / 2
@@ -92,11 +83,16 @@ func rotate(x []float64, h, d int, positions []uint32, cos, sin []float64, direc
 		for head := range h {
 			first := (t*h + head) * d
 			for i := range half {
-				c, s := cos[int(position)*half+i], direction*sin[int(position)*half+i]
+				c, s := cos[int(position)*half+i], sin[int(position)*half+i]
 				a, b := x[first+i], x[first+half+i]
 				y[first+i], y[first+half+i] = a*c-b*s, b*c+a*s
 			}
 		}
 	}
 	return y
+}
+
+// RoPEBackward is the inverse rotation of dy, by the angle's negative.
+func RoPEBackward(dy []float64, h, d int, positions []uint32, cos, sin []float64) []float64 {
+	return RoPEForward(dy, h, d, positions, cos, scaled(sin, -1))
 }

@@ -92,18 +92,17 @@ func roofline(in io.Reader, out io.Writer) error {
 		points[c.Op] = append(points[c.Op], at)
 		low, high = min(low, at.X), max(high, at.X)
 	}
-	fma := b.Ceilings.GFLOPS
 	if byCPU {
-		fma, b.Ceilings.CopyF32, b.Ceilings.CopyVec4 = b.Ceilings.CPUGFLOPS, b.Ceilings.CopyF32CPU, b.Ceilings.CopyVec4CPU
+		b.Ceilings.GFLOPS, b.Ceilings.CopyF32, b.Ceilings.CopyVec4 = b.Ceilings.CPUGFLOPS, b.Ceilings.CopyF32CPU, b.Ceilings.CopyVec4CPU
 	}
-	if len(points) == 0 || fma <= 0 || b.Ceilings.CopyVec4 <= 0 || b.Ceilings.CopyF32 <= 0 {
+	if len(points) == 0 || b.Ceilings.GFLOPS <= 0 || b.Ceilings.CopyVec4 <= 0 || b.Ceilings.CopyF32 <= 0 {
 		return errors.New("the table has no measured cell, or no ceilings")
 	}
-	return picture(b, points, fma, low, high, byCPU, out)
+	return picture(b, points, low, high, byCPU, out)
 }
 
 // picture draws the points below the ceilings, which are lines in logarithmic scales.
-func picture(b bench, points map[string]plotter.XYs, fma, low, high float64, byCPU bool, out io.Writer) error {
+func picture(b bench, points map[string]plotter.XYs, low, high float64, byCPU bool, out io.Writer) error {
 	p := plot.New()
 	p.Title.Text = strings.ReplaceAll(b.Device, " (cpu, vulkan)", ", software Vulkan")
 	p.X.Label.Text = "flops a byte of operands and result"
@@ -114,6 +113,7 @@ func picture(b bench, points map[string]plotter.XYs, fma, low, high float64, byC
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
 	p.Add(plotter.NewGrid())
+	fma := b.Ceilings.GFLOPS
 	knee := fma / b.Ceilings.CopyVec4
 	low, high = min(low, knee)/2, max(high, fma/b.Ceilings.CopyF32)*2
 	for _, ceiling := range []struct {

@@ -69,7 +69,7 @@ type modelInfo struct {
 	Vocab        int                 `json:"vocab"`
 	MaxPositions int                 `json:"max_positions"`
 	Template     bool                `json:"template"` // it carries a chat template
-	Linears      []pretrained.Tensor `json:"linears"`  // those of every layer that are kept in NF4
+	Linears      []pretrained.Tensor `json:"linears"`  // of every layer: frozen, in the run's format
 	Bytes        int64               `json:"bytes"`    // of the files
 	Fingerprint  string              `json:"fingerprint"`
 }

@@ -23,6 +23,9 @@ function bars({ codebook, counts, values, absmax }) {
   return svg;
 }
 
+// quantized is false for a checkpoint of a run whose base model is kept in 16 bits.
+const quantized = (config) => config.quantization !== 'none';
+
 export class Explain {
   #engine;
   #model = null;
@@ -91,7 +94,8 @@ export class Explain {
       make('ul', { class: 'key' }, ...parts.map(([name, n], i) =>
       make('li', {}, make('i', { class: `c${i}` }), `${name} ${plan ? bytes(n) : many(n)}`))));
     $('share-text').replaceChildren(
-      `${linears.length} weights stay frozen in NF4. Beside each lie two thin matrices A and B of rank ${config.lora_r}: `,
+      `${linears.length} weights stay frozen in ${quantized(config) ? 'NF4' : '16 bits'}. `,
+      `Beside each lie two thin matrices A and B of rank ${config.lora_r}: `,
       make('b', { text: `${count(trained)} numbers` }),
       ` train, ${(100 * trained / (parameters + trained)).toFixed(2)} % of all.`);
     this.#blockSize = config.block_size;
@@ -105,8 +109,9 @@ export class Explain {
   step(stats, config) {
     this.#norms.set(stats.step, stats.grad_norm);
     const clipped = config.max_grad_norm > 0 && stats.grad_norm > config.max_grad_norm;
-    $('explain-now').textContent = `Step ${stats.step}: the frozen 4-bit weights carried a batch forwards, ${count(stats.target_tokens)} ` +
-      `answer tokens gave a loss of ${digits(stats.loss)}; the error went back through the same 4-bit weights, `
+    const frozen = quantized(config) ? '4-bit weights' : '16-bit weights';
+    $('explain-now').textContent = `Step ${stats.step}: the frozen ${frozen} carried a batch forwards, ${count(stats.target_tokens)} ` +
+      `answer tokens gave a loss of ${digits(stats.loss)}; the error went back through the same ${frozen}, `
       + `and only A and B moved, at a learning rate of ${digits(stats.learning_rate, 2)}.`;
     $('norms-text').replaceChildren('The gradient of all A and B together has the norm ', make('b', { text: digits(stats.grad_norm) }),
       clipped

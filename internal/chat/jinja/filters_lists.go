@@ -1,0 +1,195 @@
+package jinja
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+func sum(m *machine, v Value, a args) Value {
+	attribute, total := a.take(0, "attribute", nil), a.take(1, "start", int64(0))
+	for _, item := range m.iterate(v) {
+		if attribute != nil {
+			item = m.path(item, attribute)
+		}
+		total = m.arithmetic("+", total, item)
+	}
+	return total
+}
+
+func extreme(m *machine, v Value, a args, sign int) Value {
+	all := m.iterate(v)
+	if len(all) == 0 {
+		return undefined{"the extreme of an empty sequence"}
+	}
+	key := sortKey(m, a, 0, 1)
+	best := all[0]
+	for _, item := range all[1:] {
+		if m.order(key(item), key(best))*sign > 0 {
+			best = item
+		}
+	}
+	return best
+}
+
+func (m *machine) order(a, b Value) int {
+	if m.less(a, b, 0) {
+		return -1
+	}
+	if m.less(b, a, 0) {
+		return 1
+	}
+	return 0
+}
+
+// sortKey is by attribute, and without case_sensitive in lower case.
+func sortKey(m *machine, a args, casePosition, attributePosition int) func(Value) Value {
+	sensitive := truth(a.take(casePosition, "case_sensitive", false))
+	attribute := a.take(attributePosition, "attribute", nil)
+	return func(v Value) Value {
+		if attribute != nil {
+			v = m.path(v, attribute)
+		}
+		if s, ok := v.(string); ok && !sensitive {
+			return m.text(strings.ToLower(s))
+		}
+		return v
+	}
+}
+
+func sortedBy(m *machine, all []Value, key func(Value) Value, reverse bool) List {
+	m.built(16 * len(all))
+	out := slices.Clone(all)
+	slices.SortStableFunc(out, func(a, b Value) int {
+		if reverse {
+			a, b = b, a
+		}
+		return m.order(key(a), key(b))
+	})
+	return out
+}
+
+func sorted(m *machine, v Value, a args) Value {
+	return sortedBy(m, m.iterate(v), sortKey(m, a, 1, 2), truth(a.take(0, "reverse", false)))
+}
+
+func dictSort(m *machine, v Value, a args) Value {
+	d, ok := v.(*Dict)
+	if !ok {
+		m.fail("dictsort of a '%s'", typeName(v))
+	}
+	position := 0
+	if a.takeString(m, "dictsort", 1, "by", "key") == "value" {
+		position = 1
+	}
+	lower := sortKey(m, a, 0, 3)
+	return sortedBy(m, m.items(d), func(v Value) Value { return lower(v.(tuple)[position]) }, truth(a.take(2, "reverse", false)))
+}
+
+func unique(m *machine, v Value, a args) Value {
+	key := sortKey(m, a, 0, 1)
+	var keys []Value
+	out := List{}
+	for _, item := range m.iterate(v) {
+		k := key(item)
+		if !slices.ContainsFunc(keys, func(seen Value) bool { return m.equal(seen, k, 0) }) {
+			keys, out = append(keys, k), append(out, item)
+		}
+	}
+	m.built(32 * len(out))
+	return out
+}
+
+func reversed(m *machine, v Value, a args) Value {
+	if s, ok := v.(string); ok {
+		m.work(len(s) / 16)
+		m.built(len(s))
+		out := make([]byte, 0, len(s))
+		for len(s) > 0 {
+			_, n := utf8.DecodeLastRuneInString(s)
+			out = append(out, s[len(s)-n:]...)
+			s = s[:len(s)-n]
+		}
+		return string(out)
+	}
+	out := slices.Clone(m.iterate(v))
+	m.built(16 * len(out))
+	slices.Reverse(out)
+	return List(out)
+}
+
+func items(m *machine, v Value, a args) Value {
+	switch v := v.(type) {
+	case undefined:
+		return List{}
+	case *Dict:
+		return m.items(v)
+	}
+	m.fail("can only get item pairs from a mapping")
+	return nil
+}
+
+// mapped applies an attribute or a filter to every element.
+func mapped(m *machine, v Value, a args) Value {
+	var apply func(Value) Value
+	if attribute, ok := a.named["attribute"]; ok {
+		missing, hasDefault := a.named["default"]
+		apply = func(item Value) Value {
+			out := m.path(item, attribute)
+			if _, absent := out.(undefined); absent && hasDefault {
+				return missing
+			}
+			return out
+		}
+	} else {
+		name := a.takeString(m, "map", 0, "filter", "")
+		f := filters[name]
+		if f == nil {
+			fail(m.line, Unsupported, "the filter %q", name)
+		}
+		rest := args{a.positional[min(1, len(a.positional)):], a.named}
+		m.enter()
+		defer m.leave()
+		apply = func(item Value) Value { return f(m, item, rest) }
+	}
+	out := List{}
+	for _, item := range m.iterate(v) {
+		m.work(1)
+		out = append(out, apply(item))
+	}
+	m.built(16 * len(out))
+	return out
+}
+
+// selected keeps the elements for which a test holds, or that are true; byAttribute tests a part of each.
+func selected(m *machine, v Value, a args, byAttribute, keep bool) Value {
+	rest := a.positional
+	var attribute Value
+	if byAttribute {
+		if len(rest) == 0 {
+			m.fail("the attribute is missing")
+		}
+		attribute, rest = rest[0], rest[1:]
+	}
+	holds := func(m *machine, v Value, a args) bool { return truth(v) }
+	if len(rest) > 0 {
+		name, _ := rest[0].(string)
+		if holds = tests[name]; holds == nil {
+			fail(m.line, Unsupported, "the test %q", m.str(rest[0]))
+		}
+		rest = rest[1:]
+	}
+	out := List{}
+	for _, item := range m.iterate(v) {
+		m.work(1)
+		part := item
+		if byAttribute {
+			part = m.path(item, attribute)
+		}
+		if holds(m, part, args{rest, a.named}) == keep {
+			out = append(out, item)
+		}
+	}
+	m.built(16 * len(out))
+	return out
+}
