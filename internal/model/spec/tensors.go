@@ -81,28 +81,36 @@ func (s Spec) LayerTensors(layer int) (list []Tensor) {
 		t.Layer = layer
 		list = append(list, t)
 	}
-	linear := func(module, gguf string, out, in, heads int, bias bool) {
-		add(Tensor{Module: module, Role: Matrix, Rows: out, Cols: in, Heads: heads, Biased: bias}, ".weight", gguf)
-		if bias {
-			add(Tensor{Module: module, Role: Bias, Rows: 1, Cols: out, Heads: heads}, ".bias", gguf)
+	q, kv := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
+	for _, t := range []struct {
+		module, gguf   string
+		out, in, heads int
+		bias           bool
+	}{
+		{QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias},
+		{KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias},
+		{VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias},
+		{OProj, "attn_output", s.Hidden, q, 0, l.OBias},
+		{GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias},
+		{UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias},
+		{DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias},
+	} {
+		add(Tensor{Module: t.module, Role: Matrix, Rows: t.out, Cols: t.in, Heads: t.heads, Biased: t.bias}, ".weight", t.gguf)
+		if t.bias {
+			add(Tensor{Module: t.module, Role: Bias, Rows: 1, Cols: t.out, Heads: t.heads}, ".bias", t.gguf)
 		}
 	}
-	norm := func(module, gguf string, n int) {
-		add(Tensor{Module: module, Role: Vector, Rows: 1, Cols: n}, ".weight", gguf)
-	}
-	q, kv := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
-	linear(QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias)
-	linear(KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias)
-	linear(VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias)
-	linear(OProj, "attn_output", s.Hidden, q, 0, l.OBias)
-	linear(GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias)
-	linear(UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias)
-	linear(DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias)
-	norm(InputNorm, "attn_norm", s.Hidden)
-	norm(PostAttentionNorm, "ffn_norm", s.Hidden)
-	if l.QKNorm == PerHead {
-		norm(QNorm, "attn_q_norm", l.HeadDim)
-		norm(KNorm, "attn_k_norm", l.HeadDim)
+	for _, t := range []struct {
+		module, gguf string
+		n            int
+		there        bool
+	}{
+		{InputNorm, "attn_norm", s.Hidden, true}, {PostAttentionNorm, "ffn_norm", s.Hidden, true},
+		{QNorm, "attn_q_norm", l.HeadDim, l.QKNorm == PerHead}, {KNorm, "attn_k_norm", l.HeadDim, l.QKNorm == PerHead},
+	} {
+		if t.there {
+			add(Tensor{Module: t.module, Role: Vector, Rows: 1, Cols: t.n}, ".weight", t.gguf)
+		}
 	}
 	return list
 }

@@ -1,32 +1,35 @@
 package spec
 
 import (
-	"maps"
 	"slices"
 
 	"qlora-wgpu/internal/usererr"
 )
 
-// arithmetic are the keys of config.json that change what some family computes, each with what tells a value that
-// changes nothing. A family reads those that are its own; any other that says something is an error, since the model
-// would compute something else in silence. Keys that are not listed are harmless.
-var arithmetic = map[string]func(value any) bool{
+// arithmetic are the keys of config.json that change what some family computes, with what tells a value that changes
+// nothing. A family reads those that are its own; any other that says something is an error, since the model would
+// compute something else in silence. Keys that are not listed are harmless.
+var arithmetic = []struct {
+	nothing func(value any) bool
+	keys    []string
+}{
 	// biases
-	"attention_bias": off, "mlp_bias": off, "qkv_bias": off, "use_qkv_bias": off, "use_bias": off,
+	{off, []string{"attention_bias", "mlp_bias", "qkv_bias", "use_qkv_bias", "use_bias"}},
 	// which keys a query sees
-	"sliding_window": off, "use_sliding_window": off, "layer_types": allFull, "attention_chunk_size": off,
-	"use_bidirectional_attention": off,
+	{off, []string{"sliding_window", "use_sliding_window", "attention_chunk_size", "use_bidirectional_attention"}},
+	{allFull, []string{"layer_types"}},
 	// queries, keys and their scores
-	"attn_logit_softcapping": off, "query_pre_attn_scalar": off, "attention_multiplier": off, "clip_qkv": off,
-	"use_qk_norm": off, "qk_norm": off, "qk_layernorm": off, "attn_temperature_tuning": off,
+	{off, []string{"attn_logit_softcapping", "query_pre_attn_scalar", "attention_multiplier", "clip_qkv"}},
+	{off, []string{"use_qk_norm", "qk_norm", "qk_layernorm", "attn_temperature_tuning"}},
 	// positions
-	"rotary_pct": one, "rope_local_base_freq": off, "no_rope_layers": allOne, "no_rope_layer_interval": off, "alibi": off,
+	{one, []string{"rotary_pct"}},
+	{off, []string{"rope_local_base_freq", "no_rope_layer_interval", "alibi"}},
+	{allOne, []string{"no_rope_layers"}},
 	// residual stream, MLP and logits
-	"embedding_multiplier": one, "residual_multiplier": one, "logits_scaling": one, "logit_scale": one, "scale_emb": one,
-	"scale_depth": one, "dim_model_base": off, "use_parallel_residual": off, "hidden_activation": off,
-	"final_logit_softcapping": off,
+	{one, []string{"embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale", "scale_emb", "scale_depth"}},
+	{off, []string{"dim_model_base", "use_parallel_residual", "hidden_activation", "final_logit_softcapping"}},
 	// experts
-	"num_local_experts": off, "num_experts": off, "n_routed_experts": off, "moe_intermediate_size": off,
+	{off, []string{"num_local_experts", "num_experts", "n_routed_experts", "moe_intermediate_size"}},
 }
 
 func off(value any) bool     { return value == false || value == 0.0 }
@@ -41,12 +44,12 @@ func all(value, wanted any) bool {
 
 // unread is an error about a key that changes arithmetic and that the family did not read.
 func (k *Keys) unread(f Family) error {
-	for _, key := range slices.Sorted(maps.Keys(k.Values)) {
-		nothing, value := arithmetic[key], k.Values[key]
-		if nothing == nil || value == nil || k.read[key] || nothing(value) {
-			continue
+	for _, group := range arithmetic {
+		for _, key := range group.keys {
+			if value := k.Values[key]; value != nil && !k.read[key] && !group.nothing(value) {
+				k.fail(key, usererr.Unsupported, "", "%s is %s, which %s does not read", key, show(value), f.Names[0])
+			}
 		}
-		k.fail(key, usererr.Unsupported, "", "%s is %s, which %s does not read", key, show(value), f.Names[0])
 	}
 	return k.Err()
 }
