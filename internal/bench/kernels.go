@@ -14,6 +14,7 @@ import (
 	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/kernels"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -130,8 +131,7 @@ func (m benchModel) cells(tokens int) (out []kernels.Cell) {
 		}
 	}
 	for _, op := range kernels.Operations(kernels.OfHead) {
-		// the head takes 128 tokens at a time
-		out = append(out, kernels.Cell{Op: op, T: min(tokens, 128), N: m.vocab, K: m.hidden})
+		out = append(out, kernels.Cell{Op: op, T: min(tokens, model.LossTokens), N: m.vocab, K: m.hidden})
 	}
 	return out
 }

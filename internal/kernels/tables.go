@@ -27,7 +27,7 @@ type Part int
 
 const (
 	OfLinears   Part = iota // the frozen ones of a layer
-	OfHead                  // the table that makes logits
+	OfHead                  // the table that makes logits, and frozen linears in 16 bits
 	OfAdapters              // LoRA's own
 	OfAttention             // between queries, keys and values
 )

@@ -14,14 +14,14 @@ type Head struct {
 	Vocab int
 }
 
-// lossChunk is how many supervised tokens have logits at a time.
-const lossChunk = 128
+// LossTokens is how many supervised tokens have logits at a time.
+const LossTokens = 128
 
 // Loss adds the losses of the supervised tokens of x [T, C] to p.Stats. With gradient it returns dx [T, C] of their
 // sum; x is freed in any case.
 func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (dx []*gpu.Tensor) {
 	losses, hits := p.New("losses", 1, p.Supervised), p.New("hits", 1, p.Supervised)
-	size := min(lossChunk, h.rowsThatFit(p.Rec.Device()))
+	size := min(LossTokens, h.rowsThatFit(p.Rec.Device()))
 	logits := p.New("logits", min(size, p.Supervised), h.Table.Rows)
 	for i, c := range p.Chunks {
 		rows := p.New("supervised", c.Supervised, x[i].Cols)
