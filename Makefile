@@ -51,7 +51,8 @@ lint:
 	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
 	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
 	GOOS=js GOARCH=wasm go vet ./internal/browser ./web/engine ./web/check
-	find . \( -name .git -o -name node_modules -o -name testdata -o -path ./build -o -name 'make_*_fixtures.py' \) -prune -o -type f \
+	find . \( -name .git -o -name node_modules -o -name testdata -o -path ./build -o -path './out*' -o -path './.venv' \
+		-o -path './web/built' -o -name 'make_*_fixtures.py' \) -prune -o -type f \
 		\( -name '*.go' -o -name '*.wgsl' -o -name '*.js' -o -name '*.mjs' -o -name '*.sh' -o -name '*.py' -o -name '*.md' \) -print0 | \
 		LC_ALL=C xargs -0 awk -f tools/long_lines.awk
 
