@@ -11,6 +11,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/frozen"
+	"qlora-wgpu/internal/reference"
 	"qlora-wgpu/paging"
 )
 
@@ -72,9 +73,10 @@ func TestNF4RegionsKeepTheirBytes(t *testing.T) {
 
 var formats = []frozen.Format{frozen.NF4(64), frozen.BFloat16{}}
 
-// However a weight is cut into parts, and whatever rows are written at a time, what the device decodes is the same.
+// However a weight is cut into parts, and whatever rows are written at a time, what the device decodes is the same; and
+// both products are those of what it decodes, the bias of every row with it.
 func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
-	const n, k = 320, 72
+	const n, k, tokens = 320, 72, 8
 	dev, err := gpu.Open(t.Context(), gpu.Options{})
 	require.NoError(t, err)
 	defer dev.Release()
@@ -92,7 +94,8 @@ func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
 			for row := 0; row < n; row += step {
 				require.Negative(t, w.Rows(row, all[row*k:min(row+step, n)*k]))
 			}
-			w.Finish(make([]float32, n))
+			bias := values(rand.New(rand.NewPCG(5, 6)), n)
+			w.Finish(bias)
 			region := &paging.Region{Layout: layout}
 			for i, part := range parts {
 				b, err := dev.NewUniformBuffer("part", layout.Parts[i])
@@ -110,6 +113,7 @@ func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
 			got, err := dev.ReadFloat32(t.Context(), out)
 			require.NoError(t, err)
 			decoded = append(decoded, got)
+			requireProducts(t, dev, region.Linear("w"), got, bias, tokens)
 			if format == (frozen.BFloat16{}) {
 				for i, v := range all {
 					require.InEpsilon(t, v, got[i], 1.0/256, "a rounding to 8 bits")
@@ -120,6 +124,49 @@ func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
 		require.Equal(t, decoded[0], decoded[2], "%v", format)
 		require.Equal(t, decoded[1], decoded[2], "%v", format)
 	}
+}
+
+// requireProducts holds a linear to y = x Wᵀ + bias and dx = dy W in float64, the second given and added, W [N, K]
+// as it was decoded.
+func requireProducts(t *testing.T, dev *gpu.Device, linear frozen.Linear, w, bias []float32, tokens int) {
+	n, rng := len(bias), rand.New(rand.NewPCG(7, 8))
+	k := len(w) / n
+	tensors := make([]*gpu.Tensor, 4)
+	for i, name := range []string{"x", "y", "dx", "dy"} { // [T, K] and [T, N] in turns
+		var err error
+		tensors[i], err = dev.NewTensor(name, gpu.F32, tokens, []int{k, n}[i%2])
+		require.NoError(t, err)
+		defer tensors[i].Release()
+	}
+	x, y, dx, dy := tensors[0], tensors[1], tensors[2], tensors[3]
+	xs, dys := values(rng, tokens*k), values(rng, tokens*n)
+	require.NoError(t, x.WriteFloat32(xs))
+	require.NoError(t, dy.WriteFloat32(dys))
+	require.NoError(t, dx.WriteFloat32(xs)) // what is to be overwritten
+	rec := dev.Record("products")
+	linear.Forward(rec, y, x)
+	linear.Backward(rec, dx, dy, false)
+	linear.Backward(rec, dx, dy, true)
+	require.NoError(t, rec.Submit())
+	twice := reference.MatmulBackwardInput(wide(dys), wide(w), tokens, n, k)
+	for i := range twice {
+		twice[i] *= 2
+	}
+	for tensor, want := range map[*gpu.Tensor][]float64{
+		y: reference.MatmulForward(wide(xs), wide(w), wide(bias), tokens, n, k), dx: twice,
+	} {
+		got, err := dev.ReadFloat32(t.Context(), tensor)
+		require.NoError(t, err)
+		require.InDeltaSlice(t, want, wide(got), 1e-4, tensor.Name)
+	}
+}
+
+func wide(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
 }
 
 // A value that is not finite is found where it is, before a whole model is trained on it.
