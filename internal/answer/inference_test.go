@@ -92,9 +92,17 @@ func TestAQuestionThatNeedsMoreThanTheDeviceHas(t *testing.T) {
 	o.MaxTokens, o.CacheDir = 4, t.TempDir()
 	long := strings.Repeat(question+" ", 30)
 	fresh := opened(t, o)
-	want, wantShort := ask(t, fresh, long), ask(t, fresh, question)
+	want := ask(t, fresh, long)
+	bytes := fresh.session.Device.Bytes()
+	wantShort := ask(t, fresh, question)
 	data, _, err := dataset.Open(demotest.Rows(t, 8))
 	require.NoError(t, err)
+
+	grown := opened(t, o)
+	require.Equal(t, wantShort, ask(t, grown, question))
+	require.Less(t, grown.session.Device.Bytes(), bytes)
+	require.Equal(t, want, ask(t, grown, long))
+	require.Equal(t, bytes, grown.session.Device.Bytes(), "what the shorter question took is freed")
 
 	a := opened(t, o)
 	require.Equal(t, wantShort, ask(t, a, question))

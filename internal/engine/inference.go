@@ -12,6 +12,7 @@ import (
 
 // reserveInference lays out the memory of evaluations and answers.
 func (e *Engine) reserveInference(d Demand) (err error) {
+	// once for the longer of both, or the shorter one's tables would be made in vain
 	if err := e.Model.SetMaxPositions(max(d.AnswerTokens, d.EvalTokens)); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func TestTheFloat64DecoderTakesPyTorchsStepsWithinFloat32sRounding(t *testing.T)
 			check(t, c)
 		})
 	}
+	// Families beyond those above are tried as far as the decoder has their options: only these may be left out.
 	t.Run("reference", func(t *testing.T) {
 		for _, dir := range cases(t, filepath.Join(testfiles.Reference(t, "families"), "*")) {
 			t.Run(filepath.Base(dir), func(t *testing.T) {
