@@ -135,7 +135,7 @@ func (m *memory) Rename(from, to string) error {
 	if err := m.step(); err != nil {
 		return err
 	}
-	if m.find(to) != nil {
+	if old := m.find(to); old != nil && old.folder {
 		return fs.ErrExist
 	}
 	n := m.find(from)

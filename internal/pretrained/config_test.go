@@ -41,6 +41,20 @@ func TestConfigDefaults(t *testing.T) {
 		Layers: layers(2, 4, 4, 32, 320, false),
 	}, m.Spec)
 	require.Equal(t, Tokens{BOS: -1, Pad: -1}, m.Tokens)
+
+	for family, want := range map[string]struct {
+		positions, headDim int
+		qkvBias            bool
+		qkNorm             spec.QKNorm
+	}{"llama": {2048, 32, false, spec.NoQKNorm}, "qwen2": {32768, 32, true, spec.NoQKNorm}, "qwen3": {32768, 128, false, spec.PerHead}} {
+		m, err := described(strings.Replace(minimal, "llama", family, 1))
+		require.NoError(t, err)
+		layer := m.Spec.Layers[0]
+		require.Equal(t, want.positions, m.Spec.MaxPositions, family)
+		require.Equal(t, []int{want.headDim, want.headDim}, []int{layer.HeadDim, m.Spec.RoPE.HeadDim}, family)
+		require.Equal(t, want.qkvBias, layer.QKVBias, family)
+		require.Equal(t, want.qkNorm, layer.QKNorm, family)
+	}
 }
 
 // TestConfigStyles: Llama 3.2 as transformers 4 writes it, and the same in transformers 5's words.
