@@ -101,6 +101,28 @@ func TestEveryOptionsLossAndGradientsAreThoseOfFloat64(t *testing.T) {
 	}
 }
 
+// Logits are computed for so many tokens at a time, and again from each chunk's first on.
+func TestMoreSupervisedTokensThanHaveLogitsAtATime(t *testing.T) {
+	var ids [][]uint32
+	var targets [][]int32
+	for segment := range uint32(12) {
+		own, next := make([]uint32, 25), make([]int32, 25)
+		for i := range own {
+			own[i] = (segment*31 + uint32(i*(i+7))) % uint32(small.Vocab)
+			next[i] = int32(own[i]+segment) % int32(small.Vocab)
+		}
+		ids, targets = append(ids, own), append(targets, next)
+	}
+	in := reference.Segments(ids, targets)
+	require.Greater(t, len(in.IDs), 2*model.LossTokens)
+	for _, chunk := range []int{0, 208} {
+		w := open(t, small, nil)
+		loss, gradients := w.train(in, pass{chunk: chunk})
+		w.requireNear(in, loss, gradients, exact)
+		require.Equal(t, loss, w.evaluate(in, pass{chunk: chunk}))
+	}
+}
+
 func TestGenerationWithTheCacheGivesFloat64sLogitsWithEveryOption(t *testing.T) {
 	for name, s := range options {
 		t.Run(name, func(t *testing.T) {
