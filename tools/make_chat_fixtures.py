@@ -35,7 +35,7 @@ def environment():
 
 def render(source, **variables):
     try:
-        return environment().from_string(source).render(**variables)
+        return environment().from_string(source).render(**{"tools": None, "documents": None, **variables})
     except (jinja2.exceptions.TemplateError, TypeError, ValueError, ZeroDivisionError, AttributeError, IndexError, KeyError, OverflowError, SyntaxError) as e:
         print("raises:", source[:70].replace("\n", " "), "|", e)
         return None

@@ -6,6 +6,7 @@ import (
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -19,7 +20,7 @@ type Prompts struct {
 
 // prompts are a run's, in tokens.
 type prompts struct {
-	ids      [][]uint32
+	asked    []processor.Prompt
 	answered int // step of the last answers
 }
 
@@ -38,12 +39,12 @@ func (r *run) prepareAnswers() error {
 	}
 	most := 0
 	for _, text := range p.Texts {
-		ids, err := r.text.Prompt(text, "", false)
+		asked, err := r.text.Prompt(text, "", false)
 		if err != nil {
 			return err
 		}
-		r.prompts.ids = append(r.prompts.ids, ids)
-		most = max(most, len(ids))
+		r.prompts.asked = append(r.prompts.asked, asked)
+		most = max(most, len(asked.IDs))
 	}
 	return r.engine.ReserveAnswers(most + p.MaxTokens)
 }
@@ -51,7 +52,7 @@ func (r *run) prepareAnswers() error {
 // answersDue tells whether the prompts are to be answered after this step.
 func (r *run) answersDue() bool {
 	step, n := r.state.Step, r.in.Prompts.Every
-	return len(r.prompts.ids) > 0 && step != r.prompts.answered && (step >= r.loader.TotalSteps || n > 0 && step%n == 0)
+	return len(r.prompts.asked) > 0 && step != r.prompts.answered && (step >= r.loader.TotalSteps || n > 0 && step%n == 0)
 }
 
 // answer answers the prompts after a step.
@@ -74,9 +75,9 @@ func (r *run) baseAnswers(ctx context.Context) ([]events.Answer, error) { return
 
 func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err error) {
 	likeliest := settings.Sampling{MaxTokens: r.in.Prompts.MaxTokens, TopP: 1}
-	for i, ids := range r.prompts.ids {
+	for i, prompt := range r.prompts.asked {
 		var text strings.Builder
-		err := answer.Text(ctx, r.engine.Generator(), r.text, ids, likeliest, func(piece string) error { text.WriteString(piece); return nil })
+		err := answer.Text(ctx, r.engine.Generator(), r.text, prompt, likeliest, func(piece string) error { text.WriteString(piece); return nil })
 		if err != nil {
 			return nil, err
 		}

@@ -111,6 +111,9 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	if err := c.Check(r.identity(saved)); err != nil {
 		return nil, err
 	}
+	if !saved.Date.IsZero() {
+		r.state.Date = saved.Date
+	}
 	return c, r.useVariants(c, saved)
 }
 
@@ -180,9 +183,11 @@ func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
 	var err error
+	date := r.state.Date
 	if r.state, err = readState(c); err != nil {
 		return err
 	}
+	r.state.Date = date
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
 	if r.state.Device != r.session.Device.Info.Key() {
 		r.warn("The checkpoint was made on %s: the losses will agree within rounding, not to the byte.", r.state.Device)

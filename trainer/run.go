@@ -116,11 +116,12 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 		return nil, err
 	}
 	r := &run{config: c, in: in, emit: emit}
-	if r.text, err = processor.New(in.Model, c.Model, in.ChatTemplate); err != nil {
+	r.state.Date = time.Now()
+	if r.text, err = processor.New(in.Model, c.Model, in.ChatTemplate, r.state.Date); err != nil {
 		return nil, err
 	}
-	if !r.text.Named {
-		r.info(processor.NoTemplate)
+	for _, warning := range r.text.Warnings {
+		r.warn("%s", warning)
 	}
 	r.session, err = engine.Open(ctx, engine.Options{
 		Model: c.Model, Device: c.Device, Autotune: c.Autotune, Budget: budget, Cache: in.Cache, Quantized: in.Quantized,
@@ -137,6 +138,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 	if r.from, err = r.findCheckpoint(); err != nil {
 		return nil, err
 	}
+	r.text.Template = r.text.Template.At(r.state.Date)
 	if r.loader, err = dataloader.New(r.config, r.text, in.Model.Spec, in.Data, in.Valid, emit); err != nil {
 		return nil, err
 	}
@@ -204,8 +206,8 @@ func (r *run) compile() error {
 	if targets := r.engine.Accumulate(rec, window, 0); targets > 0 {
 		r.engine.Update(rec, targets, r.optimizer())
 	}
-	for _, ids := range r.prompts.ids {
-		r.engine.Generator().Dry(rec, ids)
+	for _, prompt := range r.prompts.asked {
+		r.engine.Generator().Dry(rec, prompt.IDs)
 	}
 	if err := r.session.Device.Compile(rec.Kernels()); err != nil {
 		return fmt.Errorf("%w: %w", ErrEngineFault, err)

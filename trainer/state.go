@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
@@ -19,6 +20,8 @@ const stateVersion = 2
 type runState struct {
 	Version int `json:"version"`
 	Step    int `json:"step"` // finished optimizer steps
+	// that chat templates see: of the run's beginning, also when it goes on on another day
+	Date time.Time `json:"date"`
 	// finished ones: the dropout generator's counter. Checkpoints fall between windows, so gradients are zero
 	MicroBatches uint64          `json:"micro_batches"`
 	Cursor       dataset.Cursor  `json:"cursor"`
@@ -101,6 +104,7 @@ func parseState(text []byte) (s runState, err error) {
 	for _, key := range missing {
 		switch {
 		case key == "eval": // there was none
+		case key == "date": // earlier versions took the day on which they went on
 		case key == "version":
 			s.Version = 1
 		default:

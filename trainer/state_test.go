@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
 )
 
 // golden is the state.json of testdata's checkpoint of a version.
@@ -128,4 +131,34 @@ func TestACheckpointBelongsToItsTemplate(t *testing.T) {
 		require.Equal(t, manifest.Identity["settings"], settingsIdentity(s.Settings, "", s))
 		require.NotEqual(t, manifest.Identity["settings"], settingsIdentity(s.Settings, "{{ messages }}", s))
 	}
+}
+
+// The date that a chat template writes is the run's: one that goes on on another day makes the same samples.
+func TestDateIsTheRuns(t *testing.T) {
+	local := time.Local
+	t.Cleanup(func() { time.Local = local })
+	template := filepath.Join(t.TempDir(), "date.jinja")
+	require.NoError(t, os.WriteFile(template, []byte(`{{ '<|system|>' + strftime_now('%d %b %Y') + '<|end|>' }}`+
+		`{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}`+
+		`{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}`), 0o666))
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 6)
+	settings := func() Config {
+		c := small(t, model, data)
+		c.ChatTemplate, c.SaveSteps = template, 2
+		return c
+	}
+	whole, c := settings(), settings()
+	time.Local = time.FixedZone("yesterday", -12*3600)
+	want := train(t, whole)
+	require.NoError(t, os.CopyFS(c.OutputDir, os.DirFS(whole.OutputDir)))
+	require.NoError(t, os.RemoveAll(filepath.Join(c.OutputDir, "checkpoint-4")))
+	require.NoError(t, os.Remove(filepath.Join(c.OutputDir, lora.WeightsFile)))
+	time.Local = time.FixedZone("today", 14*3600) // another day at every moment
+	c.ResumeFromCheckpoint = "auto"
+	got := train(t, c)
+	require.Len(t, got.steps, 2)
+	require.True(t, bytes.Equal(want.adapter, got.adapter))
+
+	other := settings()
+	require.NotEqual(t, want.steps[0].Loss, train(t, other).steps[0].Loss, "the date is learned")
 }

@@ -5,9 +5,14 @@ import (
 	"bytes"
 	"encoding/json/v2"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
+	"time"
 
+	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/pretrained"
@@ -18,9 +23,10 @@ import (
 )
 
 type tokenizeCommand struct {
-	Source settings.Source `embed:""`
-	Chat   bool            `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
-	Input  string          `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
+	Source   settings.Source   `embed:""`
+	Template settings.Template `embed:""`
+	Chat     bool              `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
+	Input    string            `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
 }
 
 const (
@@ -33,7 +39,7 @@ func (t *tokenizeCommand) Run(c *console) error {
 	if err := t.Source.Check(); err != nil {
 		return err
 	}
-	tok, template, err := openTokenizer(t.Source.Model)
+	text, err := openProcessor(t.Source.Model, t.Template.ChatTemplate)
 	if err != nil {
 		return err
 	}
@@ -48,9 +54,9 @@ func (t *tokenizeCommand) Run(c *console) error {
 	}
 	out := bufio.NewWriter(c.stdout)
 	if t.Chat {
-		err = tokenizeConversations(in, name, out, tok, template)
+		err = tokenizeConversations(c, in, name, out, text)
 	} else {
-		err = tokenizeTexts(in, name, out, tok)
+		err = tokenizeTexts(in, name, out, text.Tokenizer)
 	}
 	return errors.Join(err, out.Flush())
 }
@@ -85,23 +91,26 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 }
 
 // tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
-// default.
-func tokenizeConversations(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.Tokenizer, template *chat.Template) error {
+// default. What training warns of is said on stderr.
+func tokenizeConversations(c *console, in io.Reader, name string, out *bufio.Writer, text *processor.Processor) error {
 	source, err := dataset.Read(in, name)
 	if err != nil {
 		return err
 	}
+	encoder := text.Encoder(chat.TrainOnAssistant, math.MaxInt32)
+	report := dataset.Report{Rows: len(source.Rows)}
 	for _, row := range source.Rows {
 		if row.Messages == nil {
 			return usererr.New(opTokenize, name, "a text, not a conversation").At("%s", row.Where).Hinted("leave --chat away")
 		}
-		encoded, err := template.Encode(tok, row.Messages, chat.TrainOnAssistant)
+		encoded, err := encoder.Conversation(row)
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) {
 			return usererr.New(opTokenize, name, "%w", mistake).At("%s", row.Where)
 		}
 		if err != nil {
 			return err
 		}
+		report.Note(row, encoded)
 		target := make([]int8, len(encoded.Target))
 		for i, learned := range encoded.Target {
 			if learned {
@@ -115,6 +124,9 @@ func tokenizeConversations(in io.Reader, name string, out *bufio.Writer, tok *to
 			return err
 		}
 	}
+	for _, warning := range slices.Concat(text.Warnings, report.Warnings(math.MaxInt32)) {
+		fmt.Fprintln(c.stderr, "warning:", warning)
+	}
 	return nil
 }
 
@@ -125,16 +137,17 @@ func writeLine(out *bufio.Writer, v any) error {
 	return out.WriteByte('\n')
 }
 
-// openTokenizer reads the tokenizer and the chat template (ChatML where there is none) that a model carries.
-func openTokenizer(path string) (*tokenizer.Tokenizer, *chat.Template, error) {
+// openProcessor reads the tokenizer and the chat template (ChatML where there is none) that a model carries; a template
+// in a file replaces the model's.
+func openProcessor(path, template string) (*processor.Processor, error) {
+	source, err := answer.ReadTemplate(template)
+	if err != nil {
+		return nil, err
+	}
 	model, err := pretrained.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer model.Close()
-	p, err := processor.New(model, path, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	return p.Tokenizer, p.Template, nil
+	return processor.New(model, path, source, time.Now())
 }

@@ -4,6 +4,8 @@ package answer
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
@@ -41,7 +43,8 @@ type Answerer struct {
 	budget    int64          // 0: none
 	engine    *engine.Engine // nil until something is asked
 	demand    engine.Demand  // that the engine is ready for
-	owned     []func()       // close the model's files and the cache, where nobody else does
+	emit      func(events.Event)
+	owned     []func() // close the model's files and the cache, where nobody else does
 }
 
 // New opens the device. Of the settings, the paths are not used; Model names the model in messages. Errors are
@@ -54,12 +57,12 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Answerer{adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget}
-	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate); err != nil {
+	a := &Answerer{adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget, emit: emit}
+	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate, time.Now()); err != nil {
 		return nil, err
 	}
-	if !a.processor.Named {
-		emit(events.Info{Message: processor.NoTemplate})
+	for _, warning := range a.processor.Warnings {
+		emit(events.Warning{Message: warning})
 	}
 	a.session, err = engine.Open(ctx, engine.Options{
 		Model: c.Model, Device: c.Device, Autotune: c.Autotune, Budget: budget, Cache: in.Cache, Quantized: in.Quantized,
@@ -89,15 +92,15 @@ const roomStep = 256
 // Answer gives the answer to one prompt to write, piece by piece. system may be empty; raw continues the prompt as it
 // stands. Errors are *usererr.Error for a prompt that the model does not hold, write's, and the device's.
 func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(piece string) error) error {
-	ids, err := a.processor.Prompt(q.Prompt, q.System, q.Raw)
+	prompt, err := a.processor.Prompt(q.Prompt, q.System, q.Raw)
 	if err != nil {
 		return err
 	}
-	room := min(len(ids)+a.sampling.MaxTokens, a.session.Source.Spec.MaxPositions)
+	room := min(len(prompt.IDs)+a.sampling.MaxTokens, a.session.Source.Spec.MaxPositions)
 	if err := a.ready(ctx, engine.Demand{AnswerTokens: (room + roomStep - 1) / roomStep * roomStep}); err != nil {
 		return err
 	}
-	return Text(ctx, a.engine.Generator(), a.processor, ids, a.sampling, write)
+	return Text(ctx, a.engine.Generator(), a.processor, prompt, a.sampling, write)
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's.
@@ -112,9 +115,12 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if maxSeqLength > 0 {
 		limit = min(limit, maxSeqLength)
 	}
-	samples, _, err := a.processor.Encoder(on, limit).Encode(data)
+	samples, report, err := a.processor.Encoder(on, limit).Encode(data)
 	if err != nil {
 		return stats, err
+	}
+	for _, warning := range report.Warnings(limit) {
+		a.emit(events.Warning{Message: warning})
 	}
 	if err := a.processor.CheckSamples(samples, data.Path); err != nil {
 		return stats, err
@@ -159,18 +165,26 @@ func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 	return nil
 }
 
-// Text decodes what follows the prompt's ids and gives it to write, piece by piece.
+// Text decodes what follows the prompt and gives it to write, piece by piece.
 func Text(
-	ctx context.Context, g *engine.Generator, p *processor.Processor, ids []uint32, sampling settings.Sampling, write func(piece string) error,
+	ctx context.Context, g *engine.Generator, p *processor.Processor, prompt processor.Prompt, sampling settings.Sampling,
+	write func(piece string) error,
 ) error {
 	stream := p.Tokenizer.Stream()
+	open := prompt.Open
 	var failed error
-	err := Continue(ctx, g, Sampling{sampling, p.StopTokens()}, ids, func(id uint32) bool {
-		failed = write(stream.Push(int32(id)))
+	push := func(piece string) {
+		if piece != "" && open != "" { // the answer's first text repeats it
+			piece, open = strings.TrimPrefix(piece, open), ""
+		}
+		failed = write(piece)
+	}
+	err := Continue(ctx, g, Sampling{sampling, p.StopTokens()}, prompt.IDs, func(id uint32) bool {
+		push(stream.Push(int32(id)))
 		return failed == nil
 	})
 	if err == nil && failed == nil {
-		failed = write(stream.Flush())
+		push(stream.Flush())
 	}
 	return errors.Join(err, failed)
 }

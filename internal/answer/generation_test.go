@@ -161,10 +161,10 @@ func TestPromptsOfAnswers(t *testing.T) {
 	o := generation(demotest.Model(t, 1, nil))
 	chat := opened(t, o)
 	prompt := func(system string, raw bool) string {
-		ids, err := chat.processor.Prompt(question, system, raw)
+		p, err := chat.processor.Prompt(question, system, raw)
 		require.NoError(t, err)
 		var list []int32
-		for _, id := range ids {
+		for _, id := range p.IDs {
 			list = append(list, int32(id))
 		}
 		return chat.processor.Tokenizer.Decode(list)

@@ -5,114 +5,173 @@ package chat
 import (
 	"encoding/json/jsontext"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"qlora-wgpu/internal/chat/jinja"
 	"qlora-wgpu/internal/usererr"
 )
 
-// Message is one turn of a conversation. What is empty is absent for the template, except for the content.
+// Conversation is what a template renders.
+type Conversation struct {
+	Messages []Message
+	// schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
+	Tools jsontext.Value
+}
+
+// Message is one turn of a conversation.
 type Message struct {
-	Role             string // system, user, assistant or tool
-	Content          string
-	ReasoningContent string         // what a reasoning model thought before it answered
-	Name             string         // of the tool whose result this is
-	ToolCallID       string         // of the call whose result this is
-	ToolCalls        jsontext.Value // a list of calls in OpenAI's form, as JSON so that the order of members is kept
-	Train            *bool          // false: an assistant turn that is not a training target
+	Role    string // system, user, assistant or tool
+	Content string // null is read as empty
+	Fields  []Field
+	Train   *bool // false: an assistant turn that is not a training target
 }
 
-// Template is a chat template, read-only and safe for concurrent use.
+// Field is what else a turn holds: reasoning_content, name, tool_calls, …
+type Field struct {
+	Name  string
+	Value jsontext.Value // as JSON, so that the order of members is kept; never null
+}
+
+// Field is the value of a field, nil where there is none.
+func (m Message) Field(name string) jsontext.Value {
+	for _, f := range m.Fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// Options are what a model and a run give their chat templates.
+type Options struct {
+	// Jinja2 sources by name, as Hugging Face's tokenizer_config.json and GGUF's tokenizer.chat_template hold them. A
+	// conversation with tools takes "tool_use" where there is one, any other "default".
+	Templates map[string]string
+	Tokens    map[string]string // special tokens that templates may name: bos_token, eos_token, …
+	// End is the token that ends an answer where the template writes no special one; empty: none is known.
+	End string
+	Now time.Time // the date that templates see
+}
+
+// Template is the chat template of a model, or several by name. Read-only and safe for concurrent use.
 type Template struct {
-	template  *jinja.Template
-	variables map[string]jinja.Value
-	eos       string
-	now       time.Time
+	named map[string]func() (*jinja.Template, error) // parsed when they are first needed
+	Options
 }
 
-// chatML is the most common format, for models that come without a template.
-const chatML = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
+// Names of templates, as in transformers.
+const (
+	defaultName = "default"
+	toolUseName = "tool_use"
+)
 
-// Default is the ChatML template: <|im_start|>role, a line break, the content, <|im_end|>, a line break.
-func Default() *Template {
-	t, err := Parse(chatML, nil)
-	if err != nil {
-		panic(err)
+// New makes a Template. Nothing is parsed yet: a template that is never used may be of any kind.
+func New(o Options) *Template {
+	t := &Template{named: map[string]func() (*jinja.Template, error){}, Options: o}
+	for name, source := range o.Templates {
+		t.named[name] = sync.OnceValues(func() (*jinja.Template, error) {
+			parsed, err := jinja.Parse(source)
+			if err != nil {
+				return nil, templateError(err)
+			}
+			return parsed, nil
+		})
 	}
 	return t
 }
 
-// Parse reads a Jinja2 template as Hugging Face's tokenizer_config.json and GGUF's tokenizer.chat_template hold it.
-// tokens are the special tokens that it may name (bos_token, eos_token, …). A construct that is not supported, or a
-// template beyond the limits of package jinja, is an Unsupported error with the line.
-func Parse(source string, tokens map[string]string) (*Template, error) {
-	t, err := jinja.Parse(source)
-	if err != nil {
-		return nil, templateError(err)
-	}
-	out := &Template{template: t, variables: map[string]jinja.Value{}, eos: tokens["eos_token"], now: time.Now()}
-	for name, token := range tokens {
-		out.variables[name] = token
-	}
-	return out, nil
+// At is the template on another date.
+func (t *Template) At(now time.Time) *Template {
+	out := *t
+	out.Now = now
+	return &out
 }
 
-// With is the template with one more variable, such as "tools" or "enable_thinking", given as JSON.
-func (t *Template) With(name string, value jsontext.Value) (*Template, error) {
-	v, err := jinja.FromJSON(value)
-	if err != nil {
-		return nil, usererr.New("apply chat template", "", "%w", err).Of(usererr.Format).At("variable %s", name)
+// ChatML is the most common format, for models that come without a template: <|im_start|>role, a line break, the
+// content, the end of the turn, a line break. Its tokens are begin_of_text, which may be empty, and end_of_turn.
+const ChatML = `{{ begin_of_text }}{% for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + end_of_turn + '\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
+
+// choose is the template for a conversation. A construct that is not supported, or a template beyond the limits of
+// package jinja, is an Unsupported error with the line.
+func (t *Template) choose(c Conversation) (*jinja.Template, error) {
+	parse, found := t.named[toolUseName]
+	if c.Tools == nil || !found {
+		parse, found = t.named[defaultName]
 	}
-	out := *t
-	out.variables = maps.Clone(t.variables)
-	out.variables[name] = v
-	return &out, nil
+	if !found {
+		return nil, usererr.New("apply chat template", "", "the model has templates of several names (%s), and none that is %s",
+			strings.Join(slices.Sorted(maps.Keys(t.named)), ", "), defaultName).Hinted("give one as chat_template")
+	}
+	return parse()
 }
 
 // Render gives the text of a conversation, with addGenerationPrompt up to where the assistant's next answer begins.
-func (t *Template) Render(messages []Message, addGenerationPrompt bool) (string, error) {
-	out, err := t.render(messages, addGenerationPrompt)
+func (t *Template) Render(c Conversation, addGenerationPrompt bool) (string, error) {
+	out, err := t.render(c, addGenerationPrompt)
 	return out.Text, err
 }
 
-func (t *Template) render(messages []Message, addGenerationPrompt bool) (jinja.Output, error) {
-	list := make(jinja.List, len(messages))
-	for i, m := range messages {
-		v, err := m.value()
-		if err != nil {
-			return jinja.Output{}, usererr.New("apply chat template", "", "tool_calls: %w", err).Of(usererr.Format).At("message %d", i)
-		}
-		list[i] = v
+// render renders a conversation with the variables that transformers passes (apply_chat_template).
+func (t *Template) render(c Conversation, addGenerationPrompt bool) (jinja.Output, error) {
+	template, err := t.choose(c)
+	if err != nil {
+		return jinja.Output{}, err
 	}
-	variables := maps.Clone(t.variables)
-	variables["messages"] = list
-	variables["add_generation_prompt"] = addGenerationPrompt
-	out, err := t.template.Render(variables, t.now)
+	list := make(jinja.List, len(c.Messages))
+	for i, m := range c.Messages {
+		if list[i], err = m.value(); err != nil {
+			return jinja.Output{}, usererr.New("apply chat template", "", "%w", err).Of(usererr.Format).At("message %d", i)
+		}
+	}
+	variables := map[string]jinja.Value{
+		"messages": list, "add_generation_prompt": addGenerationPrompt, "tools": nil, "documents": nil,
+	}
+	for name, token := range t.Tokens {
+		variables[name] = token
+	}
+	if c.Tools != nil {
+		if variables["tools"], err = jinja.FromJSON(c.Tools); err != nil {
+			return jinja.Output{}, usererr.New("apply chat template", "", "%w", err).Of(usererr.Format).At("tools")
+		}
+	}
+	out, err := template.Render(variables, t.Now)
 	if err != nil {
 		return jinja.Output{}, templateError(err)
 	}
 	return out, nil
 }
 
+// reasoningFields are the names under which data sets hold what a model thought before it answered; templates find it
+// under the first two, whichever the row has (_alias_reasoning_fields in transformers).
+var reasoningFields = []string{"reasoning_content", "thinking", "reasoning"}
+
 func (m Message) value() (*jinja.Dict, error) {
 	d := &jinja.Dict{}
 	d.Set("role", m.Role)
 	d.Set("content", m.Content)
-	for _, field := range []struct{ name, value string }{
-		{"reasoning_content", m.ReasoningContent}, {"name", m.Name}, {"tool_call_id", m.ToolCallID},
-	} {
-		if field.value != "" {
-			d.Set(field.name, field.value)
-		}
-	}
-	if len(m.ToolCalls) > 0 {
-		calls, err := jinja.FromJSON(m.ToolCalls)
+	for _, f := range m.Fields {
+		v, err := jinja.FromJSON(f.Value)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		d.Set("tool_calls", calls)
+		d.Set(f.Name, v)
+	}
+	for _, name := range reasoningFields {
+		if value := m.Field(name); value != nil {
+			thought, err := jinja.FromJSON(value)
+			d.Set(reasoningFields[0], thought)
+			if m.Field(reasoningFields[1]) == nil {
+				d.Set(reasoningFields[1], thought)
+			}
+			return d, err
+		}
 	}
 	return d, nil
 }

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/chat/jinja"
@@ -24,42 +25,61 @@ const maxMessages = 4096
 type Encoded struct {
 	IDs    []int32
 	Target []bool
+	// Unseen names what the template does not show of the conversation: "tools", "tool calls", "reasoning", …
+	Unseen []string
+	// NothingToLearn counts assistant turns that would have been learned, had they anything that the template shows.
+	NothingToLearn int
 }
 
 // Encode renders a conversation and marks what is to be learned: of an assistant turn its content and its end-of-turn
 // token, and nothing after it. The ids are those of the whole text; a token that reaches from the prompt into the
-// answer is not a target, for no prompt is followed by it. Where the template writes no special token at the end of the
-// conversation's last answer, the EOS token (if the template knows one) is added and learned. BOS is what the template
-// writes.
+// answer is a target. A turn of which nothing shows, for it is empty or the template leaves out what it holds, is none.
+// Where the template writes no special token at the end of the conversation's last answer, the End token (if there is
+// one) is added and learned. BOS is what the template writes.
 //
 // The conversation is rendered up to each turn. If a template writes an earlier turn differently once others follow,
 // the turn as it would be generated is not in the text, and the conversation is refused with the template's line.
-func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, on TrainOn) (Encoded, error) {
-	if len(messages) > maxMessages {
-		return Encoded{}, usererr.New("apply chat template", "", "%d messages, more than %d", len(messages), maxMessages)
+//
+// Arguments of tool calls are objects for the template; one that fails on them gets them as JSON texts.
+func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainOn) (Encoded, error) {
+	if n := len(chat.Messages); n > maxMessages {
+		return Encoded{}, usererr.New("apply chat template", "", "%d messages, more than %d", n, maxMessages)
 	}
 	last := -1
-	for i, m := range messages {
+	for i, m := range chat.Messages {
 		if m.Role == "assistant" {
 			last = i
 		} else if m.Train != nil && *m.Train {
 			return Encoded{}, usererr.New("apply chat template", "", "a %s turn cannot be trained on", m.Role).At("message %d", i)
 		}
 	}
-	whole, err := t.render(messages, false)
+	whole, err := t.render(chat, false)
 	if err != nil {
-		return Encoded{}, err
+		texts, changed := chat.argumentsAsText()
+		if !changed {
+			return Encoded{}, err
+		}
+		var again error
+		if whole, again = t.render(texts, false); again != nil {
+			return Encoded{}, err
+		}
+		chat = texts
 	}
-	c := &conversation{t: t, tok: tok, messages: messages, whole: whole, ids: tok.Encode(whole.Text)}
-	out := Encoded{IDs: c.ids, Target: make([]bool, len(c.ids))}
+	c := &conversation{t: t, tok: tok, Conversation: chat, whole: whole, ids: tok.Encode(whole.Text)}
+	seen := c.probe()
+	out := Encoded{IDs: c.ids, Target: make([]bool, len(c.ids)), Unseen: seen.missing()}
 	closed := true
-	for i, m := range messages {
+	for i, m := range c.Messages {
 		trained := m.Role == "assistant" && (m.Train == nil || *m.Train)
 		switch on {
 		case TrainOnLast:
 			trained = trained && i == last
 		case TrainOnAll:
-			trained = i == last && i == len(messages)-1
+			trained = i == last && i == len(c.Messages)-1
+		}
+		if trained && on != TrainOnAll && !seen.turn(i) {
+			out.NothingToLearn++
+			trained = false
 		}
 		if !trained {
 			continue
@@ -68,30 +88,34 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, on Train
 		if err != nil {
 			return Encoded{}, err
 		}
-		first, end := c.tokensBefore(span.start, true), c.tokensBefore(span.end, false)
-		for k := first; k < end; k++ {
+		for k := c.tokensBefore(span.start); k < c.tokensBefore(span.end); k++ {
 			out.Target[k] = true
 		}
-		closed = span.closed || i < len(messages)-1
+		closed = span.closed || i < len(c.Messages)-1
 	}
 	if on == TrainOnAll {
 		for i := range out.Target {
 			out.Target[i] = true
 		}
 	}
-	if eos, ok := tok.ID(t.eos); ok && !closed {
-		out.IDs, out.Target = append(out.IDs, eos), append(out.Target, true)
+	if end, ok := tok.ID(t.End); ok && !closed {
+		out.IDs, out.Target = append(out.IDs, end), append(out.Target, true)
 	}
 	return out, nil
 }
 
 // conversation is what Encode works on.
 type conversation struct {
-	t        *Template
-	tok      *tokenizer.Tokenizer
-	messages []Message
-	whole    jinja.Output
-	ids      []int32 // of whole
+	Conversation
+	t     *Template
+	tok   *tokenizer.Tokenizer
+	whole jinja.Output
+	ids   []int32 // of whole
+}
+
+// upTo is the text of the first n turns.
+func (c *conversation) upTo(n int, addGenerationPrompt bool) (jinja.Output, error) {
+	return c.t.render(Conversation{c.Messages[:n], c.Tools}, addGenerationPrompt)
 }
 
 // span is the target of one turn in the whole text, in bytes. closed: it ends with a special token.
@@ -103,9 +127,9 @@ type span struct {
 // turn finds what is learned of the assistant turn i.
 func (c *conversation) turn(i int) (span, error) {
 	turn := c.whole
-	if i < len(c.messages)-1 {
+	if i < len(c.Messages)-1 {
 		var err error
-		if turn, err = c.t.render(c.messages[:i+1], false); err != nil {
+		if turn, err = c.upTo(i+1, false); err != nil {
 			return span{}, err
 		}
 	}
@@ -117,11 +141,11 @@ func (c *conversation) turn(i int) (span, error) {
 	// What follows the turn when another answer is asked for belongs to that, not to the turn; some templates write a
 	// final token only where none is asked for.
 	common := len(answer)
-	if next, err := c.t.render(c.messages[:i+1], true); err == nil && len(next.Text) >= start && next.Text[:start] == turn.Text[:start] {
+	if next, err := c.upTo(i+1, true); err == nil && len(next.Text) >= start && next.Text[:start] == turn.Text[:start] {
 		common = commonPrefix(answer, next.Text[start:])
 	}
 	end, closed := c.lastSpecial(answer[:common])
-	content := strings.TrimSpace(c.messages[i].Content)
+	content := strings.TrimSpace(c.Messages[i].Content)
 	if at := strings.Index(answer, content); !closed || at >= 0 && at+len(content) > end {
 		end, closed = common, false
 	}
@@ -137,17 +161,16 @@ func (c *conversation) turn(i int) (span, error) {
 // answerStart is where the answer of turn i begins: after the generation prompt, or, where the template has none that
 // the turn begins with, where it writes the content.
 func (c *conversation) answerStart(i int, turn jinja.Output) (int, error) {
-	before := c.messages[:i]
-	prompt, promptErr := c.t.render(before, true)
+	prompt, promptErr := c.upTo(i, true)
 	if promptErr == nil && strings.HasPrefix(turn.Text, prompt.Text) {
-		if bare, err := c.t.render(before, false); err == nil && bare.Text != prompt.Text {
+		if bare, err := c.upTo(i, false); err == nil && bare.Text != prompt.Text {
 			return len(prompt.Text), nil
 		}
 	}
 	const sentinel = "\uE000\uE001answer\uE001\uE000"
-	probe := append(append([]Message{}, before...), c.messages[i])
+	probe := slices.Clone(c.Messages[:i+1])
 	probe[i].Content = sentinel
-	probed, err := c.t.render(probe, false)
+	probed, err := c.t.render(Conversation{probe, c.Tools}, false)
 	if err == nil {
 		if at := strings.Index(probed.Text, sentinel); at >= 0 && at <= len(turn.Text) && probed.Text[:at] == turn.Text[:at] {
 			return at, nil
@@ -165,7 +188,7 @@ func (c *conversation) lastSpecial(text string) (end int, found bool) {
 	at := 0
 	for _, id := range c.tok.Encode(text) {
 		token, _ := c.tok.Token(id)
-		if !c.tok.IsSpecial(id) && token != c.t.eos {
+		if !c.tok.IsSpecial(id) && token != c.t.End {
 			continue
 		}
 		if i := strings.Index(text[at:], token); i >= 0 {
@@ -176,9 +199,8 @@ func (c *conversation) lastSpecial(text string) (end int, found bool) {
 	return end, found
 }
 
-// tokensBefore counts the tokens of the whole text before a byte of it. A token across that byte is counted if across
-// is set.
-func (c *conversation) tokensBefore(offset int, across bool) int {
+// tokensBefore counts the tokens of the whole text that end before a byte of it.
+func (c *conversation) tokensBefore(offset int) int {
 	before := c.tok.Encode(c.whole.Text[:offset])
 	n := 0
 	for n < len(before) && n < len(c.ids) && before[n] == c.ids[n] {
@@ -190,7 +212,7 @@ func (c *conversation) tokensBefore(offset int, across bool) int {
 		left += len(c.tok.Bytes(id))
 	}
 	for ; n < len(c.ids) && left > 0; n++ {
-		if left -= len(c.tok.Bytes(c.ids[n])); left < 0 && !across {
+		if left -= len(c.tok.Bytes(c.ids[n])); left < 0 {
 			return n
 		}
 	}

@@ -41,9 +41,22 @@ func byteTokenizer(t testing.TB) *tokenizer.Tokenizer {
 func ownTemplate(t testing.TB, name string) *Template {
 	source, err := os.ReadFile("testdata/templates/" + name + ".jinja")
 	require.NoError(t, err)
-	template, err := Parse(string(source), map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
-	require.NoError(t, err)
-	return template
+	return parsed(string(source), map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
+}
+
+// parsed is a template of that source alone, whose answers end with the EOS token.
+func parsed(source string, tokens map[string]string) *Template {
+	return New(Options{Templates: map[string]string{"default": source}, Tokens: tokens, End: tokens["eos_token"]})
+}
+
+func turns(list ...Message) Conversation { return Conversation{Messages: list} }
+
+// with is a message with fields, each a name and its JSON.
+func with(m Message, fields ...string) Message {
+	for i := 0; i < len(fields); i += 2 {
+		m.Fields = append(m.Fields, Field{fields[i], jsontext.Value(fields[i+1])})
+	}
+	return m
 }
 
 // targets are the texts of the runs of target tokens.
@@ -67,13 +80,14 @@ func assistant(text string) Message { return Message{Role: "assistant", Content:
 func TestTargets(t *testing.T) {
 	tok := byteTokenizer(t)
 	no, yes := false, true
-	turns := []Message{{Role: "system", Content: "Short."}, user("One?"), assistant("Two."), user("Three?"), assistant("Four."), user("Five?")}
-	done := append(append([]Message{}, turns...), assistant("Six."))
+	open := []Message{{Role: "system", Content: "Short."}, user("One?"), assistant("Two."), user("Three?"), assistant("Four."), user("Five?")}
+	done := append(append([]Message{}, open...), assistant("Six."))
 	skipped := append([]Message{}, done...)
 	skipped[2].Train, skipped[4].Train = &no, &yes
-	calls := jsontext.Value(`[{"function": {"name": "look", "arguments": {"b": 1, "a": "é"}}}]`)
+	calls := `[{"function": {"name": "look", "arguments": {"b": 1, "a": "é"}}}]`
 	tools := []Message{
-		user("Weather?"), {Role: "assistant", ToolCalls: calls}, {Role: "tool", Content: "grey", Name: "look"}, assistant("Grey."),
+		user("Weather?"), with(assistant(""), "tool_calls", calls), with(Message{Role: "tool", Content: "grey"}, "name", `"look"`),
+		assistant("Grey."),
 	}
 	for _, c := range []struct {
 		name, template string
@@ -83,29 +97,29 @@ func TestTargets(t *testing.T) {
 	}{
 		{"every answer", "chatml", done, TrainOnAssistant, []string{"Two.<|im_end|>", "Four.<|im_end|>", "Six.<|im_end|>"}},
 		{"last answer", "chatml", done, TrainOnLast, []string{"Six.<|im_end|>"}},
-		{"last answer before a question", "chatml", turns, TrainOnLast, []string{"Four.<|im_end|>"}},
+		{"last answer before a question", "chatml", open, TrainOnLast, []string{"Four.<|im_end|>"}},
 		{"excluded answer", "chatml", skipped, TrainOnAssistant, []string{"Four.<|im_end|>", "Six.<|im_end|>"}},
 		{
 			"everything", "chatml", []Message{user("a"), assistant("b")}, TrainOnAll,
 			[]string{"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"},
 		},
-		{"no answer", "chatml", turns[:2], TrainOnAssistant, nil},
+		{"no answer", "chatml", open[:2], TrainOnAssistant, nil},
 		{"no messages", "chatml", nil, TrainOnAssistant, nil},
 		{
 			"two answers in a row", "chatml", []Message{user("a"), assistant("b"), assistant("c")}, TrainOnAssistant,
 			[]string{"b<|im_end|>", "c<|im_end|>"},
 		},
 		{"answer first", "chatml", []Message{assistant("assistant"), user("a")}, TrainOnAssistant, []string{"assistant<|im_end|>"}},
-		{"empty answer", "chatml", []Message{user("a"), assistant("")}, TrainOnAssistant, []string{"<|im_end|>"}},
+		{"empty answer", "chatml", []Message{user("a"), assistant("")}, TrainOnAssistant, nil},
 		{
 			"end token inside", "chatml", []Message{user("<|im_end|>"), assistant("it is <|im_end|>, see")}, TrainOnAssistant,
 			[]string{"it is <|im_end|>, see<|im_end|>"},
 		},
 		// The first two of three line breaks are one token that begins in the prompt.
-		{"token across the start", "chatml", []Message{user("a"), assistant("\n\nx")}, TrainOnAssistant, []string{"\nx<|im_end|>"}},
+		{"token across the start", "chatml", []Message{user("a"), assistant("\n\nx")}, TrainOnAssistant, []string{"\n\n\nx<|im_end|>"}},
 		{"no special tokens", "plain", done, TrainOnAssistant, []string{"Two.\n", "Four.\n", "Six.\n</s>"}},
 		{"no special tokens, everything", "plain", []Message{user("a"), assistant("b")}, TrainOnAll, []string{"User: a\nAssistant: b\n</s>"}},
-		{"no special tokens, open", "plain", turns, TrainOnLast, []string{"Four.\n"}},
+		{"no special tokens, open", "plain", open, TrainOnLast, []string{"Four.\n"}},
 		{"end token inside, none after", "plain", []Message{user("a"), assistant("<|end|> b")}, TrainOnAssistant, []string{"<|end|> b\n</s>"}},
 		{"header like the answer", "plain", []Message{user("a"), assistant("Assistant")}, TrainOnAssistant, []string{"Assistant\n</s>"}},
 		{"final EOS belongs to no turn", "final_eos", done, TrainOnAssistant, []string{"Two.<|end|>", "Four.<|end|>", "Six.<|end|>"}},
@@ -117,10 +131,10 @@ func TestTargets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			template := ownTemplate(t, c.template)
-			got, err := template.Encode(tok, c.messages, c.on)
+			got, err := template.Encode(tok, turns(c.messages...), c.on)
 			require.NoError(t, err)
 			require.Equal(t, c.want, targets(tok, got))
-			text, err := template.Render(c.messages, false)
+			text, err := template.Render(turns(c.messages...), false)
 			require.NoError(t, err)
 			require.Equal(t, text, strings.TrimSuffix(tok.Decode(got.IDs), "</s>")+map[bool]string{true: "</s>"}[strings.HasSuffix(text, "</s>")])
 			require.Equal(t, strings.Count(text, "<s>"), strings.Count(tok.Decode(got.IDs), "<s>"), "BOS is what the template writes")
@@ -131,46 +145,48 @@ func TestTargets(t *testing.T) {
 func TestRewrittenTurnsAreRefused(t *testing.T) {
 	tok, template := byteTokenizer(t), ownTemplate(t, "rewriting")
 	messages := []Message{user("a"), assistant("<think>hm</think>\nb"), user("c"), assistant("<think>so</think>\nd")}
-	_, err := template.Encode(tok, messages, TrainOnAssistant)
+	_, err := template.Encode(tok, turns(messages...), TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Unsupported), "%v", err)
 	require.ErrorContains(t, err, "assistant turn 1 differently")
 	require.ErrorContains(t, err, "template line 6")
 	require.ErrorContains(t, err, "last turn only")
 
-	got, err := template.Encode(tok, messages, TrainOnLast)
+	got, err := template.Encode(tok, turns(messages...), TrainOnLast)
 	require.NoError(t, err)
 	require.Equal(t, []string{"<think>so</think>\nd<|im_end|>"}, targets(tok, got))
 }
 
 func TestEncodeErrors(t *testing.T) {
 	tok, yes := byteTokenizer(t), true
-	_, err := ownTemplate(t, "chatml").Encode(tok, []Message{{Role: "user", Content: "a", Train: &yes}, assistant("b")}, TrainOnAssistant)
+	_, err := ownTemplate(t, "chatml").Encode(tok, turns(Message{Role: "user", Content: "a", Train: &yes}, assistant("b")), TrainOnAssistant)
 	require.ErrorContains(t, err, "message 0")
 	require.ErrorContains(t, err, "a user turn cannot be trained on")
 
-	_, err = ownTemplate(t, "chatml").Encode(tok, make([]Message, maxMessages+1), TrainOnAssistant)
+	_, err = ownTemplate(t, "chatml").Encode(tok, turns(make([]Message, maxMessages+1)...), TrainOnAssistant)
 	require.ErrorContains(t, err, "more than 4096")
 
-	_, err = ownTemplate(t, "final_eos").Encode(tok, []Message{user("a"), {Role: "system", Content: "late"}}, TrainOnAssistant)
+	_, err = ownTemplate(t, "final_eos").Encode(tok, turns(user("a"), Message{Role: "system", Content: "late"}), TrainOnAssistant)
 	require.ErrorContains(t, err, "the system turn comes first")
 	require.ErrorContains(t, err, "template line 4")
 
-	_, err = ownTemplate(t, "tools").Encode(tok, []Message{{Role: "assistant", ToolCalls: jsontext.Value(`[{`)}}, TrainOnAssistant)
+	_, err = ownTemplate(t, "tools").Encode(tok, turns(with(assistant(""), "tool_calls", `[{`)), TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Format), "%v", err)
 	require.ErrorContains(t, err, "message 0")
 
-	_, err = ownTemplate(t, "tools").With("tools", jsontext.Value(`[1] 2`))
+	bad := turns(user("a"), assistant("b"))
+	bad.Tools = jsontext.Value(`[1] 2`)
+	_, err = ownTemplate(t, "tools").Encode(tok, bad, TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Format), "%v", err)
 
-	answerless, err := Parse(`{% for m in messages %}{{ m.role }};{% endfor %}`, nil)
-	require.NoError(t, err)
-	_, err = answerless.Encode(tok, []Message{user("a"), assistant("b")}, TrainOnAssistant)
+	answerless := parsed(`{% for m in messages %}{{ m.role + m.content | upper }};{% endfor %}`, nil)
+	_, err = answerless.Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Unsupported), "%v", err)
 
 	for source, kind := range map[string]usererr.Kind{
 		"a\n{{ 1 +": usererr.Format, "a\n{% include 'x' %}": usererr.Unsupported, "\n{{ x | frobnicate }}": usererr.Unsupported,
 	} {
-		_, err := Parse(source, nil)
+		broken := parsed(source, nil) // an error where it is used, not before
+		_, err := broken.Render(turns(user("a")), true)
 		require.True(t, usererr.Is(err, kind), "%v", err)
 		require.ErrorContains(t, err, "template line 2")
 	}
@@ -189,10 +205,8 @@ func TestTargetsOfModelTemplates(t *testing.T) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			source, err := os.ReadFile(path)
 			require.NoError(t, err)
-			template, err := Parse(string(source), map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
-			require.NoError(t, err)
-
-			encoded, err := template.Encode(tok, messages, TrainOnLast)
+			template := parsed(string(source), map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
+			encoded, err := template.Encode(tok, turns(messages...), TrainOnLast)
 			require.NoError(t, err)
 			last := targets(tok, encoded)
 			require.Len(t, last, 1)
@@ -201,7 +215,7 @@ func TestTargetsOfModelTemplates(t *testing.T) {
 			end, ok := tok.ID(rest)
 			require.True(t, ok && tok.IsSpecial(end), "%q is no end of turn", rest)
 
-			encoded, err = template.Encode(tok, messages, TrainOnAssistant)
+			encoded, err = template.Encode(tok, turns(messages...), TrainOnAssistant)
 			if err != nil {
 				require.ErrorContains(t, err, "differently once other turns follow")
 				require.NotEqual(t, answers[2]+rest, last[0], "only a template that writes more than the answer rewrites it")
@@ -224,7 +238,7 @@ func BenchmarkEncode(b *testing.B) {
 			assistant(strings.Repeat("Mud, leaves and boats. ", 20)))
 	}
 	for b.Loop() {
-		if _, err := template.Encode(tok, messages, TrainOnAssistant); err != nil {
+		if _, err := template.Encode(tok, turns(messages...), TrainOnAssistant); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -38,7 +38,6 @@ func model(t testing.TB) (*tokenizer.Tokenizer, *Template) {
 	}
 	tok, err := tokenizer.FromVocabulary(v, path)
 	require.NoError(t, err)
-	template, err := Parse(text("tokenizer.chat_template"), map[string]string{"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})
-	require.NoError(t, err)
+	template := parsed(text("tokenizer.chat_template"), map[string]string{"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})
 	return tok, template
 }

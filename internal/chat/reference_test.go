@@ -5,6 +5,7 @@ import (
 	"encoding/json/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,13 @@ type messageJSON struct {
 func messages(list []messageJSON) []Message {
 	out := make([]Message, len(list))
 	for i, m := range list {
-		out[i] = Message{Role: m.Role, Content: m.Content, Name: m.Name, ToolCalls: m.ToolCalls}
+		out[i] = Message{Role: m.Role, Content: m.Content}
+		if m.ToolCalls != nil {
+			out[i] = with(out[i], "tool_calls", string(m.ToolCalls))
+		}
+		if m.Name != "" {
+			out[i] = with(out[i], "name", strconv.Quote(m.Name))
+		}
 	}
 	return out
 }
@@ -56,17 +63,14 @@ func checkRenders(t *testing.T, path string) {
 	name := strings.TrimSuffix(filepath.Base(path), ".jinja")
 	wanted := fixture.Renders[name]
 	require.Len(t, wanted, 2*len(fixture.Conversations), "renders.json knows nothing of %s: run tools/make_chat_fixtures.py", name)
-	template, err := Parse(string(source), fixture.Tokens)
-	require.NoError(t, err)
-	template.now = fixture.Now
+	template := parsed(string(source), fixture.Tokens).At(fixture.Now)
 	for i, c := range fixture.Conversations {
-		with := template
+		chat := turns(messages(c.Messages)...)
 		if c.Tools.Kind() == '[' {
-			with, err = template.With("tools", c.Tools)
-			require.NoError(t, err)
+			chat.Tools = c.Tools
 		}
 		for k, prompt := range []bool{false, true} {
-			got, err := with.Render(messages(c.Messages), prompt)
+			got, err := template.Render(chat, prompt)
 			want := wanted[2*i+k]
 			if want == nil {
 				require.Error(t, err, "%s, prompt %v", c.Name, prompt)
@@ -96,12 +100,13 @@ func TestRendersOfModelTemplates(t *testing.T) {
 	}
 }
 
-func TestDefaultIsChatML(t *testing.T) {
+func TestChatML(t *testing.T) {
+	chatML := parsed(ChatML, map[string]string{"begin_of_text": "", "end_of_turn": "<|im_end|>"})
 	var fixture rendersJSON
 	readJSON(t, "testdata/renders.json", &fixture)
 	for i, c := range fixture.Conversations {
 		for k, prompt := range []bool{false, true} {
-			got, err := Default().Render(messages(c.Messages), prompt)
+			got, err := chatML.Render(turns(messages(c.Messages)...), prompt)
 			require.NoError(t, err)
 			require.Equal(t, *fixture.Renders["chatml"][2*i+k], got)
 		}
@@ -119,7 +124,7 @@ func TestModelChat(t *testing.T) {
 	readJSON(t, testfiles.Reference(t, "tokenizer", "smollm2_chat.json"), &cases)
 	require.NotEmpty(t, cases)
 	for _, c := range cases {
-		text, err := template.Render(messages(c.Messages), c.Prompt)
+		text, err := template.Render(turns(messages(c.Messages)...), c.Prompt)
 		require.NoError(t, err)
 		require.Equal(t, c.Text, text)
 		require.Equal(t, c.IDs, tok.Encode(text))
@@ -151,7 +156,7 @@ func TestParitySamples(t *testing.T) {
 			if row.Input != "" {
 				user += "\n" + row.Input
 			}
-			got, err := template.Encode(tok, []Message{{Role: "user", Content: user}, {Role: "assistant", Content: row.Output}}, TrainOnAssistant)
+			got, err := template.Encode(tok, turns(Message{Role: "user", Content: user}, assistant(row.Output)), TrainOnAssistant)
 			require.NoError(t, err)
 			require.Equal(t, want.IDs, got.IDs, "row %d", want.Row)
 			labels := make([]int32, len(got.IDs))

@@ -52,10 +52,18 @@ func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid 
 	for _, note := range data.Notes {
 		info("Data: %s", note)
 	}
-	l.warn(emit)
+	warn := func(what string, r dataset.Report) {
+		for _, warning := range r.Warnings(l.MaxSeqLength) {
+			emit(events.Warning{Message: what + warning})
+		}
+	}
+	warn("", l.Report)
 	switch {
 	case valid != nil:
-		l.Validation, _, err = encoder.Encode(valid)
+		var report dataset.Report
+		if l.Validation, report, err = encoder.Encode(valid); err == nil {
+			warn("Validation: ", report)
+		}
 	case c.ValSize > 0:
 		l.Samples, l.Validation, err = dataset.Split(l.Samples, c.ValSize, c.Seed)
 	}
@@ -79,21 +87,6 @@ func trainOn(c settings.Train) chat.TrainOn {
 		return chat.TrainOnLast
 	}
 	return chat.TrainOnAssistant
-}
-
-// warn says what did not become a sample as it stood.
-func (l *Loader) warn(emit func(events.Event)) {
-	warn := func(format string, args ...any) { emit(events.Warning{Message: fmt.Sprintf(format, args...)}) }
-	for _, d := range l.Report.Dropped {
-		warn("%d rows left out (%s), the first at %s", d.Rows, d.Reason, d.First)
-	}
-	if l.Report.Truncated > 0 {
-		warn("%d conversations are longer than %d tokens and were cut off; %d of them lost a part of an answer",
-			l.Report.Truncated, l.MaxSeqLength, l.Report.AnswersCut)
-	}
-	if l.Report.ToolsUnseen > 0 {
-		warn("%d rows describe tools, which the chat template does not show to the model", l.Report.ToolsUnseen)
-	}
 }
 
 func (l *Loader) countSteps() error {

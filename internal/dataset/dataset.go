@@ -23,7 +23,9 @@ type Row struct {
 	// schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
 	Tools jsontext.Value
 	Text  string
-	Where string // place in the file: "line 7", or "row 12 (line 47)" where rows may span lines
+	// kinds of content that no text model reads, "images" among them
+	LeftOut []string
+	Where   string // place in the file: "line 7", or "row 12 (line 47)" where rows may span lines
 }
 
 // Source is a data set as it was read, in the order of the file.

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +16,7 @@ const (
 	encodeOp  = "encode data set"
 	notTarget = -100 // label of a token that is not learned, as in PyTorch's cross entropy
 
-	// NoToken stands for a BOS or EOS that the model does not have.
+	// NoToken stands for an EOS that the model does not have.
 	NoToken = -1
 )
 
@@ -29,7 +30,8 @@ type Sample struct {
 // Encoder turns rows into samples of at most MaxSeqLength tokens.
 //
 // A conversation goes through the chat template and is cut off at MaxSeqLength. A text is tokenized as it stands,
-// between BOS and EOS (each unless the text has it already); all its tokens are targets. A text longer than
+// between what the tokenizer puts around texts and EOS (each unless the text has it already); all its tokens are
+// targets. A text longer than
 // MaxSeqLength becomes several samples that overlap by one token, so that every token but the first is a target exactly
 // once.
 type Encoder struct {
@@ -37,7 +39,7 @@ type Encoder struct {
 	Tokenizer    *tokenizer.Tokenizer
 	TrainOn      chat.TrainOn
 	MaxSeqLength int   // tokens, at least 2
-	BOS, EOS     int32 // put around texts, or NoToken; a chat template writes its own
+	EOS          int32 // put behind texts, or NoToken; a chat template writes its own
 }
 
 // encodedRow is what became of one row.
@@ -46,6 +48,7 @@ type encodedRow struct {
 	length     int // before cutting
 	truncated  bool
 	answersCut bool
+	chat       chat.Encoded // without it for a text
 	drop       string
 	err        error
 }
@@ -57,10 +60,6 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).
 			Hinted("it has to be 2 or more")
 	}
-	showTools, err := e.showsTools(s)
-	if err != nil {
-		return nil, Report{}, err
-	}
 	rows := make([]encodedRow, len(s.Rows))
 	const chunk = 64
 	var group errgroup.Group
@@ -68,7 +67,7 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 	for from := 0; from < len(rows); from += chunk {
 		group.Go(func() error {
 			for i := from; i < min(from+chunk, len(rows)); i++ {
-				rows[i] = e.encodeRow(s.Rows[i], i, showTools)
+				rows[i] = e.encodeRow(s.Rows[i], i)
 				if rows[i].err != nil {
 					return nil // collect reports the first one in the file's order
 				}
@@ -77,42 +76,7 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 		})
 	}
 	_ = group.Wait()
-	samples, report, err := e.collect(s, rows)
-	if !showTools {
-		for _, row := range s.Rows {
-			if row.Tools != nil {
-				report.ToolsUnseen++
-			}
-		}
-	}
-	return samples, report, err
-}
-
-// showsTools tells, by the first row that has tool schemas, whether the template writes them.
-func (e Encoder) showsTools(s *Source) (bool, error) {
-	for _, row := range s.Rows {
-		if row.Tools == nil {
-			continue
-		}
-		without, err := e.Template.Render(row.Messages, false)
-		if err != nil {
-			return false, rowError(s, row, err)
-		}
-		with, err := e.renderWithTools(row)
-		if err != nil {
-			return false, rowError(s, row, err)
-		}
-		return with != without, nil
-	}
-	return false, nil
-}
-
-func (e Encoder) renderWithTools(row Row) (string, error) {
-	template, err := e.Template.With("tools", row.Tools)
-	if err != nil {
-		return "", err
-	}
-	return template.Render(row.Messages, false)
+	return e.collect(s, rows)
 }
 
 func rowError(s *Source, row Row, err error) error {
@@ -130,21 +94,21 @@ func targets(labels []int32) int {
 	return count
 }
 
-func (e Encoder) encodeRow(row Row, index int, showTools bool) encodedRow {
+// Conversation encodes a row that is one, whatever its length. What no text model reads of it is not seen either.
+func (e Encoder) Conversation(row Row) (chat.Encoded, error) {
+	encoded, err := e.Template.Encode(e.Tokenizer, chat.Conversation{Messages: row.Messages, Tools: row.Tools}, e.TrainOn)
+	encoded.Unseen = append(encoded.Unseen, row.LeftOut...)
+	return encoded, err
+}
+
+func (e Encoder) encodeRow(row Row, index int) encodedRow {
 	if row.Messages == nil {
 		return e.encodeText(row.Text, index)
 	}
 	if len(row.Messages) == 0 || e.TrainOn != chat.TrainOnAll && !hasAnswer(row.Messages) {
 		return encodedRow{drop: dropNoAnswer}
 	}
-	template := e.Template
-	if showTools && row.Tools != nil {
-		var err error
-		if template, err = template.With("tools", row.Tools); err != nil {
-			return encodedRow{err: err}
-		}
-	}
-	encoded, err := template.Encode(e.Tokenizer, row.Messages, e.TrainOn)
+	encoded, err := e.Conversation(row)
 	if err != nil {
 		return encodedRow{err: err}
 	}
@@ -156,7 +120,7 @@ func (e Encoder) encodeRow(row Row, index int, showTools bool) encodedRow {
 			labels[i] = id
 		}
 	}
-	result := encodedRow{length: len(ids)}
+	result := encodedRow{length: len(ids), chat: encoded}
 	if len(ids) < 2 || targets(labels) == 0 {
 		result.drop = dropNoTarget
 		return result
@@ -167,7 +131,8 @@ func (e Encoder) encodeRow(row Row, index int, showTools bool) encodedRow {
 		result.truncated = true
 		switch left := targets(labels); {
 		case left == 0:
-			return encodedRow{length: result.length, drop: dropTruncated}
+			result.drop = dropTruncated
+			return result
 		case left < whole:
 			result.answersCut = true
 		}
@@ -176,30 +141,25 @@ func (e Encoder) encodeRow(row Row, index int, showTools bool) encodedRow {
 	return result
 }
 
+// hasAnswer tells whether there is an assistant turn that may be learned and is not empty.
 func hasAnswer(messages []chat.Message) bool {
-	for _, message := range messages {
-		trained := message.Train == nil || *message.Train
-		if message.Role == "assistant" && trained && (message.ToolCalls != nil || strings.TrimSpace(message.Content) != "") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(messages, func(m chat.Message) bool {
+		trained := m.Train == nil || *m.Train
+		return m.Role == "assistant" && trained && (len(m.Fields) > 0 || strings.TrimSpace(m.Content) != "")
+	})
 }
 
 func (e Encoder) encodeText(text string, index int) encodedRow {
 	if strings.TrimSpace(text) == "" {
 		return encodedRow{drop: dropEmptyText}
 	}
-	encoded := e.Tokenizer.Encode(text)
-	ids := make([]uint32, 0, len(encoded)+2)
-	if e.BOS != NoToken && (len(encoded) == 0 || encoded[0] != e.BOS) {
-		ids = append(ids, uint32(e.BOS))
-	}
-	for _, id := range encoded {
-		ids = append(ids, uint32(id))
-	}
+	encoded := e.Tokenizer.End(e.Tokenizer.Begin(e.Tokenizer.Encode(text)))
 	if e.EOS != NoToken && (len(encoded) == 0 || encoded[len(encoded)-1] != e.EOS) {
-		ids = append(ids, uint32(e.EOS))
+		encoded = append(encoded, e.EOS)
+	}
+	ids := make([]uint32, len(encoded))
+	for i, id := range encoded {
+		ids[i] = uint32(id)
 	}
 	result := encodedRow{length: len(ids)}
 	if len(ids) < 2 {

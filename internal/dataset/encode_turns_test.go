@@ -69,7 +69,7 @@ func TestEncodeShowsTools(t *testing.T) {
 	s := read(t, "testdata/sharegpt.json")
 	_, report, err := e.Encode(s)
 	require.NoError(t, err)
-	require.Equal(t, 1, report.ToolsUnseen)
+	require.Equal(t, []Unseen{{What: "tools", Rows: 1, First: "row 1 (line 6)"}}, report.Unseen)
 
 	e.Template = parseTemplate(t,
 		`{% if tools %}<|im_start|>tools {{ tools[0].name }}<|im_end|>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
@@ -77,7 +77,7 @@ func TestEncodeShowsTools(t *testing.T) {
 {% endif %}`)
 	samples, report, err := e.Encode(s)
 	require.NoError(t, err)
-	require.Equal(t, 0, report.ToolsUnseen)
+	require.Empty(t, report.Unseen)
 	require.NotContains(t, text(e, samples[0]), "tools")
 	require.True(t, strings.HasPrefix(text(e, samples[1]), "<|im_start|>tools count<|im_end|><|im_start|>system\nYou count."),
 		text(e, samples[1]))

@@ -49,12 +49,32 @@ func detect(row fields) *format {
 	return nil
 }
 
+// nothingIn tells rows that lack a column of the format, or have null in it, and so are of the format and empty: null
+// is absent. A column of another name beside the gap may be the one that is meant, and makes the row a mistake.
+func (f *format) nothingIn(row fields) bool {
+	absent, other := false, false
+	for _, name := range f.needs {
+		_, there := row[name]
+		absent = absent || !there
+	}
+	for name, value := range row {
+		other = other || value.Kind() != jsontext.KindNull && !slices.Contains(f.needs, name) && !slices.Contains(optional, name)
+	}
+	return !absent || !other
+}
+
+// optional are the columns that a format may have beside what it needs.
+var optional = []string{"input", "history", "system", "tools"}
+
 // builder collects rows, holds them to the first one's format and counts what it leaves aside.
 type builder struct {
 	source *Source
 	format *format
 	first  string         // place of the first row
 	unused map[string]int // rows by a description of what they held beyond the format
+	before []string       // places of rows without a value in front of the first one
+	// rows with arguments of tool calls that were JSON texts
+	parsedArguments int
 }
 
 func (b *builder) fail(where string, err error) error {
@@ -101,12 +121,24 @@ func (b *builder) addJSON(value jsontext.Value, where string) error {
 
 func (b *builder) add(row fields, where string) error {
 	found := detect(row)
+	switch {
+	case found == nil && b.format != nil && b.format.nothingIn(row):
+		found = b.format
+	case found == nil && b.format == nil && allNull(row):
+		b.before = append(b.before, where)
+		return nil
+	}
 	if b.format == nil {
 		if found == nil {
 			return usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).Of(usererr.Format).At("%s", where).
 				Hinted("known are messages, conversations, instruction + output, prompt + completion, and text")
 		}
 		b.format, b.first, b.source.Format = found, where, found.name
+		for _, earlier := range b.before {
+			if err := b.add(fields{}, earlier); err != nil {
+				return err
+			}
+		}
 	}
 	if found != b.format {
 		is := "of no known format"
@@ -115,7 +147,7 @@ func (b *builder) add(row fields, where string) error {
 		}
 		return b.fail(where, fmt.Errorf("mixed formats: %s is %s, this row (columns %s) is %s", b.first, b.format.name, columns(row), is))
 	}
-	p := &rowParser{row: row, used: map[string]bool{}, unusedInTurns: map[string]bool{}}
+	p := &rowParser{row: row, used: map[string]bool{}}
 	parsed, err := b.format.parse(p)
 	if err != nil {
 		return b.fail(where, err)
@@ -125,17 +157,29 @@ func (b *builder) add(row fields, where string) error {
 			b.unused["column "+quote(name)]++
 		}
 	}
-	for name := range p.unusedInTurns {
-		b.unused["field "+quote(name)+" of a turn"]++
+	if p.parsedArguments {
+		b.parsedArguments++
 	}
 	parsed.Where = where
 	b.source.Rows = append(b.source.Rows, parsed)
 	return nil
 }
 
+func allNull(row fields) bool {
+	for _, value := range row {
+		if value.Kind() != jsontext.KindNull {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *builder) notes() []string {
 	const most = 12
 	var notes []string
+	if n := b.parsedArguments; n > 0 {
+		notes = append(notes, fmt.Sprintf("arguments of tool calls that are JSON texts are read as objects (%d rows)", n))
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.unused)) {
 		if len(notes) == most {
 			return append(notes, fmt.Sprintf("not used: %d more", len(b.unused)-most))

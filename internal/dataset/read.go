@@ -63,6 +63,9 @@ func Read(r io.Reader, path string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(b.before) > 0 && len(b.source.Rows) == 0 {
+		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
+	}
 	if len(b.source.Rows) == 0 {
 		return nil, usererr.New(readOp, path, "no rows: the file is empty").Of(usererr.Format)
 	}

@@ -99,12 +99,18 @@ func TestReadRefuses(t *testing.T) {
 		{"speaker", "x.jsonl", `{"conversations":[{"from":"narrator","value":"a"}]}`, `turn 0: unknown from "narrator"`},
 		{"no content", "x.jsonl", `{"messages":[{"role":"user","text":"a"}]}`, `turn 0: no "content"`},
 		{"calls", "x.jsonl", `{"messages":[{"role":"assistant","tool_calls":"go"}]}`, `turn 0: "tool_calls" is a string, not a list`},
-		{"weight", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","weight":0.5}]}`, `turn 0: "weight" is "0.5"; it can be 0 or 1`},
-		{"train", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":1}]}`, `turn 0: "train" is a number, not a boolean`},
+		{
+			"weight", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","weight":0.5}]}`,
+			`turn 0: "weight" is "0.5"; it can be 0, 1, false or true`,
+		},
+		{"train", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":"yes"}]}`, `turn 0: "train" is "\"yes\""; it can be 0, 1`},
+		{
+			"two marks", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":true,"loss":0}]}`,
+			`turn 0: "train" and "loss" of a turn do not agree`,
+		},
 		{"tools", "x.jsonl", `{"tools":"{}x","messages":[]}`, `column "tools" is a string that is not valid JSON`},
 		{"tools object", "x.jsonl", `{"tools":{"a":1},"messages":[]}`, `column "tools" is an object, not a list`},
 		{"deep tools", "x.jsonl", `{"messages":[],"tools":"` + strings.Repeat("[", 65) + `"}`, `column "tools" is nested deeper than 64 levels`},
-		{"image", "x.jsonl", `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `"content" has a part of type "image_url"`},
 		{"two systems", "x.jsonl", `{"system":"a","messages":[{"role":"system","content":"b"}]}`, `a system turn and a column "system"`},
 		{
 			"history", "x.jsonl", `{"instruction":"a","output":"b","history":[["c"]]}`,

@@ -29,6 +29,14 @@ func system(s string) chat.Message    { return chat.Message{Role: "system", Cont
 func user(s string) chat.Message      { return chat.Message{Role: "user", Content: s} }
 func assistant(s string) chat.Message { return chat.Message{Role: "assistant", Content: s} }
 
+// with is a message with fields, each a name and its JSON.
+func with(m chat.Message, fields ...string) chat.Message {
+	for i := 0; i < len(fields); i += 2 {
+		m.Fields = append(m.Fields, chat.Field{Name: fields[i], Value: jsontext.Value(fields[i+1])})
+	}
+	return m
+}
+
 func TestReadCSV(t *testing.T) {
 	s := read(t, "testdata/alpaca.csv")
 	require.Equal(t, "Alpaca", s.Format)
@@ -48,11 +56,16 @@ func TestReadMessages(t *testing.T) {
 	require.Equal(t, []Row{
 		{Messages: []chat.Message{system("Be brief."), user("What is the weather in Rome?"),
 			assistant(`{"name": "weather", "arguments": {"city": "Rome"}}`),
-			{Role: "tool", Name: "weather", Content: `{"sky": "clear"}`}, assistant("Clear.")}, Where: "line 1"},
-		{Messages: []chat.Message{user("Say yes."), {Role: "assistant", Content: "Yes.", Train: new(true)}}, Where: "line 3"},
+			with(chat.Message{Role: "tool", Content: `{"sky": "clear"}`}, "name", `"weather"`), assistant("Clear.")}, Where: "line 1"},
+		{
+			Messages: []chat.Message{
+				user("Say yes."), with(chat.Message{Role: "assistant", Content: "Yes.", Train: new(true)}, "mood", `"glad"`),
+			},
+			Where: "line 3",
+		},
 		{Messages: []chat.Message{user("Nobody answers this.")}, Where: "line 4"},
 	}, s.Rows)
-	require.Equal(t, []string{`not used: column "id" (3 rows)`, `not used: field "mood" of a turn (1 rows)`}, s.Notes)
+	require.Equal(t, []string{`not used: column "id" (3 rows)`}, s.Notes)
 }
 
 func TestReadShareGPT(t *testing.T) {
@@ -86,15 +99,15 @@ func TestReadToolCalls(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Row{{
 		Messages: []chat.Message{
-			user("Go."),
-			{Role: "assistant", ToolCalls: jsontext.Value(`[{"id": "c1", "function": {"name": "go"}}]`), Train: new(false)},
-			{Role: "tool", ToolCallID: "c1", Name: "go", Content: "Gone."},
-			{Role: "assistant", ReasoningContent: "Hm.", Content: "Done.", Train: new(true)},
+			with(user("Go."), "train", "true"),
+			with(chat.Message{Role: "assistant", Train: new(false)}, "tool_calls", `[{"id": "c1", "function": {"name": "go"}}]`),
+			with(chat.Message{Role: "tool", Content: "Gone."}, "tool_call_id", `"c1"`, "name", `"go"`),
+			with(chat.Message{Role: "assistant", Content: "Done.", Train: new(true)}, "reasoning_content", `"Hm."`),
 		},
 		Tools: jsontext.Value(`[{"type": "function"}]`),
 		Where: "row 0 (line 1)",
 	}}, s.Rows)
-	require.Equal(t, []string{`not used: field "train" of a turn (1 rows)`}, s.Notes)
+	require.Empty(t, s.Notes)
 }
 
 func TestOpenFolder(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -12,6 +13,13 @@ type Drop struct {
 	Reason string `json:"reason"`
 	Rows   int    `json:"rows"`
 	First  string `json:"first"` // place of the first such row in the file
+}
+
+// Unseen counts the rows that hold something which the chat template does not show.
+type Unseen struct {
+	What  string `json:"what"` // "tools", "tool calls", "reasoning", …
+	Rows  int    `json:"rows"`
+	First string `json:"first"` // place of the first such row in the file
 }
 
 // Report says what became of the rows. Targets are counted as the loss sees them: the first token of a sequence is
@@ -25,9 +33,29 @@ type Report struct {
 	Truncated    int `json:"truncated"`   // conversations cut off at MaxSeqLength that still have targets
 	AnswersCut   int `json:"answers_cut"` // those of them that lost a part of an answer
 	SplitTexts   int `json:"split_texts"` // texts that became several samples
-	// rows with tool schemas, if the chat template does not show any to the model
-	ToolsUnseen int    `json:"tools_unseen"`
-	Dropped     []Drop `json:"dropped,omitempty"`
+	// rows with an assistant turn that is empty or of which nothing shows: it is not learned
+	NothingToLearn *Unseen  `json:"nothing_to_learn,omitempty"`
+	Unseen         []Unseen `json:"unseen,omitempty"`
+	Dropped        []Drop   `json:"dropped,omitempty"`
+}
+
+// Warnings say what did not become a sample as it stood, of samples of at most maxSeqLength tokens.
+func (r Report) Warnings(maxSeqLength int) (all []string) {
+	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	for _, d := range r.Dropped {
+		warn("%d rows left out (%s), the first at %s", d.Rows, d.Reason, d.First)
+	}
+	if r.Truncated > 0 {
+		warn("%d conversations are longer than %d tokens and were cut off; %d of them lost a part of an answer",
+			r.Truncated, maxSeqLength, r.AnswersCut)
+	}
+	if u := r.NothingToLearn; u != nil {
+		warn("%d rows have %s: it is not learned, the first at %s", u.Rows, u.What, u.First)
+	}
+	for _, u := range r.Unseen {
+		warn("%d rows have %s that the chat template does not show to the model, the first at %s", u.Rows, u.What, u.First)
+	}
+	return all
 }
 
 const (
@@ -35,7 +63,33 @@ const (
 	dropEmptyText = "an empty text"
 	dropTruncated = "the answer beyond max_seq_length"
 	dropNoTarget  = "no target left by the chat template"
+
+	emptyAnswer = "an assistant turn of which the chat template shows nothing"
 )
+
+// Note counts what of a row's conversation is not learned.
+func (r *Report) Note(row Row, c chat.Encoded) {
+	for _, what := range c.Unseen {
+		r.Unseen = count(r.Unseen, what, row.Where)
+	}
+	if c.NothingToLearn > 0 {
+		if r.NothingToLearn == nil {
+			r.NothingToLearn = &Unseen{What: emptyAnswer, First: row.Where}
+		}
+		r.NothingToLearn.Rows++
+	}
+}
+
+// count adds a row to what is counted under a name.
+func count(list []Unseen, what, where string) []Unseen {
+	for i := range list {
+		if list[i].What == what {
+			list[i].Rows++
+			return list
+		}
+	}
+	return append(list, Unseen{what, 1, where})
+}
 
 func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error) {
 	report := Report{Rows: len(rows)}
@@ -46,6 +100,7 @@ func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error)
 			return nil, Report{}, rowError(s, s.Rows[i], row.err)
 		}
 		report.Longest = max(report.Longest, row.length)
+		report.Note(s.Rows[i], row.chat)
 		if row.drop != "" {
 			at, known := drops[row.drop]
 			if !known {
@@ -86,6 +141,9 @@ func noTargets(s *Source, report Report, maxSeqLength int) error {
 		if drop.Reason == dropTruncated {
 			hint = fmt.Sprintf("raise max_seq_length above %d: the longest row has %d tokens", maxSeqLength, report.Longest)
 		}
+	}
+	for _, u := range report.Unseen {
+		reasons = append(reasons, fmt.Sprintf("%d with %s that the chat template does not show (the first at %s)", u.Rows, u.What, u.First))
 	}
 	return usererr.New(encodeOp, s.Path, "no supervised token in %d rows: %s", report.Rows, strings.Join(reasons, ", ")).Hinted("%s", hint)
 }

@@ -1,9 +1,11 @@
 package dataset
 
 import (
+	"bytes"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
+	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/chat"
@@ -11,9 +13,11 @@ import (
 
 // rowParser reads the fields of one row and remembers which ones it has looked at.
 type rowParser struct {
-	row           fields
-	used          map[string]bool
-	unusedInTurns map[string]bool
+	row     fields
+	used    map[string]bool
+	leftOut []string // kinds of content that no text model reads
+	// arguments of tool calls were JSON texts and are objects now
+	parsedArguments bool
 }
 
 // stringField is the text of a column; absent and null are "".
@@ -60,9 +64,10 @@ func (p *rowParser) alpaca() (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	if input != "" {
-		instruction += "\n" + input
+	if instruction != "" && input != "" {
+		instruction += "\n"
 	}
+	instruction += input
 	turns, err := p.history()
 	if err != nil {
 		return Row{}, err
@@ -115,7 +120,9 @@ func (p *rowParser) text() (Row, error) {
 func (p *rowParser) conversation(column string) (Row, error) {
 	p.used[column] = true
 	var list []jsontext.Value
-	if value := p.row[column]; value.Kind() != jsontext.KindBeginArray {
+	if value := p.row[column]; len(value) == 0 || value.Kind() == jsontext.KindNull {
+		return Row{Messages: []chat.Message{}}, nil
+	} else if value.Kind() != jsontext.KindBeginArray {
 		return Row{}, fmt.Errorf("column %q is %s, not a list of turns", column, kindName(value.Kind()))
 	} else if err := json.Unmarshal(value, &list); err != nil {
 		return Row{}, err
@@ -133,7 +140,7 @@ func (p *rowParser) conversation(column string) (Row, error) {
 		return Row{}, err
 	}
 	tools, err := p.tools()
-	return Row{Messages: turns, Tools: tools}, err
+	return Row{Messages: turns, Tools: tools, LeftOut: p.leftOut}, err
 }
 
 // tools is the column "tools": a list, or a list written as a string (as LLaMA-Factory's files have it).
@@ -180,6 +187,11 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 	if err := json.Unmarshal(value, &turn); err != nil {
 		return chat.Message{}, err
 	}
+	for name, value := range turn { // a table of both formats has the columns of either in each row
+		if value.Kind() == jsontext.KindNull {
+			delete(turn, name)
+		}
+	}
 	speakerKey, textKey := "role", "content"
 	if _, there := turn["from"]; there {
 		speakerKey, textKey = "from", "value"
@@ -193,67 +205,101 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 		return chat.Message{}, fmt.Errorf("unknown %s %s", speakerKey, quote(speaker))
 	}
 	message := chat.Message{Role: role}
-	used := map[string]bool{speakerKey: true, textKey: true}
-	text, err := contentOf(turn[textKey], textKey)
-	if err != nil {
+	if message.Content, err = p.contentOf(turn[textKey], textKey); err != nil {
 		return chat.Message{}, err
-	}
-	message.Content = text
-	for name, to := range map[string]*string{
-		"reasoning_content": &message.ReasoningContent, "name": &message.Name, "tool_call_id": &message.ToolCallID,
-	} {
-		used[name] = true
-		if *to, err = stringOf(turn[name], quote(name)); err != nil {
-			return chat.Message{}, err
-		}
-	}
-	if calls := turn["tool_calls"]; len(calls) > 0 && !empty(calls) {
-		if calls.Kind() != jsontext.KindBeginArray {
-			return chat.Message{}, fmt.Errorf("\"tool_calls\" is %s, not a list", kindName(calls.Kind()))
-		}
-		message.ToolCalls, used["tool_calls"] = calls, true
-	}
-	if _, there := turn[textKey]; !there && message.ToolCalls == nil {
-		return chat.Message{}, fmt.Errorf("no %q", textKey)
 	}
 	if role == "assistant" {
 		if message.Train, err = trained(turn); err != nil {
 			return chat.Message{}, err
 		}
-		used["weight"], used["train"] = true, true
 	}
-	for name, value := range turn {
-		if !used[name] && !empty(value) {
-			p.unusedInTurns[name] = true
-		}
+	if message.Fields, err = p.otherFields(value, role, speakerKey, textKey); err != nil {
+		return chat.Message{}, err
+	}
+	// An answer may be missing; a question may be empty, but not under another name.
+	if _, there := turn[textKey]; !there && role != "assistant" && slices.ContainsFunc(message.Fields, isNoMetadata) {
+		return chat.Message{}, fmt.Errorf("no %q", textKey)
 	}
 	return message, nil
 }
 
-// trained reads what may take an assistant turn out of training: "weight" (0 or 1, as OpenAI has it) or "train"
-// (Axolotl).
-func trained(turn fields) (*bool, error) {
-	var yes bool
-	switch weight := string(turn["weight"]); weight {
-	case "", "null":
-	case "0", "1", "0.0", "1.0":
-		yes = weight[0] == '1'
-		return &yes, nil
-	default:
-		return nil, fmt.Errorf(`"weight" is %s; it can be 0 or 1`, quote(weight))
+// isNoMetadata tells fields that might be a content of another name.
+func isNoMetadata(f chat.Field) bool { return f.Name != "name" && f.Name != "tool_call_id" }
+
+// otherFields are what else a turn holds, in its order.
+func (p *rowParser) otherFields(turn jsontext.Value, role, speakerKey, textKey string) (list []chat.Field, err error) {
+	known := []string{speakerKey, textKey}
+	if role == "assistant" {
+		known = append(known, trainKeys...)
 	}
-	switch train := string(turn["train"]); train {
-	case "", "null":
-		return nil, nil
-	case "true", "false":
-		yes = train == "true"
-		return &yes, nil
+	d := jsontext.NewDecoder(bytes.NewReader(turn))
+	if _, err := d.ReadToken(); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf(`"train" is %s, not a boolean`, kindName(turn["train"].Kind()))
+	for d.PeekKind() == jsontext.KindString {
+		key, err := d.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := key.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		if value.Kind() == jsontext.KindNull || slices.Contains(known, name) {
+			continue
+		}
+		f := chat.Field{Name: name, Value: value.Clone()}
+		switch name {
+		case "reasoning_content", "name", "tool_call_id":
+			if _, err := stringOf(value, quote(name)); err != nil {
+				return nil, err
+			}
+		case "tool_calls":
+			if value.Kind() != jsontext.KindBeginArray {
+				return nil, fmt.Errorf("%q is %s, not a list", name, kindName(value.Kind()))
+			}
+			var parsed bool
+			if f.Value, parsed = chat.ArgumentsAsObjects(f.Value); parsed {
+				p.parsedArguments = true
+			}
+		}
+		list = append(list, f)
+	}
+	return list, nil
 }
 
-// contentOf is a text, or a list of parts of type "text" put together.
-func contentOf(value jsontext.Value, name string) (string, error) {
+// trainKeys may take an assistant turn out of training: "weight" (0 or 1, OpenAI), "train" (Axolotl) or "loss"
+// (ms-swift).
+var trainKeys = []string{"weight", "train", "loss"}
+
+// trained reads them: nil where none says anything. They may be booleans or 0 and 1, and have to agree.
+func trained(turn fields) (*bool, error) {
+	var out *bool
+	from := ""
+	for _, key := range trainKeys {
+		var yes bool
+		switch value := string(turn[key]); value {
+		case "":
+			continue
+		case "0", "1", "0.0", "1.0":
+			yes = value[0] == '1'
+		case "true", "false":
+			yes = value == "true"
+		default:
+			return nil, fmt.Errorf("%q is %s; it can be 0, 1, false or true", key, quote(value))
+		}
+		if out != nil && *out != yes {
+			return nil, fmt.Errorf("%q and %q of a turn do not agree", from, key)
+		}
+		out, from = &yes, key
+	}
+	return out, nil
+}
+
+// contentOf is a text, or a list of parts of type "text" put together. Parts that no text model reads, images among
+// them, are left out and remembered.
+func (p *rowParser) contentOf(value jsontext.Value, name string) (string, error) {
 	if value.Kind() != jsontext.KindBeginArray {
 		return stringOf(value, quote(name))
 	}
@@ -266,10 +312,11 @@ func contentOf(value jsontext.Value, name string) (string, error) {
 	}
 	var text strings.Builder
 	for _, part := range parts {
-		if part.Type != "text" {
-			return "", fmt.Errorf("%q has a part of type %s; only text is trained on", name, quote(part.Type))
+		if part.Type == "text" {
+			text.WriteString(part.Text)
+		} else if what := "parts of type " + quote(part.Type); !slices.Contains(p.leftOut, what) {
+			p.leftOut = append(p.leftOut, what)
 		}
-		text.WriteString(part.Text)
 	}
 	return text.String(), nil
 }

@@ -1,6 +1,10 @@
 package pretrained
 
 import (
+	"errors"
+	"io/fs"
+	"slices"
+
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
@@ -8,9 +12,19 @@ import (
 
 // Tokens are the ids with a meaning that a configuration names.
 type Tokens struct {
-	BOS int   // -1: none
-	EOS []int // empty: none
-	Pad int   // -1: none
+	BOS  int   // -1: none
+	EOS  []int // of generation_config.json, where it names any, otherwise of config.json; the first one ends a text
+	Stop []int // every id that any file lets an answer end with
+	Pad  int   // -1: none
+}
+
+// stop adds ids that may end an answer.
+func (t *Tokens) stop(ids ...int) {
+	for _, id := range ids {
+		if !slices.Contains(t.Stop, id) {
+			t.Stop = append(t.Stop, id)
+		}
+	}
 }
 
 // noTokens is what a configuration without any says.
@@ -30,13 +44,42 @@ func (m *Model) describe(k *spec.Keys, family *spec.Family) error {
 		return err
 	}
 	m.Tokens = Tokens{BOS: k.Int("bos_token_id", -1), EOS: k.Ints("eos_token_id"), Pad: k.Int("pad_token_id", -1)}
+	m.Tokens.stop(m.Tokens.EOS...)
 	if k.Err() != nil {
 		return k.Err()
 	}
-	for _, id := range append([]int{m.Tokens.BOS, m.Tokens.Pad}, m.Tokens.EOS...) {
+	return m.checkTokens(k.Path)
+}
+
+// checkTokens refuses ids that the embedding has no rows for.
+func (m *Model) checkTokens(path string) error {
+	for _, id := range slices.Concat([]int{m.Tokens.BOS, m.Tokens.Pad}, m.Tokens.EOS, m.Tokens.Stop) {
 		if id < -1 || id >= m.Spec.Vocab {
-			return usererr.New(op, k.Path, "token id %d lies outside the vocabulary of %d", id, m.Spec.Vocab).Of(usererr.Format)
+			return usererr.New(op, path, "token id %d lies outside the vocabulary of %d", id, m.Spec.Vocab).Of(usererr.Format)
 		}
 	}
 	return nil
+}
+
+// readGeneration takes over the tokens that end an answer from generation_config.json.
+func (m *Model) readGeneration(folder Folder, in func(string) string) error {
+	const name = "generation_config.json"
+	data, err := readText(folder, name, in(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	k := &spec.Keys{Path: in(name), Place: func(key string) string { return placeOf(data, key) }}
+	if err := decodeJSON(data, in(name), &k.Values); err != nil {
+		return err
+	}
+	if ids := k.Ints("eos_token_id"); len(ids) > 0 {
+		m.Tokens.EOS = ids
+		m.Tokens.stop(ids...)
+	}
+	if k.Err() != nil {
+		return k.Err()
+	}
+	return m.checkTokens(in(name))
 }

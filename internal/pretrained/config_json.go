@@ -67,6 +67,14 @@ func decodeJSON(data []byte, path string, into any) error {
 	return nil
 }
 
+// keyError is an error about the value of a key of the outermost object.
+func keyError(data []byte, path, key string, err error) error {
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok && semantic.Err != nil {
+		err = semantic.Err
+	}
+	return usererr.New(op, path, "%s: %w", key, err).Of(usererr.Format).At("%s", placeOf(data, key))
+}
+
 // readKeys reads a config.json.
 func readKeys(data []byte, path string) (*spec.Keys, error) {
 	k := &spec.Keys{Path: path, Place: func(key string) string { return placeOf(data, key) }}
@@ -95,12 +103,4 @@ func placeOf(data []byte, key string) string {
 			return fmt.Sprintf("line %d", 1+bytes.Count(data[:d.InputOffset()], []byte("\n")))
 		}
 	}
-}
-
-// or is *p, or the default where p is nil.
-func or[T any](p *T, fallback T) T {
-	if p == nil {
-		return fallback
-	}
-	return *p
 }

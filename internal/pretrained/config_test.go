@@ -78,7 +78,7 @@ func TestConfigStyles(t *testing.T) {
 		m, err := described(common + rope)
 		require.NoError(t, err)
 		require.Equal(t, want, m.Spec)
-		require.Equal(t, Tokens{BOS: 128000, EOS: []int{128001, 128008, 128009}, Pad: -1}, m.Tokens)
+		require.Equal(t, Tokens{BOS: 128000, EOS: []int{128001, 128008, 128009}, Stop: []int{128001, 128008, 128009}, Pad: -1}, m.Tokens)
 	}
 
 	m, err := described(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,` +

@@ -24,14 +24,16 @@ type File interface {
 	Size() int64
 }
 
-// Folder opens files by base name. A missing file gives an error that is fs.ErrNotExist.
+// Folder opens files by name, of a folder in it by "folder/name". A missing file gives an error that is fs.ErrNotExist.
 type Folder interface {
 	Open(name string) (File, error)
+	// List gives the names of the files of a folder in it, none where there is no such folder.
+	List(folder string) ([]string, error)
 }
 
 // OpenFolder opens a Hugging Face model: config.json and either model.safetensors or the shards that
-// model.safetensors.index.json names; tokenizer.json, tokenizer_config.json and chat_template.jinja where they exist.
-// The path only serves messages. Errors are *usererr.Error.
+// model.safetensors.index.json names; generation_config.json and the files of its tokenizer where they exist. The path
+// only serves messages. Errors are *usererr.Error.
 func OpenFolder(folder Folder, path string) (*Model, error) {
 	m, err := openFolder(folder, path)
 	if err != nil {
@@ -58,6 +60,9 @@ func openFolder(folder Folder, path string) (*Model, error) {
 		return m, err
 	}
 	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {
+		return m, err
+	}
+	if err := m.readGeneration(folder, in); err != nil {
 		return m, err
 	}
 	if m.tokenizer, err = readTokenizer(folder, in); err != nil {
@@ -147,31 +152,6 @@ func shardNames(folder Folder, path string, in func(string) string) ([]string, m
 // baseName reports whether a name stays in its folder under the rules of every system.
 func baseName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\:\x00")
-}
-
-func readTokenizer(folder Folder, in func(string) string) (TokenizerSource, error) {
-	var files [3][]byte
-	for i, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
-		data, err := readText(folder, name, in(name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return TokenizerSource{}, err
-		}
-		files[i] = data
-	}
-	var j tokenizerConfigJSON
-	if files[1] != nil {
-		if err := decodeJSON(files[1], in("tokenizer_config.json"), &j); err != nil {
-			return TokenizerSource{}, err
-		}
-	}
-	t := TokenizerSource{
-		JSON: files[0], ChatTemplate: string(j.ChatTemplate), BosToken: string(j.BosToken), EosToken: string(j.EosToken),
-		UnkToken: string(j.UnkToken), PadToken: string(j.PadToken), AddBos: or(j.AddBosToken, false),
-	}
-	if files[2] != nil { // written by transformers since 4.52, and read first there too
-		t.ChatTemplate = string(files[2])
-	}
-	return t, nil
 }
 
 // readText reads a whole file of at most maxText bytes.

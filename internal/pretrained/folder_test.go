@@ -25,6 +25,15 @@ func (m memory) Open(name string) (File, error) {
 	return memoryFile{bytes.NewReader(b)}, nil
 }
 
+func (m memory) List(folder string) (names []string, err error) {
+	for name := range m {
+		if inside, ok := strings.CutPrefix(name, folder+"/"); ok {
+			names = append(names, inside)
+		}
+	}
+	return names, nil
+}
+
 type memoryFile struct{ *bytes.Reader }
 
 func (memoryFile) Close() error { return nil }
@@ -66,23 +75,105 @@ func TestOpenShards(t *testing.T) {
 	require.NoError(t, m.ReadRows("b", 1, 1, row))
 	require.Equal(t, []float32{109, 110, 111}, row)
 	require.Equal(t, TokenizerSource{
-		JSON: []byte("{}"), ChatTemplate: "{{ new }}", BosToken: "<s>", EosToken: "</s>", UnkToken: "?", AddBos: true,
+		JSON: []byte("{}"), Templates: map[string]string{"default": "{{ new }}"},
+		Named: map[string]string{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "?"},
+		Added: []AddedToken{
+			{Content: "<s>", Special: true, IfMissing: true}, {Content: "</s>", Special: true, IfMissing: true},
+			{Content: "?", Special: true, IfMissing: true},
+		},
 	}, m.Tokenizer())
+}
 
-	delete(folder, "chat_template.jinja")
-	for template, want := range map[string]string{
-		`"{{ old }}"`: "{{ old }}", `null`: "",
-		`[{"name":"tool_use","template":"t"},{"name":"default","template":"d"}]`: "d",
-	} {
-		folder["tokenizer_config.json"] = []byte(`{"chat_template":` + template + `}`)
-		m, err := OpenFolder(folder, "m")
+func TestChatTemplates(t *testing.T) {
+	open := func(files memory) map[string]string {
+		files["config.json"], files["model.safetensors"] = []byte(minimal), weights(t, 0, "a")
+		m, err := OpenFolder(files, "m")
 		require.NoError(t, err)
-		require.Equal(t, want, m.Tokenizer().ChatTemplate)
+		return m.Tokenizer().Templates
 	}
-	folder["tokenizer_config.json"] = []byte(`{"chat_template":[{"name":"rag","template":"t"}]}`)
-	_, err = OpenFolder(folder, "m")
-	require.ErrorContains(t, err,
-		"open model m/tokenizer_config.json: line 1: bad format: /chat_template: none of the 1 chat templates is named default")
+	config := func(template string) []byte { return []byte(`{"chat_template":` + template + `}`) }
+	for template, want := range map[string]map[string]string{
+		`"{{ old }}"`: {"default": "{{ old }}"}, `null`: nil,
+		`[{"name":"tool_use","template":"t"},{"name":"default","template":"d"}]`: {"default": "d", "tool_use": "t"},
+		`[{"name":"rag","template":"t"}]`:                                        {"rag": "t"},
+		`{"default":"d","rag":"t"}`:                                              {"default": "d", "rag": "t"},
+	} {
+		require.Equal(t, want, open(memory{"tokenizer_config.json": config(template)}))
+	}
+	// Files go before what tokenizer_config.json has, all of it.
+	require.Equal(t, map[string]string{"default": "f", "tool_use": "u"}, open(memory{
+		"tokenizer_config.json": config(`[{"name":"rag","template":"t"}]`), "chat_template.jinja": []byte("f"),
+		"additional_chat_templates/tool_use.jinja": []byte("u"), "additional_chat_templates/notes.txt": []byte("-"),
+	}))
+	_, err := OpenFolder(memory{
+		"config.json": []byte(minimal), "tokenizer_config.json": config(`[{"name":"a","template":"t"},{"name":"a","template":"u"}]`),
+	}, "m")
+	require.ErrorContains(t, err, `open model m/tokenizer_config.json: line 1: bad format: /chat_template: two chat templates are named "a"`)
+}
+
+// What the files say of special tokens, and what counts where they do not agree: transformers 5.24's
+// PreTrainedTokenizerBase._from_pretrained, whose results `make test-peft` compares anew.
+func TestSpecialTokens(t *testing.T) {
+	source := func(files memory) TokenizerSource {
+		files["config.json"], files["model.safetensors"], files["tokenizer.json"] = []byte(minimal), weights(t, 0, "a"), []byte("{}")
+		m, err := OpenFolder(files, "m")
+		require.NoError(t, err)
+		return m.Tokenizer()
+	}
+	special := func(content string) AddedToken { return AddedToken{Content: content, Special: true, IfMissing: true} }
+
+	s := source(memory{"special_tokens_map.json": []byte(
+		`{"eos_token":{"content":"</s>","lstrip":true,"normalized":true},"bos_token":"<s>"}`,
+	)})
+	require.Equal(t, map[string]string{"bos_token": "<s>", "eos_token": "</s>"}, s.Named)
+	require.Equal(t, []AddedToken{
+		special("<s>"), {Content: "</s>", LStrip: true, Normalized: true, Special: true, IfMissing: true},
+	}, s.Added)
+
+	config := `{"bos_token":"<b>","eos_token":"<e>","image_token":"<i>","add_bos_token":true,"additional_special_tokens":["<x>"]`
+	tokensMap := []byte(`{"eos_token":"<f>","bos_token":null}`)
+	s = source(memory{
+		"tokenizer_config.json": []byte(config + "}"), "special_tokens_map.json": tokensMap,
+		"added_tokens.json": []byte(`{"<z>":9,"<f>":8}`),
+	})
+	require.Equal(t, map[string]string{"eos_token": "<f>", "image_token": "<i>"}, s.Named, "the map overrides, with null too")
+	require.Equal(t, []AddedToken{
+		special("<f>"), {Content: "<z>", Normalized: true, IfMissing: true}, special("<i>"), special("<x>"),
+	}, s.Added)
+
+	decoder := `,"added_tokens_decoder":{"10":{"content":"<e>","rstrip":true},"9":{"content":"<y>","special":false,"normalized":false}}}`
+	s = source(memory{
+		"tokenizer_config.json": []byte(config + decoder), "special_tokens_map.json": tokensMap, "added_tokens.json": []byte(`{"<z>":9}`),
+	})
+	require.Equal(t, map[string]string{"bos_token": "<b>", "eos_token": "<e>", "image_token": "<i>"}, s.Named, "neither file counts")
+	require.Equal(t, []AddedToken{
+		{Content: "<y>"}, {Content: "<e>", RStrip: true, Special: true}, special("<b>"), special("<i>"), special("<x>"),
+	}, s.Added)
+
+	for file, wrong := range map[string]string{
+		"tokenizer_config.json": `{"added_tokens_decoder":{"x":{"content":"<y>"}}}`, "special_tokens_map.json": "{\n\"eos_token\":7}",
+		"added_tokens.json": `{"<z>":"9"}`,
+	} {
+		_, err := OpenFolder(memory{"config.json": []byte(minimal), file: []byte(wrong)}, "m")
+		require.ErrorContains(t, err, "open model m/"+file+": line ")
+	}
+}
+
+func TestTokensThatEndAnAnswer(t *testing.T) {
+	tokens := func(files memory) Tokens {
+		files["model.safetensors"] = weights(t, 0, "a")
+		m, err := OpenFolder(files, "m")
+		require.NoError(t, err)
+		return m.Tokens
+	}
+	config := []byte(strings.Replace(minimal, "{", `{"eos_token_id":[5,6],`, 1))
+	require.Equal(t, Tokens{BOS: -1, Pad: -1, EOS: []int{5, 6}, Stop: []int{5, 6}}, tokens(memory{"config.json": config}))
+	require.Equal(t, Tokens{BOS: -1, Pad: -1, EOS: []int{7}, Stop: []int{5, 6, 7}},
+		tokens(memory{"config.json": config, "generation_config.json": []byte(`{"eos_token_id":7}`)}))
+	require.Equal(t, Tokens{BOS: -1, Pad: -1, EOS: []int{5, 6}, Stop: []int{5, 6}},
+		tokens(memory{"config.json": config, "generation_config.json": []byte(`{"eos_token_id":null}`)}))
+	_, err := OpenFolder(memory{"config.json": config, "generation_config.json": []byte(`{"eos_token_id":100000}`)}, "m")
+	require.ErrorContains(t, err, "generation_config.json: bad format: token id 100000 lies outside the vocabulary of")
 }
 
 func TestOpenFolderRefuses(t *testing.T) {
@@ -100,7 +191,7 @@ func TestOpenFolderRefuses(t *testing.T) {
 		{"bad weights", memory{"model.safetensors": []byte("12345678")}, "read safetensors m/model.safetensors: offset 0: "},
 		{
 			"bad tokenizer config", memory{"tokenizer_config.json": []byte(`{"bos_token":1}`)},
-			"open model m/tokenizer_config.json: line 1: bad format: /bos_token",
+			"open model m/tokenizer_config.json: line 1: bad format: bos_token: neither a string nor",
 		},
 		{
 			"outside", memory{"model.safetensors": nil, "model.safetensors.index.json": index(`{"a":"../1.safetensors"}`)},
@@ -143,6 +234,7 @@ func TestOpenFolderRefuses(t *testing.T) {
 // big holds files above the limit.
 type big struct{}
 
+func (big) List(string) ([]string, error)     { return nil, nil }
 func (big) Open(string) (File, error)         { return big{}, nil }
 func (big) Size() int64                       { return maxText + 1 }
 func (big) Close() error                      { return nil }

@@ -158,7 +158,7 @@ func (g *ggufReader) tokenizer(vocab int) TokenizerSource {
 	t := TokenizerSource{
 		Model: read(g, g.String, key+"model", ""), Pre: read(g, g.String, key+"pre", ""),
 		Tokens: read(g, g.Strings, key+"tokens", nil), Merges: read(g, g.Strings, key+"merges", nil),
-		ChatTemplate: read(g, g.String, "tokenizer.chat_template", ""),
+		Templates: g.templates(), Named: map[string]string{},
 	}
 	for _, v := range read(g, g.Ints, key+"token_type", nil) {
 		t.Types = append(t.Types, int(v))
@@ -169,23 +169,38 @@ func (g *ggufReader) tokenizer(vocab int) TokenizerSource {
 	case len(t.Types) != 0 && len(t.Types) != len(t.Tokens):
 		g.fail("there are %d tokens and %d token types", len(t.Tokens), len(t.Types))
 	}
-	token := func(name string) string {
+	for purpose, name := range map[string]string{
+		"bos_token": "bos_token_id", "eos_token": "eos_token_id", "unk_token": "unknown_token_id", "pad_token": "padding_token_id",
+		"sep_token": "seperator_token_id", "cls_token": "cls_token_id", "mask_token": "mask_token_id", // the misspelling is GGUF's
+	} {
 		id := g.integer(key+name, -1)
-		if id == -1 || len(t.Tokens) == 0 {
-			return ""
-		}
-		if id < 0 || id >= len(t.Tokens) {
+		switch {
+		case id == -1 || len(t.Tokens) == 0:
+		case id < 0 || id >= len(t.Tokens):
 			g.fail("%s%s is %d, there are %d tokens", key, name, id, len(t.Tokens))
-			return ""
+		default:
+			t.Named[purpose] = t.Tokens[id]
 		}
-		return t.Tokens[id]
 	}
-	t.BosToken, t.EosToken = token("bos_token_id"), token("eos_token_id")
-	t.UnkToken, t.PadToken = token("unknown_token_id"), token("padding_token_id")
 	// llama.cpp's defaults, by vocabulary type and pre-tokenizer.
 	byDefault := t.Model == "llama" || slices.Contains([]string{"llama3", "llama-v3", "llama-bpe"}, t.Pre)
-	t.AddBos = read(g, g.Bool, key+"add_bos_token", byDefault)
+	t.AddBos, t.AddEos = read(g, g.Bool, key+"add_bos_token", byDefault), read(g, g.Bool, key+"add_eos_token", false)
 	return t
+}
+
+// templates are the chat templates by name, as llama.cpp's converter writes them.
+func (g *ggufReader) templates() map[string]string {
+	const key = "tokenizer.chat_template"
+	all := map[string]string{}
+	if text := read(g, g.String, key, ""); text != "" {
+		all[DefaultTemplate] = text
+	}
+	for _, name := range read(g, g.Strings, key+"s", nil) {
+		if text := read(g, g.String, key+"."+name, ""); text != "" {
+			all[name] = text
+		}
+	}
+	return all
 }
 
 func (g *ggufReader) fail(format string, args ...any) {

@@ -47,7 +47,15 @@ func (g *ggufReader) describe(m *Model) (err error) {
 	if err != nil {
 		return err
 	}
-	return m.describe(k, &g.family)
+	if err := m.describe(k, &g.family); err != nil {
+		return err
+	}
+	for _, name := range []string{"eot_token_id", "eom_token_id"} { // llama.cpp ends an answer with them too
+		if id := g.integer("tokenizer.ggml."+name, -1); id != -1 {
+			m.Tokens.stop(id)
+		}
+	}
+	return m.checkTokens(g.path)
 }
 
 // keys are the metadata under config.json's names. What llama.cpp has defaults for has the same here.

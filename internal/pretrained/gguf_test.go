@@ -115,7 +115,7 @@ func TestOpenSmallGGUF(t *testing.T) {
 		RoPE:   spec.RoPE{HeadDim: 4, Theta: 10000, Scaling: "linear", Factor: 4, Factors: []float32{0.5, 1}},
 		Layers: []spec.Layer{{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 4, QKVBias: true, OBias: true}},
 	}, m.Spec)
-	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: -1}, m.Tokens)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: -1}, m.Tokens)
 	_, listed := m.Lookup("rope_freqs.weight")
 	require.False(t, listed)
 	require.NoError(t, m.Expect("lm_head.weight", 3, 8))
@@ -132,7 +132,7 @@ func TestOpenSmallGGUF(t *testing.T) {
 
 	tok := m.Tokenizer()
 	require.True(t, tok.AddBos, "the default of SentencePiece vocabularies")
-	require.Equal(t, []string{"<s>", "</s>", "", ""}, []string{tok.BosToken, tok.EosToken, tok.UnkToken, tok.PadToken})
+	require.Equal(t, map[string]string{"bos_token": "<s>", "eos_token": "</s>"}, tok.Named)
 	require.Equal(t, []int{2, 3, 3}, tok.Types)
 }
 

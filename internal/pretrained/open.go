@@ -62,6 +62,17 @@ func (f osFolder) Open(name string) (File, error) {
 	return file, bare(err)
 }
 
+func (f osFolder) List(folder string) (names []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(string(f), folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
 // openFile opens a regular file, as a memory map where the system has them. The size is fixed here: what is appended
 // later is not seen, what is cut off later gives an error on reading.
 func openFile(path string) (File, error) {

@@ -25,7 +25,7 @@ func TestOpenFolder(t *testing.T) {
 		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 128, NormEps: 1e-5, RoPE: spec.RoPE{HeadDim: 32, Theta: 10000},
 		Layers: layers(2, 4, 2, 32, 320, false),
 	}, m.Spec)
-	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: -1}, m.Tokens)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: -1}, m.Tokens)
 	require.Len(t, m.Tensors(), 21)
 	const down = "model.layers.0.mlp.down_proj.weight"
 	require.NoError(t, m.Expect(down, 128, 320))
@@ -37,7 +37,7 @@ func TestOpenFolder(t *testing.T) {
 	part := make([]float32, 3*320)
 	require.NoError(t, m.ReadRows(down, 40, 3, part))
 	require.Equal(t, x[40*320:43*320], part)
-	require.Equal(t, TokenizerSource{}, m.Tokenizer())
+	require.Empty(t, m.Tokenizer().Named)
 
 	require.ErrorContains(t, m.Expect(down, 320, 128),
 		"tensor model.layers.0.mlp.down_proj.weight has shape [128, 320], the configuration asks for [320, 128]")
@@ -59,7 +59,7 @@ func TestOpenGGUF(t *testing.T) {
 		Family: "LlamaForCausalLM", Hidden: 576, Vocab: 49152, MaxPositions: 8192, NormEps: float64(float32(1e-5)), TiedHead: true,
 		RoPE: spec.RoPE{HeadDim: 64, Theta: 100000}, Layers: layers(30, 9, 3, 64, 1536, false),
 	}, m.Spec)
-	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Pad: 2}, m.Tokens)
+	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: 2}, m.Tokens)
 	require.Len(t, m.Tensors(), 272)
 	for _, c := range []struct {
 		name       string
@@ -82,11 +82,13 @@ func TestOpenGGUF(t *testing.T) {
 	require.Equal(t, "ddba52c8d2f9df3371b036faf7ce00feddf194d1925a33f073cf7640741c3581", sum(part))
 
 	tok := m.Tokenizer()
-	require.Equal(t, []string{"gpt2", "smollm", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_end|>"},
-		[]string{tok.Model, tok.Pre, tok.BosToken, tok.EosToken, tok.UnkToken, tok.PadToken})
+	require.Equal(t, []string{"gpt2", "smollm"}, []string{tok.Model, tok.Pre})
+	require.Equal(t, map[string]string{
+		"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>", "pad_token": "<|im_end|>",
+	}, tok.Named)
 	require.Equal(t, []int{49152, 49152, 48900}, []int{len(tok.Tokens), len(tok.Types), len(tok.Merges)})
 	require.Equal(t, 3, tok.Types[1])
-	require.Contains(t, tok.ChatTemplate, "<|im_start|>")
+	require.Contains(t, tok.Templates["default"], "<|im_start|>")
 	require.False(t, tok.AddBos)
 	require.Nil(t, tok.JSON)
 

@@ -6,65 +6,70 @@ import (
 	"fmt"
 )
 
+// DefaultTemplate is the name of the chat template that is taken where nothing asks for another one.
+const DefaultTemplate = "default"
+
 // TokenizerSource is what a model carries about its tokenizer: either JSON or the GGUF vocabulary is set, or neither.
 type TokenizerSource struct {
-	JSON []byte // tokenizer.json, unchecked up to its size
+	JSON  []byte       // tokenizer.json, unchecked up to its size
+	Added []AddedToken // what the files beside tokenizer.json say of its tokens, in the order in which it takes effect
 
 	Model  string   // GGUF: "gpt2" (byte-level BPE), "llama" (SentencePiece), …
 	Pre    string   // GGUF: the pre-tokenizer's name
 	Tokens []string // GGUF: by id
 	Types  []int    // GGUF: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; as long as Tokens, or empty
 	Merges []string // GGUF: "left right", by rank
+	// GGUF: a text without a template begins with the BOS token, ends with the EOS token
+	AddBos, AddEos bool
 
-	ChatTemplate                           string // Jinja; empty: none
-	BosToken, EosToken, UnkToken, PadToken string // empty: none
-	AddBos                                 bool   // a text without a template begins with BosToken
+	Templates map[string]string // chat templates in Jinja by name; empty: none
+	Named     map[string]string // special tokens by what they are for: bos_token, eos_token, …; those that are null are absent
 }
 
-// tokenizerConfigJSON is tokenizer_config.json.
+// AddedToken is a token that a file beside tokenizer.json names.
+type AddedToken struct {
+	Content                                         string
+	SingleWord, LStrip, RStrip, Normalized, Special bool
+	// IfMissing: only where tokenizer.json does not add the token itself.
+	IfMissing bool
+}
+
+// tokenizerConfigJSON is tokenizer_config.json, without the special tokens.
 type tokenizerConfigJSON struct {
-	ChatTemplate chatTemplate `json:"chat_template"`
-	BosToken     specialToken `json:"bos_token"`
-	EosToken     specialToken `json:"eos_token"`
-	UnkToken     specialToken `json:"unk_token"`
-	PadToken     specialToken `json:"pad_token"`
-	AddBosToken  *bool        `json:"add_bos_token"`
+	ChatTemplate       chatTemplates `json:"chat_template"`
+	SplitSpecialTokens bool          `json:"split_special_tokens"`
 }
 
-// specialToken is a string or an object with the string under content.
-type specialToken string
+// chatTemplates is a string, a list of named ones, or an object of them.
+type chatTemplates map[string]string
 
-func (s *specialToken) UnmarshalJSON(b []byte) error {
-	if jsontext.Value(b).Kind() == '{' {
-		var object struct {
-			Content string `json:"content"`
+func (c *chatTemplates) UnmarshalJSON(b []byte) error {
+	switch kind := jsontext.Value(b).Kind(); kind {
+	case 'n':
+		return nil
+	case '{':
+		return json.Unmarshal(b, (*map[string]string)(c))
+	case '[':
+		var list []struct {
+			Name     string `json:"name"`
+			Template string `json:"template"`
 		}
-		err := json.Unmarshal(b, &object)
-		*s = specialToken(object.Content)
+		if err := json.Unmarshal(b, &list); err != nil {
+			return err
+		}
+		*c = chatTemplates{}
+		for _, t := range list {
+			if _, twice := (*c)[t.Name]; twice {
+				return fmt.Errorf("two chat templates are named %q", t.Name)
+			}
+			(*c)[t.Name] = t.Template
+		}
+		return nil
+	}
+	var one string
+	if err := json.Unmarshal(b, &one); err != nil {
 		return err
 	}
-	return json.Unmarshal(b, (*string)(s))
-}
-
-// chatTemplate is a string or a list of named ones, of which the one named default counts.
-type chatTemplate string
-
-func (c *chatTemplate) UnmarshalJSON(b []byte) error {
-	if jsontext.Value(b).Kind() != '[' {
-		return json.Unmarshal(b, (*string)(c))
-	}
-	var list []struct {
-		Name     string `json:"name"`
-		Template string `json:"template"`
-	}
-	if err := json.Unmarshal(b, &list); err != nil {
-		return err
-	}
-	for _, t := range list {
-		if t.Name == "default" {
-			*c = chatTemplate(t.Template)
-			return nil
-		}
-	}
-	return fmt.Errorf("none of the %d chat templates is named default", len(list))
+	*c = chatTemplates{DefaultTemplate: one}
+	return nil
 }

@@ -4,6 +4,7 @@ package preview
 
 import (
 	"slices"
+	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/dataloader"
@@ -50,15 +51,13 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	text, err := processor.New(in.Model, c.Model, in.ChatTemplate)
+	text, err := processor.New(in.Model, c.Model, in.ChatTemplate, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	p := &Preview{Format: in.Data.Format, Container: in.Data.Container, Warnings: []string{}}
 	p.Warnings = append(p.Warnings, in.Model.Warnings...)
-	if !text.Named {
-		p.Warnings = append(p.Warnings, processor.NoTemplate)
-	}
+	p.Warnings = append(p.Warnings, text.Warnings...)
 	shape := in.Model.Spec
 	loader, err := dataloader.New(c, text, shape, in.Data, in.Valid, func(e events.Event) {
 		if warning, ok := e.(events.Warning); ok {

@@ -4,6 +4,9 @@ package processor
 
 import (
 	"fmt"
+	"maps"
+	"strings"
+	"time"
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
@@ -16,49 +19,101 @@ import (
 type Processor struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *chat.Template
-	// Named is false where neither the model nor the user has a template: conversations are written in ChatML then.
-	Named bool
+	// Warnings say what the model lacks for conversations.
+	Warnings []string
 
 	source *pretrained.Model
 	path   string
+	eos    int32 // ends an answer and a text; dataset.NoToken: none is known
 }
 
-// NoTemplate says what is done where a processor's template is not Named.
-const NoTemplate = "The model has no chat template: conversations are written in ChatML."
+// noTemplate says what is done where neither the model nor the user has a template.
+const noTemplate = "The model has no chat template: conversations are written in ChatML, and a turn ends with %s."
+
+// noEnd says what cannot be learned where no file names a token for it.
+const noEnd = "No file of the model names an EOS token: the end of an answer is not learned, and answers are cut off by their length alone."
+
+// ChatML's token for the end of a turn.
+const endOfTurn = "<|im_end|>"
 
 // New builds the tokenizer and the chat template that a model carries. path names the model in errors; template
-// replaces the model's own where it is not empty. Errors are *usererr.Error.
-func New(source *pretrained.Model, path, template string) (*Processor, error) {
+// replaces the model's own where it is not empty; now is the date that templates see. The EOS token is the one that
+// the tokenizer's files name, else the generation's or the model's configuration, else what a post-processor writes
+// behind a text. Errors are *usererr.Error; a template that cannot be parsed gives one when it is used.
+func New(source *pretrained.Model, path, template string, now time.Time) (*Processor, error) {
 	t := source.Tokenizer()
 	p := &Processor{source: source, path: path}
 	var err error
-	if t.JSON != nil {
-		p.Tokenizer, err = tokenizer.FromJSON(t.JSON, path)
-	} else {
-		p.Tokenizer, err = tokenizer.FromVocabulary(
-			tokenizer.Vocabulary{Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges}, path)
-	}
-	if err != nil {
+	if p.Tokenizer, err = newTokenizer(t, path); err != nil {
 		return nil, err
 	}
-	if template == "" {
-		template = t.ChatTemplate
+	p.eos = p.findEOS(t.Named["eos_token"])
+	end, _ := p.Tokenizer.Token(p.eos)
+	tokens := maps.Clone(t.Named)
+	if pad := p.Tokenizer.PadToken(); pad != "" && tokens["pad_token"] == "" {
+		tokens["pad_token"] = pad
 	}
-	if template == "" {
-		p.Template = chat.Default()
-		return p, nil
+	o := chat.Options{Templates: t.Templates, Tokens: tokens, End: end, Now: now}
+	if template != "" {
+		o.Templates = map[string]string{pretrained.DefaultTemplate: template}
 	}
-	p.Named = true
-	p.Template, err = chat.Parse(template, map[string]string{
-		"bos_token": t.BosToken, "eos_token": t.EosToken, "unk_token": t.UnkToken, "pad_token": t.PadToken,
-	})
-	return p, err
+	if len(o.Templates) == 0 {
+		turn := endOfTurn
+		if _, known := p.Tokenizer.ID(endOfTurn); !known && end != "" {
+			turn = end
+		}
+		o.Templates = map[string]string{pretrained.DefaultTemplate: chat.ChatML}
+		o.Tokens = map[string]string{"begin_of_text": p.Tokenizer.Decode(p.Tokenizer.Before()), "end_of_turn": turn}
+		p.Warnings = append(p.Warnings, fmt.Sprintf(noTemplate, turn))
+	}
+	if p.eos == dataset.NoToken {
+		p.Warnings = append(p.Warnings, noEnd)
+	}
+	p.Template = chat.New(o)
+	return p, nil
+}
+
+func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokenizer, error) {
+	if t.JSON == nil {
+		v := tokenizer.Vocabulary{Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges}
+		if t.AddBos {
+			v.Before = t.Named["bos_token"]
+		}
+		if t.AddEos {
+			v.After = t.Named["eos_token"]
+		}
+		return tokenizer.FromVocabulary(v, path)
+	}
+	beside := make([]tokenizer.AddedToken, len(t.Added))
+	for i, a := range t.Added {
+		beside[i] = tokenizer.AddedToken{
+			Content: a.Content, SingleWord: a.SingleWord, LStrip: a.LStrip, RStrip: a.RStrip, Normalized: a.Normalized,
+			Special: a.Special, IfMissing: a.IfMissing,
+		}
+	}
+	return tokenizer.FromJSON(t.JSON, path, beside)
+}
+
+func (p *Processor) findEOS(named string) int32 {
+	if id, known := p.Tokenizer.ID(named); known {
+		return id
+	}
+	if ids := p.source.Tokens.EOS; len(ids) > 0 {
+		return int32(ids[0])
+	}
+	if after := p.Tokenizer.After(); len(after) > 0 {
+		return after[len(after)-1]
+	}
+	return dataset.NoToken
 }
 
 // StopTokens end an answer: the configured end tokens and what the template writes after an assistant's turn.
 func (p *Processor) StopTokens() (ids []int) {
-	ids = append(ids, p.source.Tokens.EOS...)
-	turns := []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}
+	ids = append(ids, p.source.Tokens.Stop...)
+	if p.eos != dataset.NoToken {
+		ids = append(ids, int(p.eos))
+	}
+	turns := chat.Conversation{Messages: []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}}
 	encoded, err := p.Template.Encode(p.Tokenizer, turns, chat.TrainOnAssistant)
 	if err != nil {
 		return ids
@@ -76,17 +131,9 @@ func (p *Processor) StopTokens() (ids []int) {
 
 // Encoder makes samples of at most maxSeqLength tokens of a data set's rows.
 func (p *Processor) Encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
-	e := dataset.Encoder{
-		Template: p.Template, Tokenizer: p.Tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength,
-		BOS: dataset.NoToken, EOS: dataset.NoToken,
+	return dataset.Encoder{
+		Template: p.Template, Tokenizer: p.Tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength, EOS: p.eos,
 	}
-	if c := p.source.Tokens; len(c.EOS) > 0 {
-		e.EOS = int32(c.EOS[0])
-	}
-	if t := p.source.Tokenizer(); t.AddBos && p.source.Tokens.BOS >= 0 {
-		e.BOS = int32(p.source.Tokens.BOS)
-	}
-	return e
 }
 
 // otherModel is the way out where ids have no row in the embedding.
@@ -111,32 +158,56 @@ func (p *Processor) checkIDs(ids []uint32) error {
 	return nil
 }
 
+// Prompt is what an answer continues.
+type Prompt struct {
+	IDs []uint32
+	// Open is white space at the end of the text that is not among the IDs, since it is one token with the beginning of
+	// most answers: an answer begins with it.
+	Open string
+}
+
 // Prompt are the tokens of a prompt: as a user's turn in the chat template, after a system turn where there is one, or
 // raw as it stands. A prompt as long as the model's context is a *usererr.Error.
-func (p *Processor) Prompt(prompt, system string, raw bool) ([]uint32, error) {
-	text := prompt
-	if !raw {
-		var messages []chat.Message
+func (p *Processor) Prompt(prompt, system string, raw bool) (Prompt, error) {
+	var out Prompt
+	var ids []int32
+	if raw {
+		ids = p.Tokenizer.Begin(p.Tokenizer.Encode(prompt))
+	} else {
+		var turns []chat.Message
 		if system != "" {
-			messages = append(messages, chat.Message{Role: "system", Content: system})
+			turns = append(turns, chat.Message{Role: "system", Content: system})
 		}
-		var err error
-		if text, err = p.Template.Render(append(messages, chat.Message{Role: "user", Content: prompt}), true); err != nil {
-			return nil, err
+		turns = append(turns, chat.Message{Role: "user", Content: prompt})
+		text, err := p.Template.Render(chat.Conversation{Messages: turns}, true)
+		if err != nil {
+			return out, err
 		}
+		ids, out.Open = p.open(text)
 	}
-	var ids []uint32
-	if bos := p.source.Tokens.BOS; raw && p.source.Tokenizer().AddBos && bos >= 0 {
-		ids = append(ids, uint32(bos))
+	for _, id := range ids {
+		out.IDs = append(out.IDs, uint32(id))
 	}
-	for _, id := range p.Tokenizer.Encode(text) {
-		ids = append(ids, uint32(id))
-	}
-	if err := p.checkIDs(ids); err != nil {
-		return nil, usererr.New("generate", p.path, "%w", err).Hinted(otherModel)
+	if err := p.checkIDs(out.IDs); err != nil {
+		return out, usererr.New("generate", p.path, "%w", err).Hinted(otherModel)
 	}
 	if limit := p.source.Spec.MaxPositions; len(ids) >= limit {
-		return nil, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
+		return out, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
 	}
-	return ids, nil
+	return out, nil
+}
+
+// open encodes a prompt without the white space at its end that would be one token with an answer's first letter: it
+// was so when the model was trained, where prompt and answer are one text.
+func (p *Processor) open(text string) (ids []int32, space string) {
+	ids = p.Tokenizer.Encode(text)
+	followed := p.Tokenizer.Encode(text + "a")
+	n := 0
+	for n < len(ids) && n < len(followed) && ids[n] == followed[n] {
+		n++
+	}
+	if space = p.Tokenizer.Decode(ids[n:]); strings.TrimSpace(space) != "" || n == 0 {
+		return ids, ""
+	}
+	return ids[:n], space
 }

@@ -76,7 +76,7 @@ func overlay(values map[string]json.RawMessage, into any) (missing []string, err
 			missing = append(missing, key)
 			continue
 		}
-		if value.Kind() == reflect.Struct {
+		if _, whole := value.Addr().Interface().(json.Unmarshaler); value.Kind() == reflect.Struct && !whole {
 			if err := all(text, value); err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)
 			}

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is matched in the text before anything else. With normalized, it is looked for in the normalized text.
-type addedToken struct {
+// AddedToken is matched in the text before anything else. With normalized, it is looked for in the normalized text.
+type AddedToken struct {
 	ID         int32  `json:"id"`
 	Content    string `json:"content"`
 	SingleWord bool   `json:"single_word"`
@@ -15,20 +15,52 @@ type addedToken struct {
 	RStrip     bool   `json:"rstrip"`
 	Normalized bool   `json:"normalized"`
 	Special    bool   `json:"special"`
+
+	// IfMissing: a token from beside the file is taken only where the file does not add it itself.
+	IfMissing bool `json:"-"`
+}
+
+// addBeside enters the tokens that files beside tokenizer.json name, as `add_tokens` of `tokenizers` does: a token of
+// the vocabulary keeps its id, another one gets the next; one that is there already gets the new flags.
+func (d *definition) addBeside(beside []AddedToken) {
+	next := int32(len(d.vocabulary))
+	place := map[string]int{}
+	for i, a := range d.added {
+		place[a.Content] = i
+		next = max(next, a.ID+1)
+	}
+	for _, token := range beside {
+		i, there := place[token.Content]
+		switch id, known := d.vocabulary[token.Content]; {
+		case there && token.IfMissing:
+			continue
+		case there:
+			token.ID = d.added[i].ID
+			d.added[i] = token
+			continue
+		case known:
+			token.ID = id
+		default:
+			token.ID = next
+		}
+		next = max(next, token.ID+1)
+		place[token.Content] = len(d.added)
+		d.added = append(d.added, token)
+	}
 }
 
 // matcher finds added tokens: leftmost, then longest.
 type matcher struct {
 	first [256]bool
 	nodes map[uint64]int32     // node << 8 | byte -> node, 0 is the root
-	ends  map[int32]addedToken // node -> the token that ends there
+	ends  map[int32]AddedToken // node -> the token that ends there
 }
 
 func newMatcher() *matcher {
-	return &matcher{nodes: map[uint64]int32{}, ends: map[int32]addedToken{}}
+	return &matcher{nodes: map[uint64]int32{}, ends: map[int32]AddedToken{}}
 }
 
-func (m *matcher) add(content string, token addedToken) {
+func (m *matcher) add(content string, token AddedToken) {
 	node := int32(0)
 	for i := range len(content) {
 		key := uint64(node)<<8 | uint64(content[i])
@@ -44,8 +76,8 @@ func (m *matcher) add(content string, token addedToken) {
 }
 
 // longest is the longest token at the start of text and its length; length 0 where there is none.
-func (m *matcher) longest(text string) (addedToken, int) {
-	var found addedToken
+func (m *matcher) longest(text string) (AddedToken, int) {
+	var found AddedToken
 	length, node := 0, int32(0)
 	for i := range len(text) {
 		next, ok := m.nodes[uint64(node)<<8|uint64(text[i])]

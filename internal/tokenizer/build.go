@@ -22,10 +22,15 @@ type definition struct {
 	ignoreMerges  bool
 	unknown       *string // unk_token
 	fuseUnknown   bool
-	added         []addedToken
+	added         []AddedToken
 	normalize     func(string) string
 	preTokenizers []preTokenizer
+	around        surroundings
+	pad           string // pad_token
 }
+
+// surroundings are the tokens that a post-processor writes around a single text.
+type surroundings struct{ before, after []int32 }
 
 func fail(path, format string, args ...any) *usererr.Error {
 	return usererr.New("read tokenizer", path, format, args...).Of(usererr.Format)
@@ -42,7 +47,7 @@ func (d *definition) build() (*Tokenizer, error) {
 	}
 	t := &Tokenizer{
 		model:     &bpe{merges: make(map[uint64]merge, len(d.merges)), unknown: -1, fuse: d.fuseUnknown, cache: map[string][]int32{}},
-		normalize: d.normalize, preTokenizers: d.preTokenizers,
+		normalize: d.normalize, preTokenizers: d.preTokenizers, around: d.around, pad: d.pad,
 		exact: newMatcher(), normalized: newMatcher(),
 		tokens: make([]string, size), bytes: make([]string, size),
 		ids: make(map[string]int32, len(d.vocabulary)+len(d.added)), special: map[int32]bool{},
@@ -133,7 +138,7 @@ func (d *definition) addMerges(t *Tokenizer) error {
 // addTokens enters the added tokens, which may repeat tokens of the vocabulary.
 func (d *definition) addTokens(t *Tokenizer) error {
 	added := slices.Clone(d.added)
-	slices.SortStableFunc(added, func(a, b addedToken) int { return int(a.ID) - int(b.ID) })
+	slices.SortStableFunc(added, func(a, b AddedToken) int { return int(a.ID) - int(b.ID) })
 	for i, a := range added {
 		if len(a.Content) > maxAddedBytes {
 			return fail(d.path, "the added token with id %d has %d bytes, more than %d", a.ID, len(a.Content), maxAddedBytes)

@@ -3,8 +3,10 @@ package tokenizer
 import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -25,6 +27,36 @@ type component struct {
 		String *string `json:"String"`
 		Regex  *string `json:"Regex"`
 	} `json:"pattern"`
+	Single        []templatePiece `json:"single"`
+	SpecialTokens map[string]struct {
+		IDs []int32 `json:"ids"`
+	} `json:"special_tokens"`
+	Cls *idOf `json:"cls"`
+	Sep *idOf `json:"sep"`
+}
+
+// idOf is the id in a token and its id, ["<s>", 0].
+type idOf struct{ ID int32 }
+
+func (t *idOf) UnmarshalJSON(b []byte) error {
+	var pair []jsontext.Value
+	if err := json.Unmarshal(b, &pair); err != nil || len(pair) != 2 {
+		return errors.New("neither a token nor its id")
+	}
+	if err := json.Unmarshal(pair[1], &t.ID); err != nil || t.ID < 0 || t.ID >= maxTokens {
+		return fmt.Errorf("the id is outside 0..%d", maxTokens-1)
+	}
+	return nil
+}
+
+// templatePiece is the text, or a token beside it.
+type templatePiece struct {
+	SpecialToken *struct {
+		ID string `json:"id"`
+	} `json:"SpecialToken"`
+	Sequence *struct {
+		ID string `json:"id"`
+	} `json:"Sequence"`
 }
 
 // sequence holds what a component of type Sequence contains, whichever kind it is.
@@ -50,9 +82,7 @@ func (d *definition) flatten(value jsontext.Value, where string, add func(compon
 	}
 	// The fields of an unknown type may have any shape, so the type comes first.
 	switch kind.Type {
-	case "Sequence", "NFC", "ByteLevel", "Split", "Digits":
-	case "TemplateProcessing":
-		return add(component{Type: kind.Type}, where)
+	case "Sequence", "NFC", "ByteLevel", "Split", "Digits", "TemplateProcessing", "RobertaProcessing", "BertProcessing":
 	default:
 		return unsupported(d.path, "component %q", kind.Type).At("%s", where)
 	}
@@ -97,11 +127,19 @@ func (d *definition) components(file tokenizerJSON) error {
 		return unsupported(d.path, "no ByteLevel pre-tokenizer").At("pre_tokenizer").Hinted("byte-level BPE is supported")
 	}
 	err = d.flatten(file.PostProcessor, "post_processor", func(c component, where string) error {
-		// Offsets do not concern this package, and the tokens that a template adds are the chat template's business.
-		if c.Type != "ByteLevel" && c.Type != "TemplateProcessing" {
-			return unsupported(d.path, "post-processor %q", c.Type).At("%s", where)
+		switch c.Type {
+		case "ByteLevel": // offsets do not concern this package
+			return nil
+		case "TemplateProcessing":
+			return d.surround(c, where)
+		case "RobertaProcessing", "BertProcessing":
+			if c.Cls == nil || c.Sep == nil {
+				return fail(d.path, "%s without cls or sep", c.Type).At("%s", where)
+			}
+			d.around = surroundings{slices.Concat([]int32{c.Cls.ID}, d.around.before), slices.Concat(d.around.after, []int32{c.Sep.ID})}
+			return nil
 		}
-		return nil
+		return unsupported(d.path, "post-processor %q", c.Type).At("%s", where)
 	})
 	if err != nil {
 		return err
@@ -118,6 +156,40 @@ func (d *definition) components(file tokenizerJSON) error {
 		return unsupported(d.path, "%d ByteLevel decoders instead of one", decoders).At("decoder")
 	}
 	return err
+}
+
+// surround reads what a post-processor writes around one text.
+func (d *definition) surround(c component, where string) error {
+	texts := 0
+	var before, after []int32
+	for _, piece := range c.Single {
+		switch {
+		case piece.Sequence != nil && piece.Sequence.ID == "A":
+			texts++
+		case piece.SpecialToken == nil:
+			return unsupported(d.path, "a piece of \"single\" that is neither a special token nor the text A").At("%s", where)
+		default:
+			token, ok := c.SpecialTokens[piece.SpecialToken.ID]
+			if !ok {
+				return fail(d.path, "special_tokens has no %.40q", piece.SpecialToken.ID).At("%s", where)
+			}
+			if texts == 0 {
+				before = append(before, token.IDs...)
+			} else {
+				after = append(after, token.IDs...)
+			}
+		}
+	}
+	if texts != 1 {
+		return unsupported(d.path, "%d texts in \"single\" instead of one", texts).At("%s", where)
+	}
+	for _, id := range slices.Concat(before, after) {
+		if id < 0 || id >= maxTokens {
+			return fail(d.path, "the id %d is outside 0..%d", id, maxTokens-1).At("%s", where)
+		}
+	}
+	d.around = surroundings{slices.Concat(before, d.around.before), slices.Concat(d.around.after, after)}
+	return nil
 }
 
 func (d *definition) addPreTokenizer(c component, where string) error {

@@ -37,7 +37,7 @@ func FuzzFromJSON(f *testing.F) {
 		f.Add(data, "The river 123 <|end|>\n")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
-		tok, err := FromJSON(data, "fuzz")
+		tok, err := FromJSON(data, "fuzz", nil)
 		if err != nil {
 			require.NotEmpty(t, err.Error())
 			return

@@ -10,12 +10,15 @@ import (
 const maxJSONDepth = 64
 
 type tokenizerJSON struct {
-	AddedTokens   []addedToken   `json:"added_tokens"`
+	AddedTokens   []AddedToken   `json:"added_tokens"`
 	Normalizer    jsontext.Value `json:"normalizer"`
 	PreTokenizer  jsontext.Value `json:"pre_tokenizer"`
 	PostProcessor jsontext.Value `json:"post_processor"`
 	Decoder       jsontext.Value `json:"decoder"`
 	Model         jsontext.Value `json:"model"`
+	Padding       *struct {
+		PadToken string `json:"pad_token"`
+	} `json:"padding"`
 }
 
 type modelJSON struct {
@@ -64,9 +67,9 @@ func splitMerge(s string) ([2]string, error) {
 }
 
 // FromJSON reads Hugging Face's tokenizer.json. Every component's type is checked: what this package does not compute
-// is refused by name ([usererr.Unsupported]), a damaged or ambiguous file with its place ([usererr.Format]). path is
-// for messages.
-func FromJSON(data []byte, path string) (*Tokenizer, error) {
+// is refused by name ([usererr.Unsupported]), a damaged or ambiguous file with its place ([usererr.Format]). beside are
+// the tokens that other files name, in the order in which they take effect. path is for messages.
+func FromJSON(data []byte, path string, beside []AddedToken) (*Tokenizer, error) {
 	if len(data) > maxFileBytes {
 		return nil, fail(path, "%d bytes, more than %d", len(data), maxFileBytes)
 	}
@@ -108,6 +111,10 @@ func FromJSON(data []byte, path string) (*Tokenizer, error) {
 	for _, m := range model.Merges {
 		d.merges = append(d.merges, m)
 	}
+	if file.Padding != nil {
+		d.pad = file.Padding.PadToken
+	}
+	d.addBeside(beside)
 	if err := d.components(file); err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func readCases(t testing.TB, path string) (cases []referenceCase) {
 func readTokenizer(t testing.TB, path string) *Tokenizer {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	tok, err := FromJSON(data, path)
+	tok, err := FromJSON(data, path, nil)
 	require.NoError(t, err)
 	return tok
 }

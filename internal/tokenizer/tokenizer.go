@@ -3,7 +3,10 @@
 // Unicode version has assigned.
 package tokenizer
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Tokenizer is read-only after loading and safe for concurrent use.
 type Tokenizer struct {
@@ -17,7 +20,34 @@ type Tokenizer struct {
 	bytes   []string         // what each id decodes to
 	ids     map[string]int32 // token as written -> id
 	special map[int32]bool
+	around  surroundings
+	pad     string
 }
+
+// Before are the ids that the file puts in front of a text, most often a BOS token.
+func (t *Tokenizer) Before() []int32 { return t.around.before }
+
+// After are the ids that the file puts behind a text.
+func (t *Tokenizer) After() []int32 { return t.around.after }
+
+// Begin is a text's ids behind those that the file puts in front of it, unless they are there already.
+func (t *Tokenizer) Begin(ids []int32) []int32 {
+	if before := t.around.before; len(ids) < len(before) || !slices.Equal(ids[:len(before)], before) {
+		return slices.Concat(before, ids)
+	}
+	return ids
+}
+
+// End is a text's ids before those that the file puts behind it, unless they are there already.
+func (t *Tokenizer) End(ids []int32) []int32 {
+	if after := t.around.after; len(ids) < len(after) || !slices.Equal(ids[len(ids)-len(after):], after) {
+		return slices.Concat(ids, after)
+	}
+	return ids
+}
+
+// PadToken is the token with which the file pads; empty where it does not.
+func (t *Tokenizer) PadToken() string { return t.pad }
 
 // Encode gives the ids of text. Added and special tokens inside the text are recognised; no BOS, EOS or other token is
 // added. A byte for which the vocabulary has no token gives unk_token where the file names one, else nothing, as in

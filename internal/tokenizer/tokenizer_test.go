@@ -211,7 +211,17 @@ func TestRefusedFiles(t *testing.T) {
 			[]string{"MergedWithNext"},
 		},
 		{"pre_tokenizer", `{"type":"Split","pattern":{},"behavior":"Isolated","invert":false}`, usererr.Format, []string{"no pattern"}},
-		{"post_processor", `{"type":"BertProcessing"}`, usererr.Unsupported, []string{"post_processor", "BertProcessing"}},
+		{"post_processor", `{"type":"BertProcessing"}`, usererr.Format, []string{"post_processor", "BertProcessing without cls or sep"}},
+		{"post_processor", `{"type":"Unknown"}`, usererr.Unsupported, []string{"post_processor", "Unknown"}},
+		{
+			"post_processor", `{"type":"RobertaProcessing","sep":["<s>"],"cls":["<s>",0]}`,
+			usererr.Format, []string{"sep", "neither a token nor its id"},
+		},
+		{
+			"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{}}`,
+			usererr.Format, []string{"post_processor", `special_tokens has no "<s>"`},
+		},
+		{"post_processor", `{"type":"TemplateProcessing","single":[]}`, usererr.Unsupported, []string{"0 texts"}},
 		{"decoder", `{"type":"WordPiece"}`, usererr.Unsupported, []string{"decoder", "WordPiece"}},
 		{"decoder", `null`, usererr.Unsupported, []string{"decoder"}},
 		{"added_tokens", `[{"id":5,"content":"<x>","special":true}]`, usererr.Format, []string{"<x>", "id 5"}},
@@ -222,7 +232,7 @@ func TestRefusedFiles(t *testing.T) {
 		{"added_tokens", strings.Repeat("[", 70) + strings.Repeat("]", 70), usererr.Format, []string{"64 levels", "offset"}},
 	} {
 		t.Run(c.path+" "+c.value[:min(40, len(c.value))], func(t *testing.T) {
-			_, err := FromJSON(replaced(t, data, strings.Split(c.path, "."), c.value), "t.json")
+			_, err := FromJSON(replaced(t, data, strings.Split(c.path, "."), c.value), "t.json", nil)
 			require.Error(t, err)
 			require.True(t, usererr.Is(err, c.kind), "%v", err)
 			for _, m := range append(c.messages, "t.json") {
@@ -231,10 +241,10 @@ func TestRefusedFiles(t *testing.T) {
 		})
 	}
 	for _, cut := range []int{0, 1, 100, len(data) - 3} {
-		_, err := FromJSON(data[:cut], "t.json")
+		_, err := FromJSON(data[:cut], "t.json", nil)
 		require.True(t, usererr.Is(err, usererr.Format), "%v", err)
 	}
-	_, err = FromJSON(make([]byte, maxFileBytes+1), "t.json")
+	_, err = FromJSON(make([]byte, maxFileBytes+1), "t.json", nil)
 	require.ErrorContains(t, err, "more than")
 }
 

@@ -11,6 +11,8 @@ type Vocabulary struct {
 	Tokens []string // tokenizer.ggml.tokens, by id
 	Types  []int    // tokenizer.ggml.token_type, by id
 	Merges []string // tokenizer.ggml.merges, "a b" by rank
+	// tokens that a text begins and ends with (add_bos_token, add_eos_token); empty: none
+	Before, After string
 }
 
 // Token types of GGUF that are matched in the text before anything else (llama_token_type in llama.cpp).
@@ -67,7 +69,7 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 		}
 		d.vocabulary[token] = int32(id)
 		if len(v.Types) > 0 && (v.Types[id] == typeControl || v.Types[id] == typeUserDefined) {
-			d.added = append(d.added, addedToken{ID: int32(id), Content: token, Special: v.Types[id] == typeControl})
+			d.added = append(d.added, AddedToken{ID: int32(id), Content: token, Special: v.Types[id] == typeControl})
 		}
 	}
 	for i, m := range v.Merges {
@@ -78,5 +80,10 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 		d.merges = append(d.merges, pair)
 	}
 	configure(d)
+	for token, ids := range map[string]*[]int32{v.Before: &d.around.before, v.After: &d.around.after} {
+		if id, ok := d.vocabulary[token]; ok {
+			*ids = []int32{id}
+		}
+	}
 	return d.build()
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -49,6 +50,16 @@ type sub struct {
 }
 
 func (s sub) Open(name string) (pretrained.File, error) { return s.served.Open(s.dir + "/" + name) }
+
+// List gives the names of the files in a folder of it.
+func (s sub) List(folder string) (names []string, err error) {
+	for _, name := range s.names {
+		if dir, base := path.Split(name); dir == s.dir+"/"+folder+"/" {
+			names = append(names, base)
+		}
+	}
+	return names, nil
+}
 
 // parity runs the case that run.sh put beside the page to its last step, and compares it with PyTorch's.
 func (c *checker) parity(ctx context.Context, work chan<- func(*gpu.Device)) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
@@ -59,6 +60,24 @@ func (f folder) Open(name string) (pretrained.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
+func (f folder) List(dir string) (names []string, err error) {
+	for name := range f {
+		if in, base := path.Split(name); in == dir+"/" {
+			names = append(names, base)
+		}
+	}
+	return names, nil
+}
+
+// nameIn is a picked file's name in the model's folder; of what lies deeper only chat templates have a meaning.
+func nameIn(picked string) string {
+	dir, base := path.Split(picked)
+	if path.Base(dir) == pretrained.TemplatesFolder {
+		return pretrained.TemplatesFolder + "/" + base
+	}
+	return base
+}
+
 // modelInfo is what the page shows of a model.
 type modelInfo struct {
 	Name         string              `json:"name"`
@@ -94,7 +113,7 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	f, total := folder{}, int64(0)
 	gguf := -1
 	for i, file := range files {
-		f[path.Base(file.name)] = metered{file.blob, &e.heap}
+		f[nameIn(file.name)] = metered{file.blob, &e.heap}
 		total += file.blob.Size()
 		if strings.HasSuffix(strings.ToLower(file.name), ".gguf") {
 			gguf = i
@@ -121,7 +140,7 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := processor.New(source, name, ""); err != nil {
+	if _, err := processor.New(source, name, "", time.Now()); err != nil {
 		source.Close()
 		return nil, err
 	}
@@ -170,7 +189,7 @@ func describeModel(source *pretrained.Model, name string, total int64) modelInfo
 	info := modelInfo{
 		Name: name, Architecture: s.Family, Parameters: s.Parameters(),
 		Layers: len(s.Layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
-		Template: source.Tokenizer().ChatTemplate != "", Bytes: total,
+		Template: len(source.Tokenizer().Templates) > 0, Bytes: total,
 	}
 	for _, t := range s.Tensors() {
 		if t.Role == spec.Matrix {
@@ -247,7 +266,7 @@ func pairs(source *dataset.Source) (list [][]string) {
 	}
 	for _, row := range source.Rows {
 		m := row.Messages
-		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || m[1].ToolCalls != nil || m[1].Train != nil || row.Tools != nil {
+		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[1].Fields) > 0 || m[1].Train != nil || row.Tools != nil {
 			return nil
 		}
 		list = append(list, []string{m[0].Content, m[1].Content})

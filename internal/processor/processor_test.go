@@ -1,0 +1,236 @@
+//go:build !js
+
+package processor
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/pretrained"
+)
+
+// keys are those of a JSON file.
+type keys = map[string]any
+
+// folder is the demo's model with other files beside its weights; nil removes one, and an object changes keys of what
+// is there.
+func folder(t *testing.T, files keys) string {
+	dir := demotest.Model(t, 1, nil)
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+		switch content := content.(type) {
+		case nil:
+			require.NoError(t, os.Remove(path))
+		case string:
+			require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+		case keys:
+			all := keys{}
+			if text, err := os.ReadFile(path); err == nil {
+				require.NoError(t, json.Unmarshal(text, &all))
+			}
+			for key, value := range content {
+				all[key] = value
+			}
+			text, err := json.Marshal(all)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, text, 0o666))
+		}
+	}
+	return dir
+}
+
+func opened(t *testing.T, dir, template string) *Processor {
+	model, err := pretrained.Open(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { model.Close() })
+	p, err := New(model, dir, template, time.Now())
+	require.NoError(t, err)
+	return p
+}
+
+var question = chat.Conversation{Messages: []chat.Message{{Role: "user", Content: "One cup?"}, {Role: "assistant", Content: "Two cups."}}}
+
+// learned is what training learns of a conversation, and the whole of it.
+func learned(t *testing.T, p *Processor, c chat.Conversation) (targets, text string) {
+	encoded, err := p.Template.Encode(p.Tokenizer, c, chat.TrainOnAssistant)
+	require.NoError(t, err)
+	var list []int32
+	for i, id := range encoded.IDs {
+		if encoded.Target[i] {
+			list = append(list, id)
+		}
+	}
+	return p.Tokenizer.Decode(list), p.Tokenizer.Decode(encoded.IDs)
+}
+
+// textIDs is what training sees of a text.
+func textIDs(t *testing.T, p *Processor, text string) []uint32 {
+	row := dataset.Row{Text: text, Where: "line 1"}
+	samples, _, err := p.Encoder(chat.TrainOnAssistant, 64).Encode(&dataset.Source{Rows: []dataset.Row{row}})
+	require.NoError(t, err)
+	return samples[0].IDs
+}
+
+// Wherever the EOS token is named, it is learned at the end of an answer and of a text, and ends an answer.
+func TestEndOfAnAnswer(t *testing.T) {
+	const end, user = 1, 3
+	none := keys{"eos_token": nil, "chat_template": nil}
+	noID := keys{"eos_token_id": nil}
+	after := keys{
+		"type": "TemplateProcessing", "single": []any{
+			keys{"Sequence": keys{"id": "A"}}, keys{"SpecialToken": keys{"id": "e"}},
+		}, "special_tokens": keys{"e": keys{"ids": []any{end}}},
+	}
+	for name, files := range map[string]keys{
+		"config.json":            {"tokenizer_config.json": none, "generation_config.json": nil},
+		"generation_config.json": {"tokenizer_config.json": none, "config.json": noID},
+		"several in config.json": {
+			"tokenizer_config.json":  none,
+			"generation_config.json": nil,
+			"config.json":            keys{"eos_token_id": []any{1, 3}},
+		},
+		"generation before config": {"tokenizer_config.json": none, "config.json": keys{"eos_token_id": user}},
+		"no tokenizer_config.json": {"tokenizer_config.json": nil},
+		"tokenizer_config.json": {
+			"tokenizer_config.json":  keys{"chat_template": nil},
+			"config.json":            noID,
+			"generation_config.json": noID,
+		},
+		"tokenizer before generation": {
+			"tokenizer_config.json":  keys{"chat_template": nil},
+			"generation_config.json": keys{"eos_token_id": user},
+		},
+		"an object": {
+			"tokenizer_config.json": keys{"chat_template": nil, "eos_token": keys{"content": "<|end|>"}},
+			"config.json":           noID,
+		},
+		"special_tokens_map.json": {
+			"tokenizer_config.json":   nil,
+			"special_tokens_map.json": `{"eos_token":"<|end|>"}`,
+			"config.json":             noID,
+			"generation_config.json":  nil,
+		},
+		"a post-processor": {
+			"tokenizer_config.json":  nil,
+			"config.json":            noID,
+			"generation_config.json": nil,
+			"tokenizer.json":         keys{"post_processor": after},
+		},
+		"special_tokens_map overrides": {
+			"tokenizer_config.json":   keys{"chat_template": nil, "eos_token": "<|user|>"},
+			"special_tokens_map.json": `{"eos_token":"<|end|>"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := opened(t, folder(t, files), "")
+			targets, text := learned(t, p, question)
+			require.Equal(t, "Two cups.<|end|>", targets)
+			require.Equal(t, "<|im_start|>user\nOne cup?<|end|>\n<|im_start|>assistant\nTwo cups.<|end|>\n", text)
+			require.Contains(t, p.StopTokens(), end)
+			ids := textIDs(t, p, "One cup")
+			require.EqualValues(t, end, ids[len(ids)-1])
+			require.Len(t, p.Warnings, 1)
+			require.Contains(t, p.Warnings[0], "no chat template")
+			require.Contains(t, p.Warnings[0], "a turn ends with <|end|>")
+
+			// A template that names the token only where transformers knows it, and one that writes none.
+			p = opened(t, filepath.Clean(p.path), `{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}`+
+				`{% if add_generation_prompt %}assistant: {% endif %}`)
+			targets, _ = learned(t, p, question)
+			require.Equal(t, " Two cups.\n<|end|>", targets, "with the space that is one token with the answer's first word")
+		})
+	}
+	p := opened(t, folder(t, keys{"tokenizer_config.json": nil, "config.json": noID, "generation_config.json": nil}), "")
+	targets, _ := learned(t, p, question)
+	require.Equal(t, "Two cups.<|im_end|>\n", targets)
+	require.Contains(t, strings.Join(p.Warnings, "\n"), "No file of the model names an EOS token")
+	require.Empty(t, p.StopTokens())
+}
+
+// What the post-processor writes around a text is there once, in chats without a template too; add_bos_token does not
+// count beside a tokenizer.json.
+func TestWhatSurroundsATextOfAFolder(t *testing.T) {
+	before := keys{"type": "RobertaProcessing", "cls": []any{"<|system|>", 2}, "sep": []any{"<|end|>", 1}}
+	files := keys{"tokenizer.json": keys{"post_processor": before}, "tokenizer_config.json": keys{"add_bos_token": true}}
+	p := opened(t, folder(t, files), "")
+	without := folder(t, keys{"tokenizer_config.json": keys{"add_bos_token": true, "bos_token": "<|system|>"}})
+	plain := textIDs(t, opened(t, without, ""), "One cup")
+	require.NotEqual(t, uint32(2), plain[0])
+	require.Equal(t, append([]uint32{2}, plain...), textIDs(t, p, "One cup"))
+	require.Equal(t, append([]uint32{2}, plain...), textIDs(t, p, "<|system|>One cup<|end|>"))
+
+	raw, err := p.Prompt("One cup", "", true)
+	require.NoError(t, err)
+	require.Equal(t, append([]uint32{2}, plain[:len(plain)-1]...), raw.IDs, "an open text")
+
+	files["tokenizer_config.json"] = nil
+	_, text := learned(t, opened(t, folder(t, files), ""), question)
+	require.True(t, strings.HasPrefix(text, "<|system|><|im_start|>user\n"), text)
+}
+
+// Tokens that tokenizer.json does not add are matched where another file names them.
+func TestTokensBesideTheTokenizer(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(demotest.Model(t, 1, nil), "tokenizer.json"))
+	require.NoError(t, err)
+	var tokenizer keys
+	require.NoError(t, json.Unmarshal(text, &tokenizer))
+	added := tokenizer["added_tokens"].([]any)
+	for name, config := range map[string]keys{
+		"added_tokens_decoder": {"added_tokens_decoder": keys{"3": keys{"content": "<|user|>", "special": true}}},
+		"a list":               {"additional_special_tokens": []any{"<|user|>"}},
+		"by purpose":           {"extra_special_tokens": keys{"user_token": "<|user|>"}},
+		"a model's own":        {"user_token": "<|user|>"},
+	} {
+		p := opened(t, folder(t, keys{
+			"tokenizer.json": keys{"added_tokens": append(added[:3:3], added[4:]...)}, "tokenizer_config.json": config,
+		}), "")
+		ids := p.Tokenizer.Encode("<|user|>a<|end|>")
+		require.Equal(t, int32(3), ids[0], name)
+		require.True(t, p.Tokenizer.IsSpecial(3), name)
+		require.Len(t, ids, 3)
+	}
+	p := opened(t, folder(t, keys{"tokenizer_config.json": keys{"additional_special_tokens": []any{"<<x>>", "<<y>>"}}}), "")
+	require.Equal(t, []int32{1025, 1024}, p.Tokenizer.Encode("<<y>><<x>>"), "new ids follow")
+	_, err = p.Prompt("<<x>>", "", false)
+	require.ErrorContains(t, err, "the tokenizer gives id 1024, the model's vocabulary has 1024")
+}
+
+// White space at the end of a template's prompt that is one token with an answer's first word is left to the answer.
+func TestPromptsThatEndInSpace(t *testing.T) {
+	dir := folder(t, nil)
+	for prompt, open := range map[string]string{
+		"ASSISTANT: ": " ", "ASSISTANT:": "", "<|assistant|>": "", "<|assistant|>\n": "", "answer: \n ": " ",
+	} {
+		p := opened(t, dir, `{% for m in messages %}{{ m.content }}|{% endfor %}{% if add_generation_prompt %}{{ "`+prompt+`" }}{% endif %}`)
+		got, err := p.Prompt("a", "", false)
+		require.NoError(t, err)
+		require.Equal(t, open, got.Open, prompt)
+		var ids []int32
+		for _, id := range got.IDs {
+			ids = append(ids, int32(id))
+		}
+		require.Equal(t, "a|"+strings.TrimSuffix(prompt, open), p.Tokenizer.Decode(ids))
+		whole := p.Tokenizer.Encode("a|" + prompt + "yes")
+		require.Equal(t, whole[:len(ids)], ids, "training saw the same")
+	}
+}
+
+// A template that cannot be parsed is an error where it is used: texts need none.
+func TestBrokenTemplates(t *testing.T) {
+	p := opened(t, folder(t, keys{"chat_template.jinja": "{% filter upper %}a{% endfilter %}"}), "")
+	require.NotEmpty(t, textIDs(t, p, "One cup"))
+	_, err := p.Prompt("a", "", true)
+	require.NoError(t, err)
+	_, err = p.Prompt("a", "", false)
+	require.ErrorContains(t, err, "apply chat template: template line 1")
+}
