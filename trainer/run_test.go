@@ -252,10 +252,12 @@ func TestEvaluationDuringAndAfterTraining(t *testing.T) {
 	lines := bytes.SplitAfter(demo.Train(), []byte("\n"))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "train.jsonl"), bytes.Join(lines[:8], nil), 0o666))
 	valid := filepath.Join(folder, "valid.jsonl")
-	require.NoError(t, os.WriteFile(valid, bytes.Join(lines[8:14], nil), 0o666))
+	empty := `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":""}]}` + "\n"
+	require.NoError(t, os.WriteFile(valid, append([]byte(empty), bytes.Join(lines[8:14], nil)...), 0o666))
 	c := small(t, model, folder)
 	c.EvalSteps, c.MaxSteps, c.LRSchedulerType, c.WarmupSteps = 2, 5, Cosine, 2
 	r := train(t, c)
+	require.Contains(t, r.said, "Validation: 1 rows left out (no answer), the first at line 1")
 	require.Len(t, r.evals, 3)
 	for i, e := range r.evals {
 		require.Equal(t, []int{2, 4, 5}[i], e.Step)
@@ -271,7 +273,7 @@ func TestEvaluationDuringAndAfterTraining(t *testing.T) {
 	require.InEpsilon(t, r.summary.Eval.Loss, stats.Loss, 1e-6)
 	require.Equal(t, r.summary.Eval.TargetTokens, stats.TargetTokens)
 	some := evaluation(model, c.OutputDir, valid)
-	some.Rows = "2:4"
+	some.Rows = "3:5"
 	part, err := answer.Evaluate(t.Context(), some, func(Event) {})
 	require.NoError(t, err)
 	require.Equal(t, 2, part.Rows)

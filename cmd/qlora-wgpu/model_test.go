@@ -100,6 +100,39 @@ func TestTokenizeWithTheEmbeddedModel(t *testing.T) {
 	require.Regexp(t, `"target":\[0(,0)*(,1)+\]`, stdout, "the answer and its end, nothing before")
 }
 
+// What training makes of a conversation is printed, with its tools and another template, and what it would say.
+func TestTokenizeIsWhatTrainDoes(t *testing.T) {
+	model := demotest.Model(t, 1, nil)
+	template := writeFile(t, "tools.jinja", `{% if tools %}{{ '<|system|>' + tools|tojson + '<|end|>' }}{% endif %}`+
+		`{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}`+
+		`{% if add_generation_prompt %}<|assistant|>{% endif %}`)
+	rows := writeFile(t, "rows.jsonl",
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"tools":[{"name":"w"}]}`+"\n"+
+			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":""},{"role":"user","content":"a"}]}`)
+	lengths := func(args ...string) (list []int, stderr string) {
+		status, stdout, stderr := invoke(t, append([]string{"tokenize", "--model", model, "--chat", rows}, args...)...)
+		require.Zero(t, status, stderr)
+		for _, line := range strings.Split(strings.TrimSpace(stdout), "\n") {
+			var row struct{ IDs []int }
+			require.NoError(t, json.Unmarshal([]byte(line), &row))
+			list = append(list, len(row.IDs))
+		}
+		return list, stderr
+	}
+	const empty = "warning: 1 rows have an assistant turn of which the chat template shows nothing: it is not learned, the first at line 2\n"
+	plain, stderr := lengths()
+	require.Equal(t, []int{6, 8}, plain)
+	require.Equal(t, empty+"warning: 1 rows have tools that the chat template does not show to the model, the first at line 1\n", stderr)
+	shown, stderr := lengths("--chat-template", template)
+	require.Greater(t, shown[0], plain[0]+8)
+	require.Equal(t, plain[1], shown[1])
+	require.Equal(t, empty, stderr)
+
+	status, _, stderr := invoke(t, "eval", "--model", model, "--data", rows)
+	require.Zero(t, status, stderr)
+	require.Contains(t, stderr, "warning: 1 rows left out (no answer), the first at line 2\n")
+}
+
 // The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a
 // real model.
 func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {

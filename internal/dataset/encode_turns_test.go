@@ -95,3 +95,26 @@ func TestEncodeLeavesOutUntrainedTurns(t *testing.T) {
 	require.Equal(t, "d<|im_end|>", learned(e, samples[0]))
 	require.Equal(t, []Drop{{Reason: "no answer", Rows: 1, First: "line 2"}}, report.Dropped)
 }
+
+// What is not learned of rows is said with their number and the place of the first.
+func TestWarnings(t *testing.T) {
+	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}
+{"messages":[{"role":"user","content":[{"type":"image"}],"name":"Bo"},{"role":"assistant","content":""},{"role":"assistant","content":"b"}]}
+{"messages":[{"role":"user","content":"a","name":"Al"},{"role":"assistant","content":"b","reasoning":"hm"}]}
+{"messages":[{"role":"user","content":"a"}]}`)
+	e := encoder(t, 1024)
+	_, report, err := e.Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"1 rows left out (no answer), the first at line 4",
+		"1 rows have an assistant turn of which the chat template shows nothing: it is not learned, the first at line 2",
+		"2 rows have names that the chat template does not show to the model, the first at line 2",
+		`1 rows have parts of type "image" that the chat template does not show to the model, the first at line 2`,
+		"1 rows have reasoning that the chat template does not show to the model, the first at line 3",
+	}, report.Warnings(1024))
+
+	s = source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]}]}`)
+	_, _, err = e.Encode(s)
+	require.ErrorContains(t, err, "1 with no target left by the chat template (the first at line 1), "+
+		"1 with tool calls that the chat template does not show (the first at line 1)")
+}

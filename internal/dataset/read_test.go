@@ -228,3 +228,53 @@ func TestSlice(t *testing.T) {
 		require.ErrorContains(t, err, "the data set has 10 rows")
 	}
 }
+
+// null is absent, and what is absent is empty: such rows are read, and left out when they are encoded.
+func TestNullIsAbsent(t *testing.T) {
+	read := func(lines ...string) *Source {
+		s, err := Read(strings.NewReader(strings.Join(lines, "\n")), "x.jsonl")
+		require.NoError(t, err)
+		return s
+	}
+	texts := func(s *Source) (list []string) {
+		for _, row := range s.Rows {
+			list = append(list, row.Text)
+		}
+		return list
+	}
+	require.Equal(t, []string{"", "", "a", "", "", "b"},
+		texts(read(`{"text":null}`, `{}`, `{"text":"a"}`, `{"text":null,"id":7}`, `{"id":null}`, `{"text":"b"}`)))
+	s := read(`{"instruction":null,"output":null}`, `{"instruction":"a","output":"b"}`, `{"instruction":null,"input":"q","output":"b"}`,
+		`{"instruction":"c"}`, `{"output":"d","system":"s"}`)
+	require.Equal(t, "line 1", s.Rows[0].Where)
+	require.Equal(t, []chat.Message{user("q"), assistant("b")}, s.Rows[2].Messages)
+	require.Equal(t, []chat.Message{user("c"), assistant("")}, s.Rows[3].Messages)
+	require.Equal(t, []chat.Message{system("s"), user(""), assistant("d")}, s.Rows[4].Messages)
+
+	s = read(`{"messages":[{"role":"user","content":"a"}]}`, `{"messages":null}`,
+		`{"messages":[{"role":"user","content":null,"from":null,"value":null},{"role":"assistant","name":null}]}`,
+		`{"messages":[{"from":"human","value":"a","role":null},{"from":"gpt","value":"b","weight":null,"train":null}]}`)
+	require.Empty(t, s.Rows[1].Messages)
+	require.NotNil(t, s.Rows[1].Messages, "a conversation, not a text")
+	require.Equal(t, []chat.Message{user(""), assistant("")}, s.Rows[2].Messages)
+	require.Equal(t, []chat.Message{user("a"), assistant("b")}, s.Rows[3].Messages)
+
+	_, err := Read(strings.NewReader(`{"text":null}`+"\n{}"), "x.jsonl")
+	require.ErrorContains(t, err, "x.jsonl: line 1: bad format: no row has a value")
+}
+
+func TestReadMarksAndParts(t *testing.T) {
+	s, err := Read(strings.NewReader(`{"messages":[`+
+		`{"role":"user","content":[{"type":"image"},{"type":"text","text":"What?"},{"type":"image"}]},`+
+		`{"role":"assistant","content":"a","loss":false},{"role":"assistant","content":"b","loss":1,"train":true},`+
+		`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{\"a\": 1}"}}]}]}`), "x.jsonl")
+	require.NoError(t, err)
+	require.Equal(t, []Row{{
+		Messages: []chat.Message{
+			user("What?"), {Role: "assistant", Content: "a", Train: new(false)}, {Role: "assistant", Content: "b", Train: new(true)},
+			with(assistant(""), "tool_calls", `[{"function":{"name":"f","arguments":{"a":1}}}]`),
+		},
+		LeftOut: []string{`parts of type "image"`}, Where: "line 1",
+	}}, s.Rows)
+	require.Equal(t, []string{"arguments of tool calls that are JSON texts are read as objects (1 rows)"}, s.Notes)
+}

@@ -169,6 +169,13 @@ func TestWhatSurroundsATextOfAFolder(t *testing.T) {
 	require.Equal(t, append([]uint32{2}, plain...), textIDs(t, p, "One cup"))
 	require.Equal(t, append([]uint32{2}, plain...), textIDs(t, p, "<|system|>One cup<|end|>"))
 
+	// What it writes behind a text comes before an EOS token of another name, and once.
+	other := opened(t, folder(t, keys{
+		"tokenizer.json": keys{"post_processor": before}, "tokenizer_config.json": keys{"eos_token": "<|user|>"},
+	}), "")
+	require.Equal(t, []uint32{1, 3}, textIDs(t, other, "One cup")[len(plain):])
+	require.Equal(t, textIDs(t, other, "One cup"), textIDs(t, other, "One cup<|end|>"))
+
 	raw, err := p.Prompt("One cup", "", true)
 	require.NoError(t, err)
 	require.Equal(t, append([]uint32{2}, plain[:len(plain)-1]...), raw.IDs, "an open text")
@@ -199,6 +206,19 @@ func TestTokensBesideTheTokenizer(t *testing.T) {
 		require.True(t, p.Tokenizer.IsSpecial(3), name)
 		require.Len(t, ids, 3)
 	}
+	// Flags of a token that is there already change where added_tokens_decoder says so, and only there.
+	strips := keys{"content": "<|user|>", "special": true, "lstrip": true, "rstrip": true}
+	for _, c := range []struct {
+		config keys
+		text   string
+	}{
+		{keys{"added_tokens_decoder": keys{"3": strips}}, "a<|user|>b"},
+		{keys{"user_token": strips}, "a <|user|> b"},
+	} {
+		p := opened(t, folder(t, keys{"tokenizer_config.json": c.config}), "")
+		require.Equal(t, c.text, p.Tokenizer.Decode(p.Tokenizer.Encode("a <|user|> b")))
+	}
+
 	p := opened(t, folder(t, keys{"tokenizer_config.json": keys{"additional_special_tokens": []any{"<<x>>", "<<y>>"}}}), "")
 	require.Equal(t, []int32{1025, 1024}, p.Tokenizer.Encode("<<y>><<x>>"), "new ids follow")
 	_, err = p.Prompt("<<x>>", "", false)
