@@ -25,10 +25,11 @@ type Conversation struct {
 
 // Message is one turn of a conversation.
 type Message struct {
-	Role    string // system, user, assistant or tool
-	Content string // null is read as empty
-	Fields  []Field
-	Train   *bool // false: an assistant turn that is not a training target
+	Role      string // system, user, assistant or tool
+	Content   string
+	NoContent bool // the row has none: templates find it undefined, as in transformers
+	Fields    []Field
+	Train     *bool // false: an assistant turn that is not a training target
 }
 
 // Field is what else a turn holds: reasoning_content, name, tool_calls, …
@@ -155,7 +156,9 @@ var reasoningFields = []string{"reasoning_content", "thinking", "reasoning"}
 func (m Message) value() (*jinja.Dict, error) {
 	d := &jinja.Dict{}
 	d.Set("role", m.Role)
-	d.Set("content", m.Content)
+	if !m.NoContent {
+		d.Set("content", m.Content)
+	}
 	for _, f := range m.Fields {
 		v, err := jinja.FromJSON(f.Value)
 		if err != nil {

@@ -40,7 +40,8 @@ type Encoded struct {
 // The conversation is rendered up to each turn. If a template writes an earlier turn differently once others follow,
 // the turn as it would be generated is not in the text, and the conversation is refused with the template's line.
 //
-// Arguments of tool calls are objects for the template; one that fails on them gets them as JSON texts.
+// A template that fails on a turn without content gets an empty one; a template that fails on arguments of tool calls
+// that are objects gets them as JSON texts.
 func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainOn) (Encoded, error) {
 	if n := len(chat.Messages); n > maxMessages {
 		return Encoded{}, usererr.New("apply chat template", "", "%d messages, more than %d", n, maxMessages)
@@ -53,17 +54,9 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainO
 			return Encoded{}, usererr.New("apply chat template", "", "a %s turn cannot be trained on", m.Role).At("message %d", i)
 		}
 	}
-	whole, err := t.render(chat, false)
+	chat, whole, err := t.renderWhole(chat)
 	if err != nil {
-		texts, changed := chat.argumentsAsText()
-		if !changed {
-			return Encoded{}, err
-		}
-		var again error
-		if whole, again = t.render(texts, false); again != nil {
-			return Encoded{}, err
-		}
-		chat = texts
+		return Encoded{}, err
 	}
 	c := &conversation{t: t, tok: tok, Conversation: chat, whole: whole, ids: tok.Encode(whole.Text)}
 	seen := c.probe()
@@ -102,6 +95,39 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainO
 		out.IDs, out.Target = append(out.IDs, end), append(out.Target, true)
 	}
 	return out, nil
+}
+
+// renderWhole renders a conversation as the template can take it, and gives what it took.
+func (t *Template) renderWhole(chat Conversation) (Conversation, jinja.Output, error) {
+	whole, err := t.render(chat, false)
+	if err == nil {
+		return chat, whole, nil
+	}
+	filled, anyFilled := chat.withContents()
+	texts, anyTexts := chat.argumentsAsText()
+	both, _ := filled.argumentsAsText()
+	for _, other := range []struct {
+		chat    Conversation
+		differs bool
+	}{{filled, anyFilled}, {texts, anyTexts}, {both, anyFilled && anyTexts}} {
+		if !other.differs {
+			continue
+		}
+		if whole, again := t.render(other.chat, false); again == nil {
+			return other.chat, whole, nil
+		}
+	}
+	return chat, whole, err
+}
+
+// withContents is the conversation with an empty content where there is none.
+func (c Conversation) withContents() (_ Conversation, changed bool) {
+	c.Messages = slices.Clone(c.Messages)
+	for i, m := range c.Messages {
+		changed = changed || m.NoContent
+		c.Messages[i].NoContent = false
+	}
+	return c, changed
 }
 
 // conversation is what Encode works on.
@@ -169,7 +195,7 @@ func (c *conversation) answerStart(i int, turn jinja.Output) (int, error) {
 	}
 	const sentinel = "\uE000\uE001answer\uE001\uE000"
 	probe := slices.Clone(c.Messages[:i+1])
-	probe[i].Content = sentinel
+	probe[i].Content, probe[i].NoContent = sentinel, false
 	probed, err := c.t.render(Conversation{probe, c.Tools}, false)
 	if err == nil {
 		if at := strings.Index(probed.Text, sentinel); at >= 0 && at <= len(turn.Text) && probed.Text[:at] == turn.Text[:at] {

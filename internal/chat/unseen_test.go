@@ -148,6 +148,20 @@ func TestArguments(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "a<|end|>b"+want+"<|end|>", tok.Decode(got.IDs))
 	}
+	// So it is with a turn without content, and with both.
+	chat.Messages[1].Content, chat.Messages[1].NoContent = "", true
+	for template, want := range map[string]string{
+		`{% for m in messages %}{{ m.content is defined }}` + end: "TrueFalse",
+		`{% for m in messages %}{{ '' + m.content }}!` + end:      "a!!!",
+		strings.Replace(calls, "m.content", "'' + m.content", 1) + `{{ '' + c.function.arguments }}{% endfor %}` +
+			end: `a{"city": "Rome", "n": [1, 2]}`,
+	} {
+		tok := byteTokenizer(t)
+		got, err := parsed(template, nil).Encode(tok, turns(append(chat.Messages, user(""))...), TrainOnAll)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.ReplaceAll(strings.TrimSuffix(tok.Decode(got.IDs), "True<|end|>"), "<|end|>", ""))
+	}
+
 	_, err := parsed(`{% for m in messages %}{{ 1 + '' }}{% endfor %}`, nil).Encode(byteTokenizer(t), chat, TrainOnAll)
 	require.ErrorContains(t, err, "template line 1")
 	require.False(t, strings.Contains(err.Error(), "arguments"))

@@ -100,7 +100,7 @@ func TestReadToolCalls(t *testing.T) {
 	require.Equal(t, []Row{{
 		Messages: []chat.Message{
 			with(user("Go."), "train", "true"),
-			with(chat.Message{Role: "assistant", Train: new(false)}, "tool_calls", `[{"id": "c1", "function": {"name": "go"}}]`),
+			with(chat.Message{Role: "assistant", NoContent: true, Train: new(false)}, "tool_calls", `[{"id": "c1", "function": {"name": "go"}}]`),
 			with(chat.Message{Role: "tool", Content: "Gone."}, "tool_call_id", `"c1"`, "name", `"go"`),
 			with(chat.Message{Role: "assistant", Content: "Done.", Train: new(true)}, "reasoning_content", `"Hm."`),
 		},
@@ -256,7 +256,7 @@ func TestNullIsAbsent(t *testing.T) {
 		`{"messages":[{"from":"human","value":"a","role":null},{"from":"gpt","value":"b","weight":null,"train":null}]}`)
 	require.Empty(t, s.Rows[1].Messages)
 	require.NotNil(t, s.Rows[1].Messages, "a conversation, not a text")
-	require.Equal(t, []chat.Message{user(""), assistant("")}, s.Rows[2].Messages)
+	require.Equal(t, []chat.Message{{Role: "user", NoContent: true}, {Role: "assistant", NoContent: true}}, s.Rows[2].Messages)
 	require.Equal(t, []chat.Message{user("a"), assistant("b")}, s.Rows[3].Messages)
 
 	_, err := Read(strings.NewReader(`{"text":null}`+"\n{}"), "x.jsonl")
@@ -272,7 +272,7 @@ func TestReadMarksAndParts(t *testing.T) {
 	require.Equal(t, []Row{{
 		Messages: []chat.Message{
 			user("What?"), {Role: "assistant", Content: "a", Train: new(false)}, {Role: "assistant", Content: "b", Train: new(true)},
-			with(assistant(""), "tool_calls", `[{"function":{"name":"f","arguments":{"a":1}}}]`),
+			with(chat.Message{Role: "assistant", NoContent: true}, "tool_calls", `[{"function":{"name":"f","arguments":{"a":1}}}]`),
 		},
 		LeftOut: []string{`parts of type "image"`}, Where: "line 1",
 	}}, s.Rows)

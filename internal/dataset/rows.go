@@ -204,7 +204,8 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 	if !known {
 		return chat.Message{}, fmt.Errorf("unknown %s %s", speakerKey, quote(speaker))
 	}
-	message := chat.Message{Role: role}
+	_, hasContent := turn[textKey]
+	message := chat.Message{Role: role, NoContent: !hasContent}
 	if message.Content, err = p.contentOf(turn[textKey], textKey); err != nil {
 		return chat.Message{}, err
 	}
@@ -217,7 +218,7 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 		return chat.Message{}, err
 	}
 	// An answer may be missing; a question may be empty, but not under another name.
-	if _, there := turn[textKey]; !there && role != "assistant" && slices.ContainsFunc(message.Fields, isNoMetadata) {
+	if !hasContent && role != "assistant" && slices.ContainsFunc(message.Fields, isNoMetadata) {
 		return chat.Message{}, fmt.Errorf("no %q", textKey)
 	}
 	return message, nil
