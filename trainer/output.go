@@ -90,7 +90,7 @@ func claimOutput(out Output, c Config) error {
 var runFile = regexp.MustCompile(`^(` + regexp.QuoteMeta(logFile) + "|" + regexp.QuoteMeta(cardFile) + "|" +
 	regexp.QuoteMeta(lora.ConfigFile) + "|" + regexp.QuoteMeta(lora.WeightsFile) + `)(\.[0-9a-f]{8}\.tmp)?$`)
 
-var checkpointName = regexp.MustCompile(`^checkpoint-[0-9]+(\.tmp)?$`)
+var checkpointName = regexp.MustCompile(`^checkpoint-[0-9]+(\.tmp|\.removed)?$`)
 
 // runFiles lists what the folder holds of a run.
 func runFiles(out Output, dir string) (found []string, err error) {
@@ -108,7 +108,9 @@ func runFiles(out Output, dir string) (found []string, err error) {
 }
 
 // isTrace tells the files that a run which died before its first checkpoint leaves: nothing in them is worth keeping.
-func isTrace(name string) bool { return name == logFile || strings.HasSuffix(name, ".tmp") }
+func isTrace(name string) bool {
+	return name == logFile || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".removed")
+}
 
 // resumesHere tells whether the run goes on with a checkpoint of its own output folder.
 func resumesHere(c Config) bool {

@@ -194,6 +194,9 @@ func (s *Store) Rename(from, to string) error {
 	return s.Remove(from)
 }
 
+// CopiesFolders implements checkpoint.Copier.
+func (s *Store) CopiesFolders() {}
+
 func (s *Store) moveFile(from, to string) error {
 	file, err := s.file("rename", from, false)
 	if err != nil {

@@ -58,7 +58,8 @@ func Save(s Store, dir string, step int, identity Identity, state any, files []F
 	if err := s.MakeDir(dir); err != nil {
 		return fmt.Errorf("save %s: %w", final, err)
 	}
-	if err := removeTemporary(s, dir); err != nil {
+	_ = Clean(s, dir) // for room; what has to go is this checkpoint's own folder
+	if err := s.Remove(temporary); err != nil {
 		return fmt.Errorf("save %s: %w", final, err)
 	}
 	if err := checkFree(s, dir, final, files); err != nil {
@@ -153,7 +154,7 @@ func publish(s Store, dir, temporary, final string) error {
 		return err
 	}
 	if slices.Contains(names, path.Base(final)) {
-		if err := s.Remove(final); err != nil {
+		if err := discard(s, dir, final); err != nil {
 			return err
 		}
 	}
@@ -172,13 +173,16 @@ func Latest(s Store, dir string) (*Checkpoint, []string, error) {
 	}
 	var notes []string
 	for _, f := range found {
+		if f.suffix == removedSuffix {
+			continue
+		}
 		name := path.Join(dir, f.name)
 		m, err := verify(s, name)
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("%s is passed over: %v", f.name, err))
 			continue
 		}
-		if f.temporary { // complete, but interrupted before its rename
+		if f.suffix == temporarySuffix { // complete, but interrupted before its rename
 			final := strings.TrimSuffix(name, temporarySuffix)
 			if err := publish(s, dir, name, final); err != nil {
 				return nil, notes, fmt.Errorf("recover %s: %w", name, err)

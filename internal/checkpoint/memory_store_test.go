@@ -12,6 +12,7 @@ import (
 var (
 	errCrash = errors.New("the machine stopped")
 	errFull  = errors.New("no space left on device")
+	errStuck = errors.New("somebody has it open")
 )
 
 // memory is a Store that knows what a crash would lose: for each file the bytes of its last Sync, for each folder the
@@ -23,6 +24,7 @@ type memory struct {
 	failOnce   bool
 	capacity   int64 // bytes, 0: unlimited
 	freeLies   bool  // Free does not know the capacity
+	stuck      *node // cannot be removed
 }
 
 type node struct {
@@ -139,6 +141,9 @@ func (m *memory) Rename(from, to string) error {
 		return fs.ErrExist
 	}
 	n := m.find(from)
+	if n == m.stuck {
+		return errStuck
+	}
 	delete(m.find(path.Dir(from)).entries, path.Base(from))
 	m.find(path.Dir(to)).entries[path.Base(to)] = n
 	return nil
@@ -149,6 +154,9 @@ func (m *memory) Remove(name string) error {
 	n := m.find(name)
 	if n == nil {
 		return m.step()
+	}
+	if n == m.stuck {
+		return errStuck
 	}
 	for _, child := range slices.Sorted(maps.Keys(n.entries)) {
 		if err := m.Remove(path.Join(name, child)); err != nil {

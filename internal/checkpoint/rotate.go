@@ -12,44 +12,88 @@ import (
 )
 
 // Rotate removes all checkpoints below the `keep` highest that verify; 0 keeps all. One that does not verify counts for
-// nothing, so the last good one is never removed.
+// nothing, so the last good one is never removed. A failure leaves the others to the next call.
 func Rotate(s Store, dir string, keep int) error {
 	found, err := folders(s, dir)
-	if err != nil || keep == 0 {
+	if err != nil {
 		return err
 	}
+	var failed error
 	kept := 0
 	for _, f := range found {
 		name := path.Join(dir, f.name)
 		switch {
-		case f.temporary:
+		case f.suffix == removedSuffix:
+			failed = cmp.Or(failed, s.Remove(name))
+		case f.suffix == temporarySuffix || keep == 0:
 		case kept == keep:
-			if err := s.Remove(name); err != nil {
-				return fmt.Errorf("remove %s: %w", name, err)
-			}
+			failed = cmp.Or(failed, discard(s, dir, name))
 		default:
 			if _, err := verify(s, name); err == nil {
 				kept++
 			}
 		}
 	}
+	if failed != nil {
+		return fmt.Errorf("remove old checkpoints: %w", failed)
+	}
 	return nil
+}
+
+// discard removes a checkpoint. It is renamed first: if removing ends halfway, what is left does not stand there under
+// the name of a checkpoint. Where that would copy it, it loses its manifest first.
+func discard(s Store, dir, name string) error {
+	if _, copies := s.(Copier); copies {
+		if err := s.Remove(path.Join(name, manifestName)); err != nil {
+			return err
+		}
+		return s.Remove(name)
+	}
+	removed := name + removedSuffix
+	if err := s.Remove(removed); err != nil { // of an earlier checkpoint of this step
+		return err
+	}
+	if err := s.Rename(name, removed); err != nil {
+		return err
+	}
+	if err := s.SyncDir(dir); err != nil {
+		return err
+	}
+	return s.Remove(removed)
+}
+
+// Clean removes the unfinished and the half removed checkpoints of processes that died; no other may be writing there.
+// Latest comes before it: an unfinished checkpoint may only want its name. It returns the first failure, and goes on.
+func Clean(s Store, dir string) error {
+	found, err := folders(s, dir)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, f := range found {
+		if f.suffix != "" {
+			failed = cmp.Or(failed, s.Remove(path.Join(dir, f.name)))
+		}
+	}
+	return failed
 }
 
 const (
 	folderPrefix    = "checkpoint-"
-	temporarySuffix = ".tmp"
+	temporarySuffix = ".tmp"     // being written
+	removedSuffix   = ".removed" // being removed
 )
 
 func folderName(step int) string { return folderPrefix + strconv.Itoa(step) }
 
 type folder struct {
-	name      string
-	step      int
-	temporary bool
+	name   string
+	step   int
+	suffix string // empty: a finished checkpoint
 }
 
-// folders lists the checkpoints of a run, highest step first, a finished one before a temporary one of the same step.
+// folders lists the checkpoints of a run, highest step first, a finished one before what is left of others of the same
+// step.
 func folders(s Store, dir string) ([]folder, error) {
 	names, err := s.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -60,29 +104,19 @@ func folders(s Store, dir string) ([]folder, error) {
 	}
 	var found []folder
 	for _, name := range names {
-		base, temporary := strings.CutSuffix(name, temporarySuffix)
+		base, suffix := name, ""
+		for _, s := range []string{temporarySuffix, removedSuffix} {
+			if cut, ok := strings.CutSuffix(name, s); ok {
+				base, suffix = cut, s
+			}
+		}
 		step, err := strconv.Atoi(strings.TrimPrefix(base, folderPrefix))
 		if err == nil && step >= 0 && base == folderName(step) {
-			found = append(found, folder{name, step, temporary})
+			found = append(found, folder{name, step, suffix})
 		}
 	}
 	slices.SortFunc(found, func(a, b folder) int {
 		return cmp.Or(cmp.Compare(b.step, a.step), cmp.Compare(a.name, b.name))
 	})
 	return found, nil
-}
-
-func removeTemporary(s Store, dir string) error {
-	found, err := folders(s, dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range found {
-		if f.temporary {
-			if err := s.Remove(path.Join(dir, f.name)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -19,6 +19,9 @@ type Store interface {
 	Free(dir string) (bytes int64, e error) // room left for new files, -1 where nobody knows
 }
 
+// Copier is a Store whose Rename copies folders.
+type Copier interface{ CopiesFolders() }
+
 // Writer is a file being written.
 type Writer interface {
 	io.Writer

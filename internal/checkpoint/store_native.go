@@ -3,9 +3,11 @@
 package checkpoint
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // Files is the store on the machine's own file system.
@@ -65,7 +67,8 @@ func (Files) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// SyncDir does nothing on Windows, which has no such call: NTFS journals names by itself.
+// SyncDir does nothing on Windows, which has no such call: NTFS journals names by itself. Nor is it an error where a
+// file system has none for folders, as network disks and FUSE may: files are synced nevertheless.
 func (Files) SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -75,5 +78,8 @@ func (Files) SyncDir(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return f.Sync()
+	if err = f.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }
