@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -35,31 +34,22 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 		if ctx.Err() != nil && !done {
 			return nil, r.interrupted(ctx)
 		}
-		if n := r.config.SaveSteps; n > 0 && (r.state.Step%n == 0 || done) {
-			var err error
-			switch {
-			case r.state.Step != r.savedStep:
-				err = r.saveCheckpoint(finish)
-			case done: // saved by a process that may have been killed before it removed old ones
-				err = r.removeOldCheckpoints()
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
 		if done {
 			break
+		}
+		if n := r.config.SaveSteps; n > 0 && r.state.Step%n == 0 && r.state.Step != r.savedStep {
+			if err := r.saveNow(finish); err != nil {
+				return nil, err
+			}
 		}
 		if err := r.step(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.saveAdapter(finish); err != nil {
+	if err := r.saveResult(finish); err != nil {
 		return nil, err
 	}
-	if err := r.log.Sync(); err != nil {
-		return nil, fmt.Errorf("write %s: %w", logFile, err)
-	}
+	r.log.sync()
 	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
 	r.emit(events.Done{
 		Steps: summary.Steps, Skipped: r.state.Skipped, Seconds: summary.Seconds, PeakDeviceBytes: r.session.Device.PeakBytes(),
@@ -78,7 +68,7 @@ func (r *run) evaluationDue() bool {
 // interrupted saves what is there.
 func (r *run) interrupted(ctx context.Context) error {
 	if r.state.Step != r.savedStep {
-		if err := r.saveCheckpoint(context.WithoutCancel(ctx)); err != nil {
+		if err := r.saveNow(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 	}
@@ -126,9 +116,7 @@ func (r *run) step(ctx context.Context) error {
 		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts,
 		StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}
-	if err := r.logLine(stats); err != nil {
-		return err
-	}
+	r.log.add(stats)
 	r.emit(stats)
 	if result.Skipped {
 		return r.skip(stats)
@@ -166,9 +154,7 @@ func (r *run) evaluate(ctx context.Context) error {
 	if !events.IsFinite(stats.Loss) {
 		r.warn("Step %d: the evaluation loss is not finite.", stats.Step)
 	}
-	if err := r.logLine(stats); err != nil {
-		return err
-	}
+	r.log.add(stats)
 	r.emit(stats)
 	return nil
 }

@@ -2,8 +2,7 @@ package trainer
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +26,8 @@ type Output interface {
 	Append(name string) (checkpoint.Writer, error)
 }
 
-// Files of a run beside its checkpoints.
-const (
-	logFile  = "trainer_log.jsonl"
-	cardFile = "README.md"
-)
+// cardFile is the model card.
+const cardFile = "README.md"
 
 // cardMark stands near the top of every model card.
 const cardMark = "trained with qlora-wgpu."
@@ -84,6 +80,22 @@ func claimOutput(out Output, c Config) error {
 		return usererr.New(opOutput, c.OutputDir, "%w", err)
 	}
 	return nil
+}
+
+// removeLeftovers removes what processes that died left half written or half removed. What stays takes room alone.
+func (r *run) removeLeftovers() {
+	dir := r.config.OutputDir
+	err := checkpoint.Clean(r.in.Output, dir)
+	names, listed := runFiles(r.in.Output, dir)
+	err = cmp.Or(err, listed)
+	for _, name := range names {
+		if runFile.MatchString(name) && strings.HasSuffix(name, ".tmp") {
+			err = cmp.Or(err, r.in.Output.Remove(path.Join(dir, name)))
+		}
+	}
+	if err != nil {
+		r.warn("What an earlier process left in %s could not be removed: %v", dir, err)
+	}
 }
 
 // runFile is a run's file, or one that a process which died left beside it.
@@ -140,18 +152,17 @@ func isCard(out Output, name string) (bool, error) {
 	return bytes.Contains(head, []byte(cardMark)), nil
 }
 
-// saveAdapter writes the PEFT adapter and the model card.
-func (r *run) saveAdapter(ctx context.Context) error {
-	tensors, err := r.engine.Adapter.Tensors(ctx, r.engine.Adapter.State.Param)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrEngineFault, err)
-	}
-	for name, write := range map[string]func(io.Writer) error{
-		lora.ConfigFile:  func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) },
-		lora.WeightsFile: func(w io.Writer) error { return lora.WriteWeights(w, tensors) },
-		cardFile:         r.writeCard,
+// saveAdapter writes the PEFT adapter and the model card. Where the weights are, the rest is.
+func (r *run) saveAdapter(s snapshot) error {
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{cardFile, r.writeCard},
+		{lora.ConfigFile, func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
+		{lora.WeightsFile, func(w io.Writer) error { return lora.WriteWeights(w, s.adapter) }},
 	} {
-		if err := checkpoint.WriteFile(r.in.Output, path.Join(r.config.OutputDir, name), write); err != nil {
+		if err := checkpoint.WriteFile(r.in.Output, path.Join(r.config.OutputDir, file.name), file.write); err != nil {
 			return err
 		}
 	}
@@ -185,53 +196,4 @@ func (r *run) writeCard(w io.Writer) error {
 	fmt.Fprintf(&b, "\nLoad it with PEFT: `PeftModel.from_pretrained(base, folder)`, or `qlora-wgpu generate --model … --adapter folder`.\n")
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// openLog opens trainer_log.jsonl and keeps the lines up to the step that the run goes on after: what a killed try
-// wrote later comes again.
-func (r *run) openLog() (err error) {
-	name := path.Join(r.config.OutputDir, logFile)
-	kept, err := logUpTo(r.in.Output, name, r.state.Step)
-	if err != nil {
-		return err
-	}
-	if err := checkpoint.WriteBytes(r.in.Output, name, kept); err != nil {
-		return err
-	}
-	if r.log, err = r.in.Output.Append(name); err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
-	}
-	return nil
-}
-
-func logUpTo(out Output, name string, step int) ([]byte, error) {
-	data, err := checkpoint.ReadBytes(out, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	var kept bytes.Buffer
-	for line := range bytes.Lines(data) {
-		var at struct {
-			Step int `json:"step"`
-		}
-		if bytes.HasSuffix(line, []byte("\n")) && json.Unmarshal(line, &at) == nil && at.Step <= step {
-			kept.Write(line)
-		}
-	}
-	return kept.Bytes(), nil
-}
-
-// logLine appends one JSON object.
-func (r *run) logLine(v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", logFile, err)
-	}
-	if _, err := r.log.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("write %s: %w", path.Join(r.config.OutputDir, logFile), err)
-	}
-	return nil
 }

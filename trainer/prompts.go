@@ -62,9 +62,7 @@ func (r *run) answer(ctx context.Context) error {
 		return err
 	}
 	for _, answer := range answers {
-		if err := r.logLine(answer); err != nil {
-			return err
-		}
+		r.log.add(answer)
 	}
 	r.prompts.answered = r.state.Step
 	return nil

@@ -1,78 +1,17 @@
 package trainer
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 
-	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/checkpoint"
-	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
-
-// optimizerFile holds the moments of every adapter tensor, "….m" and "….v", as they lie in flat state: padded, and in 8
-// bits as records of codes and absmax.
-const optimizerFile = "optimizer.safetensors"
-
-// saveCheckpoint writes checkpoint-N and removes old ones.
-func (r *run) saveCheckpoint(ctx context.Context) error {
-	if err := r.log.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", logFile, err)
-	}
-	state := r.state
-	state.Version, state.Settings, state.first = stateVersion, r.config, nil
-	state.Cursor, state.Device = r.loader.Stream.Cursor(), r.session.Device.Info.Key()
-	var err error
-	if state.Variants, err = json.Marshal(r.session.Device.Variants); err != nil {
-		return err
-	}
-	adapter, err := r.engine.Adapter.Tensors(ctx, r.engine.Adapter.State.Param)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrEngineFault, err)
-	}
-	var moments []safetensors.Data
-	momentBytes := int64(0)
-	for _, e := range r.engine.Adapter.State.Entries {
-		for kind, suffix := range optim.Moments {
-			t := r.engine.Adapter.State.MomentShape(e)
-			data, err := r.engine.Adapter.State.ReadMoment(ctx, kind, e)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrEngineFault, err)
-			}
-			moments = append(moments, safetensors.Data{
-				Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data,
-			})
-			momentBytes += int64(len(data))
-		}
-	}
-	sortData(moments)
-	size := 4 * r.engine.Adapter.Parameters()
-	files := []checkpoint.File{
-		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
-		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, adapter) }},
-		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, moments) }},
-	}
-	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(state), state, files); err != nil {
-		return err
-	}
-	r.savedStep = state.Step
-	r.emit(events.Checkpoint{Step: state.Step})
-	return r.removeOldCheckpoints()
-}
-
-func (r *run) removeOldCheckpoints() error {
-	return checkpoint.Rotate(r.in.Output, r.config.OutputDir, r.config.SaveTotalLimit)
-}
-
-var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.U32: safetensors.U32}
 
 // findCheckpoint is the one to go on from, or nil to begin anew; it belongs to this run.
 func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {

@@ -45,7 +45,7 @@ type run struct {
 	engine   *engine.Engine
 	schedule Schedule
 	prompts  prompts
-	log      checkpoint.Writer
+	log      *runLog
 
 	state     runState
 	from      *checkpoint.Checkpoint // to go on from; nil: begin anew
@@ -78,15 +78,14 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	if err := claimOutput(in.Output, c); err != nil {
 		return nil, err
 	}
+	r.removeLeftovers()
 	if err := r.openLog(); err != nil {
 		return nil, err
 	}
-	defer r.log.Close()
+	defer r.log.close()
 	if r.state.Step == 0 {
 		for _, answer := range base {
-			if err := r.logLine(answer); err != nil {
-				return nil, err
-			}
+			r.log.add(answer)
 		}
 	}
 	r.prompts.answered = r.state.Step

@@ -1,0 +1,88 @@
+package trainer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"qlora-wgpu/internal/checkpoint"
+)
+
+// logFile has a JSON object a line: a step, an evaluation or an answer.
+const logFile = "trainer_log.jsonl"
+
+// runLog is the log of a run in progress. What fails to be written to it ends no run: the first failure is told.
+type runLog struct {
+	file checkpoint.Writer
+	warn func(format string, args ...any)
+	name string
+	told bool
+	torn bool // the last write may have left a part of a line
+}
+
+// openLog opens the log and keeps the lines up to the step that the run goes on after: what a killed try wrote later
+// comes again.
+func (r *run) openLog() (err error) {
+	name := path.Join(r.config.OutputDir, logFile)
+	kept, err := logUpTo(r.in.Output, name, r.state.Step)
+	if err != nil {
+		return err
+	}
+	if err := checkpoint.WriteBytes(r.in.Output, name, kept); err != nil {
+		return err
+	}
+	r.log = &runLog{name: name, warn: r.warn}
+	if r.log.file, err = r.in.Output.Append(name); err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	return nil
+}
+
+func logUpTo(out Output, name string, step int) ([]byte, error) {
+	data, err := checkpoint.ReadBytes(out, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	var kept bytes.Buffer
+	for line := range bytes.Lines(data) {
+		var at struct {
+			Step int `json:"step"`
+		}
+		if bytes.HasSuffix(line, []byte("\n")) && json.Unmarshal(line, &at) == nil && at.Step <= step {
+			kept.Write(line)
+		}
+	}
+	return kept.Bytes(), nil
+}
+
+// add appends one JSON object.
+func (l *runLog) add(v any) {
+	line, err := json.Marshal(v)
+	if err == nil {
+		line = append(line, '\n')
+		if l.torn { // so that no more than one line is unreadable
+			line = append([]byte{'\n'}, line...)
+		}
+		_, err = l.file.Write(line)
+		l.torn = err != nil
+	}
+	l.failed(err)
+}
+
+// sync makes what was added survive a crash.
+func (l *runLog) sync() { l.failed(l.file.Sync()) }
+
+func (l *runLog) failed(err error) {
+	if err != nil && !l.told {
+		l.told = true
+		l.warn("%s: a line cannot be written: %v. The run goes on, and lines may be missing there.", l.name, err)
+	}
+}
+
+func (l *runLog) close() { l.failed(l.file.Close()) }
