@@ -48,7 +48,7 @@ var rooms = [][]string{
 	{"internal/chat/jinja"},
 	{"internal/tokenizer"},
 	{"internal/nf4cache"},
-	{"internal/checkpoint", "internal/pretrained"},
+	{"internal/checkpoint", "internal/pretrained", "internal/runlock"},
 	{"internal/model/architectures"},
 	{"internal/model/spec"},
 	{"internal/safetensors", "internal/gguf"},

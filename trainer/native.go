@@ -11,17 +11,22 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/runlock"
 	"qlora-wgpu/lora"
 )
 
 // Train opens the files that the configuration names and runs it. Errors are Run's, and *usererr.Error for a file that
-// cannot be read.
+// cannot be read, and for an output folder that another run is writing to.
 func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	lock, err := runlock.Take(c.OutputDir, func(message string) { emit(Warning{Message: message}) })
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
 	in := Inputs{Output: Folder{}, Cache: host.MeasurementsIn(c.CacheDir), SubmitScale: host.SubmitScale(), HostMemory: host.Memory}
-	var err error
 	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
 	}

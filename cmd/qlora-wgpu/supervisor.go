@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"qlora-wgpu/internal/runlock"
 )
 
 // Training runs in a child process, because a driver that meets an error may abort the whole process. The parent
@@ -103,7 +105,7 @@ func (s *supervisor) child(args []string, try int, scale string) (*os.ProcessSta
 	if s.console.terminal {
 		attached = childOnTerminal
 	}
-	command.Env = append(os.Environ(), childVariable+"="+attached)
+	command.Env = append(os.Environ(), childVariable+"="+attached, runlock.Environment())
 	if try > 0 {
 		command.Env = append(command.Env, submitScaleVariable+"="+scale)
 	}

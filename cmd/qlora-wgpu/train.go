@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"qlora-wgpu/internal/bench"
+	"qlora-wgpu/internal/runlock"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
@@ -34,6 +35,13 @@ func (t *trainCommand) Run(c *console) error {
 		c.context, c.terminal = followParent(c.stdin), attached == childOnTerminal
 		fmt.Fprintf(c.stderr, "Training in process %d.\n", os.Getpid())
 		return asChild(c, t.train(c))
+	}
+	if t.Random.Arch == "" { // else nothing is written
+		lock, err := runlock.Take(t.Config.OutputDir, func(message string) { fmt.Fprintln(c.stderr, "warning:", message) })
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
 	}
 	executable, err := os.Executable()
 	if err != nil {
