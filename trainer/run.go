@@ -164,9 +164,12 @@ func (r *run) takeMemory(ctx context.Context) (err error) {
 	}
 	r.emit(events.Schedule{
 		Steps: r.loader.TotalSteps, GradientAccumulationSteps: c.GradientAccumulationSteps, BatchSize: c.BatchSize,
-		LearningRate: c.LearningRate, LRSchedulerType: c.LRSchedulerType, WarmupSteps: r.schedule.Warmup,
-		Epochs: float64(r.loader.TotalSteps*c.GradientAccumulationSteps) / float64(r.loader.Stream.BatchesPerEpoch()),
+		LearningRate: c.LearningRate, LRSchedulerType: c.LRSchedulerType, WarmupSteps: r.schedule.WarmupWithin(),
+		Epochs: r.loader.Epochs(),
 	})
+	if r.schedule.Peak() == 0 {
+		r.warnOfNoRate()
+	}
 	if err := r.prepareAnswers(); err != nil {
 		return err
 	}

@@ -105,6 +105,7 @@ func (r *run) saveResult(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.warnIfUnchanged(s.adapter)
 	failed := r.saveAdapter(s)
 	switch {
 	case last:

@@ -28,6 +28,17 @@ func NewSchedule(c Config, totalSteps int) Schedule {
 	return Schedule{Type: c.LRSchedulerType, Base: c.LearningRate, Warmup: warmup, Total: totalSteps}
 }
 
+// WarmupWithin is how many steps of the run warm up.
+func (s Schedule) WarmupWithin() int {
+	if s.Type == Constant {
+		return 0
+	}
+	return min(s.Warmup, s.Total)
+}
+
+// Peak is the highest rate of the run's steps.
+func (s Schedule) Peak() float64 { return s.LearningRate(min(s.Warmup, max(0, s.Total-1))) }
+
 // LearningRate is the rate of the optimizer step that follows `done` finished ones: 0 for the first step of a run.
 func (s Schedule) LearningRate(done int) float64 {
 	return s.Base * s.factor(done)

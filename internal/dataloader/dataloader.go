@@ -89,9 +89,21 @@ func trainOn(c settings.Train) chat.TrainOn {
 	return chat.TrainOnAssistant
 }
 
+// stepsPerEpoch counts the last step of an epoch, whose window may be shorter.
+func (l *Loader) stepsPerEpoch() int {
+	return (l.Stream.BatchesPerEpoch() + l.settings.GradientAccumulationSteps - 1) / l.settings.GradientAccumulationSteps
+}
+
+// Epochs is how often all steps together pass over the data.
+func (l *Loader) Epochs() float64 {
+	per, batches := l.stepsPerEpoch(), l.Stream.BatchesPerEpoch()
+	begun := float64(l.TotalSteps%per*l.settings.GradientAccumulationSteps) / float64(batches)
+	return float64(l.TotalSteps/per) + begun
+}
+
 func (l *Loader) countSteps() error {
 	c := l.settings
-	perEpoch := (l.Stream.BatchesPerEpoch() + c.GradientAccumulationSteps - 1) / c.GradientAccumulationSteps
+	perEpoch := l.stepsPerEpoch()
 	l.TotalSteps = c.MaxSteps
 	if l.TotalSteps == 0 {
 		steps := math.Ceil(c.NumTrainEpochs * float64(perEpoch))
