@@ -43,17 +43,48 @@ func (r *run) findCheckpoint() (*checkpoint.Checkpoint, error) {
 	if r.config.GradientCheckpointing == CheckpointAuto {
 		r.config.GradientCheckpointing = saved.Settings.GradientCheckpointing
 	}
-	if names := settings.Differences(saved.Settings, r.config); len(names) > 0 {
+	r.saved = saved
+	same := r.config // but for its length, which checkLength looks at
+	same.MaxSteps, same.NumTrainEpochs = saved.Settings.MaxSteps, saved.Settings.NumTrainEpochs
+	if names := settings.Differences(saved.Settings, same); len(names) > 0 {
 		return nil, usererr.New("resume", c.Path, "the checkpoint belongs to a run with other settings: %s", strings.Join(names, "; ")).
 			Hinted("resume with the same settings, or start a new run in another output_dir")
 	}
-	if err := c.Check(r.identity(saved)); err != nil {
+	if err := c.Check(r.identity(same, saved)); err != nil {
 		return nil, err
 	}
 	if !saved.Date.IsZero() {
 		r.state.Date = saved.Date
 	}
 	return c, r.useVariants(c, saved)
+}
+
+// checkLength wants of a run that takes more or fewer steps than the checkpoint's that the steps which are done would
+// have been the same: then it gives the bytes of one that was to take so many from the beginning.
+func (r *run) checkLength(c *checkpoint.Checkpoint) error {
+	before := r.saved.Settings
+	steps, err := r.loader.StepsOf(before)
+	if err != nil {
+		return badState(c, "%w", err)
+	}
+	was, is := NewSchedule(before, steps), r.schedule
+	if is.Total < c.Step {
+		return usererr.New("resume", c.Path, "%d steps are done, the run is to take %d", c.Step, is.Total).
+			Hinted("raise max_steps or num_train_epochs, or resume from an earlier checkpoint")
+	}
+	for done := range c.Step {
+		if before, now := was.LearningRate(done), is.LearningRate(done); before != now {
+			return usererr.New("resume", c.Path,
+				"the run was to take %d steps and is to take %d; with lr_scheduler_type %s step %d would have had a learning rate of %.3g, it had %.3g",
+				was.Total, is.Total, is.Type, done+1, now, before).
+				Hinted("begin a new run from what this one learned: --init-adapter %s and another --output-dir; "+
+					"a run of constant learning rate goes on", c.Path)
+		}
+	}
+	if was.Total != is.Total {
+		r.info("The run takes %d steps instead of %d.", is.Total, was.Total)
+	}
+	return nil
 }
 
 // useVariants takes the kernels that the checkpoint's run used: the same table gives the same bytes, and memory is
@@ -121,11 +152,8 @@ func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
 
 // restore puts a checkpoint's state into the run.
 func (r *run) restore(c *checkpoint.Checkpoint) error {
-	var err error
 	date := r.state.Date
-	if r.state, err = readState(c); err != nil {
-		return err
-	}
+	r.state = r.saved
 	r.state.Date = date
 	r.savedStep, r.before = r.state.Step, r.state.Seconds
 	if r.state.Device != r.session.Device.Info.Key() {

@@ -49,6 +49,7 @@ type run struct {
 
 	state     runState
 	from      *checkpoint.Checkpoint // to go on from; nil: begin anew
+	saved     runState               // its state
 	savedStep int                    // of the last checkpoint, read or written
 	skipped   int                    // steps in a row without an update
 	paged     paging.Counters        // since this start
@@ -142,6 +143,11 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 		return nil, err
 	}
 	r.schedule = NewSchedule(r.config, r.loader.TotalSteps)
+	if r.from != nil {
+		if err := r.checkLength(r.from); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.takeMemory(ctx); err != nil {
 		return nil, err
 	}

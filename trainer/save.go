@@ -81,7 +81,7 @@ func (r *run) saveCheckpoint(s snapshot) error {
 		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, s.adapter) }},
 		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, s.moments) }},
 	}
-	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(state), state, files); err != nil {
+	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(r.config, state), state, files); err != nil {
 		return err
 	}
 	r.savedStep = state.Step

@@ -38,9 +38,9 @@ type runState struct {
 }
 
 // identity says which run a checkpoint belongs to: the model, the data, and the settings that decide the numbers.
-func (r *run) identity(state runState) checkpoint.Identity {
+func (r *run) identity(c Config, state runState) checkpoint.Identity {
 	return checkpoint.Identity{
-		"model": r.in.Model.ContentHash(), "data": r.in.Data.Hash, "settings": settingsIdentity(r.config, r.in.ChatTemplate, state),
+		"model": r.in.Model.ContentHash(), "data": r.in.Data.Hash, "settings": settingsIdentity(c, r.in.ChatTemplate, state),
 	}
 }
 

@@ -76,7 +76,8 @@ func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid 
 	l.Stream = dataset.NewStream(l.Samples, dataset.StreamOptions{
 		Seed: c.Seed, Shuffle: c.Shuffle, Packing: c.Packing, BatchSize: c.BatchSize, MaxSeqLength: l.MaxSeqLength,
 	})
-	return l, l.countSteps()
+	l.TotalSteps, err = l.StepsOf(c)
+	return l, err
 }
 
 func trainOn(c settings.Train) chat.TrainOn {
@@ -101,19 +102,19 @@ func (l *Loader) Epochs() float64 {
 	return float64(l.TotalSteps/per) + begun
 }
 
-func (l *Loader) countSteps() error {
-	c := l.settings
-	perEpoch := l.stepsPerEpoch()
-	l.TotalSteps = c.MaxSteps
-	if l.TotalSteps == 0 {
-		steps := math.Ceil(c.NumTrainEpochs * float64(perEpoch))
-		if steps > math.MaxInt32 {
-			return settings.Wrong("num_train_epochs", fmt.Sprint(c.NumTrainEpochs),
-				fmt.Sprintf("at most %d steps, an epoch of this data has %d", math.MaxInt32, perEpoch))
-		}
-		l.TotalSteps = max(1, int(steps))
+// StepsOf is how many steps a run over this data takes by its settings, of which only its length may be other than the
+// loader's.
+func (l *Loader) StepsOf(c settings.Train) (int, error) {
+	if c.MaxSteps > 0 {
+		return c.MaxSteps, nil
 	}
-	return nil
+	perEpoch := l.stepsPerEpoch()
+	steps := math.Ceil(c.NumTrainEpochs * float64(perEpoch))
+	if steps > math.MaxInt32 {
+		return 0, settings.Wrong("num_train_epochs", fmt.Sprint(c.NumTrainEpochs),
+			fmt.Sprintf("at most %d steps, an epoch of this data has %d", math.MaxInt32, perEpoch))
+	}
+	return max(1, int(steps)), nil
 }
 
 // Window is the micro-batches of one optimizer step and their tokens; it does not reach into the next epoch.
