@@ -145,7 +145,7 @@ func (r *run) skip(stats StepStats) error {
 }
 
 func (r *run) evaluate(ctx context.Context) error {
-	stats, err := dataloader.Evaluate(ctx, r.engine, r.loader.Validation)
+	stats, err := dataloader.Evaluate(ctx, r.engine, r.loader.Validation, r.working)
 	if err != nil {
 		return err
 	}

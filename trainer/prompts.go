@@ -75,7 +75,11 @@ func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err e
 	likeliest := settings.Sampling{MaxTokens: r.in.Prompts.MaxTokens, TopP: 1}
 	for i, prompt := range r.prompts.asked {
 		var text strings.Builder
-		err := answer.Text(ctx, r.engine.Generator(), r.text, prompt, likeliest, func(piece string) error { text.WriteString(piece); return nil })
+		err := answer.Text(ctx, r.engine.Generator(), r.text, prompt, likeliest, func(piece string) error {
+			r.working()
+			text.WriteString(piece)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -195,6 +195,9 @@ func (r *run) info(format string, args ...any) {
 	r.emit(events.Info{Message: fmt.Sprintf(format, args...)})
 }
 
+// working says that something gets on which has nothing to tell yet.
+func (r *run) working() { r.emit(events.Working{}) }
+
 func (r *run) warn(format string, args ...any) {
 	r.emit(events.Warning{Message: fmt.Sprintf(format, args...)})
 }

@@ -37,6 +37,7 @@ func (r *run) snapshot(ctx context.Context, moments bool) (s snapshot, err error
 		return s, nil
 	}
 	for _, e := range state.Entries {
+		r.working()
 		for kind, suffix := range optim.Moments {
 			t := state.MomentShape(e)
 			data, err := state.ReadMoment(ctx, kind, e)
@@ -78,8 +79,8 @@ func (r *run) saveCheckpoint(s snapshot) error {
 	size := 4 * r.engine.Adapter.Parameters()
 	files := []checkpoint.File{
 		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
-		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(w, s.adapter) }},
-		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(w, nil, s.moments) }},
+		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(getsOn{w, r}, s.adapter) }},
+		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(getsOn{w, r}, nil, s.moments) }},
 	}
 	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(r.config, state), state, files); err != nil {
 		return err
@@ -88,6 +89,17 @@ func (r *run) saveCheckpoint(s snapshot) error {
 	r.emit(events.Checkpoint{Step: state.Step})
 	r.removeOldCheckpoints()
 	return nil
+}
+
+// getsOn tells of every write: a slow disk takes minutes for a large adapter.
+type getsOn struct {
+	io.Writer
+	run *run
+}
+
+func (g getsOn) Write(p []byte) (int, error) {
+	g.run.working()
+	return g.Writer.Write(p)
 }
 
 // removeOldCheckpoints tries it again the next time where it fails.

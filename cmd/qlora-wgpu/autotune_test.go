@@ -47,7 +47,7 @@ func TestAutotuneSurvivesACandidate(t *testing.T) {
 		"--data", data, "--output-dir", filepath.Join(t.TempDir(), "out"), "--cache-dir", cache,
 		"--max-steps=1", "--save-steps=0", "--batch-size=1", "--gradient-accumulation-steps=1", "--lora-r=4", "--autotune=on")
 	p.waitFor(childLine, 1)
-	child, late := p.child(1), time.Now().Add(patience)
+	child, late := p.child(1), time.Now().Add(longEnough)
 	candidate := func() string {
 		if c := readMeasured(cache).Trying; !strings.HasSuffix(c, " compiled together") {
 			return c

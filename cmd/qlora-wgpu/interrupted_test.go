@@ -143,7 +143,7 @@ func TestInterruptedRuns(t *testing.T) {
 			p.abortChild(try + 1)
 		}
 		require.Equal(t, statusFailure, p.end(), p.text())
-		require.Contains(t, p.text(), "error: the training process died 3 times; giving up.")
+		require.Contains(t, p.text(), "error: the training process died 3 times without a new checkpoint in between; giving up.")
 		require.Equal(t, 2, strings.Count(p.text(), "Starting it again from the beginning (there is no checkpoint yet)"))
 	})
 }
@@ -229,7 +229,7 @@ func (p *process) text() string {
 	return p.output.String()
 }
 
-const patience = 3 * time.Minute
+const longEnough = 3 * time.Minute
 
 var (
 	stepLine  = regexp.MustCompile(`(?m)^{'loss'.*\n`)
@@ -240,7 +240,7 @@ var (
 // waitFor waits until the output holds so many lines of a kind, or the process has ended.
 func (p *process) waitFor(line *regexp.Regexp, count int) {
 	p.t.Helper()
-	late := time.After(patience)
+	late := time.After(longEnough)
 	for len(line.FindAllString(p.text(), -1)) < count {
 		select {
 		case <-p.more:
@@ -266,7 +266,7 @@ func (p *process) end() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(longEnough):
 		p.t.Fatalf("it does not end:\n%s", p.text())
 	}
 	return p.command.ProcessState.ExitCode()

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -31,13 +29,14 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 
 // console is what a command may use of the process it runs in.
 type console struct {
-	context  context.Context // ends with the first Ctrl-C
-	args     []string        // without the program's name
-	stdin    io.Reader
-	stdout   io.Writer
-	stderr   io.Writer
-	terminal bool // somebody watches stderr
-	screen   bool // stdout and stderr are both the terminal
+	context    context.Context // ends with the first Ctrl-C
+	interrupts *interrupts     // nil: nothing follows
+	args       []string        // without the program's name
+	stdin      io.Reader
+	stdout     io.Writer
+	stderr     io.Writer
+	terminal   bool // somebody watches stderr
+	screen     bool // stdout and stderr are both the terminal
 }
 
 type commands struct {
@@ -56,11 +55,10 @@ type commands struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C kills
+	i := listen()
 	terminal := term.IsTerminal(int(os.Stderr.Fd()))
 	os.Exit(run(&console{
-		context: ctx, args: os.Args[1:],
+		context: i.first, interrupts: i, args: os.Args[1:],
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		terminal: terminal, screen: terminal && term.IsTerminal(int(os.Stdout.Fd())),
 	}))

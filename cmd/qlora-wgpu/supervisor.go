@@ -1,19 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
-	"qlora-wgpu/internal/runlock"
+	"qlora-wgpu/lora"
 )
 
 // Training runs in a child process, because a driver that meets an error may abort the whole process. The parent
@@ -36,7 +31,8 @@ const (
 	statusChildUserError = 87
 )
 
-// submitScales is one try each.
+// submitScales shorten the submissions with every death, as far as they go; as many deaths without a new checkpoint
+// between them end the run.
 var submitScales = []string{"1", "0.5", "0.25"}
 
 // supervisor runs executable with args as a child until it ends well, or fails in a way that trying again cannot help.
@@ -47,15 +43,27 @@ type supervisor struct {
 	outputDir  string
 	overwrite  bool   // the run replaces what outputDir held
 	resume     string // the run's own resume_from_checkpoint
+	patience   patience
 
-	saved bool // this run has written a checkpoint
+	stderr  shared
+	saved   bool    // this run has written a checkpoint
+	longest float64 // step of all children, in seconds
+}
+
+// ending is how a child ended.
+type ending struct {
+	*os.ProcessState
+	last []string // lines of its standard error
+	hung bool     // it was ended because it told nothing any more
 }
 
 func (s *supervisor) run() error {
-	args := s.args
-	for try, scale := range submitScales {
+	s.stderr.out = s.console.stderr
+	args, scale, deaths, shrunk := s.args, 0, 0, false
+	adapter := written(filepath.Join(s.outputDir, lora.WeightsFile))
+	for {
 		before := manifests(s.outputDir)
-		end, last, err := s.child(args, try, scale)
+		end, err := s.child(args, submitScales[scale])
 		if err != nil {
 			return err
 		}
@@ -69,70 +77,54 @@ func (s *supervisor) run() error {
 		case s.console.context.Err() != nil:
 			return exitStatus(statusInterrupted)
 		}
-		s.report("The training process died: %s. The last it said:", cause(end))
-		for _, line := range last {
+		s.report("The training process died: %s. The last it said:", end.cause())
+		for _, line := range end.last {
 			s.report("  | %s", line)
 		}
-		if try+1 == len(submitScales) {
-			break
+		for name, at := range manifests(s.outputDir) {
+			if !before[name].Equal(at) {
+				s.saved, deaths, shrunk = true, 0, false
+			}
 		}
-		for name, written := range manifests(s.outputDir) {
-			s.saved = s.saved || before[name] != written
+		if !s.saved && s.resume != "auto" && !adapter.Equal(written(filepath.Join(s.outputDir, lora.WeightsFile))) {
+			return fmt.Errorf("the training process died after its last step: the adapter in %s is complete, only its checkpoint is missing", s.outputDir)
+		}
+		if end.busError() && !shrunk { // the next child finds it shorter, and makes it anew: that is not the driver's doing
+			shrunk = true
+		} else {
+			deaths, scale = deaths+1, min(scale+1, len(submitScales)-1)
+		}
+		if deaths == len(submitScales) {
+			break
 		}
 		var from string
 		args, from = s.again()
 		s.report("Starting it again from %s, with submissions to the device %s times as long as at first (try %d of %d).",
-			from, submitScales[try+1], try+2, len(submitScales))
+			from, submitScales[scale], deaths+1, len(submitScales))
 	}
-	return fmt.Errorf("the training process died %d times; giving up. Checkpoints, if any, are in %s: --resume goes on from the last. "+
-		"`qlora-wgpu check` tests the device and its driver, --device chooses another one", len(submitScales), s.outputDir)
+	return fmt.Errorf("the training process died %d times without a new checkpoint in between; giving up. Checkpoints, if any, are in %s: "+
+		"--resume goes on from the last. `qlora-wgpu check` tests the device and its driver, --device chooses another one",
+		len(submitScales), s.outputDir)
 }
 
-func (s *supervisor) report(format string, args ...any) {
-	fmt.Fprintf(s.console.stderr, format+"\n", args...)
-}
-
-// child runs one child to its end and returns how it ended and the last lines of its standard error.
-func (s *supervisor) child(args []string, try int, scale string) (*os.ProcessState, []string, error) {
-	kept := new(lastLines)
-	command := exec.Command(s.executable, args...)
-	command.Stdout = s.console.stdout
-	command.Stderr = io.MultiWriter(s.console.stderr, kept)
-	if s.console.screen { // one pipe for both keeps lines and progress bar in order
-		command.Stdout = command.Stderr
-	}
-	attached := childOnPipe
-	if s.console.terminal {
-		attached = childOnTerminal
-	}
-	command.Env = append(os.Environ(), childVariable+"="+attached, runlock.Environment())
-	if try > 0 {
-		command.Env = append(command.Env, submitScaleVariable+"="+scale)
-	}
-	pipe, err := command.StdinPipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("start the training process: %w", err)
-	}
-	if err := command.Start(); err != nil {
-		return nil, nil, fmt.Errorf("start the training process: %w", err)
-	}
-	unfollow := context.AfterFunc(s.console.context, func() { _, _ = pipe.Write([]byte{'\n'}) })
-	defer unfollow()
-	err = command.Wait()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return nil, nil, fmt.Errorf("training process: %w", err)
-	}
-	return command.ProcessState, kept.lines(), nil
-}
-
-func cause(end *os.ProcessState) string {
+func (e ending) cause() string {
 	switch {
-	case end.ExitCode() == statusEngineFault:
+	case e.hung:
+		return "it hung"
+	case e.busError():
+		return "a file that it had mapped became shorter, or its disk failed (SIGBUS)"
+	case e.ExitCode() == statusEngineFault:
 		return "the device failed"
-	case strings.Contains(end.String(), "signal: killed"):
+	case strings.Contains(e.String(), "signal: killed"):
 		return "it was killed, perhaps because the system ran out of memory"
 	}
-	return end.String()
+	return e.String()
+}
+
+// busError tells whether the process read where a mapped file had ended.
+func (e ending) busError() bool {
+	return slices.ContainsFunc(e.last, func(line string) bool { return strings.Contains(line, "SIGBUS") }) ||
+		strings.Contains(e.String(), "bus error")
 }
 
 // again gives the arguments of the next try and says where it starts. A checkpoint counts if this run saved it; until
@@ -161,28 +153,18 @@ func manifests(dir string) map[string]time.Time {
 		return found // not there yet
 	}
 	for _, e := range entries {
-		if info, err := os.Stat(filepath.Join(dir, e.Name(), "manifest.json")); err == nil {
-			found[e.Name()] = info.ModTime()
+		if at := written(filepath.Join(dir, e.Name(), "manifest.json")); !at.IsZero() {
+			found[e.Name()] = at
 		}
 	}
 	return found
 }
 
-// followParent makes this process a good child: the parent alone decides what Ctrl-C means.
-func followParent(stdin io.Reader) context.Context {
-	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM) // nobody receives: ignored, on Windows too
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		one := make([]byte, 1)
-		for {
-			n, err := stdin.Read(one)
-			if err != nil {
-				os.Exit(statusInterrupted)
-			}
-			if n > 0 {
-				cancel()
-			}
-		}
-	}()
-	return ctx
+// written is when a file was written; zero: there is none.
+func written(name string) time.Time {
+	info, err := os.Stat(name)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }

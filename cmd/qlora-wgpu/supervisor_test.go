@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/lora"
 )
 
 // parentVariable makes the test binary a supervisor in a process of its own.
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(fakeTraining(os.Args[1], os.Args[2]))
 	case os.Getenv(parentVariable) != "":
 		c := &console{context: context.Background(), stdout: os.Stdout, stderr: os.Stderr}
-		s := supervisor{console: c, executable: os.Args[0], args: os.Args[1:]}
+		s := supervisor{console: c, executable: os.Args[0], args: os.Args[1:], outputDir: os.Args[2], patience: usualPatience}
 		fmt.Println(s.run())
 		os.Exit(0)
 	}
@@ -54,9 +57,8 @@ func fakeTraining(mode, dir string) int {
 	fmt.Fprintf(os.Stderr, "step 1\rstep 2\rstep %d\n", 10*try)
 	switch mode {
 	case "saves and aborts twice":
-		if try <= 2 {
-			_ = os.MkdirAll(filepath.Join(dir, "checkpoint-10"), 0o777)
-			_ = os.WriteFile(filepath.Join(dir, "checkpoint-10", "manifest.json"), nil, 0o666)
+		if try == 1 {
+			fakeCheckpoint(dir, 10)
 		}
 		fallthrough
 	case "aborts twice":
@@ -66,6 +68,54 @@ func fakeTraining(mode, dir string) int {
 		return 0
 	case "aborts":
 		abort()
+	case "saves and aborts six times":
+		if try <= 6 {
+			fakeCheckpoint(dir, try)
+			abort()
+		}
+		return 0
+	case "finds a file shorter":
+		if try == 1 || try == 3 {
+			fmt.Fprint(os.Stderr, "unexpected fault address 0x7f\nfatal error: fault\n[signal SIGBUS: bus error code=0x2 addr=0x7f pc=0x1]\n")
+			return 2
+		}
+		if try == 2 {
+			fakeCheckpoint(dir, 10)
+			abort()
+		}
+		return 0
+	case "finds files shorter all the time":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGBUS)
+		select {}
+	case "writes the adapter and aborts":
+		_ = os.WriteFile(filepath.Join(dir, lora.WeightsFile), nil, 0o666)
+		abort()
+	case "takes its time, then hangs":
+		if try > 1 {
+			return 0
+		}
+		t := &teller{out: os.Stderr, every: 20 * time.Millisecond}
+		t.event(events.Reserved{})
+		for step := 41; step <= 43; step++ {
+			for range 80 { // an evaluation of 800 ms: longer than the limit, but it gets on
+				time.Sleep(10 * time.Millisecond)
+				t.event(events.Working{})
+			}
+			t.event(events.Step{Step: step, Seconds: 0.002})
+		}
+		fmt.Fprint(os.Stderr, "stuck")
+		select {}
+	case "is stubborn":
+		followParent(os.Stdin)
+		t := &teller{out: os.Stderr}
+		for step := 1; step <= 12; step++ {
+			t.event(events.Step{Step: step, Seconds: 1})
+			if step == 5 {
+				t.event(events.Checkpoint{Step: step})
+			}
+		}
+		fmt.Println("waiting")
+		select {}
 	case "is killed":
 		if try == 1 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -91,6 +141,12 @@ func fakeTraining(mode, dir string) int {
 	return 0
 }
 
+func fakeCheckpoint(dir string, step int) {
+	folder := filepath.Join(dir, fmt.Sprintf("checkpoint-%d", step))
+	_ = os.MkdirAll(folder, 0o777)
+	_ = os.WriteFile(filepath.Join(folder, "manifest.json"), nil, 0o666)
+}
+
 // abort does what a Rust panic in a driver does to a Go process.
 func abort() {
 	fmt.Fprintln(os.Stderr, "thread '<unnamed>' panicked: wgpu error: Validation Error")
@@ -107,7 +163,7 @@ func watch(t *testing.T, ctx context.Context, mode string, change func(*supervis
 	var stdout, stderr bytes.Buffer
 	s := supervisor{
 		console:    &console{context: ctx, stdout: &stdout, stderr: &stderr},
-		executable: executable, args: []string{mode, dir, "--seed=1"}, outputDir: dir,
+		executable: executable, args: []string{mode, dir, "--seed=1"}, outputDir: dir, patience: usualPatience,
 	}
 	if change != nil {
 		change(&s)
@@ -140,11 +196,17 @@ The training process died: exit status 2. The last it said:
 	require.Contains(t, stderr,
 		"\nStarting it again from the last checkpoint, with submissions to the device 0.25 times as long as at first (try 3 of 3).\n")
 	require.NotContains(t, stderr, "giving up")
+
+	err, stderr, calls = watch(t, t.Context(), "saves and aborts six times", nil)
+	require.NoError(t, err, "each try gets further")
+	require.Len(t, calls, 7)
+	require.Equal(t, 6, strings.Count(stderr, "(try 2 of 3)"))
+	require.Equal(t, "--seed=1 --resume=auto --overwrite=false scale=0.25", calls[6])
 }
 
 func TestSupervisorGivesUp(t *testing.T) {
 	err, stderr, calls := watch(t, t.Context(), "aborts", nil)
-	require.ErrorContains(t, err, "the training process died 3 times; giving up. Checkpoints, if any, are in ")
+	require.ErrorContains(t, err, "the training process died 3 times without a new checkpoint in between; giving up. Checkpoints, if any, are in ")
 	require.ErrorContains(t, err, "`qlora-wgpu check` tests the device and its driver")
 	require.Equal(t, []string{"--seed=1 scale=", "--seed=1 --resume=auto scale=0.5", "--seed=1 --resume=auto scale=0.25"}, calls)
 	require.Equal(t, 3, strings.Count(stderr, "The training process died: exit status 2."))
@@ -193,6 +255,110 @@ func TestInterruptReachesTheChild(t *testing.T) {
 	require.Equal(t, exitStatus(statusInterrupted), err)
 	require.Len(t, calls, 1)
 	require.NotContains(t, stderr, "died")
+}
+
+// A child that tells no progress is ended and started again; one that takes its time is not, however long it takes.
+func TestSupervisorEndsAChildThatHangs(t *testing.T) {
+	begin := time.Now()
+	err, stderr, calls := watch(t, t.Context(), "takes its time, then hangs", func(s *supervisor) {
+		s.patience = patience{start: time.Minute, first: time.Minute, least: 600 * time.Millisecond, steps: 20, tick: 10 * time.Millisecond}
+	})
+	require.NoError(t, err)
+	require.Len(t, calls, 2)
+	require.Greater(t, time.Since(begin), 3*time.Second)
+	require.Contains(t, stderr, "stuckThe training process has told no progress for 600ms (the longest step took 0.0 s): it is ended.\n"+
+		"The training process died: it hung. The last it said:\n  | step 10\n  | stuck\nStarting it again from ")
+	require.NotContains(t, stderr, string(rune(recordMark)))
+
+	// What a step took counts, that of an earlier child too.
+	p := patience{start: 3 * time.Hour, first: 4 * time.Hour, least: time.Minute, steps: 20}
+	require.Equal(t, 3*time.Hour, p.limit(progress{}))
+	require.Equal(t, 3*time.Hour, p.limit(progress{Longer: 3}), "it has to load again")
+	require.Equal(t, 4*time.Hour, p.limit(progress{Ready: true}))
+	require.Equal(t, time.Minute, p.limit(progress{Ready: true, Step: 1, Longer: 2}))
+	require.Equal(t, 50*time.Minute, p.limit(progress{Ready: true, Step: 1, Longer: 150}))
+}
+
+// A file that became shorter while it was mapped is no fault of the driver: it costs no try, unless it goes on so.
+func TestAFileThatBecameShorterCostsNoTry(t *testing.T) {
+	err, stderr, calls := watch(t, t.Context(), "finds a file shorter", nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"--seed=1 scale=", "--seed=1 --resume=auto scale=",
+		"--seed=1 --resume=auto --overwrite=false scale=0.5", "--seed=1 --resume=auto --overwrite=false scale=0.5",
+	}, calls)
+	require.Contains(t, stderr, "The training process died: a file that it had mapped became shorter, or its disk failed (SIGBUS). The last it said:")
+	require.Contains(t, stderr, "1 times as long as at first (try 1 of 3).")
+
+	err, _, calls = watch(t, t.Context(), "finds files shorter all the time", nil)
+	require.ErrorContains(t, err, "died 3 times")
+	require.Len(t, calls, 4)
+}
+
+// Where the adapter is there, a run without a checkpoint is not begun anew.
+func TestAFinishedAdapterIsNotTrainedAgain(t *testing.T) {
+	err, _, calls := watch(t, t.Context(), "writes the adapter and aborts", nil)
+	require.ErrorContains(t, err, "the training process died after its last step: the adapter in ")
+	require.ErrorContains(t, err, " is complete, only its checkpoint is missing")
+	require.Len(t, calls, 1)
+}
+
+// The first Ctrl-C says what a second one loses; the second ends a child that does not end by itself.
+func TestASecondInterruptEndsAtOnce(t *testing.T) {
+	first, ask := context.WithCancel(t.Context())
+	second, insist := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, ask)
+	time.AfterFunc(500*time.Millisecond, insist)
+	i := &interrupts{first: first, second: second}
+	err, stderr, calls := watch(t, first, "is stubborn", func(s *supervisor) { s.console.interrupts = i })
+	require.Equal(t, exitStatus(statusInterrupted), err)
+	require.Len(t, calls, 1)
+	require.True(t, i.taken.Load())
+	require.Contains(t, stderr, "Interrupted: a checkpoint is saved after the step under way. Another Ctrl-C ends the run at once and loses "+
+		"the 7 steps since step 5, of which there is no checkpoint.\nEnded at once. Lost: the 7 steps since step 5, of which there is no checkpoint.\n")
+
+	require.Equal(t, "all 12 steps, of which there is no checkpoint", progress{Step: 12}.unsaved())
+	require.Equal(t, "the step under way", progress{Step: 12, Saved: 12}.unsaved())
+	require.Equal(t, "the step under way", progress{}.unsaved())
+}
+
+// Signals: a closed terminal asks once, however often; only who insists ends at once.
+func TestWhatSignalsAskFor(t *testing.T) {
+	first, ask := context.WithCancel(t.Context())
+	second, insist := context.WithCancel(t.Context())
+	i := &interrupts{first: first, second: second}
+	i.taken.Store(true)
+	signals := make(chan os.Signal)
+	go i.follow(signals, ask, insist)
+	for range 3 {
+		signals <- syscall.SIGHUP
+	}
+	require.Error(t, first.Err())
+	require.NoError(t, second.Err())
+	signals <- os.Interrupt
+	<-second.Done()
+	close(signals)
+}
+
+// Records may come in pieces and in the middle of a line, and what only looks like one is passed on.
+func TestRecordsAreTakenOut(t *testing.T) {
+	var told, passed bytes.Buffer
+	fmt.Fprint(&told, "10%\r20")
+	(&teller{out: &told}).event(events.Step{Step: 7, Seconds: 2})
+	fmt.Fprintf(&told, "%%\nlos%cs\n%c%s\nend", recordMark, recordMark, strings.Repeat("x", 2*recordMax))
+	for size := 1; size < 100; size += 7 {
+		passed.Reset()
+		f := &follower{out: &passed}
+		for piece := range slices.Chunk(told.Bytes(), size) {
+			n, err := f.Write(piece)
+			require.NoError(t, err)
+			require.Equal(t, len(piece), n)
+		}
+		at, records := f.progress()
+		require.Equal(t, 1, records)
+		require.Equal(t, progress{Step: 7, Saved: 6, Longer: 2}, at)
+		require.Equal(t, fmt.Sprintf("10%%\r20%%\nlos%cs\n%c%s\nend", recordMark, recordMark, strings.Repeat("x", 2*recordMax)), passed.String())
+	}
 }
 
 // A parent that is killed cannot tell its child; the end of the pipe does. Both hold this test's pipe open as long as

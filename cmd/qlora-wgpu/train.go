@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -31,10 +32,11 @@ func (t *trainCommand) Run(c *console) error {
 	if t.DryRun {
 		return t.print(c.stdout)
 	}
+	outliveReaders()
 	if attached := os.Getenv(childVariable); attached != "" {
 		c.context, c.terminal = followParent(c.stdin), attached == childOnTerminal
 		fmt.Fprintf(c.stderr, "Training in process %d.\n", os.Getpid())
-		return asChild(c, t.train(c))
+		return asChild(c, t.train(c, &teller{out: c.stderr, every: time.Second}))
 	}
 	if t.Random.Arch == "" { // else nothing is written
 		lock, err := runlock.Take(t.Config.OutputDir, func(message string) { fmt.Fprintln(c.stderr, "warning:", message) })
@@ -50,6 +52,7 @@ func (t *trainCommand) Run(c *console) error {
 	s := supervisor{
 		console: c, executable: executable, args: c.args,
 		outputDir: t.Config.OutputDir, overwrite: t.Config.Overwrite, resume: t.Config.ResumeFromCheckpoint,
+		patience: usualPatience,
 	}
 	return s.run()
 }
@@ -73,15 +76,19 @@ func (t *trainCommand) print(w io.Writer) error {
 }
 
 // train turns a panic into an error: it is a bug, and starting again would only meet it again.
-func (t *trainCommand) train(c *console) (err error) {
+func (t *trainCommand) train(c *console, tell *teller) (err error) {
 	defer func() {
 		if bug := recover(); bug != nil {
 			err = fmt.Errorf("internal error: %v\n%s", bug, debug.Stack())
 		}
 	}()
 	r := newReporter(c, t.Config.LoggingSteps)
+	emit := func(e trainer.Event) {
+		tell.event(e)
+		r.event(e)
+	}
 	if t.Random.Arch != "" {
-		trained, err := bench.TrainShape(c.context, t.Random.Shape, t.Config, r.event)
+		trained, err := bench.TrainShape(c.context, t.Random.Shape, t.Config, emit)
 		r.end()
 		if err != nil {
 			return err
@@ -90,7 +97,7 @@ func (t *trainCommand) train(c *console) (err error) {
 		fmt.Fprintf(c.stdout, "\nTrained %d steps on random weights and tokens, last loss %.4f.\n", last.Step, last.Loss)
 		return nil
 	}
-	summary, err := trainer.Train(c.context, t.Config, r.event)
+	summary, err := trainer.Train(c.context, t.Config, emit)
 	r.end()
 	if err != nil {
 		return err

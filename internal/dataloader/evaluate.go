@@ -11,12 +11,13 @@ import (
 	"qlora-wgpu/internal/model"
 )
 
-// Evaluate is the mean loss over the samples' target tokens, one sequence at a time.
-func Evaluate(ctx context.Context, e *engine.Engine, samples []dataset.Sample) (events.Eval, error) {
+// Evaluate is the mean loss over the samples' target tokens, one sequence at a time; it calls each before every one.
+func Evaluate(ctx context.Context, e *engine.Engine, samples []dataset.Sample, each func()) (events.Eval, error) {
 	start := time.Now()
 	stream := dataset.NewStream(samples, dataset.StreamOptions{BatchSize: 1, MaxSeqLength: Longest(samples)})
 	sum, _, targets, err := e.EvaluateBatches(ctx, func(yield func(model.Input) bool) {
 		for range stream.BatchesPerEpoch() {
+			each()
 			if !yield(input(stream.Next())) {
 				return
 			}

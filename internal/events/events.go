@@ -36,6 +36,9 @@ type Load struct {
 	Total int `json:"total"`
 }
 
+// Working says that something which takes its time gets on: a row of an evaluation, a piece of a checkpoint.
+type Working struct{}
+
 // Memory is the plan of where everything lies.
 type Memory struct{ *paging.Plan }
 
@@ -88,6 +91,7 @@ func (Info) Kind() string       { return "info" }
 func (Warning) Kind() string    { return "warning" }
 func (Preparing) Kind() string  { return "preparing" }
 func (Load) Kind() string       { return "load" }
+func (Working) Kind() string    { return "working" }
 func (Memory) Kind() string     { return "memory" }
 func (Schedule) Kind() string   { return "schedule" }
 func (Reserved) Kind() string   { return "reserved" }
@@ -101,6 +105,7 @@ func (e Info) String() string      { return e.Message }
 func (e Warning) String() string   { return e.Message }
 func (e Preparing) String() string { return e.Message }
 func (Load) String() string        { return "" }
+func (Working) String() string     { return "" }
 func (Reserved) String() string    { return "" }
 func (Answer) String() string      { return "" }
 
