@@ -66,7 +66,8 @@ func TestALongerRunGoesOn(t *testing.T) {
 			}
 			c.MaxSteps = 5
 			_, err := tryTrain(t, t.Context(), c, nil)
-			require.ErrorContains(t, err, "steps are done, the run is to take 5 (raise max_steps or num_train_epochs, or resume from an earlier checkpoint)")
+			require.ErrorContains(t, err,
+				"steps are done, the run is to take 5 (raise max_steps or num_train_epochs, or resume from an earlier checkpoint)")
 		})
 	}
 }
@@ -89,7 +90,8 @@ func TestAScheduleThatSpansTheRunIsNotExtended(t *testing.T) {
 			c.ResumeFromCheckpoint, c.MaxSteps = "auto", 8
 			_, err := tryTrain(t, t.Context(), c, nil)
 			require.True(t, usererr.Is(err, usererr.Invalid))
-			require.ErrorContains(t, err, "resume "+saved+": the run was to take 4 steps and is to take 8; with lr_scheduler_type "+c.LRSchedulerType+" step ")
+			require.ErrorContains(t, err,
+				"resume "+saved+": the run was to take 4 steps and is to take 8; with lr_scheduler_type "+c.LRSchedulerType+" step ")
 			require.ErrorContains(t, err, "(begin a new run from what this one learned: --init-adapter "+saved+" and another --output-dir; ")
 			require.Equal(t, before, adapterOf(t, c))
 			c.ResumeFromCheckpoint, c.InitAdapter, c.OutputDir = "", saved, filepath.Join(t.TempDir(), "next")

@@ -24,6 +24,7 @@ func (k *cacheCommand) Run(c *console) error {
 		return err
 	}
 	if k.Clear {
+		nf4cache.RemoveAbandoned(dir)
 		kept := []nf4cache.Entry{}
 		for _, m := range models {
 			if err := m.Remove(); err != nil {

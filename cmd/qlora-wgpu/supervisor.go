@@ -87,11 +87,11 @@ func (s *supervisor) run() error {
 			}
 		}
 		if !s.saved && s.resume != "auto" && !adapter.Equal(written(filepath.Join(s.outputDir, lora.WeightsFile))) {
-			return fmt.Errorf("the training process died after its last step: the adapter in %s is complete, only its checkpoint is missing", s.outputDir)
+			return fmt.Errorf("the training process died after its last step: the adapter in %s is complete, only its checkpoint is missing",
+				s.outputDir)
 		}
-		if end.busError() && !shrunk { // the next child finds it shorter, and makes it anew: that is not the driver's doing
-			shrunk = true
-		} else {
+		free := end.busError() && !shrunk // the next child finds the file shorter, and makes it anew: not the driver's doing
+		if shrunk = shrunk || free; !free {
 			deaths, scale = deaths+1, min(scale+1, len(submitScales)-1)
 		}
 		if deaths == len(submitScales) {
@@ -99,6 +99,10 @@ func (s *supervisor) run() error {
 		}
 		var from string
 		args, from = s.again()
+		if free {
+			s.report("Starting it again from %s; this counts as no try.", from)
+			continue
+		}
 		s.report("Starting it again from %s, with submissions to the device %s times as long as at first (try %d of %d).",
 			from, submitScales[scale], deaths+1, len(submitScales))
 	}

@@ -64,6 +64,7 @@ func (c *Cache) path(digest, settings string, sizes []int64) string {
 // Find implements paging.Cache.
 func (c *Cache) Find(ctx context.Context, settings string, sizes []int64) [][]byte {
 	c.Release()
+	RemoveAbandoned(c.dir)
 	c.dropReplaced()
 	begin, end := contentName(c.source.ContentHash(), ""), "-"+settingsKey(settings, sizes)+suffix
 	if len(c.names(func(name string) bool { return strings.HasPrefix(name, begin) && strings.HasSuffix(name, end) })) == 0 {
@@ -130,9 +131,6 @@ func (c *Cache) Close() {
 	c.failed = nil
 }
 
-// abandoned is when a temporary file is no running process's any more: a writer goes on writing.
-const abandoned = time.Hour
-
 // Create implements paging.Cache.
 func (c *Cache) Create(settings string, sizes []int64) (write func(data []byte), finish func(complete bool)) {
 	refuse := func(format string, args ...any) (func([]byte), func(bool)) {
@@ -142,12 +140,6 @@ func (c *Cache) Create(settings string, sizes []int64) (write func(data []byte),
 	files := checkpoint.Files{}
 	if err := files.MakeDir(c.dir); err != nil {
 		return refuse("%v", err)
-	}
-	for _, name := range c.names(func(name string) bool { return strings.HasSuffix(name, temporarySuffix) }) {
-		name = filepath.Join(c.dir, name)
-		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > abandoned {
-			_ = os.Remove(name) // another one may have been faster
-		}
 	}
 	need := fileSize(sizes) + 1<<20
 	c.makeRoom(need)
@@ -160,6 +152,7 @@ func (c *Cache) Create(settings string, sizes []int64) (write func(data []byte),
 	if err != nil {
 		return refuse("%v", err)
 	}
+	_ = lock(f, true) // without it the file's age has to do
 	w := &writer{cache: c, file: f, settings: settings, sizes: sizes, model: c.identities()}
 	if _, err := f.Seek(headerSize(len(sizes)), io.SeekStart); err != nil {
 		w.err = err

@@ -215,7 +215,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 	require.True(t, r.made)
 }
 
-// A start that is cancelled or fails leaves nothing, and what a killed one left goes after a while.
+// A start that is cancelled or fails leaves nothing, and what a killed one left goes at the next one.
 func TestNothingIsLeftBehind(t *testing.T) {
 	dir, model := t.TempDir(), demotest.Model(t, 1, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -225,13 +225,14 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 	left := filepath.Join(dir, "123.tmp")
 	require.NoError(t, os.WriteFile(left, []byte("half"), 0o666))
-	require.NoError(t, os.Chtimes(left, time.Now(), time.Now().Add(-2*abandoned)))
+	require.NoError(t, os.Chtimes(left, time.Now(), time.Now().Add(-2*justMade)))
 	source, err := pretrained.Open(model)
 	require.NoError(t, err)
 	defer source.Close()
 	c := New(t.Context(), dir, 1<<40, source, func(m string) { t.Error(m) }, func(string) {})
-	write, finish := c.Create("x", []int64{8, 4})
+	require.Nil(t, c.Find(t.Context(), "x", []int64{8, 4}))
 	require.NoFileExists(t, left)
+	write, finish := c.Create("x", []int64{8, 4})
 	write(make([]byte, 8))
 	finish(false)
 	c.Close()

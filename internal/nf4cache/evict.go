@@ -64,10 +64,40 @@ func (e Entry) Remove() error {
 		return err
 	}
 	defer f.Close()
-	if !lock(f, true) {
+	if lock(f, true) != nil {
 		return fmt.Errorf("remove %s: %w", e.Path, errInUse)
 	}
 	return os.Remove(e.Path)
+}
+
+const (
+	justMade  = 10 * time.Second // a writer locks its file soon after making it
+	abandoned = time.Hour        // where nothing is locked: a writer goes on writing
+)
+
+// RemoveAbandoned removes the temporary files of processes that died while they wrote into the folder, and none of a
+// process that lives.
+func RemoveAbandoned(dir string) {
+	entries, _ := os.ReadDir(dir) // without the folder there are none
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasSuffix(e.Name(), temporarySuffix) || !info.Mode().IsRegular() {
+			continue
+		}
+		name, age := filepath.Join(dir, e.Name()), time.Since(info.ModTime())
+		if age < justMade {
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		err = lock(f, true)
+		_ = f.Close() // before it is removed: Windows keeps a file that is open
+		if err == nil || !errors.Is(err, errInUse) && age > abandoned {
+			_ = os.Remove(name) // another one may have been faster
+		}
+	}
 }
 
 // String names what it was made of.

@@ -52,7 +52,7 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 	// c is the oldest now, and mapped.
 	f, err := os.Open(path["c"])
 	require.NoError(t, err)
-	require.True(t, lock(f, false))
+	require.NoError(t, lock(f, false))
 	require.ErrorIs(t, list()[0].Remove(), errInUse)
 	require.NotContains(t, loadWithin(t, t.Context(), dir, 1, model, "e").said, path["c"])
 	require.Len(t, list(), 2, "c and e")
@@ -76,4 +76,35 @@ func TestMappedModelsAreLocked(t *testing.T) {
 	require.ErrorIs(t, list[0].Remove(), errInUse)
 	c.Release()
 	require.NoError(t, list[0].Remove())
+}
+
+// A temporary file goes as soon as its writer is dead, at the next start of any model, and never while it lives, however
+// long it has not written.
+func TestTemporaryFilesOfTheDeadGo(t *testing.T) {
+	dir, model := t.TempDir(), demotest.Model(t, 1, nil)
+	source, err := pretrained.Open(model)
+	require.NoError(t, err)
+	defer source.Close()
+	c := New(t.Context(), dir, DefaultLimit, source, nil, func(string) {})
+	defer c.Close()
+	write, finish := c.Create("x", []int64{8, 4})
+	write(make([]byte, 8))
+	living, err := filepath.Glob(filepath.Join(dir, "*"+temporarySuffix))
+	require.NoError(t, err)
+	require.Len(t, living, 1)
+	dead, fresh := filepath.Join(dir, "123.tmp"), filepath.Join(dir, "124.tmp")
+	for name, age := range map[string]time.Duration{living[0]: 2 * abandoned, dead: time.Minute, fresh: 0} {
+		if name != living[0] {
+			require.NoError(t, os.WriteFile(name, []byte("half"), 0o666))
+		}
+		require.NoError(t, os.Chtimes(name, time.Now(), time.Now().Add(-age)))
+	}
+	other := New(t.Context(), dir, DefaultLimit, source, nil, func(string) {})
+	defer other.Close()
+	require.Nil(t, other.Find(t.Context(), "y", []int64{8}))
+	require.FileExists(t, living[0])
+	require.NoFileExists(t, dead)
+	require.FileExists(t, fresh)
+	finish(false)
+	require.NoFileExists(t, living[0])
 }

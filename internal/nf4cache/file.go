@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/edsrzf/mmap-go"
 	"golang.org/x/sync/errgroup"
@@ -91,7 +92,7 @@ func openFile(ctx context.Context, name string, key [sha256.Size]byte, sizes []i
 			_ = f.Close()
 		}
 	}()
-	lock(f, false) // in vain only while it is being removed
+	_ = lock(f, false) // in vain only while it is being removed
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -227,6 +228,7 @@ func (w *writer) publish() error {
 	if err := w.file.Sync(); err != nil {
 		return err
 	}
+	_ = os.Chtimes(w.file.Name(), time.Time{}, time.Now()) // syncing took its time: nobody may take it for abandoned
 	if err := w.file.Close(); err != nil {
 		return err
 	}

@@ -4,5 +4,5 @@ package nf4cache
 
 import "os"
 
-// lock is not needed where a file that is mapped cannot be removed.
-func lock(*os.File, bool) bool { return true }
+// lock is not needed where a file that is open cannot be removed.
+func lock(*os.File, bool) error { return nil }

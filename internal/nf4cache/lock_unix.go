@@ -7,11 +7,16 @@ import (
 	"syscall"
 )
 
-// lock takes an advisory lock that holds until the file is closed, shared or exclusive, without waiting.
-func lock(f *os.File, exclusive bool) bool {
+// lock takes an advisory lock that holds until the file is closed, shared or exclusive, without waiting. Where somebody
+// else has it, the error is errInUse; where the file system has no locks, another one.
+func lock(f *os.File, exclusive bool) error {
 	how := syscall.LOCK_SH
 	if exclusive {
 		how = syscall.LOCK_EX
 	}
-	return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) == nil
+	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+	if err == syscall.EWOULDBLOCK {
+		return errInUse
+	}
+	return err
 }

@@ -34,8 +34,8 @@ type Lock struct {
 	made []string     // folders that were made for it, the innermost first
 }
 
-// holder is what the file says, at infoOffset: the first byte is what gofrs/flock locks on Windows, where nobody else can
-// read it then.
+// holder is what the file says, at infoOffset: the first byte is what gofrs/flock locks on Windows, where nobody else
+// can read it then.
 type holder struct {
 	PID   int       `json:"pid"`
 	Host  string    `json:"host"`
@@ -127,8 +127,8 @@ func (l *Lock) Release() {
 // variable names in a child's environment the parent that holds the lock for it.
 const variable = "QLORA_RUN_LOCK"
 
-// Environment is what a child of this process needs in its environment so that the lock that this process holds, now and
-// between two children, counts for it.
+// Environment is what a child of this process needs in its environment so that the lock that this process holds, now
+// and between two children, counts for it.
 func Environment() string { return variable + "=" + strconv.Itoa(os.Getpid()) }
 
 // writeHolder says in the file who holds it. Where that fails, who is refused is not told by whom.
