@@ -78,8 +78,8 @@ func TestMappedModelsAreLocked(t *testing.T) {
 	require.NoError(t, list[0].Remove())
 }
 
-// A temporary file goes as soon as its writer is dead, at the next start of any model, and never while it lives, however
-// long it has not written.
+// A temporary file goes as soon as its writer is dead, at the next start of any model, and never while that lives,
+// however long it has not written.
 func TestTemporaryFilesOfTheDeadGo(t *testing.T) {
 	dir, model := t.TempDir(), demotest.Model(t, 1, nil)
 	source, err := pretrained.Open(model)
