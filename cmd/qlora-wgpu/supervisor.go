@@ -60,7 +60,8 @@ type ending struct {
 func (s *supervisor) run() error {
 	s.stderr.out = s.console.stderr
 	args, scale, deaths, shrunk := s.args, 0, 0, false
-	adapter := written(filepath.Join(s.outputDir, lora.WeightsFile))
+	adapter := filepath.Join(s.outputDir, lora.WeightsFile)
+	adapterBefore := written(adapter)
 	for {
 		before := manifests(s.outputDir)
 		end, err := s.child(args, submitScales[scale])
@@ -86,7 +87,7 @@ func (s *supervisor) run() error {
 				s.saved, deaths, shrunk = true, 0, false
 			}
 		}
-		if !s.saved && s.resume != "auto" && !adapter.Equal(written(filepath.Join(s.outputDir, lora.WeightsFile))) {
+		if at := written(adapter); !s.saved && s.resume != "auto" && !at.IsZero() && !at.Equal(adapterBefore) {
 			return fmt.Errorf("the training process died after its last step: the adapter in %s is complete, only its checkpoint is missing",
 				s.outputDir)
 		}

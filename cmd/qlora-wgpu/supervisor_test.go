@@ -90,6 +90,9 @@ func fakeTraining(mode, dir string) int {
 	case "writes the adapter and aborts":
 		_ = os.WriteFile(filepath.Join(dir, lora.WeightsFile), nil, 0o666)
 		abort()
+	case "removes the adapter and aborts":
+		_ = os.Remove(filepath.Join(dir, lora.WeightsFile))
+		abort()
 	case "takes its time, then hangs":
 		if try > 1 {
 			return 0
@@ -302,6 +305,15 @@ func TestAFinishedAdapterIsNotTrainedAgain(t *testing.T) {
 	require.ErrorContains(t, err, "the training process died after its last step: the adapter in ")
 	require.ErrorContains(t, err, " is complete, only its checkpoint is missing")
 	require.Len(t, calls, 1)
+}
+
+// One that a run replaces, and has removed, is not taken for its own.
+func TestARemovedAdapterIsNotAFinishedOne(t *testing.T) {
+	_, _, calls := watch(t, t.Context(), "removes the adapter and aborts", func(s *supervisor) {
+		s.overwrite = true
+		require.NoError(t, os.WriteFile(filepath.Join(s.outputDir, lora.WeightsFile), nil, 0o666))
+	})
+	require.Len(t, calls, 3)
 }
 
 // The first Ctrl-C says what a second one loses; the second ends a child that does not end by itself.

@@ -40,6 +40,9 @@ func (e *engine) settings(args []byte) (trainer.Config, error) {
 
 // emit posts a run's event: {event: kind, message: for people, and under the kind what is decided by}.
 func (e *engine) emit(ev trainer.Event) {
+	if _, nothing := ev.(events.Working); nothing {
+		return // the page sees that the worker lives
+	}
 	out := map[string]any{"event": ev.Kind(), ev.Kind(): ev}
 	if said := ev.String(); said != "" {
 		out["message"] = said
