@@ -12,80 +12,125 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
+// allLinear is the target that names every linear.
+const allLinear = "all-linear"
+
 // Config is an adapter's shape, in PEFT's terms.
 type Config struct {
 	Rank    int
 	Alpha   float64
 	RSLoRA  bool
 	Dropout float64
-	// Targets are module names (q_proj, …), or "all-linear" alone.
+	// Targets are names of modules, whole (model.layers.0.mlp.up_proj) or their ends (up_proj), or "all-linear" alone.
 	Targets []string
+	// RankPattern and AlphaPattern are the ranks and alphas of linears that have their own.
+	RankPattern, AlphaPattern []Pattern
+
+	loaded *loaded // nil: a new adapter
 }
 
-// Scaling is alpha/r, with rsLoRA alpha/sqrt(r).
-func (c Config) Scaling() float32 {
+func (c Config) allLinear() bool { return len(c.Targets) == 1 && c.Targets[0] == allLinear }
+
+// rank is the rank on a linear.
+func (c Config) rank(linear string) int { return int(valueFor(c.RankPattern, linear, float64(c.Rank))) }
+
+// scaling is alpha/r on a linear, with rsLoRA alpha/sqrt(r).
+func (c Config) scaling(linear string) float32 {
+	rank := float64(c.rank(linear))
 	if c.RSLoRA {
-		return float32(c.Alpha / math.Sqrt(float64(c.Rank)))
+		rank = math.Sqrt(rank)
 	}
-	return float32(c.Alpha / float64(c.Rank))
+	return float32(valueFor(c.AlphaPattern, linear, c.Alpha) / rank)
+}
+
+// adapts tells whether a linear gets an adapter.
+func (c Config) adapts(linear string) bool {
+	if c.loaded != nil {
+		return c.loaded.adapted[linear]
+	}
+	return c.allLinear() || slices.ContainsFunc(c.Targets, func(target string) bool { return suffixOf(target, linear) })
 }
 
 // Adapter is the trainable part of a model: its A and B matrices in flat state.
 type Adapter struct {
 	Config Config
 	State  *optim.State
-	linear []*Linear // those with an adapter
+	// Warnings say what of a loaded adapter is not as its configuration has it.
+	Warnings []string
+	linear   []*Linear // those with an adapter, whose A and B are the state's entries in turn
 }
 
 // padded is the rank as stored.
 func padded(rank int) int { return (rank + 3) / 4 * 4 }
 
-// Attach makes an adapter of all zeros and connects it with the linears that the targets name. Init or SetTensors
-// fills it. The state's options say how and where the optimizer keeps its moments.
+// Attach makes an adapter of all zeros and connects it with its linears: of a new one those that the targets name, of a
+// loaded one those whose matrices its file holds. Init or SetTensors fills it. The state's options say how and where
+// the optimizer keeps its moments.
 //
-// Errors are *usererr.Error for a rank above a linear's smaller side or above what the device binds, and for a target
-// that the model has not; and the device's, a *gpu.OutOfMemory where the state does not fit.
+// Errors are *usererr.Error for a rank above a linear's smaller side or above what the device binds, for a target that
+// the model has not, and for a file whose matrices belong to no linear of the model or are none that its configuration
+// names; and the device's, a *gpu.OutOfMemory where the state does not fit.
 func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
-	all := len(c.Targets) == 1 && c.Targets[0] == "all-linear"
-	matched := map[string]bool{}
 	var entries []optim.Entry
 	for _, l := range linears {
-		l.A, l.B, l.DA, l.DB = nil, nil, nil, nil
-		module := l.Name[strings.LastIndexByte(l.Name, '.')+1:]
-		if !all && !slices.Contains(c.Targets, module) {
+		l.A, l.B, l.DA, l.DB, l.Rank = nil, nil, nil, nil, 0
+		if !c.adapts(l.Name) {
 			continue
 		}
-		matched[module] = true
-		if narrow := min(l.In, l.Out); c.Rank > narrow {
-			return nil, usererr.New("attach adapter", "", "lora_r is %d, %s is %d×%d", c.Rank, l.Name, l.Out, l.In).
-				Hinted("a rank of at most %d", narrow)
-		}
-		if size := gpu.F32.Size(padded(c.Rank) * max(l.In, l.Out)); size > dev.Limits.MaxBindingBytes {
-			return nil, usererr.New("attach adapter", "", "lora_r is %d, a matrix of %s would take %d MiB where the device binds %d",
-				c.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
+		l.Rank, l.Scaling = c.rank(l.Name), c.scaling(l.Name)
+		if err := checkRank(dev, l, c); err != nil {
+			return nil, err
 		}
 		a.linear = append(a.linear, l)
 		entries = append(entries,
-			optim.Entry{Name: keyA(l), Rows: padded(c.Rank), Cols: l.In},
-			optim.Entry{Name: keyB(l), Rows: l.Out, Cols: padded(c.Rank)})
-	}
-	for _, t := range c.Targets {
-		if !all && !matched[t] {
-			return nil, usererr.New("attach adapter", "", "lora_target_modules has %q, the model has no such linear", t).
-				Hinted("it has %s", strings.Join(modules(linears), ", "))
-		}
+			optim.Entry{Name: keyA(l), Rows: padded(l.Rank), Cols: l.In},
+			optim.Entry{Name: keyB(l), Rows: l.Out, Cols: padded(l.Rank)})
 	}
 	var err error
+	if c.loaded != nil {
+		if a.Warnings, err = c.loaded.check(linears); err != nil {
+			return nil, err
+		}
+		a.Config.Targets = targetsOf(linears)
+	} else if err = c.checkTargets(linears); err != nil {
+		return nil, err
+	}
 	if a.State, err = optim.NewState(dev, entries, state); err != nil {
 		return nil, err
 	}
 	for _, l := range a.linear {
 		l.A, l.B = a.State.View(a.State.Param, keyA(l)), a.State.View(a.State.Param, keyB(l))
 		l.DA, l.DB = a.State.View(a.State.Grad, keyA(l)), a.State.View(a.State.Grad, keyB(l))
-		l.Scaling = c.Scaling()
 	}
 	return a, nil
+}
+
+// checkRank refuses a rank that the linear or the device cannot have.
+func checkRank(dev *gpu.Device, l *Linear, c Config) error {
+	op, path, name := "attach adapter", "", "lora_r"
+	if c.loaded != nil {
+		op, path, name = opLoad, c.loaded.path, "r"
+	}
+	if narrow := min(l.In, l.Out); l.Rank > narrow {
+		return usererr.New(op, path, "%s is %d, %s is %d×%d", name, l.Rank, l.Name, l.Out, l.In).Hinted("a rank of at most %d", narrow)
+	}
+	if size := gpu.F32.Size(padded(l.Rank) * max(l.In, l.Out)); size > dev.Limits.MaxBindingBytes {
+		return usererr.New(op, path, "%s is %d, a matrix of %s would take %d MiB where the device binds %d",
+			name, l.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
+	}
+	return nil
+}
+
+// checkTargets refuses a target that names no linear.
+func (c Config) checkTargets(linears []*Linear) error {
+	for _, t := range c.Targets {
+		if !c.allLinear() && !slices.ContainsFunc(linears, func(l *Linear) bool { return suffixOf(t, l.Name) }) {
+			return usererr.New("attach adapter", "", "lora_target_modules has %q, the model has no such linear", t).
+				Hinted("it has %s", strings.Join(modulesOf(linears), ", "))
+		}
+	}
+	return nil
 }
 
 // Detach disconnects the adapter from its linears and frees it.
@@ -96,23 +141,23 @@ func (a *Adapter) Detach() {
 	a.State.Release()
 }
 
-func modules(linears []*Linear) (names []string) {
+// module is the last name of a linear.
+func (l *Linear) module() string { return l.Name[strings.LastIndexByte(l.Name, '.')+1:] }
+
+// modulesOf lists the modules of linears, each once.
+func modulesOf(linears []*Linear) (names []string) {
 	for _, l := range linears {
-		if m := l.Name[strings.LastIndexByte(l.Name, '.')+1:]; !slices.Contains(names, m) {
+		if m := l.module(); !slices.Contains(names, m) {
 			names = append(names, m)
 		}
 	}
 	return names
 }
 
-// PEFT's names of an adapter's tensors.
-func keyA(l *Linear) string { return "base_model.model." + l.Name + ".lora_A.weight" }
-func keyB(l *Linear) string { return "base_model.model." + l.Name + ".lora_B.weight" }
-
 // Parameters counts the trainable values, without padding.
 func (a *Adapter) Parameters() (n int64) {
 	for _, l := range a.linear {
-		n += int64(a.Config.Rank) * int64(l.In+l.Out)
+		n += int64(l.Rank) * int64(l.In+l.Out)
 	}
 	return n
 }
@@ -124,11 +169,11 @@ func (a *Adapter) Init(seed uint64) error {
 	for i, l := range a.linear {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		bound := 1 / math.Sqrt(float64(l.In))
-		values := make([]float32, a.Config.Rank*l.In)
+		values := make([]float32, l.Rank*l.In)
 		for j := range values {
 			values[j] = float32((2*rng.Float64() - 1) * bound)
 		}
-		if err := a.set(keyA(l), values); err != nil {
+		if err := a.set(2*i, values); err != nil {
 			return err
 		}
 	}
@@ -137,6 +182,13 @@ func (a *Adapter) Init(seed uint64) error {
 
 // String names the adapter for the log.
 func (c Config) String() string {
-	return fmt.Sprintf("LoRA r=%d alpha=%g scaling=%.4g dropout=%g on %s",
-		c.Rank, c.Alpha, c.Scaling(), c.Dropout, strings.Join(c.Targets, ", "))
+	const most = 7 // as many as a layer has
+	targets, own := strings.Join(c.Targets[:min(len(c.Targets), most)], ", "), ""
+	if more := len(c.Targets) - most; more > 0 {
+		targets += fmt.Sprintf(" and %d more", more)
+	}
+	if len(c.RankPattern)+len(c.AlphaPattern) > 0 {
+		own = ", others by rank_pattern and alpha_pattern,"
+	}
+	return fmt.Sprintf("LoRA r=%d alpha=%g scaling=%.4g%s dropout=%g on %s", c.Rank, c.Alpha, c.scaling(""), own, c.Dropout, targets)
 }

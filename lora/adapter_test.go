@@ -1,7 +1,6 @@
 package lora
 
 import (
-	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,21 +58,4 @@ func TestOddRank(t *testing.T) {
 	require.ErrorContains(t, a.SetTensors(tensors[:1], "x"), "lora_B.weight is missing")
 	tensors[1].Rows++
 	require.ErrorContains(t, a.SetTensors(tensors, "x"), "lora_B.weight is 65×5, the model wants 64×5")
-}
-
-func TestConfigRoundTrip(t *testing.T) {
-	for _, c := range []Config{
-		{Rank: 8, Alpha: 16, Targets: []string{"all-linear"}},
-		{Rank: 5, Alpha: 2.5, RSLoRA: true, Dropout: 0.1, Targets: []string{"q_proj", "v_proj"}},
-	} {
-		var out bytes.Buffer
-		require.NoError(t, c.WriteConfig(&out, "base"))
-		got, err := ReadConfig(out.Bytes(), "adapter_config.json")
-		require.NoError(t, err)
-		require.Equal(t, c, got)
-	}
-	_, err := ReadConfig([]byte(`{"peft_type":"LORA","r":4,"lora_alpha":4,"target_modules":["q_proj"],"use_dora":true}`), "x.json")
-	require.EqualError(t, err, "read adapter config x.json: unsupported: use_dora")
-	_, err = ReadConfig([]byte(`{"peft_type":"LORA","r":0,"lora_alpha":4,"target_modules":["q_proj"]}`), "x.json")
-	require.ErrorContains(t, err, "bad format: r 0")
 }

@@ -1,11 +1,18 @@
 package lora
 
 import (
+	"fmt"
+	"io"
+	"maps"
 	"path"
+	"slices"
+	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/usererr"
 )
+
+const opLoad = "load adapter"
 
 // Files is a PEFT adapter as read from its folder.
 type Files struct {
@@ -20,19 +27,121 @@ func Open(s checkpoint.Store, dir string) (*Files, error) {
 	name := path.Join(dir, ConfigFile)
 	text, err := checkpoint.ReadBytes(s, name)
 	if err != nil {
-		return nil, usererr.New("load adapter", name, "%w", err).
-			Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
+		return nil, usererr.New(opLoad, name, "%w", err).Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
 	}
-	f := &Files{Path: dir}
-	if f.Config, err = ReadConfig(text, name); err != nil {
-		return nil, err
-	}
-	name = path.Join(dir, WeightsFile)
-	weights, err := s.Open(name)
+	weights, err := s.Open(path.Join(dir, WeightsFile))
 	if err != nil {
-		return nil, usererr.New("load adapter", name, "%w", err)
+		return nil, usererr.New(opLoad, path.Join(dir, WeightsFile), "%w", err).
+			Hinted("PEFT's save_pretrained writes it; an adapter_model.bin has to be loaded with PEFT and saved anew")
 	}
 	defer weights.Close()
-	f.Tensors, err = ReadWeights(weights, weights.Size(), name)
-	return f, err
+	return Read(dir, text, weights, weights.Size())
+}
+
+// Read reads a PEFT adapter from its two files; dir names their folder in errors, which are Open's.
+func Read(dir string, config []byte, weights io.ReaderAt, size int64) (*Files, error) {
+	f := &Files{Path: dir}
+	var err error
+	if f.Config, err = ReadConfig(config, path.Join(dir, ConfigFile)); err != nil {
+		return nil, err
+	}
+	if f.Tensors, err = ReadWeights(weights, size, path.Join(dir, WeightsFile)); err != nil {
+		return nil, err
+	}
+	halves := map[string]int{}
+	for _, t := range f.Tensors {
+		linear, _, _ := splitKey(t.Name)
+		halves[linear]++
+	}
+	if len(halves) == 0 {
+		return nil, usererr.New(opLoad, path.Join(dir, WeightsFile), "it holds no matrices").
+			Hinted("PEFT writes such a file where training was sharded and never gathered: save the adapter anew")
+	}
+	f.Config.loaded.path, f.Config.loaded.adapted = dir, map[string]bool{}
+	for _, t := range f.Tensors {
+		linear, isA, _ := splitKey(t.Name)
+		if halves[linear] == 1 {
+			missing := keySuffixA
+			if isA {
+				missing = keySuffixB
+			}
+			return nil, usererr.New(opLoad, dir, "%s is missing", keyPrefix+linear+missing).Hinted("the file is incomplete: fetch it anew")
+		}
+		f.Config.loaded.adapted[linear] = true
+	}
+	return f, nil
+}
+
+// loaded is what a Config keeps of the files that it comes from.
+type loaded struct {
+	path      string
+	selection selection
+	adapted   map[string]bool // linears with matrices
+	warnings  []string
+}
+
+// check compares the linears with matrices to the model's, and to what the configuration names: as in PEFT one that is
+// named but has no matrices stays as it is. What the configuration does not name PEFT would leave out in silence.
+func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
+	strangers := make(map[string]bool, len(f.adapted))
+	for name := range f.adapted {
+		strangers[name] = true
+	}
+	var bare []string
+	for _, l := range linears {
+		delete(strangers, l.Name)
+		named, known := f.selection.names(l.Name)
+		switch {
+		case f.adapted[l.Name] && known && !named:
+			return nil, usererr.New(opLoad, f.path, "%s holds matrices of %s, which %s does not name", WeightsFile, l.Name, ConfigFile).
+				Hinted("mend target_modules, exclude_modules or layers_to_transform there: PEFT would leave these matrices out")
+		case named && !f.adapted[l.Name]:
+			bare = append(bare, l.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(strangers)) {
+		err := usererr.New(opLoad, f.path, "%s has no place in the model", keyPrefix+name+keySuffixA)
+		if strings.HasSuffix(name, "lm_head") || strings.HasSuffix(name, "embed_tokens") {
+			return nil, err.Of(usererr.Unsupported).Hinted("only linears of the layers can have an adapter: %s", merge)
+		}
+		return nil, err.Hinted("the adapter belongs to another model")
+	}
+	warnings = slices.Clone(f.warnings)
+	if n := len(bare); n > 0 {
+		const shown = 3
+		names := strings.Join(bare[:min(n, shown)], ", ")
+		if n > shown {
+			names += fmt.Sprintf(" and %d more", n-shown)
+		}
+		warnings = append(warnings, fmt.Sprintf("%s names %d linears of which %s holds no matrices, they stay as they are: %s.",
+			path.Join(f.path, ConfigFile), n, WeightsFile, names))
+	}
+	return warnings, nil
+}
+
+// targetsOf names the linears that have an adapter: by their modules where all of a module's have one.
+func targetsOf(linears []*Linear) (targets []string) {
+	partly := map[string]bool{}
+	for _, l := range linears {
+		if l.Rank == 0 {
+			partly[l.module()] = true
+		}
+	}
+	for _, l := range linears {
+		if l.Rank == 0 {
+			continue
+		}
+		name := l.module()
+		if partly[name] {
+			name = l.Name
+		}
+		if !slices.Contains(targets, name) {
+			targets = append(targets, name)
+		}
+	}
+	if len(partly) == 0 {
+		return []string{allLinear}
+	}
+	slices.Sort(targets)
+	return targets
 }

@@ -19,6 +19,7 @@ type Linear struct {
 	// padded to a multiple of 4 with zeros, which stay zero: neither their gradient nor their decay ever differs from
 	// it.
 	A, B, DA, DB *gpu.Tensor
+	Rank         int // without padding
 	Scaling      float32
 	// Index numbers the model's linears, so that each has a dropout mask of its own.
 	Index int

@@ -2,11 +2,10 @@ package lora
 
 import (
 	"context"
+	"fmt"
 	"math"
-	"strings"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -17,23 +16,24 @@ type Tensor struct {
 	Values     []float32
 }
 
-// shape is an entry's size without padding.
-func (a *Adapter) shape(e optim.Entry) (rows, cols int) {
-	if strings.HasSuffix(e.Name, ".lora_A.weight") {
-		return a.Config.Rank, e.Cols
+// shape is the size without padding of the state's i-th entry.
+func (a *Adapter) shape(i int) (rows, cols int) {
+	l := a.linear[i/2]
+	if i%2 == 0 {
+		return l.Rank, l.In
 	}
-	return e.Rows, a.Config.Rank
+	return l.Out, l.Rank
 }
 
 // Tensors reads one flat list of the state (State.Param, State.Grad) back, in PEFT's names and shapes, A before B,
 // linear by linear. Errors are the device's and ctx's.
 func (a *Adapter) Tensors(ctx context.Context, list []*gpu.Tensor) (out []Tensor, err error) {
-	for _, e := range a.State.Entries {
+	for i, e := range a.State.Entries {
 		values, err := a.State.Read(ctx, list, e.Name)
 		if err != nil {
 			return nil, err
 		}
-		rows, cols := a.shape(e)
+		rows, cols := a.shape(i)
 		t := Tensor{Name: e.Name, Rows: rows, Cols: cols}
 		for r := range rows {
 			t.Values = append(t.Values, values[r*e.Cols:r*e.Cols+cols]...)
@@ -43,10 +43,10 @@ func (a *Adapter) Tensors(ctx context.Context, list []*gpu.Tensor) (out []Tensor
 	return out, nil
 }
 
-// set writes one matrix given without padding.
-func (a *Adapter) set(name string, values []float32) error {
-	view := a.State.View(a.State.Param, name)
-	rows, cols := a.shape(optim.Entry{Name: name, Rows: view.Rows, Cols: view.Cols})
+// set writes the state's i-th matrix, given without padding.
+func (a *Adapter) set(i int, values []float32) error {
+	view := a.State.View(a.State.Param, a.State.Entries[i].Name)
+	rows, cols := a.shape(i)
 	full := make([]float32, view.Rows*view.Cols)
 	for r := range rows {
 		copy(full[r*view.Cols:], values[r*cols:(r+1)*cols])
@@ -62,29 +62,33 @@ func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 	for _, t := range tensors {
 		given[t.Name] = t
 	}
-	for _, e := range a.State.Entries {
-		rows, cols := a.shape(e)
+	for i, e := range a.State.Entries {
+		rows, cols := a.shape(i)
 		t, ok := given[e.Name]
 		if !ok {
-			return usererr.New("load adapter", where, "%s is missing", e.Name).
+			return usererr.New(opLoad, where, "%s is missing", e.Name).
 				Hinted("the adapter belongs to another model or has other target modules")
 		}
 		if t.Rows != rows || t.Cols != cols {
-			return usererr.New("load adapter", where, "%s is %d×%d, the model wants %d×%d", e.Name, t.Rows, t.Cols, rows, cols).
+			err := usererr.New(opLoad, where, "%s is %d×%d, the model wants %d×%d", e.Name, t.Rows, t.Cols, rows, cols).
 				Hinted("the adapter belongs to another model")
+			if isA := i%2 == 0; isA && t.Cols == cols || !isA && t.Rows == rows {
+				err.Hint = fmt.Sprintf("%s gives this linear the rank %d", ConfigFile, a.linear[i/2].Rank)
+			}
+			return err
 		}
-		for i, v := range t.Values {
+		for at, v := range t.Values {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return usererr.New("load adapter", where, "%s holds %v at %d", e.Name, v, i)
+				return usererr.New(opLoad, where, "%s holds %v at %d", e.Name, v, at)
 			}
 		}
-		if err := a.set(e.Name, t.Values); err != nil {
+		if err := a.set(i, t.Values); err != nil {
 			return err
 		}
 		delete(given, e.Name)
 	}
 	for name := range given {
-		return usererr.New("load adapter", where, "%s has no place in the model", name).
+		return usererr.New(opLoad, where, "%s has no place in the model", name).
 			Hinted("the adapter belongs to another model or has other target modules")
 	}
 	return nil

@@ -36,6 +36,44 @@ func TestInitAdapterContinues(t *testing.T) {
 		"shape and scale are the adapter's")
 }
 
+// What a loaded adapter's configuration says of its linears stays as it was when it trains on, over a resumed run too.
+func TestInitAdapterKeepsPatterns(t *testing.T) {
+	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
+	first := small(t, model, data)
+	first.MaxSteps, first.LoraR, first.LoraTargetModules, first.LRSchedulerType = 2, 4, []string{"v_proj", "down_proj"}, Constant
+	train(t, first)
+	second := small(t, model, data)
+	second.InitAdapter, second.MaxSteps, second.SaveSteps, second.LRSchedulerType = first.OutputDir, 2, 1, Constant
+	plain := train(t, second)
+	name := filepath.Join(first.OutputDir, lora.ConfigFile)
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	change := strings.NewReplacer(`"alpha_pattern": {}`, `"alpha_pattern": {"v_proj": 1, ".*_proj": 2}`,
+		`"target_modules": [
+    "v_proj",
+    "down_proj"
+  ]`, `"target_modules": ".*\\.(v_proj|down_proj)"`)
+	require.NoError(t, os.WriteFile(name, []byte(change.Replace(string(text))), 0o666))
+
+	second.OutputDir = filepath.Join(t.TempDir(), "out")
+	whole := train(t, second)
+	require.NotEqual(t, plain.steps[0].Loss, whole.steps[0].Loss)
+	written, err := os.ReadFile(filepath.Join(second.OutputDir, lora.ConfigFile))
+	require.NoError(t, err)
+	require.Contains(t, string(written), `"alpha_pattern": {
+    "v_proj": 1,
+    ".*_proj": 2
+  }`)
+	require.Contains(t, string(written), `"target_modules": [
+    "down_proj",
+    "v_proj"
+  ]`)
+	resumed := second
+	resumed.OutputDir = filepath.Join(t.TempDir(), "out")
+	resumed.ResumeFromCheckpoint = filepath.Join(second.OutputDir, "checkpoint-1")
+	require.True(t, bytes.Equal(whole.adapter, train(t, resumed).adapter))
+}
+
 func TestAdapterFilesArePEFTs(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 4)
 	c := small(t, model, data)

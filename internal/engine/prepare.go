@@ -194,6 +194,9 @@ func (s *Session) attach(d Demand, plan *paging.Plan, fill func(*lora.Adapter) e
 func (s *Session) describe(d Demand, plan *paging.Plan) {
 	if adapter := s.engine.Adapter; adapter != nil {
 		s.info("Adapter: %s", adapter.Config)
+		for _, warning := range adapter.Warnings {
+			s.warn("%s", warning)
+		}
 		if d.trains() {
 			trainable := adapter.Parameters()
 			all := s.model.Parameters() + trainable

@@ -52,25 +52,21 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	config, err := lora.ReadConfig(configData, lora.ConfigFile)
-	if err != nil {
-		return nil, err
-	}
-	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{Paged: o.Plan != nil && o.Plan.PagedState})
-	if err != nil {
-		return nil, err
-	}
-	defer adapter.Detach()
 	weights, err := files.Open("init_adapter/" + lora.WeightsFile)
 	if err != nil {
 		return nil, err
 	}
-	initial, err := lora.ReadWeights(weights, weights.Size(), lora.WeightsFile)
+	initial, err := lora.Read("init_adapter", configData, weights, weights.Size())
 	weights.Close()
 	if err != nil {
 		return nil, err
 	}
-	if err := adapter.SetTensors(initial, lora.WeightsFile); err != nil {
+	adapter, err := lora.Attach(dev, m.Linears(), initial.Config, optim.Options{Paged: o.Plan != nil && o.Plan.PagedState})
+	if err != nil {
+		return nil, err
+	}
+	defer adapter.Detach()
+	if err := adapter.SetTensors(initial.Tensors, initial.Path); err != nil {
 		return nil, err
 	}
 	e, err := engine.New(dev, m, adapter, o.Plan, 0)
@@ -82,7 +78,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 		e.ChunkTokens = o.Chunk
 	}
 	r := &runner{ctx: ctx, c: c, files: files, engine: e, adapter: adapter, Options: o}
-	return r.run(initial)
+	return r.run(initial.Tensors)
 }
 
 type runner struct {

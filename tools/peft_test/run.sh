@@ -25,4 +25,8 @@ if [ "${1-}" = bench ]; then
   script=bench.py
   shift
 fi
+if [ "$script" = check.py ] && [ $# = 0 ]; then
+  "$PEFT_PYTHON" tools/peft_test/lora_config.py
+  "$PEFT_PYTHON" tools/peft_test/adapters.py
+fi
 exec "$PEFT_PYTHON" "tools/peft_test/$script" "$@"
