@@ -105,6 +105,7 @@ func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
 		`"sliding_window":null,"use_sliding_window":false,"attn_logit_softcapping":null,"initializer_range":0.5,"use_cache":true`,
 		`"layer_types":["full_attention","full_attention"],"num_experts":0,"residual_multiplier":1.0,"pretraining_tp":2`,
 		`"hidden_act":"swish"`, `"architectures":null`, `"architectures":[]`, `"architectures":["LlamaForCausalLM"]`,
+		`"architectures":["LLaMAForCausalLM"]`, `"architectures":["LlamaModel"]`, `"architectures":["Qwen2ForCausalLM"]`,
 	} {
 		m, err := described(with(keys))
 		require.NoError(t, err, keys)
@@ -182,6 +183,7 @@ func TestConfigRefuses(t *testing.T) {
 		{with(`"hidden_act":"gelu"`), u, `hidden_act is "gelu" (silu, also called swish, is known)`},
 		{with("\n" + `"architectures":["MambaForCausalLM"]`), u,
 			`line 2: unsupported: architectures is ["MambaForCausalLM"] (known are LlamaForCausalLM`},
+		{with(`"architectures":["LlamaForSequenceClassification"]`), u, `architectures is ["LlamaForSequenceClassification"] (known are Llama`},
 		{strings.Replace(minimal, "llama", "mamba", 1), u, `model_type is "mamba" (known are llama`},
 		{`{"hidden_size":128}`, u, "model_type is null (known are llama"},
 		{qwen2(`"use_sliding_window":true,"max_window_layers":1`), u,

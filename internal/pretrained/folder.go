@@ -68,6 +68,11 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if m.tokenizer, err = readTokenizer(folder, in); err != nil {
 		return m, err
 	}
+	if m.tokenizer.JSON == nil {
+		m.noTokenizer = usererr.New(op, path, "there is no tokenizer.json").
+			Hinted("fetch it with the model; of tokenizer.model, or vocab.json and merges.txt, transformers makes it: " +
+				"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
+	}
 	shards, weightMap, err := shardNames(folder, path, in)
 	if err != nil {
 		return m, err

@@ -283,6 +283,34 @@ func TestWhatFilesHoldBeside(t *testing.T) {
 	}
 }
 
+// Of a tied model's files the head alone is the embedding too, and a copy of it in another type is no other head.
+func TestTiedHeadInEveryForm(t *testing.T) {
+	const head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+	config := []byte(with(`"tie_word_embeddings":true`))
+	m, err := OpenFolder(memory{"config.json": config, "model.safetensors": weights(t, 0, head)}, "m")
+	require.NoError(t, err)
+	require.True(t, m.Spec.TiedHead)
+	require.Empty(t, m.Warnings)
+	_, there := m.Lookup(head)
+	require.False(t, there)
+	got, there := m.Lookup(embedding)
+	require.True(t, there)
+	require.NoError(t, m.ReadRows(embedding, 0, got.Rows, make([]float32, got.Rows*got.Cols)))
+
+	for second, tied := range map[uint16]bool{0x4000: true, 0x4040: false} { // 2 and 3 in bfloat16
+		var out bytes.Buffer
+		half := []byte{0x80, 0x3f, byte(second), byte(second >> 8)}
+		require.NoError(t, safetensors.Write(&out, nil, []safetensors.Data{
+			{Name: embedding, DType: safetensors.F32, Shape: []int{2, 1}, Bytes: safetensors.Float32Bytes([]float32{1, 2})},
+			{Name: head, DType: safetensors.BF16, Shape: []int{2, 1}, Bytes: half},
+		}))
+		m, err := OpenFolder(memory{"config.json": config, "model.safetensors": out.Bytes()}, "m")
+		require.NoError(t, err)
+		require.Equal(t, tied, m.Spec.TiedHead)
+		require.Equal(t, tied, len(m.Warnings) == 0)
+	}
+}
+
 // twice is a file with the same values under two names.
 func twice(t *testing.T, names ...string) []byte {
 	var out bytes.Buffer

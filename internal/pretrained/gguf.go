@@ -17,10 +17,13 @@ import (
 func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	f, err := gguf.Read(r, size, path)
 	if err != nil {
-		return nil, err
+		return nil, partHint(err, path)
 	}
 	m, h := newModel(path)
 	g := &ggufReader{File: f, path: path}
+	if err := g.refusePart(); err != nil {
+		return nil, err
+	}
 	if err := g.describe(m); err != nil {
 		return nil, err
 	}
@@ -32,14 +35,13 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	for _, t := range m.Spec.Tensors() {
 		listed[t.GGUF] = t
 	}
+	if err := g.refuseUnused(listed); err != nil {
+		return nil, err
+	}
 	for _, t := range f.Tensors() {
-		if t.Name == ropeFactors {
-			continue
-		}
 		entry, ok := listed[t.Name]
 		if !ok {
-			return nil, g.unsupported("the model has a tensor %q", t.Name).
-				Hinted("no model of the plain %s architecture has it", g.family.GGUF)
+			continue
 		}
 		w, err := g.weight(t, entry)
 		if err != nil {
@@ -52,6 +54,10 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 	if m.tokenizer = g.tokenizer(m.Spec.Vocab); g.err != nil {
 		return nil, g.err
 	}
+	if m.tokenizer.Model == "" {
+		m.noTokenizer = usererr.New(op, path, "the file has no tokenizer: tokenizer.ggml.model is missing").
+			Hinted("make the GGUF of a folder that has one, with llama.cpp's convert_hf_to_gguf.py")
+	}
 	if err := hashPart(h, r, f.DataStart()); err != nil {
 		return nil, usererr.New(op, path, "%w", err)
 	}
@@ -59,6 +65,25 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// refuseUnused refuses tensors that no part of the model reads, as llama.cpp does: a GGUF holds none that its
+// architecture has no use for.
+func (g *ggufReader) refuseUnused(listed map[string]spec.Tensor) error {
+	var unused []string
+	for _, t := range g.Tensors() {
+		if _, used := listed[t.Name]; !used && t.Name != ropeFactors {
+			unused = append(unused, fmt.Sprintf("%q", t.Name))
+		}
+	}
+	switch len(unused) {
+	case 0:
+		return nil
+	case 1:
+		return g.unsupported("the model has a tensor %s", unused[0]).Hinted("no model of the plain %s architecture has it", g.family.GGUF)
+	}
+	return g.unsupported("the model has %d tensors without a use: %s", len(unused), firstOf(unused)).
+		Hinted("no model of the plain %s architecture has them", g.family.GGUF)
 }
 
 // ggufReader reads metadata and keeps the first error.

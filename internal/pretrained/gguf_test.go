@@ -166,6 +166,8 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u,
 			`the model has a tensor "blk.0.attn_sinks.weight"`,
 		},
+		{"a part", pair{"split.count", 3}, matrix{}, u, "the file is one of 3 parts of a split model (merge the parts first: llama-gguf-split --merge "},
+		{"parts of no number", pair{"split.count", "x"}, matrix{}, f, "split.count has type string, an integer was wanted"},
 		{
 			"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f,
 			"tensor blk.0.attn_k.weight has 3 outputs for 1 heads",
@@ -203,4 +205,77 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.message)
 		})
 	}
+}
+
+// Any part of a split model is refused by its number, though only the first has the configuration; a file of one part
+// is whole.
+func TestPartsOfAGGUF(t *testing.T) {
+	base, tensors := small()
+	tensors = tensors[:5] // without rope factors
+	for number, message := range map[int]string{
+		0: "open model m.gguf: unsupported: the file is part 1 of 3 of a split model (merge the parts first: ",
+		1: "the file is part 2 of 3 of a split model (",
+		2: "the file is part 3 of 3 of a split model (",
+		3: "the file is one of 3 parts of a split model (",
+	} {
+		pairs := []pair{{"split.no", number}, {"split.count", 3}, {"split.tensors.count", 9}}
+		some := tensors[2:3]
+		if number == 0 {
+			pairs, some = append(base, pairs...), tensors[:2]
+		}
+		_, err := openBytes(ggufFile(t, pairs, some))
+		require.ErrorContains(t, err, message)
+	}
+	_, err := openBytes(ggufFile(t, append(base, pair{"split.no", 0}, pair{"split.count", 1}), tensors))
+	require.NoError(t, err)
+
+	for _, name := range []string{"m-00002-of-00003.gguf", "m.gguf-split-b", "m.gguf.part2of2", "m.Q8_0.gguf-part-b"} {
+		data := ggufFile(t, base, tensors)
+		_, err := OpenGGUF(bytes.NewReader(data[:len(data)-40]), int64(len(data)-40), name)
+		require.ErrorContains(t, err, "(its name is that of a piece: join all pieces into one file first)", name)
+	}
+	data := ggufFile(t, base, tensors)
+	_, err = OpenGGUF(bytes.NewReader(data[:len(data)-40]), int64(len(data)-40), "whole.gguf")
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "piece")
+}
+
+// All tensors without a use are counted, the first of them named.
+func TestUnusedTensorsOfAGGUF(t *testing.T) {
+	base, tensors := small()
+	tensors = tensors[:5] // without rope factors
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		tensors = append(tensors, matrix{name: name, ne: []uint64{2}})
+	}
+	_, err := openBytes(ggufFile(t, base, tensors))
+	require.ErrorContains(t, err,
+		`unsupported: the model has 6 tensors without a use: "a", "b", "c", "d", "e" and 1 more (no model of the plain llama architecture has them)`)
+}
+
+// Whoever needs a tokenizer is told which file is missing.
+func TestMissingTokenizers(t *testing.T) {
+	base, tensors := small()
+	tensors = tensors[:5] // without rope factors
+	m, err := openBytes(ggufFile(t, base, tensors))
+	require.NoError(t, err)
+	require.NoError(t, m.CheckTokenizer())
+	var without []pair
+	for _, p := range base {
+		if p.key != "tokenizer.ggml.model" {
+			without = append(without, p)
+		}
+	}
+	m, err = openBytes(ggufFile(t, without, tensors))
+	require.NoError(t, err)
+	require.EqualError(t, m.CheckTokenizer(), "open model m.gguf: the file has no tokenizer: tokenizer.ggml.model is missing "+
+		"(make the GGUF of a folder that has one, with llama.cpp's convert_hf_to_gguf.py)")
+
+	folder := memory{"config.json": []byte(minimal), "model.safetensors": weights(t, 0, "a"), "tokenizer_config.json": []byte("{}")}
+	m, err = OpenFolder(folder, "m")
+	require.NoError(t, err)
+	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is no tokenizer.json (fetch it with the model; of tokenizer.model, or ")
+	folder["tokenizer.json"] = []byte("{}")
+	m, err = OpenFolder(folder, "m")
+	require.NoError(t, err)
+	require.NoError(t, m.CheckTokenizer())
 }

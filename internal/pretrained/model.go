@@ -53,8 +53,10 @@ type Model struct {
 	weights   []weight
 	index     map[string]int
 	tokenizer TokenizerSource
-	hash      string
-	closers   []io.Closer
+	// noTokenizer is what CheckTokenizer says; nil where there is a tokenizer
+	noTokenizer error
+	hash        string
+	closers     []io.Closer
 }
 
 // Tensors lists the model's tensors in the order of the files.
@@ -117,6 +119,9 @@ func (m *Model) Type(name string) string {
 
 // Tokenizer is what the model says about its tokenizer.
 func (m *Model) Tokenizer() TokenizerSource { return m.tokenizer }
+
+// CheckTokenizer is a *usererr.Error where the model's files hold no tokenizer, which not everything needs.
+func (m *Model) CheckTokenizer() error { return m.noTokenizer }
 
 // ContentHash is a SHA-256 (hex) that tells models apart without reading all of them: over the configuration, the
 // headers of the weight files (names, types, shapes, offsets; for GGUF also the vocabulary), and the first and last 4

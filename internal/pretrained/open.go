@@ -33,8 +33,8 @@ func Open(path string) (*Model, error) {
 	var magic [len(gguf.Magic)]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != gguf.Magic {
 		f.Close()
-		return nil, usererr.New(op, path, "the file is no GGUF").Of(usererr.Format).
-			Hinted("give a GGUF file or the folder that holds config.json and the safetensors files")
+		return nil, partHint(usererr.New(op, path, "the file is no GGUF").Of(usererr.Format).
+			Hinted("give a GGUF file or the folder that holds config.json and the safetensors files"), path)
 	}
 	m, err := OpenGGUF(f, f.Size(), path)
 	if err != nil {

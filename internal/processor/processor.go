@@ -43,7 +43,10 @@ const endOfTurn = "<|im_end|>"
 func New(source *pretrained.Model, path, template string, now time.Time) (*Processor, error) {
 	t := source.Tokenizer()
 	p := &Processor{source: source, path: path}
-	var err error
+	err := source.CheckTokenizer()
+	if err != nil {
+		return nil, err
+	}
 	if p.Tokenizer, err = newTokenizer(t, path); err != nil {
 		return nil, err
 	}

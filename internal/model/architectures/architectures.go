@@ -18,12 +18,20 @@ func register(f spec.Family) spec.Family {
 	return f
 }
 
-// Find is the family of a configuration: by its architectures, or by its model_type where it names none.
+// Find is the family of a configuration: as in transformers its model_type decides, unless architectures names classes
+// of which none is known; where the model_type is none that is known, its architectures do.
 func Find(k *spec.Keys) (spec.Family, error) {
 	names, kind := k.Texts("architectures"), k.Text("model_type", "")
+	isKnown := func(name string) bool {
+		return slices.ContainsFunc(families, func(f spec.Family) bool { return slices.Contains(f.Names, name) })
+	}
 	for _, f := range families {
-		named := slices.ContainsFunc(names, func(name string) bool { return slices.Contains(f.Names, name) })
-		if named || len(names) == 0 && f.ModelType == kind {
+		if f.ModelType == kind && (len(names) == 0 || slices.ContainsFunc(names, isKnown) || slices.ContainsFunc(names, ofStem(f))) {
+			return f, nil
+		}
+	}
+	for _, f := range families {
+		if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(f.Names, name) }) {
 			return f, nil
 		}
 	}
@@ -33,6 +41,16 @@ func Find(k *spec.Keys) (spec.Family, error) {
 		k.Refuse("model_type", known(func(f spec.Family) []string { return []string{f.ModelType} }))
 	}
 	return spec.Family{}, k.Err()
+}
+
+// ofStem tells whether a class is the family's as early files write it (LLaMAForCausalLM), or its decoder without a
+// head (LlamaModel), whose weights may still be those of the whole.
+func ofStem(f spec.Family) func(name string) bool {
+	return func(name string) bool {
+		return slices.ContainsFunc(f.Names, func(own string) bool {
+			return strings.EqualFold(name, own) || name == strings.TrimSuffix(own, "ForCausalLM")+"Model"
+		})
+	}
 }
 
 // FindGGUF is the family of GGUF files of an architecture.
