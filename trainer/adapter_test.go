@@ -101,7 +101,7 @@ func TestAdapterFilesArePEFTs(t *testing.T) {
 	card, err := os.ReadFile(filepath.Join(c.OutputDir, "README.md"))
 	require.NoError(t, err)
 	require.Regexp(t,
-		`(?s)^---\nlibrary_name: peft\nbase_model: model\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
+		`(?s)^---\nlibrary_name: peft\nbase_model: "model"\n.*\| data \| train\.jsonl \(messages, 4 samples\) \|\n\| steps \| 4 \|`, string(card))
 }
 
 // rsLoRA with alpha 8 scales by 8/√4, as plain LoRA with alpha 16 does by 16/4.

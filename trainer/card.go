@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"qlora-wgpu/internal/settings"
 )
@@ -17,11 +20,11 @@ func (r *run) writeCard(w io.Writer) error {
 	if c.Quantize == settings.Unquantized {
 		tags, base = "- lora", "bfloat16"
 	}
-	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", path.Base(c.Model), tags)
-	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, path.Base(c.Model), base, cardMark)
+	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", yamlString(baseName(c.Model)), tags)
+	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(baseName(c.Model)), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
-		{"data", fmt.Sprintf("%s (%s, %d samples)", path.Base(c.Data), r.in.Data.Format, len(r.loader.Samples))},
+		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(baseName(c.Data)), r.in.Data.Format, len(r.loader.Samples))},
 		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.loader.Stream.Epoch())},
 		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
 		{"max_seq_length", r.loader.MaxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
@@ -37,3 +40,42 @@ func (r *run) writeCard(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// baseName is the last part of a path as any system writes it.
+func baseName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
+
+// yamlString is a double-quoted YAML string. Go's escapes are all YAML's, and only what is quoted is a string to every
+// reader: without quotes yes, 12:30:45 and .inf are other things to some.
+func yamlString(text string) string {
+	return strconv.Quote(strings.ToValidUTF8(text, string(utf8.RuneError)))
+}
+
+// markdownText is a name within a line or a table of GitHub's Markdown: what would be markup, a link or a cell's end is
+// escaped, and what cannot be seen is shown as Go writes it.
+func markdownText(text string) string {
+	var b strings.Builder
+	before := ' '
+	for text != "" {
+		r, width := utf8.DecodeRuneInString(text)
+		behind, _ := utf8.DecodeRuneInString(text[width:])
+		switch {
+		case r == utf8.RuneError && width == 1:
+			fmt.Fprintf(&b, `\\x%02x`, text[0])
+		case r == '|': // a table's cells end before escapes are read
+			b.WriteString("&#124;")
+		case r == '_' && isWord(before) && isWord(behind), strings.ContainsRune(" .,-/()'%=;?", r):
+			b.WriteRune(r)
+		case r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r)):
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case !unicode.IsPrint(r):
+			b.WriteString(`\` + strings.Trim(strconv.QuoteRune(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+		before, text = r, text[width:]
+	}
+	return b.String()
+}
+
+func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

@@ -160,6 +160,19 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 	require.Contains(t, got, "lora_target_modules:\n- v_proj\nlora_alpha")
 }
 
+// What --dry-run prints --config reads again, whatever a name holds.
+func TestDryRunIsReadAgain(t *testing.T) {
+	for _, name := range []string{
+		"a: b #c", ".inf", "12:30:45", "yes", "null", "1e3", "a\tb", "a\nb", "a\x01b", "? b", "<<", "-", "[a]", `a\b"c'd`, "üñ 日本", " a ", "~", "0x10", "a\u2028b",
+	} {
+		printed := resolve(t, "--model", name, "--target-modules", name)
+		status, again, stderr := invoke(t, "train", "--dry-run", "--config", writeYAML(t, printed))
+		require.Zero(t, status, "%q: %s", name, stderr)
+		require.Equal(t, printed, again)
+		require.Equal(t, printed, resolve(t, "--config", writeYAML(t, printed), "--model", name), "%q", name)
+	}
+}
+
 // Steps over a random shape are no run that is written down: their settings are printed where they are given.
 func TestDryRunOfARandomShape(t *testing.T) {
 	args := []string{"train", "--dry-run", "--arch=smollm2-135m", "--random-weights", "--layers=2", "--max-steps=1"}

@@ -6,7 +6,11 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -64,7 +68,7 @@ func (t *trainCommand) print(w io.Writer) error {
 		all = append(all, t.Random)
 	}
 	for _, part := range all {
-		text, err := yaml.Marshal(part)
+		text, err := yaml.MarshalWithOptions(part, yaml.CustomMarshaler(yamlText))
 		if err != nil {
 			return err
 		}
@@ -73,6 +77,21 @@ func (t *trainCommand) print(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// yamlText writes a text as it stands where YAML reads the same text again, and quoted where not: the library leaves
+// .inf, "? b" and tabs without quotes.
+func yamlText(text string) ([]byte, error) {
+	plain, err := yaml.Marshal(text)
+	if err != nil {
+		return nil, err
+	}
+	var again map[string]any
+	unseen := strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+	if err := yaml.Unmarshal(append([]byte("text: "), plain...), &again); unseen || err != nil || again["text"] != text {
+		return []byte(strconv.Quote(strings.ToValidUTF8(text, string(utf8.RuneError)))), nil
+	}
+	return plain, nil
 }
 
 // train turns a panic into an error: it is a bug, and starting again would only meet it again.
