@@ -164,7 +164,8 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 			"load adapter dir: base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight has no place in the model (the adapter belongs to"},
 		{`"target_modules":["q_proj"]`, "lm_head", "load adapter dir: unsupported: base_model.model.lm_head.lora_A.weight has no place in " +
 			"the model (only linears of the layers can have an adapter: merge the adapter"},
-		{`"target_modules":["q_proj"],"rank_pattern":{"layers.0.*":65}`, q, "load adapter dir: r is 65, " + q + " is 64×64 (a rank of at most 64)"},
+		{`"target_modules":["q_proj"],"rank_pattern":{"layers.0.*":65}`, q,
+			"load adapter dir: r is 65, " + q + " is 64×64 (a rank of at most 64)"},
 	} {
 		f, err := adapterOf(t, c.keys, c.linear)
 		require.NoError(t, err)
@@ -187,7 +188,9 @@ func TestLinearsWithoutMatricesAreTold(t *testing.T) {
 
 // A new adapter's targets are matched as PEFT matches a list.
 func TestTargetsOfANewAdapter(t *testing.T) {
-	for target, want := range map[string]int{"q_proj": 2, "self_attn.q_proj": 2, "layers.1.mlp.down_proj": 1, "model.layers.0.mlp.down_proj": 1} {
+	for target, want := range map[string]int{
+		"q_proj": 2, "self_attn.q_proj": 2, "layers.1.mlp.down_proj": 1, "model.layers.0.mlp.down_proj": 1,
+	} {
 		all := decoder()
 		_, err := Attach(gpu.NewDry(gpu.Options{}), all, Config{Rank: 4, Alpha: 4, Targets: []string{target}}, optim.Options{})
 		require.NoError(t, err)

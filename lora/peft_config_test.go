@@ -108,23 +108,27 @@ func with(keys string) []byte {
 }
 
 func TestConfigsThatAreRefused(t *testing.T) {
-	const conversion = "save it with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…) as an adapter of the published weights"
+	const conversion = "save it with PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…) as an adapter " +
+		"of the published weights"
 	for keys, message := range map[string]string{
 		`"init_lora_weights":"pissa"`: `unsupported: init_lora_weights is "pissa": the adapter belongs to base weights that its initialization ` +
 			`changed (` + conversion + `)`,
 		`"init_lora_weights":"pissa_niter_16"`: `unsupported: init_lora_weights is "pissa_niter_16": the adapter belongs to`,
 		`"init_lora_weights":"OLoRA"`:          `unsupported: init_lora_weights is "OLoRA": the adapter belongs to`,
 		`"init_lora_weights":"corda"`:          `unsupported: init_lora_weights is "corda": the adapter belongs to`,
-		`"init_lora_weights":"loftq"`:          `unsupported: init_lora_weights is "loftq": the adapter belongs to base weights that its initialization changed (` + merge,
-		`"init_lora_weights":"lora_ga"`:        `unsupported: init_lora_weights is "lora_ga": the adapter belongs to`,
-		`"init_lora_weights":"new"`:            `unsupported: init_lora_weights is "new" (true, false, gaussian, eva, orthogonal, mica are known)`,
-		`"init_lora_weights":3`:                `unsupported: init_lora_weights is 3 (`,
-		"\"alora_invocation_tokens\":[\n4,\t5]": "unsupported: alora_invocation_tokens is [4,5], which applies the adapter only behind these tokens " +
-			"(adapters of Activated LoRA cannot be merged)",
-		`"layer_replication":[[0,4],[2,5]]`:     "unsupported: layer_replication is [[0,4],[2,5]], which builds a model with repeated layers (" + merge + ")",
-		`"trainable_token_indices":[0]`:         "unsupported: trainable_token_indices is [0], which",
-		`"trainable_token_indices":{"e":[]}`:    `unsupported: trainable_token_indices is {"e":[]}, which`,
-		`"modules_to_save":["lm_head"]`:         `unsupported: modules_to_save is ["lm_head"], which replaces whole modules of the base model (` + merge + ")",
+		`"init_lora_weights":"loftq"`: `unsupported: init_lora_weights is "loftq": the adapter belongs to base weights that its initialization ` +
+			`changed (` + merge,
+		`"init_lora_weights":"lora_ga"`: `unsupported: init_lora_weights is "lora_ga": the adapter belongs to`,
+		`"init_lora_weights":"new"`:     `unsupported: init_lora_weights is "new" (true, false, gaussian, eva, orthogonal, mica are `,
+		`"init_lora_weights":3`:         `unsupported: init_lora_weights is 3 (`,
+		"\"alora_invocation_tokens\":[\n4,\t5]": "unsupported: alora_invocation_tokens is [4,5], which applies the adapter only behind these " +
+			"tokens (adapters of Activated LoRA cannot be merged)",
+		`"layer_replication":[[0,4],[2,5]]`: "unsupported: layer_replication is [[0,4],[2,5]], which builds a model with repeated layers (" +
+			merge + ")",
+		`"trainable_token_indices":[0]`:      "unsupported: trainable_token_indices is [0], which",
+		`"trainable_token_indices":{"e":[]}`: `unsupported: trainable_token_indices is {"e":[]}, which`,
+		`"modules_to_save":["lm_head"]`: `unsupported: modules_to_save is ["lm_head"], which replaces whole modules of the base model (` +
+			merge + ")",
 		`"target_parameters":["a.b"]`:           `unsupported: target_parameters is ["a.b"], which`,
 		`"use_dora":true`:                       "unsupported: use_dora is true, which",
 		`"use_qalora":true`:                     "unsupported: use_qalora is true, which",
@@ -137,11 +141,11 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		`"enable_lora":[true,false,true]`:       "unsupported: enable_lora is [true,false,true], which",
 		`"bias":"all"`:                          `unsupported: bias is "all", which replaces biases of the base model (` + merge + ")",
 		`"bias":"lora_only"`:                    `unsupported: bias is "lora_only", which`,
-		`"hyper":{"a":1}`: `unsupported: the key "hyper", with the value {"a":1}, is not known (take the key out of the file if it changes nothing ` +
-			`that the adapter computes; keys of PEFT 0.21 are known)`,
+		`"hyper":{"a":1}`: `unsupported: the key "hyper", with the value {"a":1}, is not known (take the key out of the file if it changes ` +
+			`nothing that the adapter computes; keys of PEFT 0.21 are known)`,
 		`"hyper":"` + strings.Repeat("ü", 80) + `"`: `unsupported: the key "hyper", with the value "üü`,
 		`"rank_pattern":{"(?=q)q_proj":2}`:          `unsupported: rank_pattern has the key "(?=q)q_proj": error parsing regexp`,
-		`"alpha_pattern":{"q{,2}_proj":2}`:          `unsupported: alpha_pattern has the key "q{,2}_proj": a repetition {,n} has to be written {0,n} (`,
+		`"alpha_pattern":{"q{,2}_proj":2}`:          `unsupported: alpha_pattern has the key "q{,2}_proj": a repetition {,n} has to be written `,
 		`"alpha_pattern":{"a)|(b":2}`:               `unsupported: alpha_pattern has the key "a)|(b": error parsing regexp`,
 		`"alpha_pattern":{"q_proj":-1}`:             `bad format: alpha_pattern gives "q_proj" the alpha -1`,
 		`"rank_pattern":{"q_proj":2.5}`:             `bad format: rank_pattern gives "q_proj" the rank 2.5`,

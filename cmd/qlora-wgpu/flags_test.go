@@ -163,7 +163,8 @@ func TestFlagsOverrideTheFile(t *testing.T) {
 // What --dry-run prints --config reads again, whatever a name holds.
 func TestDryRunIsReadAgain(t *testing.T) {
 	for _, name := range []string{
-		"a: b #c", ".inf", "12:30:45", "yes", "null", "1e3", "a\tb", "a\nb", "a\x01b", "? b", "<<", "-", "[a]", `a\b"c'd`, "üñ 日本", " a ", "~", "0x10", "a\u2028b",
+		"a: b #c", ".inf", "12:30:45", "yes", "null", "1e3", "a\tb", "a\nb", "a\x01b", "? b",
+		"<<", "-", "[a]", `a\b"c'd`, "üñ 日本", " a ", "~", "0x10", "a\u2028b",
 	} {
 		printed := resolve(t, "--model", name, "--target-modules", name)
 		status, again, stderr := invoke(t, "train", "--dry-run", "--config", writeYAML(t, printed))

@@ -10,8 +10,8 @@ import (
 	"qlora-wgpu/internal/model/spec"
 )
 
-// untie gives a model whose head is said to be the embedding what its files hold: another head, or the head alone, which
-// then is the embedding. So does transformers from version 5 on.
+// untie gives a model whose head is said to be the embedding what its files hold: another head, or the head alone,
+// which then is the embedding. So does transformers from version 5 on.
 func (m *Model) untie() error {
 	const headName, embeddingName = spec.Head + ".weight", spec.Embedding + ".weight"
 	head, there := m.index[headName]

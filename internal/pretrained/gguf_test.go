@@ -166,7 +166,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u,
 			`the model has a tensor "blk.0.attn_sinks.weight"`,
 		},
-		{"a part", pair{"split.count", 3}, matrix{}, u, "the file is one of 3 parts of a split model (merge the parts first: llama-gguf-split --merge "},
+		{"a part", pair{"split.count", 3}, matrix{}, u, "the file is one of 3 parts of a split model (merge the parts first: "},
 		{"parts of no number", pair{"split.count", "x"}, matrix{}, f, "split.count has type string, an integer was wanted"},
 		{
 			"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f,
@@ -249,7 +249,8 @@ func TestUnusedTensorsOfAGGUF(t *testing.T) {
 	}
 	_, err := openBytes(ggufFile(t, base, tensors))
 	require.ErrorContains(t, err,
-		`unsupported: the model has 6 tensors without a use: "a", "b", "c", "d", "e" and 1 more (no model of the plain llama architecture has them)`)
+		`unsupported: the model has 6 tensors without a use: "a", "b", "c", "d", "e" and 1 more `+
+			`(no model of the plain llama architecture has them)`)
 }
 
 // Whoever needs a tokenizer is told which file is missing.

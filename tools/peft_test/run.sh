@@ -20,13 +20,10 @@ if [ -z "${PEFT_PYTHON:-}" ]; then
   fi
   PEFT_PYTHON=$venv/bin/python
 fi
+[ $# -gt 0 ] || "$PEFT_PYTHON" tools/peft_test/lora_config.py # the keys of adapter_config.json
 script=check.py
 if [ "${1-}" = bench ]; then
   script=bench.py
   shift
-fi
-if [ "$script" = check.py ] && [ $# = 0 ]; then
-  "$PEFT_PYTHON" tools/peft_test/lora_config.py
-  "$PEFT_PYTHON" tools/peft_test/adapters.py
 fi
 exec "$PEFT_PYTHON" "tools/peft_test/$script" "$@"
