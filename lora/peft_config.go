@@ -269,7 +269,7 @@ func ReadConfig(data []byte, path string) (Config, error) {
 	} else {
 		c.Targets = c.loaded.selection.target.list
 	}
-	if c.Rank < 1 || c.Rank > maxRank || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || !(c.Dropout >= 0 && c.Dropout < 1) {
+	if c.Rank < 1 || c.Rank > maxRank || !scale(c.Alpha) || !(c.Dropout >= 0 && c.Dropout < 1) {
 		k.fail(usererr.Format, "", "r %d, lora_alpha %g, lora_dropout %g", c.Rank, c.Alpha, c.Dropout)
 	}
 	for _, p := range c.RankPattern {
@@ -278,7 +278,7 @@ func ReadConfig(data []byte, path string) (Config, error) {
 		}
 	}
 	for _, p := range c.AlphaPattern {
-		if !(p.Value > 0) || math.IsInf(p.Value, 0) {
+		if !scale(p.Value) {
 			k.fail(usererr.Format, "", "alpha_pattern gives %q the alpha %g", p.Key, p.Value)
 		}
 	}
@@ -287,3 +287,6 @@ func ReadConfig(data []byte, path string) (Config, error) {
 
 // maxRank is above any that a matrix of a model could have.
 const maxRank = 65536
+
+// scale tells whether an alpha can be: positive, also in float32, in which it is multiplied.
+func scale(alpha float64) bool { return float32(alpha) > 0 && alpha <= math.MaxFloat32 }

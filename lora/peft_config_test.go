@@ -163,13 +163,14 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		require.IsType(t, &usererr.Error{}, err)
 	}
 	for text, message := range map[string]string{
-		`{"peft_type":"LORA","r":0}`:          "bad format: r 0, lora_alpha 8",
-		`{"peft_type":"LORA","lora_alpha":0}`: "bad format: r 8, lora_alpha 0",
-		`{"peft_type":"LORA","r":"a"}`:        `bad format: r is "a", a whole number was wanted`,
-		`{"peft_type":"IA3"}`:                 `unsupported: peft_type "IA3" (LORA is known)`,
-		`{"r":4}`:                             `unsupported: peft_type "" (LORA is known)`,
-		`[]`:                                  "bad format: an object was wanted",
-		`{"r":4`:                              "bad format: jsontext: unexpected EOF",
+		`{"peft_type":"LORA","r":0}`:             "bad format: r 0, lora_alpha 8",
+		`{"peft_type":"LORA","lora_alpha":0}`:    "bad format: r 8, lora_alpha 0",
+		`{"peft_type":"LORA","lora_alpha":1e39}`: "bad format: r 8, lora_alpha 1e+39",
+		`{"peft_type":"LORA","r":"a"}`:           `bad format: r is "a", a whole number was wanted`,
+		`{"peft_type":"IA3"}`:                    `unsupported: peft_type "IA3" (LORA is known)`,
+		`{"r":4}`:                                `unsupported: peft_type "" (LORA is known)`,
+		`[]`:                                     "bad format: an object was wanted",
+		`{"r":4`:                                 "bad format: jsontext: unexpected EOF",
 	} {
 		_, err := ReadConfig([]byte(text), "x.json")
 		require.ErrorContains(t, err, "read adapter config x.json: "+message)
