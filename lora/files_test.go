@@ -139,7 +139,7 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 	values := make([]float32, 4*64)
 	a := func(name string) Tensor { return Tensor{name, 4, 64, values} }
 	for _, c := range []struct{ name, message string }{
-		{"base_model.model.lm_head.lora_embedding_A", "(only LoRA matrices of linears can be loaded: merge the adapter"},
+		{"base_model.model.lm_head.lora_embedding_A", "(only linears can have an adapter, target_modules names an embedding: merge"},
 		{"base_model.model." + q + ".lora_magnitude_vector", "(only LoRA matrices of linears can be loaded: merge the adapter"},
 		{"base_model.model.lm_head.weight", "(only LoRA matrices of linears can be loaded: merge the adapter"},
 		{"base_model.model." + q + ".lora_A.default.weight", "(names as PEFT's save_pretrained writes them were wanted: base_model.model.…"},
@@ -163,7 +163,7 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 		{`"target_modules":["q_proj"]`, "model.layers.7.self_attn.q_proj",
 			"load adapter dir: base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight has no place in the model (the adapter belongs to"},
 		{`"target_modules":["q_proj"]`, "lm_head", "load adapter dir: unsupported: base_model.model.lm_head.lora_A.weight has no place in " +
-			"the model (only linears of the layers can have an adapter: merge the adapter"},
+			"the model (only linears of the layers can have an adapter, target_modules names another module: merge the adapter"},
 		{`"target_modules":["q_proj"],"rank_pattern":{"layers.0.*":65}`, q,
 			"load adapter dir: r is 65, " + q + " is 64×64 (a rank of at most 64)"},
 	} {

@@ -81,5 +81,8 @@ func wayOut(name string) string {
 	if strings.Contains(name, ".lora_A.") || strings.Contains(name, ".lora_B.") {
 		return "names as PEFT's save_pretrained writes them were wanted: " + keyPrefix + "…" + keySuffixA
 	}
+	if strings.Contains(name, ".lora_embedding_") {
+		return "only linears can have an adapter, target_modules names an embedding: " + merge
+	}
 	return "only LoRA matrices of linears can be loaded: " + merge
 }
