@@ -102,7 +102,8 @@ func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(strangers)) {
 		err := usererr.New(opLoad, f.path, "%s has no place in the model", keyPrefix+name+keySuffixA)
 		if strings.HasSuffix(name, "lm_head") || strings.HasSuffix(name, "embed_tokens") {
-			return nil, err.Of(usererr.Unsupported).Hinted("only linears of the layers can have an adapter, target_modules names another module: %s", merge)
+			return nil, err.Of(usererr.Unsupported).
+				Hinted("only linears of the layers can have an adapter, target_modules names another module: %s", merge)
 		}
 		return nil, err.Hinted("the adapter belongs to another model")
 	}
