@@ -6,6 +6,7 @@ import "unicode/utf8"
 // there is undefined, and a part of something undefined an error.
 func (m *machine) index(of, key Value, dot bool) Value {
 	attribute, isName := key.(string)
+	m.reads(attribute)
 	if u, ok := of.(undefined); ok {
 		m.fail("'%s' is undefined", u.name)
 	}
@@ -17,7 +18,7 @@ func (m *machine) index(of, key Value, dot bool) Value {
 	switch of := of.(type) {
 	case *Dict:
 		if isName {
-			if v, ok := of.values[attribute]; ok {
+			if v, ok := m.member(of, attribute); ok {
 				return v
 			}
 		}
@@ -68,7 +69,7 @@ func (m *machine) element(of Value, n int64) Value {
 
 // byteOffset is where the character with the given index begins.
 func byteOffset(m *machine, s string, character int) int {
-	m.work(len(s) / 64)
+	m.reads(s)
 	for i := range s {
 		if character == 0 {
 			return i
@@ -96,30 +97,19 @@ func (m *machine) slice(e slice, s *scope) Value {
 	}
 	m.line = e.line
 	m.undefinedOperand(of)
-	var characters []rune
-	items, isList := sequence(of)
-	length := len(items)
 	if text, ok := of.(string); ok {
-		m.built(4 * len(text))
-		m.work(len(text) / 16)
-		characters = []rune(text)
-		length = len(characters)
-	} else if !isList {
+		return m.sliceText(text, bounds)
+	}
+	items, ok := sequence(of)
+	if !ok {
 		m.fail("'%s' object cannot be sliced", typeName(of))
 	}
-	picked := m.sliceIndices(length, bounds[0], bounds[1], bounds[2])
-	m.work(len(picked))
-	m.built(16 * len(picked))
-	if characters != nil || !isList {
-		out := make([]rune, len(picked))
-		for i, at := range picked {
-			out[i] = characters[at]
-		}
-		return string(out)
-	}
-	out := make([]Value, len(picked))
-	for i, at := range picked {
-		out[i] = items[at]
+	first, n, by := m.sliceIndices(len(items), bounds)
+	m.work(n)
+	m.built(valueBytes * (n + 1))
+	out := make([]Value, n)
+	for i := range out {
+		out[i] = items[first+i*by]
 	}
 	if _, ok := of.(tuple); ok {
 		return tuple(out)
@@ -127,46 +117,59 @@ func (m *machine) slice(e slice, s *scope) Value {
 	return List(out)
 }
 
-// sliceIndices is Python's slice.indices, written out.
-func (m *machine) sliceIndices(length int, from, to, step *int64) []int {
-	by, n := int64(1), int64(length)
-	if step != nil {
-		by = *step
+func (m *machine) sliceText(text string, bounds [3]*int64) string {
+	first, n, by := m.sliceIndices(m.length(text), bounds)
+	if by == 1 {
+		begin := byteOffset(m, text, first)
+		return text[begin : begin+byteOffset(m, text[begin:], n)]
 	}
-	if by == 0 {
+	m.built(4*len(text) + 8*n)
+	m.work(n)
+	characters := []rune(text)
+	out := make([]rune, n)
+	for i := range out {
+		out[i] = characters[first+i*by]
+	}
+	return string(out)
+}
+
+// sliceIndices is Python's slice.indices: n elements from first on, by apart.
+func (m *machine) sliceIndices(length int, bounds [3]*int64) (first, n, by int) {
+	step, size := int64(1), int64(length)
+	if bounds[2] != nil {
+		step = *bounds[2]
+	}
+	if step == 0 {
 		m.fail("slice step cannot be zero")
 	}
-	first, last := int64(0), n
-	if by < 0 {
-		first, last = n-1, -1
+	low, high := int64(0), size
+	begin, end := low, high
+	if step < 0 {
+		low, high = -1, size-1
+		begin, end = high, low
 	}
 	clip := func(v int64) int64 {
 		if v < 0 {
-			v += n
-			if v < 0 {
-				return min(first, 0, last) // before the start: 0 forwards, -1 backwards
-			}
+			v += size
 		}
-		return min(v, max(first, last))
+		return min(max(v, low), high)
 	}
-	begin, end := first, last
-	if from != nil {
-		begin = clip(*from)
+	if bounds[0] != nil {
+		begin = clip(*bounds[0])
 	}
-	if to != nil {
-		end = clip(*to)
+	if bounds[1] != nil {
+		end = clip(*bounds[1])
 	}
-	var out []int
-	// The step may be as large as an integer gets: compare the distance, so that nothing overflows.
-	for i := begin; by > 0 && i < end || by < 0 && i > end; i += by {
-		if i >= 0 && i < n {
-			out = append(out, int(i))
-		}
-		if by > 0 && by >= end-i || by < 0 && by <= end-i {
-			break
-		}
+	// No step is longer than what it steps over, so that nothing overflows.
+	step = min(max(step, -size-1), size+1)
+	distance, stride := end-begin, step
+	if step < 0 {
+		distance, stride = -distance, -step
 	}
-	return out
+	if distance <= 0 {
+		return 0, 0, 1
+	}
+	return int(begin), int((distance + stride - 1) / stride), int(step)
 }
 
 // attribute is what a template may ask of the variable "loop".
@@ -200,19 +203,19 @@ func (l *loop) attribute(m *machine, name string) (Value, bool) {
 			return l.items[l.at+1], true
 		}
 	case "cycle":
-		return function(func(m *machine, a args) Value {
+		return function{name, nil, func(m *machine, _ Value, a args) Value {
 			if len(a.positional) == 0 {
 				m.fail("no items for cycling given")
 			}
 			return a.positional[l.at%len(a.positional)]
-		}), true
+		}}, true
 	case "changed":
-		return function(func(m *machine, a args) Value {
+		return function{name, nil, func(m *machine, _ Value, a args) Value {
 			now := List(a.positional)
 			same := l.last != nil && m.equal(*l.last, now, 0)
 			l.last = &now
 			return !same
-		}), true
+		}}, true
 	}
 	return nil, false
 }

@@ -19,8 +19,11 @@ func (m *machine) equal(a, b Value, depth int) bool {
 		return ok
 	case string:
 		s, ok := b.(string)
-		m.work(len(s) / 64)
-		return ok && a == s
+		if !ok || len(a) != len(s) {
+			return false
+		}
+		m.reads(s)
+		return a == s
 	case List:
 		b, ok := b.(List)
 		return ok && m.equalItems(a, b, depth)
@@ -33,8 +36,8 @@ func (m *machine) equal(a, b Value, depth int) bool {
 			return false
 		}
 		for _, k := range a.keys {
-			other, ok := b.values[k]
-			if !ok || !m.equal(a.values[k], other, depth+1) {
+			other, ok := m.member(b, k)
+			if own, _ := m.member(a, k); !ok || !m.equal(own, other, depth+1) {
 				return false
 			}
 		}
@@ -77,7 +80,7 @@ func (m *machine) less(a, b Value, depth int) bool {
 	}
 	if s, ok := a.(string); ok {
 		if t, ok := b.(string); ok {
-			m.work(min(len(s), len(t)) / 64)
+			m.reads(s[:min(len(s), len(t))])
 			return s < t // UTF-8 keeps the order of code points
 		}
 	}

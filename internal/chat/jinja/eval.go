@@ -28,10 +28,10 @@ func (m *machine) eval(e expression, s *scope) Value {
 	case literal:
 		return e.value
 	case captured:
-		v, _ := s.lookup(capturedName)
+		v, _ := m.lookup(s, capturedName)
 		return v
 	case name:
-		if v, ok := s.lookup(e.name); ok {
+		if v, ok := m.lookup(s, e.name); ok {
 			return v
 		}
 		return undefined{e.name}
@@ -47,7 +47,7 @@ func (m *machine) eval(e expression, s *scope) Value {
 		m.line = e.line
 		switch f := of.(type) {
 		case function:
-			return f(m, a)
+			return m.apply(inMethods, f.name, f.run, f.of, a)
 		case *macro:
 			return f.call(m, a)
 		case undefined:
@@ -58,12 +58,12 @@ func (m *machine) eval(e expression, s *scope) Value {
 		of := m.eval(e.of, s)
 		a := m.arguments(e.arguments, s)
 		m.line = e.line
-		return filters[e.name](m, of, a)
+		return m.apply(inFilters, e.name, filters[e.name], of, a)
 	case test:
 		of := m.eval(e.of, s)
 		a := m.arguments(e.arguments, s)
 		m.line = e.line
-		return tests[e.name](m, of, a)
+		return m.apply(inTests, e.name, tests[e.name], of, a)
 	case unary:
 		return m.unary(e, m.eval(e.of, s))
 	case binary:
@@ -107,25 +107,26 @@ func (m *machine) eval(e expression, s *scope) Value {
 		}
 		return m.eval(e.otherwise, s)
 	case list:
+		m.built(valueBytes * (len(e.items) + 2))
 		items := make([]Value, len(e.items))
 		for i, item := range e.items {
 			items[i] = m.eval(item, s)
 		}
-		m.built(16 * len(items))
 		if e.tuple {
 			return tuple(items)
 		}
 		return List(items)
 	case dictionary:
+		m.built(memberBytes * (len(e.keys) + 1))
 		d := &Dict{}
 		for i, k := range e.keys {
 			key, ok := m.eval(k, s).(string)
 			if !ok {
 				fail(e.line, Unsupported, "a dictionary key that is no string")
 			}
+			m.reads(key)
 			d.Set(key, m.eval(e.values[i], s))
 		}
-		m.built(64 * len(e.keys))
 		return d
 	}
 	panic("jinja: no case for an expression")
@@ -192,14 +193,15 @@ func (m *machine) contains(in, v Value) bool {
 			m.undefinedOperand(v)
 			m.fail("'in <string>' requires string as left operand, not %s", typeName(v))
 		}
-		m.work(len(in) / 64)
+		m.reads(in)
+		m.reads(s)
 		return strings.Contains(in, s)
 	case *Dict:
 		s, ok := v.(string)
 		if !ok {
 			return false
 		}
-		_, ok = in.values[s]
+		_, ok = m.member(in, s)
 		return ok
 	case nil, bool, int64, float64:
 		m.fail("argument of type '%s' is not iterable", typeName(in))

@@ -4,10 +4,11 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // filters by name. init breaks the cycle map -> {filter -> filters}.
-var filters map[string]func(m *machine, v Value, a args) Value
+var filters map[string]builtin
 
 func init() {
 	length := func(m *machine, v Value, a args) Value { return int64(m.length(v)) }
@@ -18,7 +19,7 @@ func init() {
 		}
 		return v
 	}
-	filters = map[string]func(m *machine, v Value, a args) Value{
+	filters = map[string]builtin{
 		"length": length, "count": length,
 		"default": fallback, "d": fallback,
 		"trim":       func(m *machine, v Value, a args) Value { return stripped(m, m.str(v), a, true, true) },
@@ -52,19 +53,28 @@ func init() {
 		"replace": func(m *machine, v Value, a args) Value {
 			return replaced(m, m.str(v), m.str(a.take(0, "old", "")), m.str(a.take(1, "new", "")), a.takeInt(m, "replace", 2, "count", -1))
 		},
-		"first": func(m *machine, v Value, a args) Value {
-			if all := m.iterate(v); len(all) > 0 {
-				return all[0]
-			}
-			return undefined{"the first item of an empty sequence"}
-		},
-		"last": func(m *machine, v Value, a args) Value {
-			if all := m.iterate(v); len(all) > 0 {
-				return all[len(all)-1]
-			}
-			return undefined{"the last item of an empty sequence"}
-		},
+		"first": func(m *machine, v Value, a args) Value { return end(m, v, false) },
+		"last":  func(m *machine, v Value, a args) Value { return end(m, v, true) },
 	}
+}
+
+// end is the first or last element, key or character.
+func end(m *machine, v Value, last bool) Value {
+	items, ok := sequence(v)
+	if s, isText := v.(string); isText && s != "" {
+		_, first := utf8.DecodeRuneInString(s)
+		_, size := utf8.DecodeLastRuneInString(s)
+		items = []Value{s[:first], s[len(s)-size:]}
+	} else if !ok && !isText {
+		items = m.iterate(v)
+	}
+	switch {
+	case len(items) == 0:
+		return undefined{"an end of an empty sequence"}
+	case last:
+		return items[len(items)-1]
+	}
+	return items[0]
 }
 
 func join(m *machine, v Value, a args) Value {
@@ -72,6 +82,7 @@ func join(m *machine, v Value, a args) Value {
 	attribute := a.take(1, "attribute", nil)
 	var out strings.Builder
 	for i, item := range m.iterate(v) {
+		m.work(1)
 		if i > 0 {
 			m.built(len(separator))
 			out.WriteString(separator)
@@ -113,10 +124,12 @@ func indent(m *machine, v Value, a args) Value {
 	}
 	first, blank := truth(a.take(1, "first", false)), truth(a.take(2, "blank", false))
 	var out strings.Builder
-	for i, line := range strings.Split(m.str(v), "\n") {
-		if i > 0 {
+	i := -1
+	for line := range strings.SplitSeq(m.str(v), "\n") {
+		if i++; i > 0 {
 			out.WriteByte('\n')
 		}
+		m.work(1)
 		m.built(len(prefix) + len(line) + 1)
 		if i == 0 && first || i > 0 && (blank || line != "") {
 			out.WriteString(prefix)
@@ -125,6 +138,9 @@ func indent(m *machine, v Value, a args) Value {
 	}
 	return out.String()
 }
+
+// maxNumber is how long a text may be to be read as a number, as in Python: a longer one is none.
+const maxNumber = 4300
 
 func toInt(m *machine, v Value, a args) Value {
 	if n, x, isInt, ok := number(v); ok {
@@ -135,7 +151,7 @@ func toInt(m *machine, v Value, a args) Value {
 			return int64(x)
 		}
 	}
-	if s, ok := v.(string); ok {
+	if s, ok := v.(string); ok && len(s) <= maxNumber {
 		s = strings.TrimFunc(s, isSpace)
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return n
@@ -151,7 +167,7 @@ func toFloat(m *machine, v Value, a args) Value {
 	if _, x, _, ok := number(v); ok {
 		return x
 	}
-	if s, ok := v.(string); ok {
+	if s, ok := v.(string); ok && len(s) <= maxNumber {
 		if x, err := strconv.ParseFloat(strings.TrimFunc(s, isSpace), 64); err == nil {
 			return x
 		}

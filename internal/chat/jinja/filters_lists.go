@@ -24,9 +24,10 @@ func extreme(m *machine, v Value, a args, sign int) Value {
 	}
 	key := sortKey(m, a, 0, 1)
 	best := all[0]
+	bestKey := key(best)
 	for _, item := range all[1:] {
-		if m.order(key(item), key(best))*sign > 0 {
-			best = item
+		if k := key(item); m.order(k, bestKey)*sign > 0 {
+			best, bestKey = item, k
 		}
 	}
 	return best
@@ -51,6 +52,7 @@ func sortKey(m *machine, a args, casePosition, attributePosition int) func(Value
 			v = m.path(v, attribute)
 		}
 		if s, ok := v.(string); ok && !sensitive {
+			m.reads(s)
 			return m.text(strings.ToLower(s))
 		}
 		return v
@@ -58,14 +60,22 @@ func sortKey(m *machine, a args, casePosition, attributePosition int) func(Value
 }
 
 func sortedBy(m *machine, all []Value, key func(Value) Value, reverse bool) List {
-	m.built(16 * len(all))
-	out := slices.Clone(all)
-	slices.SortStableFunc(out, func(a, b Value) int {
+	type keyed struct{ key, value Value }
+	m.built(3 * valueBytes * len(all))
+	order := make([]keyed, len(all))
+	for i, v := range all {
+		order[i] = keyed{key(v), v}
+	}
+	slices.SortStableFunc(order, func(a, b keyed) int {
 		if reverse {
 			a, b = b, a
 		}
-		return m.order(key(a), key(b))
+		return m.order(a.key, b.key)
 	})
+	out := make(List, len(all))
+	for i, o := range order {
+		out[i] = o.value
+	}
 	return out
 }
 
@@ -93,16 +103,15 @@ func unique(m *machine, v Value, a args) Value {
 	for _, item := range m.iterate(v) {
 		k := key(item)
 		if !slices.ContainsFunc(keys, func(seen Value) bool { return m.equal(seen, k, 0) }) {
+			m.built(4 * valueBytes) // appends double
 			keys, out = append(keys, k), append(out, item)
 		}
 	}
-	m.built(32 * len(out))
 	return out
 }
 
 func reversed(m *machine, v Value, a args) Value {
 	if s, ok := v.(string); ok {
-		m.work(len(s) / 16)
 		m.built(len(s))
 		out := make([]byte, 0, len(s))
 		for len(s) > 0 {
@@ -112,8 +121,9 @@ func reversed(m *machine, v Value, a args) Value {
 		}
 		return string(out)
 	}
-	out := slices.Clone(m.iterate(v))
-	m.built(16 * len(out))
+	all := m.iterate(v)
+	m.built(valueBytes * len(all))
+	out := slices.Clone(all)
 	slices.Reverse(out)
 	return List(out)
 }
@@ -150,14 +160,14 @@ func mapped(m *machine, v Value, a args) Value {
 		rest := args{a.positional[min(1, len(a.positional)):], a.named}
 		m.enter()
 		defer m.leave()
-		apply = func(item Value) Value { return f(m, item, rest) }
+		apply = func(item Value) Value { return m.apply(inFilters, name, f, item, rest) }
 	}
 	out := List{}
 	for _, item := range m.iterate(v) {
 		m.work(1)
+		m.built(2 * valueBytes) // an append doubles
 		out = append(out, apply(item))
 	}
-	m.built(16 * len(out))
 	return out
 }
 
@@ -171,13 +181,15 @@ func selected(m *machine, v Value, a args, byAttribute, keep bool) Value {
 		}
 		attribute, rest = rest[0], rest[1:]
 	}
-	holds := func(m *machine, v Value, a args) bool { return truth(v) }
+	holds := truth
 	if len(rest) > 0 {
 		name, _ := rest[0].(string)
-		if holds = tests[name]; holds == nil {
+		test := tests[name]
+		if test == nil {
 			fail(m.line, Unsupported, "the test %q", m.str(rest[0]))
 		}
-		rest = rest[1:]
+		given := args{rest[1:], a.named}
+		holds = func(v Value) bool { return truth(m.apply(inTests, name, test, v, given)) }
 	}
 	out := List{}
 	for _, item := range m.iterate(v) {
@@ -186,10 +198,10 @@ func selected(m *machine, v Value, a args, byAttribute, keep bool) Value {
 		if byAttribute {
 			part = m.path(item, attribute)
 		}
-		if holds(m, part, args{rest, a.named}) == keep {
+		if holds(part) == keep {
+			m.built(2 * valueBytes)
 			out = append(out, item)
 		}
 	}
-	m.built(16 * len(out))
 	return out
 }

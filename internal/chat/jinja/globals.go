@@ -7,26 +7,30 @@ import (
 	"strings"
 )
 
+// functions that every template has.
+var functions = map[string]builtin{
+	"range": numberRange, "namespace": newNamespace, "dict": newDict, "raise_exception": raise, "strftime_now": formatNow,
+	"cycler": unsupported("cycler"), "joiner": unsupported("joiner"), "lipsum": unsupported("lipsum"),
+}
+
+func unsupported(name string) builtin {
+	return func(m *machine, _ Value, a args) Value {
+		fail(m.line, Unsupported, "the function %q", name)
+		return nil
+	}
+}
+
 // globals are the functions that every template has, and the caller's variables over them.
 func (m *machine) globals(variables map[string]Value) map[string]Value {
-	all := map[string]Value{
-		"range":           function(numberRange),
-		"namespace":       function(newNamespace),
-		"dict":            function(newDict),
-		"raise_exception": function(raise),
-		"strftime_now":    function(formatNow),
-	}
-	for _, name := range []string{"cycler", "joiner", "lipsum"} {
-		all[name] = function(func(m *machine, a args) Value {
-			fail(m.line, Unsupported, "the function %q", name)
-			return nil
-		})
+	all := map[string]Value{}
+	for name, f := range functions {
+		all[name] = function{name, nil, f}
 	}
 	maps.Copy(all, variables)
 	return all
 }
 
-func numberRange(m *machine, a args) Value {
+func numberRange(m *machine, _ Value, a args) Value {
 	bounds := [3]int64{0, 0, 1}
 	switch len(a.positional) {
 	case 1:
@@ -63,9 +67,10 @@ func pairs(m *machine, a args, set func(string, Value)) {
 		if !ok {
 			m.fail("a dictionary is expected, not a '%s'", typeName(v))
 		}
-		m.work(len(d.keys))
+		m.built(memberBytes * len(d.keys))
 		for _, k := range d.keys {
-			set(k, d.values[k])
+			v, _ := m.member(d, k)
+			set(k, v)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(a.named)) {
@@ -73,29 +78,28 @@ func pairs(m *machine, a args, set func(string, Value)) {
 	}
 }
 
-func newNamespace(m *machine, a args) Value {
+func newNamespace(m *machine, _ Value, a args) Value {
 	ns := &namespace{map[string]Value{}}
 	pairs(m, a, func(k string, v Value) { ns.vars[k] = v })
 	return ns
 }
 
-func newDict(m *machine, a args) Value {
+func newDict(m *machine, _ Value, a args) Value {
 	if len(a.named) > 1 {
 		fail(m.line, Unsupported, "dict() with several keyword arguments; write {…}")
 	}
 	d := &Dict{}
 	pairs(m, a, d.Set)
-	m.built(64 * len(d.keys))
 	return d
 }
 
-func raise(m *machine, a args) Value {
+func raise(m *machine, _ Value, a args) Value {
 	fail(m.line, Raised, "the template says: %.500s", m.str(a.take(0, "message", "")))
 	return nil
 }
 
 // formatNow is datetime.now().strftime(format).
-func formatNow(m *machine, a args) Value {
+func formatNow(m *machine, _ Value, a args) Value {
 	format := a.takeString(m, "strftime_now", 0, "format", "")
 	var out strings.Builder
 	for i := 0; i < len(format); i++ {
@@ -107,17 +111,21 @@ func formatNow(m *machine, a args) Value {
 		i++
 		layout := ""
 		if i < len(format) {
-			layout = map[byte]string{
-				'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'd': "02", 'm': "01", 'y': "06", 'Y': "2006", 'H': "15", 'I': "03",
-				'M': "04", 'S': "05", 'p': "PM", 'j': "002", 'F': "2006-01-02", 'T': "15:04:05", '%': "%",
-			}[format[i]]
+			layout = layouts[format[i]]
 		}
 		if layout == "" {
 			fail(m.line, Unsupported, "strftime_now(%.40q)", format)
 		}
+		m.work(2)
 		out.WriteString(m.now.Format(layout))
 	}
 	return m.text(out.String())
+}
+
+// layouts are Go's for strftime's directives.
+var layouts = map[byte]string{
+	'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'd': "02", 'm': "01", 'y': "06", 'Y': "2006", 'H': "15", 'I': "03",
+	'M': "04", 'S': "05", 'p': "PM", 'j': "002", 'F': "2006-01-02", 'T': "15:04:05", '%': "%",
 }
 
 // toJSON is json.dumps with ensure_ascii=False, as transformers sets it up.
@@ -180,7 +188,8 @@ func (w *jsonWriter) write(v Value, depth int) {
 		w.group("{", "}", len(keys), depth, func(i int) {
 			w.quote(keys[i])
 			w.add(w.key)
-			w.write(v.values[keys[i]], depth+1)
+			of, _ := w.m.member(v, keys[i])
+			w.write(of, depth+1)
 		})
 	default:
 		w.m.fail("Object of type %s is not JSON serializable", typeName(v))
@@ -204,6 +213,7 @@ func (w *jsonWriter) group(open, close string, n, depth int, item func(int)) {
 
 func (w *jsonWriter) newline(depth int) {
 	if w.indented {
+		w.m.work(depth)
 		w.add("\n")
 		for range depth {
 			w.add(w.indent)
@@ -212,7 +222,7 @@ func (w *jsonWriter) newline(depth int) {
 }
 
 func (w *jsonWriter) quote(s string) {
-	w.m.work(len(s) / 16)
+	w.m.reads(s)
 	w.m.built(len(s) + 2)
 	w.out.WriteByte('"')
 	for _, r := range s {
@@ -231,10 +241,11 @@ func (w *jsonWriter) quote(s string) {
 		case r == '\f':
 			w.out.WriteString(`\f`)
 		case r < 0x20 || w.ascii && r >= 0x7f && r < 0x10000:
-			fmt.Fprintf(&w.out, `\u%04x`, r)
+			w.m.escape(&w.out, 'u', 4, r)
 		case w.ascii && r >= 0x10000:
 			r -= 0x10000
-			fmt.Fprintf(&w.out, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
+			w.m.escape(&w.out, 'u', 4, 0xD800+r>>10)
+			w.m.escape(&w.out, 'u', 4, 0xDC00+r&0x3FF)
 		default:
 			w.out.WriteRune(r)
 		}

@@ -11,16 +11,20 @@ import (
 	"time"
 )
 
-// Limits of one template and of one rendering; the largest templates in use have 20 KB and take some thousand steps.
+// Limits of one template and of one rendering, which reaches them within a second; the largest templates in use have
+// 20 KB and take some thousand steps. See [budget].
 const (
 	maxSource = 1 << 20   // bytes
 	maxNodes  = 1 << 17   // of the syntax tree
+	maxName   = 200       // bytes of a name
 	maxNest   = 200       // brackets, blocks and operators within one another
 	maxCalls  = 50        // macros that call macros
-	maxSteps  = 4 << 20   // evaluated nodes and elements
+	maxSteps  = 2 << 20   // evaluated nodes, elements, and readBytes of strings that are looked through
 	maxBytes  = 256 << 20 // of all strings and lists that were built
 	maxOutput = 64 << 20  // bytes
 	maxRange  = 100_000   // numbers of one range(), as in Jinja2's sandbox
+
+	maxMessage = 600 // bytes of what an error says, which may quote a value
 )
 
 // Reason sorts errors.
@@ -80,9 +84,13 @@ func (o Output) Line(offset int) int {
 
 // Render renders the template with the given variables: nil, bool, int64, float64, string, List and *Dict. now is what
 // strftime_now formats. The error is an *Error.
-func (t *Template) Render(variables map[string]Value, now time.Time) (out Output, err error) {
-	defer catch(&err)
+func (t *Template) Render(variables map[string]Value, now time.Time) (Output, error) {
 	m := &machine{now: now, out: &output{}}
+	return m.render(t, variables)
+}
+
+func (m *machine) render(t *Template, variables map[string]Value) (out Output, err error) {
+	defer catch(&err)
 	m.run(t.body, &scope{vars: m.globals(variables)})
 	return Output{m.out.text.String(), m.out.marks}, nil
 }

@@ -6,27 +6,19 @@ import (
 
 // machine is one rendering.
 type machine struct {
+	budget
 	now   time.Time
 	out   *output
 	line  int // of the node that is evaluated
-	steps int
-	bytes int
 	calls int
+
+	captures int // within one another
 }
 
 // scope holds the variables of the template, of one turn of a loop, or of a macro call.
 type scope struct {
 	vars   map[string]Value
 	parent *scope
-}
-
-func (s *scope) lookup(name string) (Value, bool) {
-	for ; s != nil; s = s.parent {
-		if v, ok := s.vars[name]; ok {
-			return v, true
-		}
-	}
-	return nil, false
 }
 
 func (s *scope) set(name string, v Value) {
@@ -38,27 +30,6 @@ func (s *scope) set(name string, v Value) {
 
 // fail stops the rendering with what Jinja2 would have raised.
 func (m *machine) fail(format string, args ...any) { fail(m.line, Runtime, format, args...) }
-
-// work counts evaluated nodes and visited elements.
-func (m *machine) work(n int) {
-	if m.steps += n; m.steps > maxSteps {
-		fail(m.line, Limit, "more than %d steps", maxSteps)
-	}
-}
-
-// built counts the bytes of new values; it is called before a large one is made.
-func (m *machine) built(n int) {
-	if n > maxBytes-m.bytes {
-		fail(m.line, Limit, "more than %d bytes of values", maxBytes)
-	}
-	m.bytes += n
-}
-
-// text counts a new string.
-func (m *machine) text(s string) string {
-	m.built(len(s))
-	return s
-}
 
 type control uint8
 
@@ -73,12 +44,12 @@ func (m *machine) run(body []statement, s *scope) control {
 		m.work(1)
 		switch st := st.(type) {
 		case text:
-			m.out.write(st.line, st.text)
+			m.write(st.line, st.text)
 		case print:
 			m.line = st.line
 			v := m.eval(st.value, s)
 			m.line = st.line
-			m.out.write(st.line, m.str(v))
+			m.write(st.line, m.str(v))
 		case ifElse:
 			branch := st.otherwise
 			if truth(m.eval(st.condition, s)) {
@@ -115,11 +86,21 @@ const capturedName = "\x00captured"
 func (m *machine) capture(f func()) string {
 	outer := m.out
 	m.out = &output{}
+	m.captures++
 	f()
+	m.captures--
 	inner := m.out.text.String()
 	m.out = outer
-	m.built(len(inner))
 	return inner
+}
+
+// write adds to the output. What is captured is a value, and counted when it is written: captures nest, and each holds
+// its text until it ends.
+func (m *machine) write(line int, s string) {
+	if m.captures > 0 {
+		m.built(len(s))
+	}
+	m.out.write(line, s)
 }
 
 func (m *machine) assignAll(st set, v Value, s *scope) {
@@ -145,7 +126,7 @@ func (m *machine) assign(t target, v Value, s *scope) {
 		s.set(t.name, v)
 		return
 	}
-	holder, _ := s.lookup(t.name)
+	holder, _ := m.lookup(s, t.name)
 	ns, ok := holder.(*namespace)
 	if !ok {
 		m.fail("cannot assign attribute on non-namespace object")
@@ -158,6 +139,7 @@ func (m *machine) runLoop(st forLoop, s *scope) {
 	items := m.iterate(m.eval(st.over, s))
 	bind := func(item Value) *scope {
 		m.line = st.line
+		m.built(scopeBytes)
 		turn := &scope{vars: make(map[string]Value, len(st.targets)+1), parent: s}
 		if !st.unpack {
 			turn.vars[st.targets[0]] = item
@@ -174,9 +156,9 @@ func (m *machine) runLoop(st forLoop, s *scope) {
 			m.work(1)
 			if truth(m.eval(st.condition, bind(item))) {
 				kept = append(kept, item)
+				m.built(2 * valueBytes) // an append doubles
 			}
 		}
-		m.built(16 * len(kept))
 		items = kept
 	}
 	if len(items) == 0 {
@@ -202,6 +184,8 @@ func (f *macro) call(m *machine, a args) Value {
 	if len(a.positional) > len(f.params) {
 		m.fail("macro '%s' takes not more than %d argument(s)", f.name, len(f.params))
 	}
+	m.work(len(f.params))
+	m.built(scopeBytes)
 	s := &scope{vars: map[string]Value{}, parent: f.scope}
 	for i, p := range f.params {
 		if i < len(a.positional) {

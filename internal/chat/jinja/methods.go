@@ -7,86 +7,83 @@ var changing = []string{"append", "extend", "insert", "remove", "sort", "reverse
 
 // method gives a bound method of a string, list or dictionary.
 func (m *machine) method(of Value, name string) (Value, bool) {
-	bind := func(f func(m *machine, a args) Value) (Value, bool) { return function(f), true }
-	switch of := of.(type) {
+	var methods map[string]builtin
+	switch v := of.(type) {
 	case string:
-		if f := stringMethods[name]; f != nil {
-			return bind(func(m *machine, a args) Value {
-				m.work(len(of)/64 + 1)
-				return f(m, of, a)
-			})
-		}
+		methods = stringMethods
 	case *Dict:
-		switch name {
-		case "keys":
-			return bind(func(m *machine, a args) Value { return List(m.iterate(of)) })
-		case "values":
-			return bind(func(m *machine, a args) Value {
-				m.work(len(of.keys))
-				m.built(16 * len(of.keys))
-				out := make(List, len(of.keys))
-				for i, k := range of.keys {
-					out[i] = of.values[k]
-				}
-				return out
-			})
-		case "items":
-			return bind(func(m *machine, a args) Value { return m.items(of) })
-		case "get":
-			return bind(func(m *machine, a args) Value {
-				key, fallback := a.take(0, "key", nil), a.take(1, "default", nil)
-				if s, ok := key.(string); ok {
-					if v, ok := of.values[s]; ok {
-						return v
-					}
-				}
-				return fallback
-			})
-		}
-		if _, isKey := of.values[name]; isKey {
+		methods = dictMethods
+		if _, isKey := m.member(v, name); isKey && methods[name] == nil {
 			return nil, false
 		}
-		return refuseChange(of, name)
 	case List:
-		switch name {
-		case "index", "count":
-			return bind(func(m *machine, a args) Value {
-				wanted, count := a.take(0, "value", nil), int64(0)
-				for i, item := range of {
-					if m.equal(item, wanted, 0) {
-						if name == "index" {
-							return int64(i)
-						}
-						count++
-					}
-				}
-				if name == "index" {
-					m.fail("the value is not in the list")
-				}
-				return count
-			})
-		}
-		return refuseChange(of, name)
-	}
-	return nil, false
-}
-
-func refuseChange(of Value, name string) (Value, bool) {
-	if !slices.Contains(changing, name) {
+		methods = listMethods
+	default:
 		return nil, false
 	}
-	return function(func(m *machine, a args) Value {
+	if f := methods[name]; f != nil {
+		return function{name, of, f}, true
+	}
+	if _, isText := of.(string); isText || !slices.Contains(changing, name) {
+		return nil, false
+	}
+	return function{name, of, func(m *machine, of Value, a args) Value {
 		m.fail("'%s.%s' is refused: templates cannot change values in place", typeName(of), name)
 		return nil
-	}), true
+	}}, true
+}
+
+var dictMethods = map[string]builtin{
+	"keys": func(m *machine, of Value, a args) Value { return List(m.iterate(of)) },
+	"values": func(m *machine, of Value, a args) Value {
+		d := of.(*Dict)
+		m.built(valueBytes * len(d.keys))
+		out := make(List, len(d.keys))
+		for i, k := range d.keys {
+			out[i], _ = m.member(d, k)
+		}
+		return out
+	},
+	"items": func(m *machine, of Value, a args) Value { return m.items(of.(*Dict)) },
+	"get": func(m *machine, of Value, a args) Value {
+		key, fallback := a.take(0, "key", nil), a.take(1, "default", nil)
+		if s, ok := key.(string); ok {
+			if v, ok := m.member(of.(*Dict), s); ok {
+				return v
+			}
+		}
+		return fallback
+	},
+}
+
+var listMethods = map[string]builtin{
+	"index": func(m *machine, of Value, a args) Value {
+		wanted := a.take(0, "value", nil)
+		for i, item := range of.(List) {
+			if m.equal(item, wanted, 0) {
+				return int64(i)
+			}
+		}
+		m.fail("the value is not in the list")
+		return nil
+	},
+	"count": func(m *machine, of Value, a args) Value {
+		wanted, count := a.take(0, "value", nil), int64(0)
+		for _, item := range of.(List) {
+			if m.equal(item, wanted, 0) {
+				count++
+			}
+		}
+		return count
+	},
 }
 
 func (m *machine) items(d *Dict) List {
-	m.work(len(d.keys))
-	m.built(64 * len(d.keys))
+	m.built(4 * valueBytes * len(d.keys))
 	out := make(List, len(d.keys))
 	for i, k := range d.keys {
-		out[i] = tuple{k, d.values[k]}
+		v, _ := m.member(d, k)
+		out[i] = tuple{k, v}
 	}
 	return out
 }

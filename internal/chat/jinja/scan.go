@@ -51,7 +51,11 @@ type scanner struct {
 }
 
 func fail(line int, reason Reason, format string, args ...any) {
-	panic(&Error{line, reason, fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	panic(&Error{line, reason, text})
 }
 
 // scan cuts a template into tokens and applies the rules for white space: trim_blocks drops a line break after a block
@@ -245,6 +249,9 @@ func (s *scanner) inside(close byte) {
 			s.number(rest)
 		default:
 			if n := nameLength(rest); n > 0 {
+				if n > maxName {
+					fail(s.line, Limit, "a name of %d bytes, more than %d", n, maxName)
+				}
 				s.add(nameToken, rest[:n])
 				s.skip(n)
 				continue

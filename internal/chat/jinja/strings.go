@@ -1,12 +1,22 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-var stringMethods = map[string]func(m *machine, s string, a args) Value{
+// stringMethods by name.
+var stringMethods = map[string]builtin{}
+
+func init() {
+	for name, f := range ofStrings {
+		stringMethods[name] = func(m *machine, of Value, a args) Value { return f(m, of.(string), a) }
+	}
+}
+
+var ofStrings = map[string]func(m *machine, s string, a args) Value{
 	"upper":      func(m *machine, s string, a args) Value { return m.text(strings.ToUpper(s)) },
 	"lower":      func(m *machine, s string, a args) Value { return m.text(strings.ToLower(s)) },
 	"title":      func(m *machine, s string, a args) Value { return m.text(titled(s, false)) },
@@ -36,8 +46,10 @@ var stringMethods = map[string]func(m *machine, s string, a args) Value{
 			if !ok {
 				m.fail("sequence item %d: expected str instance, %s found", i, typeName(item))
 			}
+			m.work(1)
 			if i > 0 {
-				part = s + part
+				m.built(len(s))
+				out.WriteString(s)
 			}
 			m.built(len(part))
 			out.WriteString(part)
@@ -68,10 +80,10 @@ var stringMethods = map[string]func(m *machine, s string, a args) Value{
 	},
 	"isspace": func(m *machine, s string, a args) Value { return every(s, isSpace) },
 	"isupper": func(m *machine, s string, a args) Value {
-		return s == strings.ToUpper(s) && s != strings.ToLower(s)
+		return oneCase(s, unicode.ToUpper, unicode.ToLower)
 	},
 	"islower": func(m *machine, s string, a args) Value {
-		return s == strings.ToLower(s) && s != strings.ToUpper(s)
+		return oneCase(s, unicode.ToLower, unicode.ToUpper)
 	},
 }
 
@@ -84,26 +96,43 @@ func every(s string, is func(rune) bool) bool {
 	return s != ""
 }
 
+// oneCase tells whether a text has letters of one case and none of the other: to bring it to its own changes nothing.
+func oneCase(s string, own, other func(rune) rune) bool {
+	found := false
+	for _, r := range s {
+		if own(r) != r {
+			return false
+		}
+		found = found || other(r) != r
+	}
+	return found
+}
+
 func stripped(m *machine, s string, a args, left, right bool) string {
-	is := isSpace
+	in := isSpace
 	if v := a.take(0, "chars", nil); v != nil {
 		chars := a.takeString(m, "strip", 0, "chars", "")
 		m.work(len(chars))
-		set := make(map[rune]bool, len(chars))
+		set := map[rune]bool{}
 		for _, r := range chars {
 			set[r] = true
 		}
-		is = func(r rune) bool { return set[r] }
+		in = func(r rune) bool { return set[r] }
 	}
-	kept := s
+	looked := 0
+	is := func(r rune) bool {
+		if looked++; looked%8 == 0 {
+			m.work(1)
+		}
+		return in(r)
+	}
 	if left {
-		kept = strings.TrimLeftFunc(kept, is)
+		s = strings.TrimLeftFunc(s, is)
 	}
 	if right {
-		kept = strings.TrimRightFunc(kept, is)
+		s = strings.TrimRightFunc(s, is)
 	}
-	m.work((len(s) - len(kept)) / 8)
-	return kept
+	return s
 }
 
 // affix is startswith or endswith, with one candidate or a tuple of them.
@@ -114,7 +143,9 @@ func affix(m *machine, name, s string, a args, has func(s, affix string) bool) b
 	}
 	for _, c := range candidates {
 		m.work(1)
-		if text, ok := c.(string); ok && has(s, text) {
+		text, ok := c.(string)
+		m.reads(text)
+		if ok && has(s, text) {
 			return true
 		}
 	}
@@ -124,42 +155,56 @@ func affix(m *machine, name, s string, a args, has func(s, affix string) bool) b
 // split is str.split and str.rsplit; without separator at runs of white space.
 func split(m *machine, s string, a args, fromRight bool) Value {
 	limit := a.takeInt(m, "split", 1, "maxsplit", -1)
-	m.work(len(s) / 8)
-	var parts []string
+	out := List{}
+	add := func(part string) {
+		m.work(1)
+		m.built(3 * valueBytes)
+		out = append(out, part)
+	}
 	if a.take(0, "sep", nil) == nil {
 		if limit >= 0 {
 			fail(m.line, Unsupported, "split at white space with maxsplit")
 		}
-		parts = strings.FieldsFunc(s, isSpace)
-	} else {
-		sep := a.takeString(m, "split", 0, "sep", "")
-		if sep == "" {
-			m.fail("empty separator")
+		for part := range strings.FieldsFuncSeq(s, isSpace) {
+			add(part)
 		}
-		m.built(16 * strings.Count(s, sep))
-		parts = strings.Split(s, sep)
-		if n := int64(len(parts)) - 1; limit >= 0 && n > limit {
-			if fromRight {
-				parts = append([]string{strings.Join(parts[:n-limit+1], sep)}, parts[n-limit+1:]...)
-			} else {
-				parts = append(parts[:limit:limit], strings.Join(parts[limit:], sep))
-			}
+		return out
+	}
+	sep := a.takeString(m, "split", 0, "sep", "")
+	if sep == "" {
+		m.fail("empty separator")
+	}
+	find := strings.Index
+	if fromRight {
+		find = strings.LastIndex
+	}
+	for ; limit != 0; limit-- {
+		at := find(s, sep)
+		if at < 0 {
+			break
+		}
+		if fromRight {
+			add(s[at+len(sep):])
+			s = s[:at]
+		} else {
+			add(s[:at])
+			s = s[at+len(sep):]
 		}
 	}
-	out := make(List, len(parts))
-	for i, p := range parts {
-		out[i] = p
+	add(s)
+	if fromRight {
+		slices.Reverse(out)
 	}
-	m.built(32*len(out) + len(s))
 	return out
 }
 
 func splitLines(m *machine, s string, a args) Value {
-	m.work(len(s) / 8)
-	m.built(32 * (strings.Count(s, "\n") + strings.Count(s, "\r")))
+	m.built(2 * len(s))
 	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	out := List{}
 	for line := range strings.Lines(s) {
+		m.work(1)
+		m.built(3 * valueBytes)
 		out = append(out, strings.TrimSuffix(line, "\n"))
 	}
 	return out
@@ -167,6 +212,7 @@ func splitLines(m *machine, s string, a args) Value {
 
 // replaced is str.replace; a count below zero means all.
 func replaced(m *machine, s, old, new string, count int64) string {
+	m.reads(s) // the filter's operand may be no string yet
 	hits := int64(strings.Count(s, old))
 	if count >= 0 {
 		hits = min(hits, count)
@@ -174,6 +220,7 @@ func replaced(m *machine, s, old, new string, count int64) string {
 	if len(new) > 0 && hits > int64(maxBytes/len(new)) {
 		m.built(maxBytes + 1)
 	}
+	m.work(int(hits))
 	m.built(len(s) + int(hits)*len(new))
 	return strings.Replace(s, old, new, int(hits))
 }

@@ -1,12 +1,13 @@
 package jinja
 
-import "strings"
+import "unicode"
 
-var tests map[string]func(m *machine, v Value, a args) bool
+// tests by name.
+var tests map[string]builtin
 
 func init() {
-	compare := func(op string) func(m *machine, v Value, a args) bool {
-		return func(m *machine, v Value, a args) bool {
+	compare := func(op string) builtin {
+		return func(m *machine, v Value, a args) Value {
 			if len(a.positional) != 1 {
 				m.fail("a comparison needs one argument")
 			}
@@ -17,8 +18,8 @@ func init() {
 		n, _, isInt, ok := number(v)
 		return n, ok && isInt
 	}
-	modulo := func(divisor, rest int64) func(m *machine, v Value, a args) bool {
-		return func(m *machine, v Value, a args) bool {
+	modulo := func(divisor, rest int64) builtin {
+		return func(m *machine, v Value, a args) Value {
 			n, ok := integer(m, v, a)
 			if !ok {
 				m.fail("not an integer: '%s'", typeName(v))
@@ -26,17 +27,17 @@ func init() {
 			return m.integer("%", n, divisor) == rest
 		}
 	}
-	sequenceLike := func(m *machine, v Value, a args) bool {
+	sequenceLike := func(m *machine, v Value, a args) Value {
 		switch v.(type) {
 		case string, List, tuple, *Dict, undefined:
 			return true
 		}
 		return false
 	}
-	is := func(kind func(Value) bool) func(m *machine, v Value, a args) bool {
-		return func(m *machine, v Value, a args) bool { return kind(v) }
+	is := func(kind func(Value) bool) builtin {
+		return func(m *machine, v Value, a args) Value { return kind(v) }
 	}
-	tests = map[string]func(m *machine, v Value, a args) bool{
+	tests = map[string]builtin{
 		"defined":   is(func(v Value) bool { _, missing := v.(undefined); return !missing }),
 		"undefined": is(func(v Value) bool { _, missing := v.(undefined); return missing }),
 		"none":      is(func(v Value) bool { return v == nil }),
@@ -59,21 +60,19 @@ func init() {
 		}),
 		"odd":  modulo(2, 1),
 		"even": modulo(2, 0),
-		"divisibleby": func(m *machine, v Value, a args) bool {
+		"divisibleby": func(m *machine, v Value, a args) Value {
 			return modulo(a.takeInt(m, "divisibleby", 0, "num", 0), 0)(m, v, a)
 		},
-		"upper": func(m *machine, v Value, a args) bool {
-			s := m.str(v)
-			return s == strings.ToUpper(s) && s != strings.ToLower(s)
+		"upper": func(m *machine, v Value, a args) Value {
+			return oneCase(m.str(v), unicode.ToUpper, unicode.ToLower)
 		},
-		"lower": func(m *machine, v Value, a args) bool {
-			s := m.str(v)
-			return s == strings.ToLower(s) && s != strings.ToUpper(s)
+		"lower": func(m *machine, v Value, a args) Value {
+			return oneCase(m.str(v), unicode.ToLower, unicode.ToUpper)
 		},
-		"in": func(m *machine, v Value, a args) bool {
+		"in": func(m *machine, v Value, a args) Value {
 			return m.contains(a.take(0, "seq", undefined{}), v)
 		},
-		"sameas": func(m *machine, v Value, a args) bool {
+		"sameas": func(m *machine, v Value, a args) Value {
 			other := a.take(0, "other", undefined{})
 			switch v.(type) {
 			case nil, bool, int64, string:

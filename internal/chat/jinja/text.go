@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -24,7 +23,6 @@ func (m *machine) str(v Value) string {
 func (m *machine) repr(out *strings.Builder, v Value, depth int) {
 	m.work(1)
 	m.checkDepth(depth)
-	start := out.Len()
 	switch v := v.(type) {
 	case nil:
 		out.WriteString("None")
@@ -35,7 +33,7 @@ func (m *machine) repr(out *strings.Builder, v Value, depth int) {
 	case float64:
 		out.WriteString(floatText(v))
 	case string:
-		writeQuoted(out, v)
+		m.quote(out, v)
 	case undefined:
 		out.WriteString("Undefined")
 	case List:
@@ -59,25 +57,29 @@ func (m *machine) repr(out *strings.Builder, v Value, depth int) {
 		out.WriteString("{")
 		for i, k := range v.keys {
 			m.separate(out, i)
-			writeQuoted(out, k)
+			m.quote(out, k)
 			out.WriteString(": ")
-			m.repr(out, v.values[k], depth+1)
+			of, _ := m.member(v, k)
+			m.repr(out, of, depth+1)
 		}
 		out.WriteString("}")
 	default:
 		fail(m.line, Unsupported, "the text of a %s", typeName(v))
 	}
-	m.built(out.Len() - start)
 }
 
+// separate comes before each element: it and the brackets are counted here, what they hold where it is written.
 func (m *machine) separate(out *strings.Builder, i int) {
+	m.built(2 * valueBytes)
 	if i > 0 {
 		out.WriteString(", ")
 	}
 }
 
-// writeQuoted is Python's repr of a string.
-func writeQuoted(out *strings.Builder, s string) {
+// quote writes Python's repr of a string.
+func (m *machine) quote(out *strings.Builder, s string) {
+	m.reads(s)
+	m.built(len(s) + 2)
 	quote := byte('\'')
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		quote = '"'
@@ -97,14 +99,25 @@ func writeQuoted(out *strings.Builder, s string) {
 		case r == ' ' || strconv.IsPrint(r):
 			out.WriteRune(r)
 		case r < 0x100:
-			fmt.Fprintf(out, `\x%02x`, r)
+			m.escape(out, 'x', 2, r)
 		case r < 0x10000:
-			fmt.Fprintf(out, `\u%04x`, r)
+			m.escape(out, 'u', 4, r)
 		default:
-			fmt.Fprintf(out, `\U%08x`, r)
+			m.escape(out, 'U', 8, r)
 		}
 	}
 	out.WriteByte(quote)
+}
+
+// escape writes a character by its number, such as \u00e9.
+func (m *machine) escape(out *strings.Builder, letter byte, digits int, r rune) {
+	m.work(1)
+	m.built(digits)
+	out.WriteByte('\\')
+	out.WriteByte(letter)
+	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
+		out.WriteByte("0123456789abcdef"[r>>shift&15])
+	}
 }
 
 // floatText is Python's repr of a float: the shortest digits, an exponent below 1e-4 and from 1e16 on.

@@ -35,8 +35,13 @@ type (
 	undefined struct{ name string }
 	tuple     []Value
 	namespace struct{ vars map[string]Value }
-	function  func(m *machine, a args) Value
-	macro     struct {
+	// function is a global function, or a method of a value.
+	function struct {
+		name string
+		of   Value // whose method it is; nil of a global function
+		run  builtin
+	}
+	macro struct {
 		macroDefinition
 		scope *scope
 	}
@@ -208,15 +213,15 @@ func (m *machine) iterate(v Value) []Value {
 		return nil
 	case *Dict:
 		m.work(len(v.keys))
+		m.built(2 * valueBytes * len(v.keys))
 		items := make([]Value, len(v.keys))
 		for i, k := range v.keys {
 			items[i] = k
 		}
-		m.built(16 * len(items))
 		return items
 	case string:
 		m.work(len(v))
-		m.built(16 * len(v))
+		m.built(2 * valueBytes * len(v))
 		items := make([]Value, 0, len(v))
 		for len(v) > 0 {
 			_, n := utf8.DecodeRuneInString(v)
@@ -237,7 +242,7 @@ func (m *machine) length(v Value) int {
 	case undefined:
 		return 0
 	case string:
-		m.work(len(v) / 64)
+		m.reads(v)
 		return utf8.RuneCountInString(v)
 	case *Dict:
 		return len(v.keys)
