@@ -139,7 +139,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 		return nil, err
 	}
 	r.text.Template = r.text.Template.At(r.state.Date)
-	if r.loader, err = dataloader.New(r.config, r.text, in.Model.Spec, in.Data, in.Valid, emit); err != nil {
+	if r.loader, err = dataloader.New(ctx, r.config, r.text, in.Model.Spec, in.Data, in.Valid, emit); err != nil {
 		return nil, err
 	}
 	r.schedule = NewSchedule(r.config, r.loader.TotalSteps)

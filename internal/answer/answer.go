@@ -115,7 +115,9 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if maxSeqLength > 0 {
 		limit = min(limit, maxSeqLength)
 	}
-	samples, report, err := a.processor.Encoder(on, limit).Encode(data)
+	encoder := a.processor.Encoder(on, limit)
+	encoder.Stop = ctx.Err
+	samples, report, err := encoder.Encode(data)
 	if err != nil {
 		return stats, err
 	}

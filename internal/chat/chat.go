@@ -62,6 +62,7 @@ type Options struct {
 // Template is the chat template of a model, or several by name. Read-only and safe for concurrent use.
 type Template struct {
 	named map[string]func() (*jinja.Template, error) // parsed when they are first needed
+	stop  func() error                               // see Until; nil: never
 	Options
 }
 
@@ -121,6 +122,11 @@ func (t *Template) Render(c Conversation, addGenerationPrompt bool) (string, err
 
 // render renders a conversation with the variables that transformers passes (apply_chat_template).
 func (t *Template) render(c Conversation, addGenerationPrompt bool) (jinja.Output, error) {
+	if t.stop != nil {
+		if err := t.stop(); err != nil {
+			return jinja.Output{}, err
+		}
+	}
 	template, err := t.choose(c)
 	if err != nil {
 		return jinja.Output{}, err

@@ -3,6 +3,7 @@
 package dataloader
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -31,8 +32,10 @@ type Loader struct {
 }
 
 // New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data
-// marked as such.
-func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, emit func(events.Event)) (*Loader, error) {
+// marked as such, or the context's.
+func New(
+	ctx context.Context, c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, emit func(events.Event),
+) (*Loader, error) {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").
 			Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
@@ -43,6 +46,7 @@ func New(c settings.Train, p *processor.Processor, shape spec.Spec, data, valid 
 		info("max_seq_length is %d: the model allows no more.", l.MaxSeqLength)
 	}
 	encoder := p.Encoder(trainOn(c), l.MaxSeqLength)
+	encoder.Stop = ctx.Err
 	var err error
 	if l.Samples, l.Report, err = encoder.Encode(data); err != nil {
 		return nil, usererr.In(err, usererr.Data)

@@ -40,6 +40,9 @@ type Encoder struct {
 	TrainOn      chat.TrainOn
 	MaxSeqLength int   // tokens, at least 2
 	EOS          int32 // put behind texts, or NoToken; a chat template writes its own
+
+	// Stop ends the encoding, which gives its error, once it gives one: a context's Err. nil: nothing does.
+	Stop func() error
 }
 
 // encodedRow is what became of one row.
@@ -60,6 +63,13 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).
 			Hinted("it has to be 2 or more")
 	}
+	stop := func() error { return nil }
+	if e.Stop != nil {
+		stop = e.Stop
+		if e.Template != nil {
+			e.Template = e.Template.Until(stop)
+		}
+	}
 	rows := make([]encodedRow, len(s.Rows))
 	const chunk = 64
 	var group errgroup.Group
@@ -67,6 +77,9 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 	for from := 0; from < len(rows); from += chunk {
 		group.Go(func() error {
 			for i := from; i < min(from+chunk, len(rows)); i++ {
+				if stop() != nil {
+					return nil
+				}
 				rows[i] = e.encodeRow(s.Rows[i], i)
 				if rows[i].err != nil {
 					return nil // collect reports the first one in the file's order
@@ -76,6 +89,9 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 		})
 	}
 	_ = group.Wait()
+	if err := stop(); err != nil {
+		return nil, Report{}, err
+	}
 	return e.collect(s, rows)
 }
 

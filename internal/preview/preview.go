@@ -3,6 +3,7 @@
 package preview
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -59,7 +60,7 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 	p.Warnings = append(p.Warnings, in.Model.Warnings...)
 	p.Warnings = append(p.Warnings, text.Warnings...)
 	shape := in.Model.Spec
-	loader, err := dataloader.New(c, text, shape, in.Data, in.Valid, func(e events.Event) {
+	loader, err := dataloader.New(context.Background(), c, text, shape, in.Data, in.Valid, func(e events.Event) {
 		if warning, ok := e.(events.Warning); ok {
 			p.Warnings = append(p.Warnings, warning.Message)
 		}
