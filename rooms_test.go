@@ -55,6 +55,7 @@ var rooms = [][]string{
 	{"doublequant"},
 	{"nf4"},
 	{"internal/settings"},
+	{"internal/files"},
 	{"internal/usererr"},
 }
 

@@ -21,11 +21,17 @@ type Files struct {
 	Tensors []Tensor
 }
 
+// Bytes of an adapter's files. The largest that PEFT writes for models of this size has some gigabytes.
+const (
+	maxConfig  = 16 << 20
+	maxWeights = 16 << 30
+)
+
 // Open reads the PEFT adapter in a folder of the store. Errors are *usererr.Error: a file that is missing or damaged,
 // or asks for what this program does not do.
 func Open(s checkpoint.Store, dir string) (*Files, error) {
 	name := path.Join(dir, ConfigFile)
-	text, err := checkpoint.ReadBytes(s, name)
+	text, err := checkpoint.ReadBytes(s, name, maxConfig)
 	if err != nil {
 		return nil, usererr.New(opLoad, name, "%w", err).Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
 	}
@@ -35,6 +41,10 @@ func Open(s checkpoint.Store, dir string) (*Files, error) {
 			Hinted("PEFT's save_pretrained writes it; an adapter_model.bin has to be loaded with PEFT and saved anew")
 	}
 	defer weights.Close()
+	if weights.Size() > maxWeights {
+		return nil, usererr.New(opLoad, path.Join(dir, WeightsFile), "%d bytes, more than %d", weights.Size(), int64(maxWeights)).
+			Of(usererr.Format)
+	}
 	return Read(dir, text, weights, weights.Size())
 }
 

@@ -41,8 +41,11 @@ func (r *run) openLog() (err error) {
 	return nil
 }
 
+// maxLog is more bytes than a log has: a step writes some hundred.
+const maxLog = 4 << 30
+
 func logUpTo(out Output, name string, step int) ([]byte, error) {
-	data, err := checkpoint.ReadBytes(out, name)
+	data, err := checkpoint.ReadBytes(out, name, maxLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

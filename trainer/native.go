@@ -4,11 +4,11 @@ package trainer
 
 import (
 	"context"
-	"os"
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/runlock"
@@ -55,5 +55,5 @@ type Folder struct{ checkpoint.Files }
 
 // Append implements Output.
 func (Folder) Append(name string) (checkpoint.Writer, error) {
-	return os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	return files.Append(name)
 }

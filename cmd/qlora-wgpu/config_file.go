@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
@@ -50,17 +49,9 @@ func (s fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (a
 // readConfigFile reads one mapping of snake_case names (a flag's own, an alias or a negation) to values. null leaves
 // the default. Errors name line and column.
 func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
-	file, err := os.Open(path)
+	content, err := files.Read(path, maxConfigSize)
 	if err != nil {
 		return nil, usererr.New(opConfig, path, "%w", err)
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxConfigSize+1))
-	if err != nil {
-		return nil, usererr.New(opConfig, path, "%w", err)
-	}
-	if len(content) > maxConfigSize {
-		return nil, usererr.New(opConfig, path, "more than %d bytes", maxConfigSize).Of(usererr.Format)
 	}
 	document, err := parser.ParseBytes(content, 0)
 	if err != nil {

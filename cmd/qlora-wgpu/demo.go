@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/demo"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/trainer"
@@ -23,6 +25,9 @@ type demoCommand struct {
 
 // noAutotune: measuring takes longer than so short a run gains by it.
 const noAutotune = "off"
+
+// maxDemoFile is more bytes than a file of the demo has.
+const maxDemoFile = 16 << 20
 
 // shown is how many prompts are printed with both answers; all are counted.
 const shown = 5
@@ -81,10 +86,10 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
-		there, err := os.ReadFile(name)
+		there, err := files.Read(name, maxDemoFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			config.Overwrite = false
-			there, err = content, os.WriteFile(name, content, 0o666)
+			there, err = content, checkpoint.WriteBytes(checkpoint.Files{}, name, content)
 		}
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)

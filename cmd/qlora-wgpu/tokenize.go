@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
@@ -45,9 +45,9 @@ func (t *tokenizeCommand) Run(c *console) error {
 	}
 	in, name := c.stdin, "standard input"
 	if t.Input != "" {
-		file, err := os.Open(t.Input)
+		file, err := files.Open(t.Input)
 		if err != nil {
-			return usererr.New(opTokenize, t.Input, "%w", err)
+			return usererr.New(opTokenize, t.Input, "%w", err).Hinted("without a file, standard input is read")
 		}
 		defer file.Close()
 		in, name = file, t.Input

@@ -4,11 +4,11 @@ package answer
 
 import (
 	"context"
-	"os"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
@@ -49,12 +49,15 @@ func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling,
 	return a, nil
 }
 
+// maxTemplate is more than a template may have, so that package jinja says how much that is.
+const maxTemplate = 2 << 20
+
 // ReadTemplate reads a Jinja file; no path gives no text.
 func ReadTemplate(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxTemplate)
 	if err != nil {
 		return "", usererr.New("read chat template", path, "%w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+
+	"qlora-wgpu/internal/files"
 )
 
 // Files is the store on the machine's own file system.
@@ -29,14 +31,14 @@ func (f Files) MakeDir(dir string) error {
 	return f.SyncDir(parent)
 }
 
-func (Files) Create(name string) (Writer, error) { return os.Create(name) }
+func (Files) Create(name string) (Writer, error) { return files.Create(name) }
 
 func (Files) Rename(from, to string) error { return os.Rename(from, to) }
 
 func (Files) Remove(name string) error { return os.RemoveAll(name) }
 
 func (Files) Open(name string) (Reader, error) {
-	f, err := os.Open(name)
+	f, err := files.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -41,13 +41,16 @@ func WriteBytes(s Store, name string, data []byte) error {
 	return WriteFile(s, name, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
-// ReadBytes reads a file.
-func ReadBytes(s Store, name string) ([]byte, error) {
+// ReadBytes reads a file of at most limit bytes.
+func ReadBytes(s Store, name string, limit int64) ([]byte, error) {
 	f, err := s.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if f.Size() > limit {
+		return nil, fmt.Errorf("read %s: %d bytes, more than %d", name, f.Size(), limit)
+	}
 	data := make([]byte, f.Size())
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, f.Size()), data); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -51,7 +52,7 @@ func openFile(path string, info fs.FileInfo) (*Source, error) {
 		return nil, usererr.New(readOp, path, "not a regular file").
 			Hinted("a run that goes on after an interruption reads it again, so a pipe will not do")
 	}
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return nil, openError(path, err)
 	}

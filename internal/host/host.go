@@ -45,9 +45,12 @@ func MeasurementsIn(named string) interface {
 	return nil
 }
 
+// maxMeasurements is more bytes than are ever measured of a device.
+const maxMeasurements = 16 << 20
+
 // Load reads what was saved under a name.
 func (m Measurements) Load(name string) ([]byte, error) {
-	return checkpoint.ReadBytes(checkpoint.Files{}, path.Join(string(m), name))
+	return checkpoint.ReadBytes(checkpoint.Files{}, path.Join(string(m), name), maxMeasurements)
 }
 
 // Save replaces what was saved under a name.

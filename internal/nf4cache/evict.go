@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/files"
 )
 
 // DefaultLimit is what the files of a cache folder take together, unless a single one takes more.
@@ -59,7 +60,7 @@ var errInUse = errors.New("a run uses it")
 
 // Remove deletes the file, unless a run has it mapped.
 func (e Entry) Remove() error {
-	f, err := os.Open(e.Path)
+	f, err := files.Open(e.Path)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func RemoveAbandoned(dir string) {
 		if age < justMade {
 			continue
 		}
-		f, err := os.Open(name)
+		f, err := files.Open(name)
 		if err != nil {
 			continue
 		}

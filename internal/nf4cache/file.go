@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/files"
 )
 
 // A file is a header and the parts, each from a multiple of 4,096 bytes on. The header, little endian: magic; version
@@ -82,7 +83,7 @@ func (m *mapping) release() {
 
 // openFile verifies a file by reading it, on all cores, and maps it. What its bytes do not agree with is an errDamaged.
 func openFile(ctx context.Context, name string, key [sha256.Size]byte, sizes []int64) (_ *mapping, err error) {
-	f, err := os.Open(name)
+	f, err := files.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,16 +7,19 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"qlora-wgpu/internal/checkpoint"
 	"slices"
 	"strings"
 	"time"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/files"
 )
 
 // indexFile remembers the content of the models that were loaded last, so that it is not hashed at every start.
 const (
 	indexFile  = "models.json"
 	indexLimit = 64 // models
+	maxIndex   = 16 << 20
 )
 
 // record is a model whose content is known as long as its files stay as they were.
@@ -51,7 +54,7 @@ func (c *Cache) identities() (list []identity) {
 }
 
 func readIndex(dir string) (records []record) {
-	data, err := os.ReadFile(filepath.Join(dir, indexFile))
+	data, err := files.Read(filepath.Join(dir, indexFile), maxIndex)
 	if err != nil || json.Unmarshal(data, &records) != nil {
 		return nil // only hashes are lost
 	}

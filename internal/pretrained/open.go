@@ -13,6 +13,7 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/gguf"
 	"qlora-wgpu/internal/usererr"
 )
@@ -83,7 +84,7 @@ func openFile(path string) (File, error) {
 	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
 		return nil, errors.New("not a regular file")
 	}
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (e *engine) adapterFile(context.Context, request) (any, error) {
 	}
 	z := newArchive()
 	for _, name := range names {
-		data, err := checkpoint.ReadBytes(e.store, dir+"/"+name)
+		data, err := checkpoint.ReadBytes(e.store, dir+"/"+name, maxSaved)
 		if err != nil {
 			return nil, err
 		}
@@ -77,13 +77,13 @@ func (e *engine) checkpointFile(context.Context, request) (any, error) {
 	z := newArchive()
 	slices.Sort(names)
 	for _, name := range names {
-		data, err := checkpoint.ReadBytes(e.store, last.Path+"/"+name)
+		data, err := checkpoint.ReadBytes(e.store, last.Path+"/"+name, maxSaved)
 		if err != nil {
 			return nil, err
 		}
 		z.add("run/"+path.Base(last.Path)+"/"+name, data)
 	}
-	data, err := checkpoint.ReadBytes(e.store, dataFile)
+	data, err := checkpoint.ReadBytes(e.store, dataFile, maxSaved)
 	if err != nil {
 		return nil, err
 	}

@@ -234,7 +234,7 @@ func (e *engine) openData(ctx context.Context, r request) (any, error) {
 		data, err = r.files[0].blob.Bytes()
 	case args.Saved:
 		name = e.DataName
-		data, err = checkpoint.ReadBytes(e.store, dataFile)
+		data, err = checkpoint.ReadBytes(e.store, dataFile, maxSaved)
 	case name == "":
 		name = "train.jsonl"
 		var blob *browser.Blob

@@ -217,8 +217,11 @@ type cache struct{ store trainer.Output }
 
 const cacheDir = "measured"
 
+// maxSaved is more than a file of the private file system has, all of which the page writes itself.
+const maxSaved = 4 << 30
+
 func (c cache) Load(name string) ([]byte, error) {
-	return checkpoint.ReadBytes(c.store, cacheDir+"/"+name)
+	return checkpoint.ReadBytes(c.store, cacheDir+"/"+name, maxSaved)
 }
 
 func (c cache) Save(name string, data []byte) error {

@@ -95,7 +95,7 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 		return nil, nil, false, err
 	}
 	s := &saved{Step: last.Step, Settings: last.Settings}
-	text, err := checkpoint.ReadBytes(e.store, inputsFile)
+	text, err := checkpoint.ReadBytes(e.store, inputsFile, maxSaved)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, false, nil // not from this page
 	}
@@ -107,7 +107,7 @@ func (e *engine) look() (*saved, []json.RawMessage, bool, error) {
 	}
 	e.DataName = s.DataName
 	lines := []json.RawMessage{} // none where the log is gone, but not null
-	if log, err := checkpoint.ReadBytes(e.store, runDir+"/trainer_log.jsonl"); err == nil {
+	if log, err := checkpoint.ReadBytes(e.store, runDir+"/trainer_log.jsonl", maxSaved); err == nil {
 		for line := range bytes.Lines(log) {
 			if json.Valid(line) {
 				lines = append(lines, json.RawMessage(line))
