@@ -53,6 +53,9 @@ func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 	if err != nil {
 		return nil, usererr.New(opConfig, path, "%w", err)
 	}
+	if err := checkNesting(path, string(content)); err != nil {
+		return nil, err
+	}
 	document, err := parser.ParseBytes(content, 0)
 	if err != nil {
 		return nil, yamlError(path, nil, err)
@@ -73,7 +76,7 @@ func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 		key := pair.Key.GetToken().Value
 		target, ok := byKey[key]
 		if !ok {
-			return nil, usererr.New(opConfig, path, "unknown key %q", key).At("%s", position(pair.Key)).
+			return nil, usererr.New(opConfig, path, "unknown key %.60q", key).At("%s", position(pair.Key)).
 				Hinted("did you mean %s?", nearest(key, keys))
 		}
 		if _, twice := found[target.flag]; twice {
@@ -184,6 +187,10 @@ func describe(node ast.Node) string {
 		return "a mapping"
 	case ast.SequenceType:
 		return "a list"
+	}
+	const shown = 60
+	if text := node.String(); len(text) > shown {
+		return strings.ToValidUTF8(text[:shown], "") + "…"
 	}
 	return node.String()
 }

@@ -247,6 +247,14 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"- lora_r\n", `line 1, column 1: bad format: not a mapping of names to values`},
 		{"a: 1\n---\nb: 2\n", "bad format: several documents in one file"},
 		{"lora_r: [1, 2\n", "line 1, column 9: bad format: sequence end token ']' not found"},
+		{"seed: 1\nmodel: " + strings.Repeat("{a: ", 25000), "line 2, column 68: bad format: nested too deep: more than 16 levels"},
+		{"model: " + strings.Repeat("[", 25000), "line 1, column 23: bad format: nested too deep: more than 16 levels"},
+		{"model:\n " + strings.Repeat("- ", 25000), "line 2, column 32: bad format: nested too deep: more than 16 levels"},
+		{"model: " + strings.Repeat("!!x ", 25000), "line 1, column 53: bad format: nested too deep: more than 16 levels"},
+		{strings.Repeat("? ", 25000), "line 1, column 33: bad format: nested too deep: more than 16 levels"},
+		{stairs(1000), "line 17, column 17: bad format: nested too deep: more than 16 levels"},
+		{"lora_r: " + strings.Repeat("1", 5000), "line 1, column 9: bad format: lora_r takes a whole number, this is " +
+			strings.Repeat("1", 60) + "…"},
 		{strings.Repeat("# a long comment\n", 1<<17), "more than 1048576 bytes"},
 	} {
 		file := writeYAML(t, test.yaml)
@@ -255,11 +263,20 @@ func TestMistakesInTheFile(t *testing.T) {
 		require.Equal(t, statusUserError, status)
 	}
 	status, _, stderr := invoke(t, "train", "--config", "nowhere.yaml")
-	require.Equal(t, "error: read settings nowhere.yaml: open nowhere.yaml: no such file or directory\n", stderr)
+	require.Equal(t, "error: read settings nowhere.yaml: no such file or directory\n", stderr)
 	require.Equal(t, statusUserError, status)
 	status, _, stderr = invoke(t, "train", "--config", writeYAML(t, "model: m\ndata: d\nlora_r: 0"))
 	require.Equal(t, "error: settings: lora_r is 0, allowed: 1 to 65536\n", stderr)
 	require.Equal(t, statusUserError, status)
+}
+
+// stairs are mappings in mappings, each a column further to the right.
+func stairs(n int) string {
+	var text strings.Builder
+	for i := range n {
+		text.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
+	return text.String()
 }
 
 func TestEditDistance(t *testing.T) {

@@ -26,7 +26,7 @@ func TestAFileIsReplacedWholeOrNotAtAll(t *testing.T) {
 			}
 			for _, lose := range []bool{false, true} {
 				what := fmt.Sprintf("operation %d, once %t, unsynced lost %t", k, once, lose)
-				content, err := ReadBytes(m.reboot(lose), "out/file")
+				content, err := ReadBytes(m.reboot(lose), "out/file", 1<<20)
 				require.NoError(t, err, what)
 				if done {
 					require.Equal(t, "what is new", string(content), what)
