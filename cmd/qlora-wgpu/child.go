@@ -18,7 +18,7 @@ func (s *supervisor) child(args []string, scale string) (end ending, err error) 
 	kept := new(lastLines)
 	told := &follower{out: io.MultiWriter(&s.stderr, kept)}
 	command := exec.Command(s.executable, args...)
-	command.Stdout = s.console.stdout
+	command.Stdout = bare(s.console.stdout)
 	command.Stderr = told
 	if s.console.screen { // one pipe for both keeps lines and progress bar in order
 		command.Stdout = command.Stderr

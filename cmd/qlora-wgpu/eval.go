@@ -34,11 +34,10 @@ func (e *evalCommand) Run(c *console) error {
 
 // logEvent keeps stdout free for the result of a command.
 func (c *console) logEvent(e trainer.Event) {
-	prefix := ""
+	said := e.String()
 	if _, ok := e.(trainer.Warning); ok {
-		prefix = "warning: "
-	}
-	if said := e.String(); said != "" {
-		fmt.Fprintln(c.stderr, prefix+said)
+		c.warn(said)
+	} else if said != "" {
+		fmt.Fprintln(c.stderr, said)
 	}
 }

@@ -33,10 +33,10 @@ type console struct {
 	interrupts *interrupts     // nil: nothing follows
 	args       []string        // without the program's name
 	stdin      io.Reader
-	stdout     io.Writer
-	stderr     io.Writer
-	terminal   bool // somebody watches stderr
-	screen     bool // stdout and stderr are both the terminal
+	stdout     io.Writer // a printable where it is a terminal; what a pipe gets is exact
+	stderr     io.Writer // always a printable
+	terminal   bool      // somebody watches stderr
+	screen     bool      // stdout and stderr are both the terminal
 }
 
 type commands struct {
@@ -57,15 +57,21 @@ type commands struct {
 func main() {
 	i := listen()
 	terminal := term.IsTerminal(int(os.Stderr.Fd()))
+	screen := term.IsTerminal(int(os.Stdout.Fd()))
+	stdout := io.Writer(os.Stdout)
+	if screen || os.Getenv(childVariable) != "" { // the parent passes on what a child says
+		stdout = &printable{out: stdout}
+	}
 	os.Exit(run(&console{
 		context: i.first, interrupts: i, args: os.Args[1:],
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		terminal: terminal, screen: terminal && term.IsTerminal(int(os.Stdout.Fd())),
+		stdin: os.Stdin, stdout: stdout, stderr: os.Stderr,
+		terminal: terminal, screen: terminal && screen,
 	}))
 }
 
 // run executes the command line of c and returns the exit status.
 func run(c *console) int {
+	c.stderr = &printable{out: c.stderr}
 	parser, err := newParser(c)
 	if err != nil {
 		panic(err) // the flags themselves are declared wrongly

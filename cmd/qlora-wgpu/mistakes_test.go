@@ -198,7 +198,7 @@ func TestWrongAdapters(t *testing.T) {
 		refused(t, message, "train", "--model", model, "--init-adapter", test.dir, "--data", data, "--output-dir", out())
 	}
 	none := t.TempDir()
-	refused(t, "load adapter "+filepath.Join(none, lora.ConfigFile)+": open ",
+	refused(t, "load adapter "+filepath.Join(none, lora.ConfigFile)+": no such file",
 		"generate", "--model", model, "--adapter", none, "--prompt=Hello")
 
 	refused(t, "attach adapter: lora_r is 129, model.layers.0.self_attn.q_proj is 128×128 (a rank of at most 128)\n",

@@ -52,7 +52,7 @@ func (p *planCommand) shape(c *console) (shape spec.Spec, name string, err error
 		}
 		defer model.Close()
 		for _, warning := range model.Warnings {
-			fmt.Fprintln(c.stderr, "warning:", warning)
+			c.warn(warning)
 		}
 		return model.Spec, o.Model, nil
 	}

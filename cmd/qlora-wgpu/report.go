@@ -32,7 +32,7 @@ func (r *reporter) event(e trainer.Event) {
 		r.print("{'eval_loss': %s, 'eval_ppl': %s, 'step': %d}", number(e.Loss, 4), number(e.Perplexity, 4), e.Step)
 	case trainer.Warning:
 		r.hideBar()
-		fmt.Fprintln(r.console.stderr, "warning:", e)
+		r.console.warn(e.String())
 	default:
 		if said := e.String(); said != "" {
 			r.print("%s", said)
@@ -57,7 +57,7 @@ func (r *reporter) step(s trainer.StepStats) {
 	}
 	if r.bar == nil {
 		r.bar = progressbar.NewOptions(s.MaxSteps,
-			progressbar.OptionSetWriter(r.console.stderr),
+			progressbar.OptionSetWriter(bare(r.console.stderr)),
 			progressbar.OptionShowCount(),
 			progressbar.OptionSetWidth(20),
 			progressbar.OptionSetPredictTime(true))

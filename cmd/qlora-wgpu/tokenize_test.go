@@ -69,7 +69,7 @@ func TestTokenizeMistakes(t *testing.T) {
 		},
 		{`{"text": 3}`, "error: tokenize standard input: line 1: bad format: json: ", nil},
 		{`{"text": "a"}`, "error: tokenize standard input: line 1: a text, not a conversation (leave --chat away)\n", []string{"--chat"}},
-		{"", "error: tokenize nowhere.jsonl: open nowhere.jsonl: no such file or directory\n", []string{"nowhere.jsonl"}},
+		{"", "error: tokenize nowhere.jsonl: no such file or directory (without a file, standard input is read)\n", []string{"nowhere.jsonl"}},
 	} {
 		status, _, stderr := tokenize(t, test.input, test.args...)
 		require.Equal(t, statusUserError, status)

@@ -33,7 +33,7 @@ func (w *webCommand) Run(c *console) error {
 	fmt.Fprintf(c.stdout, "The page is at %s. Ctrl-C ends.\n", address)
 	if w.Open {
 		if err := openBrowser(c.context, address); err != nil {
-			fmt.Fprintln(c.stderr, "warning: no browser could be started:", err)
+			c.warn("no browser could be started: " + err.Error())
 		}
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}

@@ -38,7 +38,7 @@ type Error struct {
 	Input Input  // empty when nobody needs to know
 }
 
-// Error is "op path: where: [unsupported: ]reason (hint)".
+// Error is "op path: where: [unsupported: ]reason (hint)", as OneLine has it.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -59,7 +59,7 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")
 	}
-	return b.String()
+	return OneLine(b.String())
 }
 
 // Unwrap gives the reason to errors.Is and errors.As.
