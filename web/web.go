@@ -15,6 +15,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -37,6 +38,9 @@ var types = map[string]string{
 const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' https://huggingface.co " +
 	"https://*.huggingface.co https://*.hf.co; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 
+// notFramed is the part of the policy that browsers take from a header alone: no other site shows the page as its own.
+const notFramed = "; frame-ancestors 'none'"
+
 // Handler serves the page. A program that was built without it gives a *usererr.Error.
 func Handler() (http.Handler, error) {
 	pages, err := fs.Sub(built, "built")
@@ -49,8 +53,9 @@ func Handler() (http.Handler, error) {
 // resource is one file in the forms in which it can be sent.
 type resource struct {
 	kind    string
-	tag     string            // for If-None-Match
-	encoded map[string][]byte // by content coding; "" is the file itself
+	tag     string                 // for If-None-Match
+	encoded map[string][]byte      // by content coding; "" is the file itself
+	plain   func() ([]byte, error) // the file itself, unpacked once
 }
 
 // newHandler takes the files of a folder: NAME, or NAME.br with NAME.gz.
@@ -87,6 +92,9 @@ func newHandler(pages fs.FS) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the page: %w", err)
 	}
+	for _, r := range resources {
+		r.plain = sync.OnceValues(func() ([]byte, error) { return unpack(r.encoded["gzip"]) })
+	}
 	if resources["index.html"] == nil || resources["engine.wasm"] == nil {
 		return nil, usererr.New("serve the page", "", "this program was built without it").
 			Hinted("run  make web  and then  make build  in its source folder")
@@ -117,17 +125,18 @@ func (r *resource) serve(w http.ResponseWriter, request *http.Request) {
 			break
 		}
 	}
-	data, plain := r.encoded[coding]
-	if !plain {
+	data, there := r.encoded[coding]
+	if !there {
 		var err error
-		if data, err = unpack(r.encoded["gzip"]); err != nil {
+		if data, err = r.plain(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 	}
 	h := w.Header()
 	h.Set("Content-Type", r.kind)
-	h.Set("Content-Security-Policy", Policy)
+	h.Set("Content-Security-Policy", Policy+notFramed)
+	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Vary", "Accept-Encoding")

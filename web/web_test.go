@@ -52,7 +52,7 @@ func TestHandler(t *testing.T) {
 		require.Equal(t, c.body, w.Body.String(), c.url)
 		require.Equal(t, c.coding, w.Header().Get("Content-Encoding"), c.url)
 		require.Equal(t, c.kind, w.Header().Get("Content-Type"), c.url)
-		require.Equal(t, Policy, w.Header().Get("Content-Security-Policy"))
+		require.Equal(t, Policy+"; frame-ancestors 'none'", w.Header().Get("Content-Security-Policy"))
 		again := get(t, h, "GET", c.url, c.accept, w.Header().Get("ETag"))
 		require.Equal(t, 304, again.Code)
 		require.Empty(t, again.Body.String())

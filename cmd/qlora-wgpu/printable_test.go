@@ -47,7 +47,7 @@ func TestMessagesAreQuoted(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"template raises": {"eval", "--model", model, "--data", rows, "--chat-template", file("a", "{{ raise_exception('"+evil+"') }}")},
-		"template":        {"eval", "--model", model, "--data", rows, "--chat-template", file("a", "{% "+evil+" %}")},
+		"template":        {"eval", "--model", model, "--data", rows, "--chat-template", file("a", "{% '"+evil+"' %}")},
 		"setting's key":   {"train", "--dry-run", "--config", file("a.yaml", string(quoted)+": 1\n")},
 		"setting's value": {"train", "--dry-run", "--config", file("a.yaml", "lora_r: "+string(quoted)+"\n")},
 		"column":          {"eval", "--model", model, "--data", file("a.jsonl", `{`+string(quoted)+`: 1}`)},

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os/exec"
 	"runtime"
-	"time"
 
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/web"
@@ -36,7 +35,7 @@ func (w *webCommand) Run(c *console) error {
 			c.warn("no browser could be started: " + err.Error())
 		}
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := web.Server(web.Only(handler, w.Addr, listener.Addr()))
 	stop := context.AfterFunc(c.context, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
