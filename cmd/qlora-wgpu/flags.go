@@ -48,6 +48,10 @@ func (checkpointingMapper) Decode(ctx *kong.DecodeContext, target reflect.Value)
 	return nil
 }
 
+// goless says the parser's types of numbers in words.
+var goless = strings.NewReplacer("a valid 64 bit int ", "a whole number ", "a valid 64 bit uint ", "a whole number from 0 ",
+	"a float ", "a number ", " (string)", "")
+
 // parseError makes a user's error of what the parser says, with the nearest known flag for an unknown one.
 func parseError(err error) error {
 	var mistake *usererr.Error
@@ -57,7 +61,7 @@ func parseError(err error) error {
 	var parse *kong.ParseError
 	rest, unknown := strings.CutPrefix(err.Error(), "unknown flag ")
 	if !unknown || !errors.As(err, &parse) {
-		return usererr.New("command line", "", "%w", err).Hinted("--help lists the commands and flags")
+		return usererr.New("command line", "", "%s", goless.Replace(err.Error())).Hinted("--help lists the commands and flags")
 	}
 	given, _, _ := strings.Cut(rest, ",")
 	var known []string

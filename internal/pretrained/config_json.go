@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
@@ -46,12 +45,7 @@ func decodeJSON(data []byte, path string, into any) error {
 	err := json.Unmarshal(data, into)
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
-		wanted := "another type"
-		if t := semantic.GoType; t != nil {
-			if wanted = t.String(); t.Kind() == reflect.Map || t.Kind() == reflect.Struct {
-				wanted = "an object"
-			}
-		}
+		wanted := usererr.Wanted(semantic.GoType)
 		found := semantic.JSONKind.String()
 		if found == "[" {
 			found = "list"

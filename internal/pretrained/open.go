@@ -4,7 +4,6 @@ package pretrained
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -120,7 +119,7 @@ func (f *mappedFile) ReadAt(dst []byte, at int64) (n int, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
-			n, err = 0, fmt.Errorf("the file changed while it was open: %v", fault)
+			n, err = 0, errors.New("the file was cut off while it was open, or its disk failed")
 		}
 	}()
 	if n = copy(dst, f.data[at:]); n < len(dst) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"strings"
+
+	"qlora-wgpu/internal/usererr"
 )
 
 const maxJSONDepth = 64
@@ -129,10 +131,10 @@ func orNull(v jsontext.Value) jsontext.Value {
 }
 
 func jsonError(path, where string, err error) error {
-	e := fail(path, "%v", err)
+	e := fail(path, "%w", err)
 	e.Where = where
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		e.Err = syntactic.Err
+		e.Err = usererr.Plain(syntactic.Err)
 		e.Where = strings.TrimPrefix(where+string(syntactic.JSONPointer), "/")
 		if where == "" {
 			return e.At("offset %d", syntactic.ByteOffset)

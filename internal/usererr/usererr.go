@@ -65,8 +65,13 @@ func (e *Error) Error() string {
 // Unwrap gives the reason to errors.Is and errors.As.
 func (e *Error) Unwrap() error { return e.Err }
 
-// New is an Invalid error with a formatted reason.
+// New is an Invalid error with a formatted reason. Errors among the arguments are said as Plain says them.
 func New(op, path, format string, args ...any) *Error {
+	for i, arg := range args {
+		if err, ok := arg.(error); ok && err != nil {
+			args[i] = Plain(err)
+		}
+	}
 	return &Error{Op: op, Path: path, Err: fmt.Errorf(format, args...)}
 }
 
