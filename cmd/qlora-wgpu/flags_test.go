@@ -220,7 +220,7 @@ func TestUnknownFlag(t *testing.T) {
 	require.Equal(t, statusUserError, status)
 	require.Contains(t, stderr, `unexpected argument evil, did you mean "eval"?`)
 	_, _, stderr = invoke(t, "train", "--lora-r=many")
-	require.Equal(t, "error: command line: --lora-r: expected a valid 64 bit int but got \"many\" (--help lists the commands and flags)\n",
+	require.Equal(t, "error: command line: --lora-r: expected a whole number but got \"many\" (--help lists the commands and flags)\n",
 		stderr)
 }
 
