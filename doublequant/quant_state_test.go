@@ -53,7 +53,7 @@ func TestParseQuantStateErrors(t *testing.T) {
 		text   string
 		reason string
 	}{
-		{usererr.Format, ``, "EOF"},
+		{usererr.Format, ``, "it ends too soon"},
 		{usererr.Format, `{` + good, "unexpected EOF"},
 		{usererr.Format, `{` + good + `} {}`, "data after the JSON object"},
 		{usererr.Format, `[1]`, "cannot unmarshal array"},

@@ -31,7 +31,7 @@ func TestReadRefuses(t *testing.T) {
 		},
 		{
 			"cut line", "x.jsonl", good + "\n\n" + good[:10] + "\n" + good,
-			"x.jsonl: line 3: bad format: not valid JSON: unexpected EOF (JSON Lines has one whole object on each line",
+			"x.jsonl: line 3: bad format: not valid JSON: it ends too soon (JSON Lines has one whole object on each line",
 		},
 		{"two on a line", "x.jsonl", good + good, "x.jsonl: line 1: bad format: not valid JSON: invalid character '{' after top-level value"},
 		{"no object", "x.jsonl", good + "\n[1]\n", "x.jsonl: line 2: bad format: expected an object, found a list"},
@@ -78,8 +78,8 @@ func TestReadRefuses(t *testing.T) {
 			"row 1 (line 2): bad format: a row longer than 16 MiB",
 		},
 		{"long record", "x.csv", "text\n\"" + strings.Repeat("a\n", maxRowBytes/2) + `"`, "record 2: bad format: a row longer than 16 MiB"},
-		{"array cut", "x.json", "[\n" + good + ",\n" + good[:12], "x.json: row 1 (line 3): bad format: not valid JSON: unexpected EOF"},
-		{"array not closed", "x.json", "[\n" + good + "\n", "bad format: not valid JSON: unexpected EOF"},
+		{"array cut", "x.json", "[\n" + good + ",\n" + good[:12], "x.json: row 1 (line 3): bad format: not valid JSON: it ends too soon"},
+		{"array not closed", "x.json", "[\n" + good + "\n", "bad format: not valid JSON: it ends too soon"},
 		{
 			"comma missing", "x.json", "[\n" + good + "\n" + good + "]",
 			"x.json: row 1 (line 3): bad format: not valid JSON: invalid character '{' after array element",

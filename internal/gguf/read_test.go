@@ -241,9 +241,9 @@ func TestFileShrinksWhileOpen(t *testing.T) {
 	f, err := Read(bytes.NewReader(w.Bytes()[:w.Len()-1]), int64(w.Len()), "m")
 	require.NoError(t, err)
 	require.EqualError(t, f.ReadFloat32(f.Tensors()[0], make([]float32, 8), 0, 1),
-		`read gguf m: offset 64: bad format: tensor "a": unexpected EOF`)
+		`read gguf m: offset 64: bad format: tensor "a": it ends too soon`)
 	_, err = Read(bytes.NewReader(w.Bytes()[:30]), int64(w.Len()), "m")
-	require.EqualError(t, err, "read gguf m: offset 30: bad format: unexpected EOF")
+	require.EqualError(t, err, "read gguf m: offset 30: bad format: it ends too soon")
 }
 
 func TestReadModel(t *testing.T) {

@@ -137,7 +137,7 @@ func TestFileCutUnderTheMap(t *testing.T) {
 	require.NoError(t, os.Truncate(path, 0))
 	err = m.ReadRows("a", 0, 2, x)
 	require.True(t, usererr.Is(err, usererr.Format))
-	require.ErrorContains(t, err, "the file changed while it was open")
+	require.ErrorContains(t, err, "the file was cut off while it was open")
 	require.NoError(t, m.Close())
 	require.Error(t, m.ReadRows("a", 0, 2, x))
 }

@@ -36,7 +36,7 @@ func TestReadRefuses(t *testing.T) {
 			"offset 0: bad format: the header length is 7, the file has 4 bytes left (the file is cut off or is no safetensors file)"},
 		{"space before the header", file(` {}`), f, "offset 8: bad format: the header starts with ' ' instead of {"},
 		{"no JSON", file(`{"a":}`), f, "offset 13: bad format: the header is no valid JSON at \"/a\": missing value after object name"},
-		{"unfinished", file(`{"a"  `), f, `offset 14: bad format: the header is no valid JSON at "/a": unexpected EOF`},
+		{"unfinished", file(`{"a"  `), f, `offset 14: bad format: the header is no valid JSON at "/a": it ends too soon`},
 		{"invalid UTF-8", file("{\"\xff\":1}"), f, "offset 10: bad format: the header is no valid JSON at \"\": invalid UTF-8"},
 		{"newline behind the header", file("{} \n"), f, `offset 11: bad format: '\n' follows the end of the header`},
 		{"second object", file("{}{}"), f, "offset 10: bad format: '{' follows the end of the header"},
@@ -157,7 +157,7 @@ func TestFileShrinksWhileOpen(t *testing.T) {
 	f, err := Read(bytes.NewReader(b[:len(b)-4]), int64(len(b)), "m")
 	require.NoError(t, err)
 	err = f.ReadFloat32(f.Tensors()[0], make([]float32, 2), 0)
-	require.ErrorContains(t, err, `read safetensors m: offset 62: bad format: tensor "a": unexpected EOF`)
+	require.ErrorContains(t, err, `read safetensors m: offset 62: bad format: tensor "a": it ends too soon`)
 }
 
 func TestReadOutsideTheTensorPanics(t *testing.T) {
