@@ -1,6 +1,9 @@
 # Every target installs what it needs. Go 1.21 or newer fetches the version that go.mod asks for.
 export GOTOOLCHAIN := auto
 
+# Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
+
 .PHONY: setup build web demo test test-web test-web-long test-long test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
@@ -51,6 +54,8 @@ lint:
 	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
 	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
 	GOOS=js GOARCH=wasm go vet ./internal/browser ./web/engine ./web/check
+	go run $(STATICCHECK) ./...
+	go run -exec 'env GOOS=js GOARCH=wasm' $(STATICCHECK) ./gpu ./internal/browser ./web/engine ./web/check
 	find . \( -name .git -o -name node_modules -o -name testdata -o -path ./build -o -path './out*' -o -path './.venv' \
 		-o -path './web/built' -o -name 'make_*_fixtures.py' \) -prune -o -type f \
 		\( -name '*.go' -o -name '*.wgsl' -o -name '*.js' -o -name '*.mjs' -o -name '*.sh' -o -name '*.py' -o -name '*.md' \) -print0 | \

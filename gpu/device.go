@@ -62,7 +62,8 @@ type Device struct {
 	features []string     // that the device was asked for and has, beyond those that every one has
 	native   *wgpu.Device // nil for a dry device
 	queue    *wgpu.Queue
-	host     hostDevice // what native and browser keep beside it
+	//lint:ignore U1000 the browser's is used
+	host hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
 	kernels     map[string]func() (*Kernel, error) // by label; each makes its kernel once

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -101,7 +102,7 @@ func TestNoMessageShowsTheProgramsInsides(t *testing.T) {
 				require.NoError(t, os.WriteFile(path, content, 0o666))
 				m, err := pretrained.Open(folder)
 				if err == nil {
-					_, err = processor.New(m, folder, "")
+					_, err = processor.New(m, folder, "", time.Now())
 					m.Close()
 				}
 				s.check(what, err)

@@ -151,9 +151,9 @@ func TestCacheEqualsRecomputing(t *testing.T) {
 	require.Equal(t, scored, targets)
 	require.InEpsilon(t, want, loss, 1e-6)
 
-	pieces := logits(true, 0, 100)
-	pieces = logits(false, 100, 117)
-	pieces = logits(false, 117, tokens)
+	logits(true, 0, 100)
+	logits(false, 100, 117)
+	pieces := logits(false, 117, tokens)
 	require.Less(t, reference.NMSE(pieces, atOnce[tokens]), 1e-10)
 }
 
