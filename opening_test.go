@@ -21,6 +21,7 @@ var mayOpen = map[string]string{
 	"internal/files/files.go":             "where they are opened",
 	"internal/host/host.go":               "/proc/meminfo",
 	"internal/checkpoint/store_native.go": "a folder, to sync it",
+	"internal/runlock/runlock.go":         "the lock, once it is known to be one",
 }
 
 // opens lists the calls of a file that mayOpen does not name.

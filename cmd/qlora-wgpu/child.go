@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"qlora-wgpu/internal/runlock"
+
+	"qlora-wgpu/internal/usererr"
 )
 
 // child runs one child to its end.
@@ -101,5 +103,5 @@ func (s *shared) Write(p []byte) (int, error) {
 }
 
 func (s *supervisor) report(format string, args ...any) {
-	fmt.Fprintf(&s.stderr, format+"\n", args...)
+	fmt.Fprintf(&s.stderr, "%s\n", usererr.OneLine(fmt.Sprintf(format, args...)))
 }

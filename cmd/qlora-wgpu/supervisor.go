@@ -58,7 +58,7 @@ type ending struct {
 }
 
 func (s *supervisor) run() error {
-	s.stderr.out = s.console.stderr
+	s.stderr.out = bare(s.console.stderr) // the child has escaped what it says
 	args, scale, deaths, shrunk := s.args, 0, 0, false
 	adapter := filepath.Join(s.outputDir, lora.WeightsFile)
 	adapterBefore := written(adapter)
