@@ -54,9 +54,9 @@ func TestParseQuantStateErrors(t *testing.T) {
 		reason string
 	}{
 		{usererr.Format, ``, "it ends too soon"},
-		{usererr.Format, `{` + good, "unexpected EOF"},
+		{usererr.Format, `{` + good, "it ends too soon"},
 		{usererr.Format, `{` + good + `} {}`, "data after the JSON object"},
-		{usererr.Format, `[1]`, "cannot unmarshal array"},
+		{usererr.Format, `[1]`, "the value is a list, an object was wanted"},
 		{usererr.Format, `{` + good + `, "absmax": 1}`, `unknown field "absmax"`},
 		{usererr.Format, `{"blocksize": 64, "dtype": "bfloat16", "shape": [8, 8]}`, "quant_type is missing"},
 		{usererr.Unsupported, `{"quant_type": "fp4", "blocksize": 64, "dtype": "bfloat16", "shape": [8, 8]}`, `quant_type "fp4"`},

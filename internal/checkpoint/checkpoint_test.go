@@ -210,8 +210,8 @@ func TestMessagesOfDamage(t *testing.T) {
 			"read checkpoint out/checkpoint-2/manifest.json: unsupported: written by a newer version of the program (format 2, this one reads 1) " +
 				"(resume from another checkpoint; auto takes the newest valid one)"},
 		{func() { os.WriteFile("out/checkpoint-2/manifest.json", []byte(`[]`), 0o666) }, usererr.Format,
-			"read checkpoint out/checkpoint-2/manifest.json: bad format: not the manifest of a checkpoint: json: cannot unmarshal array into Go " +
-				"value of type checkpoint.manifest (resume from another checkpoint; auto takes the newest valid one)"},
+			"read checkpoint out/checkpoint-2/manifest.json: bad format: not the manifest of a checkpoint: the value is a list, " +
+				"an object was wanted (resume from another checkpoint; auto takes the newest valid one)"},
 		{func() { os.WriteFile("out/checkpoint-2/manifest.json", []byte(strings.Repeat(" ", 2<<20)), 0o666) }, usererr.Format,
 			"read checkpoint out/checkpoint-2/manifest.json: bad format: 2097152 bytes, at most 1048576 are allowed (resume from another " +
 				"checkpoint; auto takes the newest valid one)"},
