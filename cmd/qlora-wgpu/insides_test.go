@@ -21,8 +21,8 @@ import (
 )
 
 // insides are words of the program's language and libraries, which tell a user nothing.
-var insides = regexp.MustCompile(`Go struct|Go value|unmarshal|strconv|\bnil\b|reflect|\bmain\.|runtime|jsontext|(^|[^.a-z])(json|yaml):|interface|` +
-	`\*string|\*bool|map\[|\[\](string|int|any)|float64|int64|int32|uint|\bstruct\b|%!|EOF|ParseInt|ParseFloat|ParseBool`)
+var insides = regexp.MustCompile(`Go struct|Go value|unmarshal|strconv|\bnil\b|reflect|\bmain\.|runtime|jsontext|(^|[^.a-z])(json|yaml):|` +
+	`interface|\*string|\*bool|map\[|\[\](string|int|any)|float64|int64|int32|uint|\bstruct\b|%!|EOF|ParseInt|ParseFloat|ParseBool`)
 
 // wrong are values of every kind; a key takes some of them, and the others are mistakes.
 var wrong = []any{"text", 1.5, -3, 1e300, true, []any{"a", 1}, map[string]any{"a": 1}, []any{}, ""}
