@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"qlora-wgpu/internal/runlock"
-
 	"qlora-wgpu/internal/usererr"
 )
 

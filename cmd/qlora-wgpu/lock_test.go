@@ -48,6 +48,7 @@ func TestASecondRunIsRefused(t *testing.T) {
 	require.Contains(t, last.text(), "Going on from "+dir+"/checkpoint-")
 	require.NoError(t, syscall.Kill(last.command.Process.Pid, syscall.SIGTERM))
 	require.Equal(t, statusInterrupted, last.end(), last.text())
+	require.NotContains(t, last.text(), "x1e", "what the child tells its parent is nobody else's")
 	require.NoFileExists(t, filepath.Join(dir, runlock.FileName))
 }
 

@@ -40,7 +40,7 @@ func (t *trainCommand) Run(c *console) error {
 	if attached := os.Getenv(childVariable); attached != "" {
 		c.context, c.terminal = followParent(c.stdin), attached == childOnTerminal
 		fmt.Fprintf(c.stderr, "Training in process %d.\n", os.Getpid())
-		return asChild(c, t.train(c, &teller{out: c.stderr, every: time.Second}))
+		return asChild(c, t.train(c, &teller{out: bare(c.stderr), every: time.Second}))
 	}
 	if t.Random.Arch == "" { // else nothing is written
 		lock, err := runlock.Take(t.Config.OutputDir, func(message string) { fmt.Fprintln(c.stderr, "warning:", message) })
