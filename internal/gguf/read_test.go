@@ -273,6 +273,11 @@ func FuzzRead(f *testing.F) {
 	w.header(3, 2, 2).str("general.alignment").u32(4).u32(8).str("s").u32(9).u32(8).u64(2).str("x").str("")
 	w.tensor("a", F32, 0, 2).tensor("b", Q4_0, 8, 32, 2).data(8, 8+36)
 	f.Add(w.Bytes())
+	var deep writer // arrays of arrays, every scalar, version 2
+	deep.header(2, 1, 5).str("a").u32(9).u32(9).u64(2).u32(5).u64(1).u32(7).u32(8).u64(1).str("s")
+	deep.str("b").u32(7).raw(1).str("c").u32(12).u64(0x3ff0000000000000).str("d").u32(10).u64(1 << 63).str("e").u32(0).raw(255)
+	deep.tensor("t", Q8_0, 0, 32).data(32, 34)
+	f.Add(deep.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := Read(bytes.NewReader(b), int64(len(b)), "fuzz")
 		if err != nil {

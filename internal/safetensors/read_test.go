@@ -171,16 +171,23 @@ func TestReadOutsideTheTensorPanics(t *testing.T) {
 	}
 }
 
+// FuzzRead attacks the header with a length that fits it or is off, and the data behind it.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"a":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]}}`, `{"__metadata__":{"k":"v"}} `,
 		`{"a":{"dtype":"BF16","shape":[],"data_offsets":[0,2]},"b":{"dtype":"BOOL","shape":[2],"data_offsets":[2,4]}}`,
 		`{"a":{"dtype":"F64","shape":[0,9999999999999],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`,
+		`{"b":{"dtype":"U8","shape":[2,1],"data_offsets":[2,4]},"a":{"dtype":"I16","shape":[1],"data_offsets":[0,2]}}`,
+		`{"a":{"dtype":"I64","shape":[-1],"data_offsets":[4,0]}}`,
 	} {
-		f.Add(file(seed, 1, 2, 3, 4))
-		f.Add(file(seed))
+		f.Add(seed, []byte{1, 2, 3, 4}, int64(0))
+		f.Add(seed, []byte(nil), int64(0))
+		f.Add(seed, []byte{1}, int64(-1))
+		f.Add(seed, []byte(nil), int64(1)<<62)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, header string, data []byte, off int64) {
+		b := binary.LittleEndian.AppendUint64(nil, uint64(int64(len(header))+off))
+		b = append(append(b, header...), data...)
 		file, err := Read(bytes.NewReader(b), int64(len(b)), "fuzz")
 		if err != nil {
 			require.IsType(t, &usererr.Error{}, err)
@@ -191,6 +198,12 @@ func FuzzRead(f *testing.F) {
 			require.Equal(t, end, tensor.Offset)
 			end += tensor.Size
 			require.Equal(t, tensor.Size, int64(tensor.Elements()*tensor.DType.Size()))
+			found, ok := file.Lookup(tensor.Name)
+			require.True(t, ok)
+			require.Equal(t, tensor, found)
+			raw := make([]byte, tensor.Size)
+			require.NoError(t, file.ReadBytes(tensor, raw, 0))
+			require.True(t, bytes.Equal(b[tensor.Offset:end], raw))
 			dst := make([]float32, tensor.Elements())
 			if err := file.ReadFloat32(tensor, dst, 0); err != nil {
 				require.True(t, usererr.Is(err, usererr.Unsupported), fmt.Sprint(err))

@@ -3,12 +3,14 @@ package tokenizer
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/testfiles"
+	"qlora-wgpu/internal/usererr"
 )
 
 func BenchmarkEncode(b *testing.B) {
@@ -30,31 +32,82 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// FuzzFromJSON attacks tokenizer.json, and the text that it then encodes.
 func FuzzFromJSON(f *testing.F) {
-	for _, name := range []string{"gpt2", "qwen2", "linear_pattern"} {
+	for _, name := range []string{"gpt2", "qwen2", "linear_pattern", "fused", "prefix_space"} {
 		data, err := os.ReadFile("testdata/" + name + ".tokenizer.json")
 		require.NoError(f, err)
 		f.Add(data, "The river 123 <|end|>\n")
 	}
+	f.Add([]byte(`{"added_tokens":[{"id":3,"content":"<e>","special":true,"lstrip":true,"rstrip":true,"single_word":true}],`+
+		`"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},`+
+		`{"type":"ByteLevel","add_prefix_space":true,"use_regex":true}]},"decoder":{"type":"ByteLevel"},"post_processor":null,`+
+		`"model":{"type":"BPE","unk_token":"b","fuse_unk":true,"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`), "ab <e> 1é")
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
 		tok, err := FromJSON(data, "fuzz", nil)
 		if err != nil {
-			require.NotEmpty(t, err.Error())
+			var mistake *usererr.Error
+			require.ErrorAs(t, err, &mistake)
 			return
 		}
+		var bytes strings.Builder
 		ids := tok.Encode(text)
 		for _, id := range ids {
-			_, ok := tok.Token(id)
+			require.Less(t, int(id), tok.Size())
+			token, ok := tok.Token(id)
 			require.True(t, ok)
+			again, ok := tok.ID(token)
+			require.True(t, ok)
+			require.Equal(t, id, again)
+			bytes.WriteString(tok.Bytes(id))
 		}
-		tok.Decode(ids)
+		require.Equal(t, validText(bytes.String()), tok.Decode(ids))
 	})
 }
 
+// FuzzVocabulary attacks the vocabulary of a GGUF file. Tokens, merges and types are lines.
+func FuzzVocabulary(f *testing.F) {
+	f.Add("gpt2", "smollm", "a\nb\nab\n<|end|>\nĠ", "a b", "1\n1\n1\n3\n1", "ab b <|end|>")
+	f.Add("gpt2", "llama-bpe", "a\nb\nab", "a b\nab a", "", "ab 123")
+	f.Add("gpt2", "qwen2", "a\na\n", "a a", "1\n9\n-1", "a")
+	f.Add("llama", "default", "<s>\n<0x00>\n\u2581", "", "3\n6\n1", "x")
+	f.Fuzz(func(t *testing.T, model, pre, tokens, merges, types, text string) {
+		v := Vocabulary{Model: model, Pre: pre, Tokens: strings.Split(tokens, "\n")}
+		if merges != "" {
+			v.Merges = strings.Split(merges, "\n")
+		}
+		if types != "" {
+			for line := range strings.SplitSeq(types, "\n") {
+				kind, _ := strconv.Atoi(line)
+				v.Types = append(v.Types, kind)
+			}
+		}
+		tok, err := FromVocabulary(v, "fuzz")
+		if err != nil {
+			var mistake *usererr.Error
+			require.ErrorAs(t, err, &mistake)
+			return
+		}
+		for _, id := range tok.Encode(text) {
+			_, ok := tok.Token(id)
+			require.True(t, ok)
+		}
+	})
+}
+
+// FuzzEncode encodes any text with a vocabulary that has all bytes: nothing is lost, nor made up.
 func FuzzEncode(f *testing.F) {
-	tok := readTokenizer(f, "testdata/llama3.tokenizer.json")
-	f.Add("it's  12345\r\n\u00a0<|end|>")
-	f.Fuzz(func(t *testing.T, text string) {
-		require.Equal(t, validText(text), tok.Decode(tok.Encode(text)))
+	var all []*Tokenizer
+	for _, name := range []string{"llama3", "gpt2", "digit_runs"} {
+		all = append(all, readTokenizer(f, "testdata/"+name+".tokenizer.json"))
+	}
+	f.Add("it's  12345\r\n\u00a0<|end|>", uint8(0))
+	f.Add("\xff\xfe a\u0301 \U0001f600\t\t <|en", uint8(1))
+	f.Add("don't 1234567890", uint8(2))
+	f.Fuzz(func(t *testing.T, text string, which uint8) {
+		tok := all[int(which)%len(all)]
+		ids := tok.Encode(text)
+		require.LessOrEqual(t, len(ids), 3*len(text), "a byte that is not UTF-8 is U+FFFD, which has three")
+		require.Equal(t, validText(text), tok.Decode(ids))
 	})
 }

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -154,8 +155,17 @@ func FuzzRender(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(string(source))
 	}
+	var language []struct{ Template string }
+	data, err := os.ReadFile("testdata/language.json")
+	require.NoError(f, err)
+	require.NoError(f, json.Unmarshal(data, &language, json.MatchCaseInsensitiveNames(true)))
+	for _, c := range language {
+		f.Add(c.Template)
+	}
 	f.Add("{% set a, b = messages[::-1][:2] %}{{ (a.content | upper)[1:] ~ b.get('x', [1.5, -3 // 2]) }}")
 	f.Fuzz(func(t *testing.T, source string) {
+		begin := time.Now()
+		defer func() { require.Less(t, time.Since(begin), 20*time.Second, "the work of a template is bounded") }()
 		template, err := Parse(source)
 		if err != nil {
 			require.IsType(t, &Error{}, err)

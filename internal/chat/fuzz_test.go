@@ -1,0 +1,63 @@
+package chat
+
+import (
+	"encoding/json/jsontext"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+// FuzzEncode attacks a template, the contents of a conversation and its tools, and finds the targets.
+func FuzzEncode(f *testing.F) {
+	paths, err := filepath.Glob("testdata/templates/*.jinja")
+	require.NoError(f, err)
+	require.NotEmpty(f, paths)
+	for i, path := range paths {
+		source, err := os.ReadFile(path)
+		require.NoError(f, err)
+		f.Add(string(source), "One?", "Two.", "", uint8(i))
+	}
+	f.Add(chatML, " a ", "<|im_end|>", `[{"type":"function","function":{"name":"f","parameters":{}}}]`, uint8(0))
+	f.Add("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content | trim }}{{ eos_token }}{% endfor %}"+
+		"{% if add_generation_prompt %}assistant:{% endif %}{{ tools }}", "a\x00b", "", "{}", uint8(1))
+	f.Add("{% if messages[0].role == 'system' %}{{ raise_exception('x') }}{% endif %}{{ messages[-1].content * 3 }}",
+		"q", "a", "null", uint8(2))
+	tok := byteTokenizer(f)
+	f.Fuzz(func(t *testing.T, source, question, answer, tools string, how uint8) {
+		mistake := func(err error) bool {
+			if err != nil {
+				require.IsType(t, &usererr.Error{}, err)
+			}
+			return err != nil
+		}
+		template, err := Parse(source, map[string]string{"bos_token": "<s>", "eos_token": "<|im_end|>"})
+		if mistake(err) {
+			return
+		}
+		if tools != "" {
+			if template, err = template.With("tools", jsontext.Value(tools)); mistake(err) {
+				return
+			}
+		}
+		messages := []Message{
+			{Role: "system", Content: "Be brief."}, user(question), assistant(answer), user("And?"),
+			{Role: "assistant", Content: answer, ReasoningContent: question},
+		}[how>>2&1:]
+		on := TrainOn(how % 3)
+		encoded, err := template.Encode(tok, messages, on)
+		if mistake(err) {
+			return
+		}
+		require.Len(t, encoded.Target, len(encoded.IDs))
+		text, err := template.Render(messages, false)
+		require.NoError(t, err)
+		whole := tok.Encode(text)
+		require.GreaterOrEqual(t, len(encoded.IDs), len(whole))
+		require.LessOrEqual(t, len(encoded.IDs), len(whole)+1, "at most an EOS is added")
+		require.Equal(t, whole, encoded.IDs[:len(whole):len(whole)])
+	})
+}
