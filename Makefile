@@ -4,7 +4,7 @@ export GOTOOLCHAIN := auto
 # Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
-.PHONY: setup build web demo test test-web test-web-long test-long test-peft lint clean
+.PHONY: setup build web demo test test-web test-web-long test-long test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -42,6 +42,11 @@ test-web-long:
 # 30 steps of training on it, and every way of paging it. Wants the model and data in ../shared.
 test-long: setup
 	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
+
+# Hours: fuzzing, failing file operations, kills and signals, which renew the table in docs/reliability.md.
+# TARGET=fuzz-gguf: one line of it.
+test-attack: setup
+	go run ./tools/attack -table docs/reliability.md $(TARGET)
 
 # The written adapter loaded by Hugging Face PEFT.
 test-peft: setup

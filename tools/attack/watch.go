@@ -2,7 +2,13 @@
 
 package main
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
+
+// errUnwatched: this is not linux/amd64, or the system forbids it to containers.
+var errUnwatched = errors.New("the system does not let file operations be watched")
 
 // operation is one call of a process on a file.
 type operation struct {

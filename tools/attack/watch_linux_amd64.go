@@ -121,7 +121,7 @@ func watched(command *exec.Cmd, folders []string, decide func(operation) syscall
 	}
 	listener, err := receive(ours)
 	if err != nil {
-		return fmt.Errorf("the kernel does not let file operations be watched: %w", err)
+		return errUnwatched
 	}
 	go func() {
 		defer unix.Close(listener)

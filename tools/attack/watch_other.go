@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"os/exec"
 	"syscall"
 )
@@ -11,5 +10,5 @@ import (
 func becomeWatched() {}
 
 func watched(*exec.Cmd, []string, func(operation) syscall.Errno) error {
-	return errors.New("file operations can be watched on linux/amd64 alone")
+	return errUnwatched
 }
