@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -62,6 +63,7 @@ func (c campaign) run(executions int) (done int, err error) {
 		}
 		if now := lastCount(p.text()); now != done {
 			done, changed = now, time.Now()
+			fmt.Fprintf(os.Stderr, "\r%s: %s of %s ", c.name, grouped(done), grouped(executions))
 		} else if p.runs() && time.Since(changed) > 5*time.Minute {
 			p.kill()
 			return done, fmt.Errorf("no input came to an end for five minutes:\n%s", tail(p.text()))

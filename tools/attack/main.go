@@ -58,7 +58,8 @@ func targets() (list []target) {
 		target{"operations", "the n-th operation on a file of a run (model, data, cache, output) fails: ENOSPC, EIO, EACCES, …", failOperations},
 		target{"operation-kills", "a run and its parent are killed before the n-th operation on output and cache", killAtOperations},
 		target{"kills", "a run and its parent are killed at random moments, again and again", killAtRandom},
-		target{"signals", "INT, TERM, HUP, KILL, ABRT, STOP and CONT in each phase", sendSignals},
+		target{"signals", "INT, TERM, HUP, KILL, ABRT, STOP and CONT in each phase of a run", sendSignals},
+		target{"answers", "INT, TERM and KILL at random moments of an answer", interruptAnswers},
 	)
 }
 
@@ -142,6 +143,20 @@ func sendSignals(a *attacker) (often, result string, failures []string) {
 		return s.shoot(phases[k%len(phases)], shots[k/len(phases)])
 	})
 	return fmt.Sprintf("%d: %d signals × %d phases", done, len(shots), len(phases)), result, failures
+}
+
+func interruptAnswers(a *attacker) (often, result string, failures []string) {
+	s, err := a.ready()
+	if err != nil {
+		return "", "", []string{err.Error()}
+	}
+	answers := 60
+	if a.most > 0 {
+		answers = a.most
+	}
+	random := rand.New(rand.NewPCG(a.seed, 2))
+	result, failures, done := counted(answers, func(int) (string, error) { return s.interruptAnswer(random) })
+	return fmt.Sprintf("%d answers", done), result, failures
 }
 
 // grouped writes 2000000 as 2,000,000.

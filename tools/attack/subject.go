@@ -27,6 +27,7 @@ type subject struct {
 	dir     string // of everything
 	program string
 	want    finished // what the run leaves that nobody disturbs
+	answers string   // what an undisturbed answer is; empty before there was one
 	runs    int
 }
 
