@@ -32,11 +32,16 @@ func TestAttacks(t *testing.T) {
 	}
 	require.NoError(t, err)
 	require.Greater(t, n, 300, "operations on the files of a run")
-	for range 2 {
-		k := 1 + random.IntN(n)
-		outcome, err := s.failOperation(k)
-		require.NoError(t, err, "operation %d of %d fails", k, n)
-		t.Logf("operation %d of %d fails: %s", k, n, outcome)
+	for i := range 2 {
+		k, fail := 1+random.IntN(n), s.failOperation
+		if i > 0 {
+			k, fail = 1+random.IntN(n/5), s.fillDisk
+		}
+		outcome, err := fail(k)
+		if err != errMissed {
+			require.NoError(t, err, "operation %d fails", k)
+			t.Logf("operation %d fails: %s", k, outcome)
+		}
 		k = 1 + random.IntN(n*9/10) // those on model and data do not count here
 		if outcome, err = s.killAtOperation(k); err != errMissed {
 			require.NoError(t, err, "killed before operation %d", k)

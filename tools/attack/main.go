@@ -55,7 +55,8 @@ func targets() (list []target) {
 		}})
 	}
 	return append(list,
-		target{"operations", "the n-th operation on a file of a run (model, data, cache, output) fails: ENOSPC, EIO, EACCES, …", failOperations},
+		target{"operations", "the n-th operation on a file of a run (model, data, cache, output) fails", failOperations},
+		target{"full-disk", "the disk is full from the n-th operation on that takes room", fillDisks},
 		target{"operation-kills", "a run and its parent are killed before the n-th operation on output and cache", killAtOperations},
 		target{"kills", "a run and its parent are killed at random moments, again and again", killAtRandom},
 		target{"signals", "INT, TERM, HUP, KILL, ABRT, STOP and CONT in each phase of a run", sendSignals},
@@ -91,6 +92,10 @@ func counted(cases int, attack func(i int) (string, error)) (result string, fail
 
 func failOperations(a *attacker) (string, string, []string) {
 	return overOperations(a, func(trial) func(operation) bool { return every }, (*subject).failOperation)
+}
+
+func fillDisks(a *attacker) (string, string, []string) {
+	return overOperations(a, func(trial) func(operation) bool { return fills }, (*subject).fillDisk)
 }
 
 func killAtOperations(a *attacker) (string, string, []string) {

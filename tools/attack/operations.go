@@ -17,6 +17,7 @@ type script struct {
 	counts func(operation) bool
 	n      int
 	attack func(operation) syscall.Errno
+	stays  bool // all after the n-th are attacked too
 
 	mu   sync.Mutex
 	seen int
@@ -29,10 +30,12 @@ func (s *script) decide(o operation) syscall.Errno {
 	if !s.counts(o) {
 		return 0
 	}
-	if s.seen++; s.seen != s.n {
+	if s.seen++; s.n == 0 || s.seen < s.n || s.seen > s.n && !s.stays {
 		return 0
 	}
-	s.hit = &o
+	if s.hit == nil {
+		s.hit = &o
+	}
 	return s.attack(o)
 }
 
@@ -63,12 +66,23 @@ func (s *subject) countOperations(counts func(trial) func(operation) bool) (int,
 	return all.seen, found.differs(s.want)
 }
 
-// failOperation lets the n-th operation on a file of the run fail, as on a full, broken or forbidden disk. Either the
-// run copes, and leaves what it always leaves, or it ends with a message that names a file, and goes on later.
+func fills(o operation) bool { return o.fills }
+
+// failOperation lets the n-th operation on a file of the run fail, as on a broken or forbidden disk.
 func (s *subject) failOperation(n int) (outcome string, err error) {
+	return s.fail(&script{counts: every, n: n, attack: func(o operation) syscall.Errno { return o.fails }})
+}
+
+// fillDisk lets the disk be full from the n-th operation on that takes room.
+func (s *subject) fillDisk(n int) (outcome string, err error) {
+	return s.fail(&script{counts: fills, n: n, attack: func(operation) syscall.Errno { return syscall.ENOSPC }, stays: true})
+}
+
+// fail attacks a run. Either it copes, and leaves what it always leaves, or it ends with a message that names a file,
+// and goes on when the disk is as it was.
+func (s *subject) fail(attack *script) (outcome string, err error) {
 	t := s.trial()
 	defer t.remove()
-	attack := &script{counts: every, n: n, attack: func(o operation) syscall.Errno { return o.fails }}
 	p, err := t.start(attack.decide)
 	if err != nil {
 		return "", err
@@ -79,7 +93,7 @@ func (s *subject) failOperation(n int) (outcome string, err error) {
 		return "", errors.Join(err, errMissed)
 	}
 	what := func(err error) error {
-		return fmt.Errorf("%s of %s gives %v: %w", o.Name, t.short(o.File), o.fails, err)
+		return fmt.Errorf("%s of %s fails: %w", o.Name, t.short(o.File), err)
 	}
 	if err != nil {
 		return "", what(err)
@@ -95,10 +109,16 @@ func (s *subject) failOperation(n int) (outcome string, err error) {
 		if err == nil {
 			err = found.differs(s.want)
 		}
-		if err != nil {
+		if err == nil {
+			return "coped", nil
+		}
+		if !warned(p.text()) || found.files[adapter] != s.want.files[adapter] {
 			return "", what(fmt.Errorf("it ends with status 0, and %w:\n%s", err, p.text()))
 		}
-		return "coped", nil
+		if err := t.completeBut(p.text()); err != nil {
+			return "", what(fmt.Errorf("%w\nbefore that it said:\n%s", err, p.text()))
+		}
+		return "coped with a warning", nil
 	}
 	if status != 1 && status != 2 {
 		return "", what(fmt.Errorf("it ends with status %d:\n%s", status, p.text()))
@@ -109,7 +129,7 @@ func (s *subject) failOperation(n int) (outcome string, err error) {
 	if !strings.Contains(p.text(), t.subject.dir) {
 		return "", what(fmt.Errorf("no file is named:\n%s", p.text()))
 	}
-	if err := t.complete(); err != nil {
+	if err := t.completeBut(p.text()); err != nil {
 		return "", what(fmt.Errorf("%w\nbefore that it said:\n%s", err, p.text()))
 	}
 	return "said why, went on", nil

@@ -17,4 +17,5 @@ type operation struct {
 
 	id    uint64
 	fails syscall.Errno // what it gives when it is made to fail
+	fills bool          // it takes room on the disk
 }

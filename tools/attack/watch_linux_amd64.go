@@ -28,21 +28,22 @@ var operations = map[uint32]struct {
 	fails syscall.Errno
 	at    int // argument that is the file: a descriptor, or, where path is set, the folder of the path behind it
 	path  bool
+	fills bool // it takes room
 }{
-	unix.SYS_OPENAT:     {"openat", syscall.ENOSPC, 0, true},
-	unix.SYS_MKDIRAT:    {"mkdirat", syscall.ENOSPC, 0, true},
-	unix.SYS_UNLINKAT:   {"unlinkat", syscall.EACCES, 0, true},
-	unix.SYS_RENAMEAT:   {"renameat", syscall.EIO, 0, true},
-	unix.SYS_NEWFSTATAT: {"newfstatat", syscall.EACCES, 0, true},
-	unix.SYS_READ:       {"read", syscall.EIO, 0, false},
-	unix.SYS_PREAD64:    {"pread64", syscall.EIO, 0, false},
-	unix.SYS_WRITE:      {"write", syscall.ENOSPC, 0, false},
-	unix.SYS_PWRITE64:   {"pwrite64", syscall.ENOSPC, 0, false},
-	unix.SYS_FSYNC:      {"fsync", syscall.EIO, 0, false},
-	unix.SYS_FTRUNCATE:  {"ftruncate", syscall.EIO, 0, false},
-	unix.SYS_GETDENTS64: {"getdents64", syscall.EIO, 0, false},
-	unix.SYS_FLOCK:      {"flock", syscall.ENOLCK, 0, false},
-	unix.SYS_MMAP:       {"mmap", syscall.ENODEV, 4, false},
+	unix.SYS_OPENAT:     {"openat", syscall.ENOSPC, 0, true, true},
+	unix.SYS_MKDIRAT:    {"mkdirat", syscall.ENOSPC, 0, true, true},
+	unix.SYS_UNLINKAT:   {"unlinkat", syscall.EACCES, 0, true, false},
+	unix.SYS_RENAMEAT:   {"renameat", syscall.EIO, 0, true, false},
+	unix.SYS_NEWFSTATAT: {"newfstatat", syscall.EACCES, 0, true, false},
+	unix.SYS_READ:       {"read", syscall.EIO, 0, false, false},
+	unix.SYS_PREAD64:    {"pread64", syscall.EIO, 0, false, false},
+	unix.SYS_WRITE:      {"write", syscall.ENOSPC, 0, false, true},
+	unix.SYS_PWRITE64:   {"pwrite64", syscall.ENOSPC, 0, false, true},
+	unix.SYS_FSYNC:      {"fsync", syscall.EIO, 0, false, false},
+	unix.SYS_FTRUNCATE:  {"ftruncate", syscall.EIO, 0, false, true},
+	unix.SYS_GETDENTS64: {"getdents64", syscall.EIO, 0, false, false},
+	unix.SYS_FLOCK:      {"flock", syscall.ENOLCK, 0, false, false},
+	unix.SYS_MMAP:       {"mmap", syscall.ENODEV, 4, false, false},
 }
 
 // watcherVariable makes this program the one that sets the filter and becomes the program in its arguments.
@@ -190,6 +191,7 @@ func next(listener int) (o operation, ok bool) {
 		o = operation{id: u64(0), Process: int(binary.LittleEndian.Uint32(n[8:])), Name: call.name, fails: call.fails}
 		argument := func(i int) uint64 { return u64(32 + 8*i) }
 		o.File = fileOf(o.Process, int32(argument(call.at)))
+		o.fills = call.fills && (o.Name != "openat" || argument(2)&unix.O_CREAT != 0)
 		if call.path {
 			name := textAt(o.Process, argument(call.at+1))
 			if !filepath.IsAbs(name) {
