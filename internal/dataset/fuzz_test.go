@@ -26,12 +26,13 @@ func FuzzEncode(f *testing.F) {
 	require.NoError(f, err)
 	withTools, err := chat.Parse(string(tools), map[string]string{"eos_token": "<|im_end|>"})
 	require.NoError(f, err)
+	const long = 31 << 3 // how, with sequences of 126 tokens
 	templates := []*chat.Template{chat.Default(), withTools}
 
 	for i, name := range []string{"alpaca.csv", "messages.jsonl", "sharegpt.json", "mlx/train.jsonl", "mlx/valid.jsonl"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
 		require.NoError(f, err)
-		f.Add(data, strings.TrimPrefix(filepath.Ext(name), "."), uint8(i))
+		f.Add(data, strings.TrimPrefix(filepath.Ext(name), "."), long|uint8(i))
 	}
 	for i, row := range []string{
 		`{"prompt":"q","completion":"a"}`, `{"instruction":"i","input":null,"output":"o","history":[["a","b"]],"system":"s"}`,
@@ -41,9 +42,11 @@ func FuzzEncode(f *testing.F) {
 			`"tools":[{"type":"function","function":{"name":"f"}}]}`,
 		`{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"},{"from":"function_call","value":"{}"},` +
 			`{"from":"observation","value":"1"}],"tools":"[]"}`,
+		`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":" "}]}` + "\n" +
+			`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`,
 		`{"text":"a longer text that is cut into several pieces of a few tokens"}`,
 	} {
-		f.Add([]byte(row+"\n"), "jsonl", uint8(i))
+		f.Add([]byte(row+"\n"), "jsonl", long|uint8(i))
 	}
 	f.Add([]byte("a text\x00\xff\r\n"), "txt", uint8(9))
 	f.Fuzz(func(t *testing.T, data []byte, extension string, how uint8) {
@@ -53,7 +56,7 @@ func FuzzEncode(f *testing.F) {
 			return
 		}
 		e := Encoder{
-			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + int(how>>3), BOS: NoToken, EOS: 1,
+			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + 4*int(how>>3), BOS: NoToken, EOS: 1,
 		}
 		samples, report, err := e.Encode(source)
 		if err != nil {

@@ -3,6 +3,7 @@
 package nf4cache
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"hash/crc32"
@@ -27,8 +28,11 @@ func FuzzOpenFile(f *testing.F) {
 	copy(content[headerSize(len(sizes)):], parts[0])
 	f.Add(content)
 	f.Add(content[:len(content)-1])
-	content[0] ^= 1
-	f.Add(content)
+	for _, at := range []int64{0, headerSize(len(sizes)), fileSize(sizes) - 1} {
+		damaged := bytes.Clone(content)
+		damaged[at] ^= 1
+		f.Add(damaged)
+	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		name := filepath.Join(t.TempDir(), "x.nf4")
 		require.NoError(t, os.WriteFile(name, content, 0o666))
