@@ -126,7 +126,7 @@ func (s *subject) shoot(at phase, with shot) (outcome string, err error) {
 			return "", what(err)
 		}
 	case <-time.After(5 * time.Second):
-		return "", what(errMissed)
+		return "", what(errors.New("the phase never came"))
 	}
 	if err := p.gone(); err != nil {
 		return "", what(err)
