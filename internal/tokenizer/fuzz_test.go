@@ -98,12 +98,12 @@ func FuzzVocabulary(f *testing.F) {
 // FuzzEncode encodes any text with a vocabulary that has all bytes: nothing is lost, nor made up.
 func FuzzEncode(f *testing.F) {
 	var all []*Tokenizer
-	for _, name := range []string{"llama3", "gpt2", "digit_runs"} {
+	for _, name := range []string{"llama3", "gpt2"} {
 		all = append(all, readTokenizer(f, "testdata/"+name+".tokenizer.json"))
 	}
 	f.Add("it's  12345\r\n\u00a0<|end|>", uint8(0))
 	f.Add("\xff\xfe a\u0301 \U0001f600\t\t <|en", uint8(1))
-	f.Add("don't 1234567890", uint8(2))
+	f.Add("don't 1234567890", uint8(0))
 	f.Fuzz(func(t *testing.T, text string, which uint8) {
 		tok := all[int(which)%len(all)]
 		ids := tok.Encode(text)
