@@ -209,7 +209,8 @@ func (f finished) differs(want finished) error {
 	return errors.New(strings.Join(names, ", "))
 }
 
-var insides = regexp.MustCompile(`Go (?:value|struct)|nil pointer|goroutine \d|panic:|internal error|runtime error|SIGSEGV|\[signal |0x[0-9a-f]{6,}|%!\w\(`)
+var insides = regexp.MustCompile(
+	`Go (?:value|struct)|nil pointer|goroutine \d|panic:|internal error|runtime error|SIGSEGV|\[signal |0x[0-9a-f]{6,}|%!\w\(`)
 
 // shaped wants a message instead of the program's insides.
 func shaped(text string) error {
