@@ -18,19 +18,19 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// folder is a model's files without a disk; what is empty is not there.
-type folder map[string]string
+// modelTexts is a model's files without a disk; what is empty is not there.
+type modelTexts map[string]string
 
-func (f folder) Open(name string) (pretrained.File, error) {
+func (f modelTexts) Open(name string) (pretrained.File, error) {
 	if f[name] == "" {
 		return nil, fs.ErrNotExist
 	}
-	return file{bytes.NewReader([]byte(f[name]))}, nil
+	return textFile{bytes.NewReader([]byte(f[name]))}, nil
 }
 
-type file struct{ *bytes.Reader }
+type textFile struct{ *bytes.Reader }
 
-func (file) Close() error { return nil }
+func (textFile) Close() error { return nil }
 
 // FuzzFolder attacks the texts of a Hugging Face folder, each of which may be missing; what opens encodes and answers.
 func FuzzFolder(f *testing.F) {
@@ -56,7 +56,7 @@ func FuzzFolder(f *testing.F) {
 	f.Add(config, "[]", "null", "{}", tokenizer, "{{")
 	f.Fuzz(func(t *testing.T, config, generation, tokenizerConfig, specialTokens, tokenizer, template string) {
 		attack(t, func() (*pretrained.Model, error) {
-			return pretrained.OpenFolder(folder{
+			return pretrained.OpenFolder(modelTexts{
 				"config.json": config, "generation_config.json": generation, "tokenizer_config.json": tokenizerConfig,
 				"special_tokens_map.json": specialTokens, "tokenizer.json": tokenizer, "chat_template.jinja": template,
 				"model.safetensors": weights.String(),
