@@ -20,14 +20,17 @@ import (
 func FuzzEncode(f *testing.F) {
 	content, err := fs.ReadFile(demo.ModelFiles(), "tokenizer.json")
 	require.NoError(f, err)
-	tok, err := tokenizer.FromJSON(content, "tokenizer.json")
+	tok, err := tokenizer.FromJSON(content, "tokenizer.json", nil)
 	require.NoError(f, err)
 	tools, err := os.ReadFile("../chat/testdata/templates/tools.jinja")
 	require.NoError(f, err)
-	withTools, err := chat.Parse(string(tools), map[string]string{"eos_token": "<|im_end|>"})
-	require.NoError(f, err)
 	const long = 31 << 3 // how, with sequences of 126 tokens
-	templates := []*chat.Template{chat.Default(), withTools}
+	var templates []*chat.Template
+	for _, source := range []string{chat.ChatML, string(tools)} {
+		templates = append(templates, chat.New(chat.Options{
+			Templates: map[string]string{"default": source}, Tokens: map[string]string{"end_of_turn": "<|im_end|>"}, End: "<|end|>",
+		}))
+	}
 
 	for i, name := range []string{"alpaca.csv", "messages.jsonl", "sharegpt.json", "mlx/train.jsonl", "mlx/valid.jsonl"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -56,7 +59,7 @@ func FuzzEncode(f *testing.F) {
 			return
 		}
 		e := Encoder{
-			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + 4*int(how>>3), BOS: NoToken, EOS: 1,
+			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + 4*int(how>>3), EOS: 1,
 		}
 		samples, report, err := e.Encode(source)
 		if err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"io/fs"
 	"math"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,6 +28,15 @@ func (f modelTexts) Open(name string) (pretrained.File, error) {
 		return nil, fs.ErrNotExist
 	}
 	return textFile{bytes.NewReader([]byte(f[name]))}, nil
+}
+
+func (f modelTexts) List(folder string) (names []string, err error) {
+	for name := range f {
+		if inside, ok := strings.CutPrefix(name, folder+"/"); ok {
+			names = append(names, inside)
+		}
+	}
+	return names, nil
 }
 
 type textFile struct{ *bytes.Reader }
@@ -92,16 +103,16 @@ func attack(t *testing.T, open func() (*pretrained.Model, error)) {
 	for _, tensor := range m.Tensors() {
 		mistake(m.ReadRows(tensor.Name, 0, tensor.Rows, make([]float32, tensor.Rows*tensor.Cols)))
 	}
-	p, err := New(m, "m", "")
+	p, err := New(m, "m", "", time.Unix(1_700_000_000, 0))
 	if mistake(err) {
 		return
 	}
 	for _, id := range p.StopTokens() {
 		require.GreaterOrEqual(t, id, 0)
 	}
-	ids, err := p.Prompt("a b", "", false)
+	prompt, err := p.Prompt("a b", "", false)
 	if !mistake(err) {
-		for _, id := range ids {
+		for _, id := range prompt.IDs {
 			require.Less(t, int(id), m.Spec.Vocab)
 		}
 	}
