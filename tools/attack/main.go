@@ -147,7 +147,7 @@ func sendSignals(a *attacker) (often, result string, failures []string) {
 		k := list[i] - 1
 		return s.shoot(phases[k%len(phases)], shots[k/len(phases)])
 	})
-	return fmt.Sprintf("%d: %d signals × %d phases", done, len(shots), len(phases)), result, failures
+	return fmt.Sprintf("%d of %d (%d signals × %d phases)", done, n, len(shots), len(phases)), result, failures
 }
 
 func interruptAnswers(a *attacker) (often, result string, failures []string) {

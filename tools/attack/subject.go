@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"qlora-wgpu/internal/demo"
 )
@@ -27,7 +28,8 @@ type subject struct {
 	dir     string // of everything
 	program string
 	want    finished // what the run leaves that nobody disturbs
-	answers string   // what an undisturbed answer is; empty before there was one
+	took    time.Duration
+	answers string // what an undisturbed answer is; empty before there was one
 	runs    int
 }
 
@@ -46,7 +48,7 @@ func newSubject(dir string) (*subject, error) {
 		return nil, err
 	}
 	for range 2 {
-		t := s.trial()
+		t, begin := s.trial(), time.Now()
 		p, err := t.start(nil)
 		if err != nil {
 			return nil, err
@@ -61,7 +63,7 @@ func newSubject(dir string) (*subject, error) {
 		if err != nil {
 			return nil, fmt.Errorf("undisturbed: %w", err)
 		}
-		s.want = found
+		s.want, s.took = found, time.Since(begin)
 		t.remove()
 	}
 	return s, nil
