@@ -171,7 +171,7 @@ func (s *subject) killRandomly(random *rand.Rand) (kills int, err error) {
 		if err != nil {
 			return kills, err
 		}
-		late := time.After(time.Duration(random.Int64N(int64(s.took * 3 / 2))))
+		late := time.After(time.Duration(random.Int64N(int64(s.took * 2 / 3))))
 		select {
 		case <-late:
 		case <-p.done:
