@@ -12,6 +12,9 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
+// maxSeconds is longer than any run.
+const maxSeconds = 1e10
+
 // stateVersion is the format of state.json. Version 1 had no number, and its settings the names of Go fields.
 const stateVersion = 2
 
@@ -69,6 +72,8 @@ func readState(c *checkpoint.Checkpoint) (runState, error) {
 			Of(usererr.Unsupported).Hinted("update qlora-wgpu")
 	case err != nil:
 		return s, badState(c, "%w", err)
+	case s.Seconds < 0 || s.Seconds > maxSeconds || s.Tokens < 0 || s.Skipped < 0:
+		return s, badState(c, "seconds %g, tokens %d, skipped %d", s.Seconds, s.Tokens, s.Skipped)
 	case s.Step != c.Step:
 		return s, badState(c, "step is %d, the checkpoint is of step %d", s.Step, c.Step)
 	}

@@ -79,6 +79,8 @@ func TestStatesThatNobodyCanGoOnWith(t *testing.T) {
 		{"checkpoint_v2", `"version":2`, `"version":"two"`, `bad format: version is "two", wanted: a whole number`},
 		{"checkpoint_v2", `"lora_r":33`, `"lora_r":"33"`, `bad format: settings: lora_r is "33", wanted: a whole number`},
 		{"checkpoint_v2", `"lora_r":33`, `"lora_r":null`, `bad format: settings: lora_r is null, wanted: a whole number`},
+		{"checkpoint_v2", `"tokens":663`, `"tokens":-1`, `bad format: seconds 0.76785084, tokens -1, skipped 0`},
+		{"checkpoint_v2", `"seconds":0.76785084`, `"seconds":-1e308`, `bad format: seconds -1e+308, tokens 663`},
 		{"checkpoint_v2", `"step":3`, `"step":4`, `bad format: step is 4, the checkpoint is of step 3`},
 		{"checkpoint_v2", `"step":3`, `"step":"3"`, `bad format: step is "3", wanted: a whole number`},
 		{"checkpoint_v2", `"micro_batches":5,`, ``, `bad format: there is no key "micro_batches"`},

@@ -245,7 +245,7 @@ func TestRotateKeepsTheHighestGoodOnes(t *testing.T) {
 	require.NoError(t, Rotate(m, "out", 0))
 	require.Len(t, m.find("out").entries, 6)
 
-	require.NoError(t, Rotate(m, "out", 2))
+	require.ErrorContains(t, Rotate(m, "out", 2), "out/checkpoint-100 does not verify, and an older one is kept for it: ")
 	names, err := m.List("out")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"checkpoint-100", "checkpoint-11", "checkpoint-10", "checkpoint-9", "notes"}, names,
@@ -256,7 +256,7 @@ func TestRotateKeepsTheHighestGoodOnes(t *testing.T) {
 	requireWhole(t, c, 11, "a")
 
 	m.find("out/checkpoint-11/optimizer.bin").data[5] ^= 1
-	require.NoError(t, Rotate(m, "out", 1))
+	require.ErrorContains(t, Rotate(m, "out", 1), "does not verify")
 	c, _, err = Latest(m, "out")
 	require.NoError(t, err)
 	requireWhole(t, c, 9, "a")

@@ -12,7 +12,8 @@ import (
 )
 
 // Rotate removes all checkpoints below the `keep` highest that verify; 0 keeps all. One that does not verify counts for
-// nothing, so the last good one is never removed. A failure leaves the others to the next call.
+// nothing, so the last good one is never removed; that is said, since an older one stays in its place. A failure leaves
+// the others to the next call.
 func Rotate(s Store, dir string, keep int) error {
 	found, err := folders(s, dir)
 	if err != nil {
@@ -31,6 +32,8 @@ func Rotate(s Store, dir string, keep int) error {
 		default:
 			if _, err := verify(s, name); err == nil {
 				kept++
+			} else {
+				failed = cmp.Or(failed, fmt.Errorf("%s does not verify, and an older one is kept for it: %w", name, err))
 			}
 		}
 	}

@@ -30,6 +30,7 @@ var campaigns = []campaign{
 	{"fuzz-rows", "data files", "internal/dataset", "FuzzRead", million / 2},
 	{"fuzz-samples", "data files, up to labels and counts", "internal/dataset", "FuzzEncode", 2 * million},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
+	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
 	{"fuzz-gguf", "GGUF: header, metadata, tensors", "internal/gguf", "FuzzRead", 2 * million},
 	{"fuzz-gguf-model", "a GGUF model, up to samples of its tokens", "internal/processor", "FuzzGGUF", 2 * million},
 	{"fuzz-safetensors", "safetensors: length, header, data", "internal/safetensors", "FuzzRead", 2 * million},
