@@ -1,0 +1,1 @@
+def run(c, d): pass
