@@ -48,9 +48,10 @@ test-long: setup
 test-attack: setup
 	go run ./tools/attack -table docs/reliability.md $(TARGET)
 
-# The written adapter loaded by Hugging Face PEFT.
+# The written adapter loaded by Hugging Face PEFT; ids, masks and losses of awkward inputs beside transformers and PEFT.
 test-peft: setup
 	tools/peft_test/run.sh
+	tools/peft_test/run.sh inputs
 
 # What does not reach the GPU also has to hold on the other systems; all but the command in the browser.
 lint:

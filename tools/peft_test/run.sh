@@ -1,6 +1,7 @@
 #!/bin/sh
-# Trains with qlora-wgpu and loads the written adapter with Hugging Face PEFT; README.md says what is compared.
-#   tools/peft_test/run.sh [options of check.py]
+# Compares qlora-wgpu with Hugging Face transformers and PEFT; README.md says what is compared.
+#   tools/peft_test/run.sh [options of check.py]          adapters that qlora-wgpu writes, loaded by PEFT
+#   tools/peft_test/run.sh inputs [options of inputs]     ids, masks and losses of awkward models, rows and adapters
 #   tools/peft_test/run.sh bench [options of bench.py]    training steps timed beside PyTorch's
 # PEFT_PYTHON names a Python that has requirements.txt; without it build/peft-venv is made (some 7 GB).
 set -eu
@@ -21,9 +22,16 @@ if [ -z "${PEFT_PYTHON:-}" ]; then
   PEFT_PYTHON=$venv/bin/python
 fi
 [ $# -gt 0 ] || "$PEFT_PYTHON" tools/peft_test/lora_config.py # the keys of adapter_config.json
-script=check.py
-if [ "${1-}" = bench ]; then
-  script=bench.py
-  shift
-fi
-exec "$PEFT_PYTHON" "tools/peft_test/$script" "$@"
+case ${1-} in
+  inputs)
+    shift
+    PYTHONPATH=tools/peft_test HF_HUB_OFFLINE=1 exec "$PEFT_PYTHON" -m inputs "$@"
+    ;;
+  bench)
+    shift
+    exec "$PEFT_PYTHON" tools/peft_test/bench.py "$@"
+    ;;
+  *)
+    exec "$PEFT_PYTHON" tools/peft_test/check.py "$@"
+    ;;
+esac

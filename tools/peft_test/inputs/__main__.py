@@ -11,7 +11,10 @@ import shutil
 import sys
 import tempfile
 
-from inputs import adapters, chats, compare, faults, models
+import torch
+from transformers.utils import logging
+
+from inputs import adapters, chats, compare, faults, models, turns
 
 
 def main():
@@ -21,11 +24,14 @@ def main():
     parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--keep", action="store_true", help="leave the temporary folder")
     options = parser.parse_args()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    torch.set_num_threads(1)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="qlora-inputs-"))
     c = compare.Comparison(options.program.resolve(), options.model.resolve(), scratch, options.only)
     try:
-        for name, row, edits in chats.cases():
-            c.chat(name, row, edits)
+        for case in (*chats.cases(), *turns.cases()):
+            c.chat(*case)
         models.run(c)
         adapters.run(c)
         if "FAULTS" in os.environ:

@@ -1,6 +1,8 @@
-"""Conversations: ids and targets of `qlora-wgpu tokenize --chat`. A case is a name, a row, and edits of the model folder."""
+"""Conversations: ids and targets of `qlora-wgpu tokenize --chat`, by what the model folder says.
 
-from inputs.folder import (DROP, added_token, config, file, flagged, generation, not_added, post_processor, surrounding, template,
+A case is a name, a row, the folder's edits and, where qlora-wgpu may refuse, what it has to name."""
+
+from inputs.folder import (DROP, added_token, config, file, generation, not_added, post_processor, surrounding, template,
                            tokenizer_config, without)
 
 ROW = {"messages": [{"role": "user", "content": "One cup?"}, {"role": "assistant", "content": "Two cups."}]}
@@ -8,42 +10,15 @@ TWO = {"messages": [*ROW["messages"], {"role": "user", "content": "A cap?"}, {"r
 TOOL = {"type": "function", "function": {"name": "w", "description": "weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}}}}
 TOOLS = {**ROW, "tools": [TOOL]}
-CALL = {"id": "c1", "type": "function", "function": {"name": "w", "arguments": {"city": "Rome", "days": 2}}}
-
-
-def call(arguments, **turn):
-    function = {"name": "w", "arguments": arguments}
-    return {"messages": [
-        {"role": "user", "content": "Weather?"},
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "type": "function", "function": function}], **turn},
-        {"role": "tool", "tool_call_id": "c1", "content": "12"}, {"role": "assistant", "content": "It is 12."}]}
-
-
-def says(*answers):
-    """A conversation whose assistant turns are these, as further keys of the turn or as content."""
-    turns = []
-    for i, answer in enumerate(answers):
-        turns.append({"role": "user", "content": f"cup {i}"})
-        turns.append({"role": "assistant", **(answer if isinstance(answer, dict) else {"content": answer})})
-    return {"messages": turns}
-
 
 BODY = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
 PROMPT = "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 PLAIN = BODY + PROMPT
 # Begins with bos_token and ends answers with eos_token.
 NAMES = ("{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}"
-         "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}" + "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}")
-COLON = ("{% for m in messages %}{{ m.role + ': ' + m.content }}{% if m.role == 'assistant' %}{{ '<|end|>' }}{% else %}{{ '\n' }}"
-         "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
-SHOWS = ("{% for m in messages %}{{ '<|' + m.role + '|>' }}{{ m.reasoning_content }}{{ m.content }}{% for c in m.tool_calls %}"
-         "{{ '(' + c.function.name + ' ' }}"
-         "{% if c.function.arguments is string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}{% endif %}"
-         "{{ ')' }}{% endfor %}{{ '<|end|>' }}{% endfor %}" + PROMPT)
+         "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}" + PROMPT)
 WITH_TOOLS = "{% if tools %}{{ '<|system|>' + tools|tojson + '<|end|>' }}{% endif %}" + PLAIN
-THOUGHTS = ("{% for m in messages %}{{ '<|' + m.role + '|>' + m.content.split('</think>')[-1].strip() + '<|end|>' }}{% endfor %}" + PROMPT)
 NAMED = [{"name": "default", "template": PLAIN}, {"name": "tool_use", "template": "{{ '<|system|>' + tools|tojson }}" + PLAIN}]
-ROLE_CONTENT = "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.content is defined %}{{ m.content }}{% else %}cup{% endif %}{{ '<|end|>' }}{% endfor %}"
 
 nobody = tokenizer_config(eos_token=DROP, bos_token=DROP)  # the tokenizer knows neither
 no_end = [nobody, generation(eos_token_id=DROP), config(eos_token_id=DROP)]
@@ -76,7 +51,8 @@ def ends():
         "config, beside a null in generation_config": [*no_end, generation(eos_token_id=None), config(eos_token_id=1)],
         "tokenizer_config, not an added token": [*no_end, not_added("<|end|>"), tokenizer_config(eos_token="<|end|>")],
         "special_tokens_map, not an added token": [*no_end, not_added("<|end|>"), token_map(eos_token="<|end|>")],
-        "added_tokens_decoder": [*no_end, not_added("<|end|>"), tokenizer_config(eos_token="<|end|>"), decoder((1, added_token("<|end|>")))],
+        "added_tokens_decoder": [
+            *no_end, not_added("<|end|>"), tokenizer_config(eos_token="<|end|>"), decoder((1, added_token("<|end|>")))],
         "tokenizer_config 1, generation_config 3, config 4": [generation(eos_token_id=3), config(eos_token_id=4)],
         "generation_config 1, config 3": [nobody, generation(eos_token_id=1), config(eos_token_id=3)],
         "special_tokens_map 1, tokenizer_config 3": [tokenizer_config(eos_token="<|user|>"), token_map(eos_token="<|end|>")],
@@ -105,14 +81,16 @@ def begins():
         "special_tokens_map 2, tokenizer_config 3": [tokenizer_config(bos_token="<|user|>"), token_map(bos_token="<|system|>")],
         "config and generation_config only": [config(bos_token_id=2), generation(bos_token_id=2)],
         "post-processor only": [post_processor(surrounding(before=[("<|system|>", 2)]))],
-        "post-processor and tokenizer_config": [post_processor(surrounding(before=[("<|system|>", 2)])), tokenizer_config(bos_token="<|system|>")],
+        "post-processor and tokenizer_config": [
+            post_processor(surrounding(before=[("<|system|>", 2)])), tokenizer_config(bos_token="<|system|>")],
         "tokenizer_config with add_bos_token": [tokenizer_config(bos_token="<|system|>", add_bos_token=True)],
     }
     for place, edits in places.items():
         yield f"beginning in {place}", ROW, [nobody, template(NAMES), *edits]
         if "config" in place:
             yield f"beginning in {place}; asked for", ROW, [
-                nobody, template("{% if bos_token is defined %}{{ 'bos' }}{% endif %}{% if bos_token %}{{ bos_token }}{% endif %}" + PLAIN), *edits]
+                nobody, *edits, template(
+                    "{% if bos_token is defined %}{{ 'bos' }}{% endif %}{% if bos_token %}{{ bos_token }}{% endif %}" + PLAIN)]
     yield "unk_token, pad_token, sep_token, image_token in the template", ROW, [
         template("{{ pad_token }}{{ unk_token }}{{ sep_token }}{{ image_token }}" + PLAIN),
         tokenizer_config(unk_token="<|system|>", sep_token="<|user|>", image_token="<|assistant|>")]
@@ -138,19 +116,20 @@ def added():
         "additional_special_tokens in special_tokens_map": [turn, token_map(additional_special_tokens=["<|user|>", "<|assistant|>"])],
         "a *_token key": [turn, tokenizer_config(u_token="<|user|>", a_token="<|assistant|>")],
         "nowhere": [turn],
-        "split_special_tokens": [tokenizer_config(split_special_tokens=True)],
     }
     row = {"messages": [{"role": "user", "content": "  a cup "}, {"role": "assistant", "content": " b"}]}
     for place, edits in places.items():
         yield f"tokens of turns in {place}", row, edits
+    yield "split_special_tokens", row, [tokenizer_config(split_special_tokens=True)], "split_special_tokens"
 
 
 def variables():
     """What templates are given."""
     for test in ("tools is defined", "tools is none", "tools is not none", "not tools is defined", "documents is defined",
-                 "documents is none", "documents", "tools == none", "tools is iterable", "date_string is defined", "enable_thinking is defined",
-                 "enable_thinking is defined and not enable_thinking", "strftime_now is defined", "add_generation_prompt is false",
-                 "custom_tools is defined", "xml_tools is defined", "builtin_tools is defined", "chat_template is defined"):
+                 "documents is none", "documents", "tools == none", "tools is iterable", "date_string is defined",
+                 "enable_thinking is defined", "enable_thinking is defined and not enable_thinking", "strftime_now is defined",
+                 "add_generation_prompt is false", "custom_tools is defined", "xml_tools is defined", "builtin_tools is defined",
+                 "chat_template is defined"):
         yield "template asks: " + test, ROW, [template("{% if " + test + " %}{{ 'cup' }}{% else %}{{ 'cap' }}{% endif %}" + PLAIN)]
     for text in ("{{ tools }}", "{{ tools | default('cup') }}", "{{ tools | default('cup', true) }}", "{{ documents | tojson }}",
                  "{% set tools = tools or [] %}{{ tools | length }}", "{{ strftime_now('%Y-%m-%d') }}",
@@ -159,7 +138,8 @@ def variables():
 
 
 def tools():
-    several = {**TOOLS, "tools": [TOOL, {"type": "function", "function": {"name": "é<&>'", "n": [1.0, 1e20, 1e-7, True, None, 12345678901234567890]}}]}
+    numbers = [1.0, 1e20, 1e-7, True, None, 12345678901234567890]
+    several = {**TOOLS, "tools": [TOOL, {"type": "function", "function": {"name": "é<&>'", "n": numbers}}]}
     yield "a row's tools", TOOLS, [template(WITH_TOOLS)]
     yield "a row's tools, several", several, [template(WITH_TOOLS)]
     yield "a row's tools, indented", several, [template("{{ tools | tojson(indent=2) }}" + PLAIN)]
@@ -186,53 +166,6 @@ def tools():
     yield "additional_chat_templates with another name alone beside it", ROW, [main, file("additional_chat_templates/rag.jinja", "rag")]
 
 
-def calls():
-    yield "arguments as an object", call({"city": "Rome", "days": 2}), [template(SHOWS)]
-    yield "arguments as JSON text", call('{"city":"Rome","days":2}'), [template(SHOWS)]
-    yield "arguments as JSON text, numbers and escapes", call('{"b":1.0,"a":[1e3,-0.5,12345678901234567890,null],"c":"\\u00e9\\n\\"<"}'), [template(SHOWS)]
-    yield "arguments as JSON text, empty object", call("{}"), [template(SHOWS)]
-    yield "arguments that are no JSON", call("Rome, please"), [template(SHOWS)]
-    yield "arguments as JSON text, keys read", call('{"city":"Rome"}'), [template(
-        "{% for m in messages %}{{ '<|' + m.role + '|>' }}{{ m.content }}{% for c in m.tool_calls %}{% for k, v in c.function.arguments.items() %}"
-        "{{ k ~ '=' ~ v }}{% endfor %}{% endfor %}{{ '<|end|>' }}{% endfor %}" + PROMPT)]
-    yield "a call that the template does not show", call({"city": "Rome"}), [template(PLAIN)]
-    yield "a call beside null content", call({"city": "Rome"}, content=None), [template(SHOWS)]
-    yield "null content that the template asks for", call({"city": "Rome"}, content=None), [template(ROLE_CONTENT)]
-    yield "a name that the template shows", {"messages": [{"role": "user", "name": "Ann", "content": "cup"}, ROW["messages"][1]]}, [
-        template("{% for m in messages %}{{ '<|' + m.role + '|>' }}{{ m.name }}{{ m.content }}{{ '<|end|>' }}{% endfor %}" + PROMPT)]
-
-
-def masks():
-    yield "two turns", TWO, []
-    yield "a system turn", {"messages": [{"role": "system", "content": "Arr."}, *TWO["messages"]]}, []
-    yield "an empty turn", says("", "yes"), []
-    yield "a turn of white space", says(" \n", "yes"), []
-    yield "a null turn", says({"content": None}, "yes"), [template(SHOWS)]
-    yield "a turn with a legacy function_call", says({"content": None, "function_call": {"name": "f", "arguments": "{}"}}, "yes"), [template(SHOWS)]
-    yield "thoughts that the template drops", says("<think>\nhm\n</think>\n\nTwo."), [template(THOUGHTS)]
-    yield "nothing but thoughts, which the template drops", says("<think>\nhm\n</think>", "Two."), [template(THOUGHTS)]
-    yield "reasoning_content that the template shows", says({"content": "Two.", "reasoning_content": "hm"}), [template(SHOWS)]
-    yield "reasoning that the template shows", says({"content": "Two.", "reasoning": "hm"}), [template(SHOWS)]
-    yield "thinking that the template shows", says({"content": "Two.", "thinking": "hm"}), [template(SHOWS)]
-    for key, values in {"train": (False, True, None), "weight": (0, 1, None), "loss": (False, True, None, 0)}.items():
-        for value in values:
-            yield f"{key} {value} on a turn", says({"content": "Two.", key: value}, "yes"), []
-    yield "null columns in turns", {"messages": [{**m, "from": None, "value": None, "name": None, "tool_calls": None} for m in ROW["messages"]]}, []
-    yield "null columns of turns of the other kind", {"conversations": None, **ROW}, []
-    for answer in ("yes", "Arr!", "9", "é", "🙂 yes", " yes", "\nyes", "_yes"):
-        yield f"a prompt that ends in a space, answer {answer!r}", says(answer), [template(COLON)]
-    yield "a prompt that ends in a letter", says("ring cups"), [template(COLON.replace("'assistant: '", "'assistant: st'").replace(
-        "{{ m.role + ': ' + m.content }}", "{{ m.role + ': ' + ('st' if m.role == 'assistant' else '') + m.content }}"))]
-    yield "a prompt that ends in line breaks", says("\n\nyes"), [template(COLON.replace(": '", ":\n'"))]
-    yield "a prompt whose token takes the space after it", says(" yes", "  no"), [flagged("<|assistant|>", rstrip=True)]
-    yield "an end that takes the space before it", says("yes ", "no"), [flagged("<|end|>", lstrip=True)]
-    yield "no prompt in the template", TWO, [template(BODY)]
-    yield "generation blocks", TWO, [template(
-        "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content + '<|end|>' }}"
-        "{% endgeneration %}{% else %}{{ m.content + '<|end|>' }}{% endif %}{% endfor %}" + PROMPT)]
-    yield "something after the end token", TWO, [template(PLAIN.replace("'<|end|>'", "'<|end|>' + '\n'"))]
-
-
 def cases():
-    for group in (ends, begins, added, variables, tools, calls, masks):
+    for group in (ends, begins, added, variables, tools):
         yield from group()

@@ -28,8 +28,8 @@ class Comparison:
 
     def run(self, *arguments):
         """Exit status, standard output and standard error of a command."""
-        done = subprocess.run([self.program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=120, env={**os.environ, "XDG_CACHE_HOME": str(self.scratch / "cache")})
+        done = subprocess.run([self.program, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "XDG_CACHE_HOME": str(self.scratch / "cache")})
         return done.returncode, done.stdout, done.stderr
 
     def verdict(self, name, same, theirs, ours):
@@ -40,36 +40,41 @@ class Comparison:
             self.differing += 1
             print(f"DIFFERS  {name}: Python {theirs}; qlora-wgpu {ours}", flush=True)
 
-    def chat(self, name, row, edits, folder=None, chat_template=None):
-        """One conversation's ids and targets. A row that transformers cannot render has to be refused."""
+    def chat(self, name, row, edits=(), refusal=None, folder=None, model=None):
+        """One conversation's ids and targets. refusal is what an error has to name, where qlora-wgpu may refuse. model is what
+        qlora-wgpu reads instead of the folder."""
         if not self.wanted(name):
             return
         folder = folder or edited(self.model, self.path(), edits)
-        theirs = shown(*Reference(folder, chat_template).chat(row))
+        theirs = shown(*Reference(folder).chat(row))
         file = self.path().with_suffix(".jsonl")
         file.write_text(json.dumps(row) + "\n")
-        status, out, err = self.run("tokenize", "--model", folder, "--chat", file)
+        status, out, err = self.run("tokenize", "--model", model or folder, "--chat", file)
         ours = reason(status, err)
         if status == 0:
             got = json.loads(out)
             ours = shown(got["ids"], got["target"])
-        self.verdict(name, theirs == ours, theirs, ours)
+        self.verdict(name, theirs == ours or refusal is not None and status == 2 and refusal in err, theirs, ours)
 
-    def loss(self, name, rows, load, edits=(), folder=None, adapter=None, named=(), refusal=None):
+    def loss(self, name, rows, load, edits=(), folder=None, adapter=None, model=None, named=(), refusal=None):
         """The mean loss of rows. load makes the model of a folder; where it fails, or refusal gives a key, qlora-wgpu may refuse
         by the key's name. Standard error has to have what is in named."""
         if not self.wanted(name):
             return
         folder = folder or edited(self.model, self.path(), edits)
-        encoded = [encode(Reference(folder), row) for row in rows]
+        reference = Reference(folder)
+        encoded = [(ids, targets) for ids, targets in (encode(reference, row) for row in rows) if (targets != -100).any()]
         try:
+            if not encoded:
+                raise ValueError("no row has a target")
             value, count = mean_loss(load(folder), encoded)
             theirs = f"{value:.6f} over {count}"
-        except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, ImportError) as e:
+        except (ValueError, RuntimeError, TypeError, KeyError, IndexError, AttributeError, ImportError) as e:
             value, count, theirs = None, 0, f"{type(e).__name__}: {str(e).splitlines()[0][:100]}"
         file = self.path().with_suffix(".jsonl")
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        status, out, err = self.run("eval", "--json", "--autotune=off", "--quantization=none", "--model", folder, "--data", file,
+        status, out, err = self.run("eval", "--json", "--autotune=off", "--quantization=none", "--model", model or folder,
+                                    "--data", file,
                                     *(["--adapter", adapter] if adapter else []))
         if status == 0:
             got = json.loads(out)

@@ -1,6 +1,7 @@
 """What transformers makes of a row: its ids, and which of them are to be learned.
 
-The ids are apply_chat_template's. The mask is found here from rendered prefixes and the tokenizer's character offsets:
+The ids are apply_chat_template's. The mask is found here from rendered prefixes and the tokenizer's character offsets
+(where a template has generation blocks, it has to be the one that transformers finds from them):
 of every assistant turn that is trained, from where the generation prompt ends, up to the special token that ends the
 turn. A token that reaches from the prompt into the answer is learned, for no prompt ends in it. A turn of which nothing
 shows is not learned. Where no special token ends the last answer, the model's end token follows and is learned.
@@ -14,25 +15,28 @@ from jinja2.exceptions import UndefinedError
 from transformers import AutoTokenizer
 
 # What qlora-wgpu documents for models without a template; transformers has none.
-CHATML = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+CHATML = ("{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 MARK = "\uf8ff\uf8feanswer\uf8fe\uf8ff"
 
 
 class Reference:
     """A model folder as transformers reads it."""
 
-    def __init__(self, folder, chat_template=None):
+    def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
-        self.template = chat_template or (None if self.tokenizer.chat_template else CHATML)
+        self.template = None if self.tokenizer.chat_template else CHATML
         self.end = end_token(self.folder, self.tokenizer)
         self.special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special} | {self.tokenizer.eos_token_id}
 
     def chat(self, row):
         """Ids and targets (0 or 1) of a row with "messages"."""
         conversation = Conversation(self, row)
-        return conversation.ids, conversation.targets()
+        target = conversation.targets()
+        if "{% generation" in (self.template or self.tokenizer.chat_template) and target != conversation.marked():
+            raise AssertionError("the mask is not the one that transformers finds from the template's generation blocks")
+        return conversation.ids, target
 
     def text(self, text):
         """Ids of a text between what the post-processor puts around it and the end token, neither of them doubled."""
@@ -64,6 +68,8 @@ def readable(row):
     """Messages and tools of a row: what is written as JSON text, read."""
     messages = copy.deepcopy(row["messages"])
     for message in messages:
+        if message["role"] == "function":  # the older name, which qlora-wgpu reads as tool
+            message["role"] = "tool"
         for call in message.get("tool_calls") or []:
             function = call.get("function", call)
             if isinstance(function.get("arguments"), str):
@@ -123,6 +129,12 @@ class Conversation:
             self.ids.append(self.reference.end)
             target.append(1)
         return target
+
+    def marked(self):
+        """The mask that transformers itself finds, of a template with generation blocks."""
+        return self.reference.tokenizer.apply_chat_template(
+            self.messages, tools=self.tools, chat_template=self.reference.template, return_dict=True, return_assistant_tokens_mask=True,
+        )["assistant_masks"]
 
     def common(self, prompt):
         """How many ids a prompt's own ids begin with."""

@@ -3,9 +3,10 @@
 import torch
 from transformers import AutoModelForCausalLM
 
-from inputs.chats import ROW, TWO
-from inputs.folder import (DROP, config, file, generation, not_added, post_processor, surrounding, tokenizer_config, weights,
-                           without)
+from inputs import gguffile
+from inputs.chats import NAMED, NAMES, ROW, TOOLS, TWO
+from inputs.folder import (DROP, Folder, config, file, generation, not_added, post_processor, surrounding, template, tokenizer_config,
+                           weights, without)
 
 BOS, EOS, USER = ("<|system|>", 2), ("<|end|>", 1), ("<|user|>", 3)
 CHATS = [ROW, TWO]
@@ -43,9 +44,6 @@ def texts():
         "TemplateProcessing, bos_token another": [post_processor(surrounding(before=[BOS])), tokenizer_config(bos_token="<|user|>")],
         "TemplateProcessing, config another": [post_processor(surrounding(before=[BOS])), config(bos_token_id=3)],
         "a Sequence": [post_processor(llama)],
-        "BertProcessing": [post_processor({"type": "BertProcessing", "sep": list(EOS), "cls": list(BOS)})],
-        "RobertaProcessing": [post_processor({
-            "type": "RobertaProcessing", "sep": list(EOS), "cls": list(BOS), "trim_offsets": True, "add_prefix_space": False})],
         "add_bos_token without a post-processor": [tokenizer_config(bos_token="<|system|>", add_bos_token=True), config(bos_token_id=2)],
         "add_eos_token without a post-processor": [tokenizer_config(add_eos_token=True)],
     }.items():
@@ -92,8 +90,38 @@ def bases():
     yield "dtype for torch_dtype", [config(torch_dtype=DROP, dtype="bfloat16")], ()
 
 
+def other_processors():
+    for kind, keys in (("BertProcessing", {}), ("RobertaProcessing", {"trim_offsets": True, "add_prefix_space": False})):
+        yield kind, post_processor({"type": kind, "sep": list(EOS), "cls": list(BOS), **keys})
+
+
+def ggufs():
+    """A model as a folder and as GGUF: name, edits of the folder, and what stands in the GGUF file."""
+    nobody = [tokenizer_config(eos_token=DROP, bos_token=DROP, chat_template=DROP), config(eos_token_id=DROP),
+              generation(eos_token_id=DROP)]
+    begin = [post_processor(surrounding(before=[BOS])), tokenizer_config(bos_token="<|system|>")]
+    yield "GGUF", [], {"eos": 1}
+    yield "GGUF, end without a template", [*nobody, tokenizer_config(eos_token="<|end|>")], {"eos": 1}
+    yield "GGUF, no end and no template", nobody, {}
+    yield "GGUF, add_bos_token", begin, {"bos": 2, "eos": 1, "add_bos": True}
+    yield "GGUF, a bos_token that is not added", [tokenizer_config(bos_token="<|system|>")], {"bos": 2, "eos": 1, "add_bos": False}
+    yield "GGUF, bos_token and eos_token in the template", [*begin, template(NAMES)], {"bos": 2, "eos": 1, "add_bos": True}
+    yield "GGUF, add_eos_token", [post_processor(surrounding(after=[EOS]))], {"eos": 1, "add_eos": True}
+    yield "GGUF, named templates", [tokenizer_config(chat_template=NAMED)], {"eos": 1}
+
+
 def run(c):
     for name, rows, edits in texts():
         c.loss(name, rows, edits=edits, load=load)
+    for kind, edit in other_processors():
+        c.loss(f"text, beginning by {kind}", TEXTS, edits=[edit], load=load, refusal=kind)
+    for name, edits, keys in ggufs():
+        folder = Folder(c.model)
+        for edit in edits:
+            edit(folder)
+        path, file = folder.write(c.path()), gguffile.write(folder, c.path().with_suffix(".gguf"), **keys)
+        for what, row in (("two turns", TWO), ("tools", TOOLS)):
+            c.chat(f"{name}, {what}", row, folder=path, model=file)
+        c.loss(name + ", texts", TEXTS, folder=path, model=file, load=load)
     for name, edits, named in bases():
         c.loss(name, CHATS, edits=edits, load=load, named=named)
