@@ -39,11 +39,11 @@ def applied():
 
 
 def applied_or_refused():
-    """Settings of adapters that PEFT makes, each with the name that a refusal has to have."""
+    """Settings of adapters that PEFT makes, under what a refusal has to name."""
     return {
         "use_dora": {"use_dora": True}, "lora_bias": {"lora_bias": True}, "modules_to_save": {"modules_to_save": ["lm_head"]},
         "trainable_token_indices": {"trainable_token_indices": [3, 4]},
-        "layer_replication": {"layer_replication": [[0, 3], [2, 5]]}, "target_modules": {"target_modules": ["q_proj", "embed_tokens"]},
+        "layer_replication": {"layer_replication": [[0, 3], [2, 5]]}, "embed_tokens": {"target_modules": ["q_proj", "embed_tokens"]},
         "use_qalora": {"use_qalora": True, "qalora_group_size": 16},
     }
 

@@ -63,7 +63,8 @@ class Comparison:
             return
         folder = folder or edited(self.model, self.path(), edits)
         reference = Reference(folder)
-        encoded = [(ids, targets) for ids, targets in (encode(reference, row) for row in rows) if (targets != -100).any()]
+        read = (encode(reference, row) for row in rows if "messages" in row or row["text"])  # empty and null texts are left out
+        encoded = [(ids, targets) for ids, targets in read if (targets != -100).any()]
         try:
             if not encoded:
                 raise ValueError("no row has a target")

@@ -4,12 +4,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from inputs import gguffile
-from inputs.chats import NAMED, NAMES, ROW, TOOLS, TWO
+from inputs.chats import NAMED, NAMES, PLAIN, ROW, TOOLS, TWO
 from inputs.folder import (DROP, Folder, config, file, generation, not_added, post_processor, surrounding, template, tokenizer_config,
                            weights, without)
 
 BOS, EOS, USER = ("<|system|>", 2), ("<|end|>", 1), ("<|user|>", 3)
 CHATS = [ROW, TWO]
+ASKED = {**TOOLS, "messages": [{"role": "system", "content": "Arr."}, *ROW["messages"]]}
+IN_SYSTEM = "{% if tools and messages[0].role == 'system' %}{{ '<|system|>' + tools|tojson + '<|end|>' }}{% endif %}" + PLAIN
 TEXTS = [{"text": "a b Two cups."}, {"text": "Arr"}]
 
 
@@ -51,6 +53,10 @@ def texts():
     again = [{"text": "<|system|>a b"}, {"text": "a b<|end|>"}, {"text": "<|system|>a b<|end|>"}]
     yield "text with its own beginning and end", again, [post_processor(surrounding(before=[BOS], after=[EOS]))]
     yield "text with its own beginning and end, no post-processor", again, []
+    yield "text, an empty and a null one among others", [*TEXTS, {"text": ""}, {"text": None}], []
+    yield "chat, tools that show in the second row", [TOOLS, ASKED], [template(IN_SYSTEM)]
+    yield "chat, tools that show in the first row", [ASKED, TOOLS], [template(IN_SYSTEM)]
+    yield "chat, tools of some rows, named templates", [ROW, TOOLS, TWO], [tokenizer_config(chat_template=NAMED)]
     yield "chat, beginning by TemplateProcessing", CHATS, [post_processor(surrounding(before=[BOS], after=[EOS]))]
 
 
