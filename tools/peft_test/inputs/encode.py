@@ -14,8 +14,9 @@ import pathlib
 from jinja2.exceptions import UndefinedError
 from transformers import AutoTokenizer
 
-# What qlora-wgpu documents for models without a template; transformers has none.
-CHATML = ("{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+# What qlora-wgpu documents for models without a template, of which transformers has none: ChatML between what begins
+# texts and what ends them, unless <|im_end|> is a token.
+CHATML = ("{{ begin }}{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + end + '\\n' }}{% endfor %}"
           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 MARK = "\uf8ff\uf8feanswer\uf8fe\uf8ff"
 
@@ -26,8 +27,14 @@ class Reference:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
-        self.template = None if self.tokenizer.chat_template else CHATML
-        self.end = end_token(self.folder, self.tokenizer)
+        before, after = self.around("a")
+        self.end = end_token(self.folder, self.tokenizer, after)
+        self.template, self.variables = None, {}
+        if not self.tokenizer.chat_template:
+            self.template, turn = CHATML, "<|im_end|>"
+            if turn not in self.tokenizer.get_vocab() and self.end is not None:
+                turn = self.tokenizer.convert_ids_to_tokens(self.end)
+            self.variables = {"begin": self.tokenizer.decode(before), "end": turn}
         self.special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special} | {self.tokenizer.eos_token_id}
 
     def chat(self, row):
@@ -41,9 +48,7 @@ class Reference:
     def text(self, text):
         """Ids of a text between what the post-processor puts around it and the end token, neither of them doubled."""
         bare = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        full = self.tokenizer(text)["input_ids"]
-        at = next(n for n in range(len(full)) if full[n:n + len(bare)] == bare)
-        before, after = full[:at], full[at + len(bare):]
+        before, after = self.around(text)
         if before and before[-1] == bare[0]:
             before.pop()
         if after and after[0] == bare[-1]:
@@ -51,9 +56,16 @@ class Reference:
         ids = before + bare + after
         return ids if self.end is None or ids[-1] == self.end else ids + [self.end]
 
+    def around(self, text):
+        """What the post-processor puts before a text and after it."""
+        bare = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        full = self.tokenizer(text)["input_ids"]
+        at = next(n for n in range(len(full)) if full[n:n + len(bare)] == bare)
+        return full[:at], full[at + len(bare):]
 
-def end_token(folder, tokenizer):
-    """The id that ends an answer: the tokenizer's, else the one at which generate stops, else config.json's."""
+
+def end_token(folder, tokenizer, after):
+    """The id that ends an answer: the tokenizer's, else the one at which generate stops, else config.json's, else the one after a text."""
     if tokenizer.eos_token_id is not None:
         return tokenizer.eos_token_id
     for name in ("generation_config.json", "config.json"):
@@ -61,7 +73,7 @@ def end_token(folder, tokenizer):
         value = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
         if value is not None and value != []:
             return value[0] if isinstance(value, list) else value
-    return None
+    return after[-1] if after else None
 
 
 def readable(row):
@@ -101,7 +113,8 @@ class Conversation:
             self.whole = self.render(self.messages)
         tokenizer = reference.tokenizer
         self.ids = list(tokenizer.apply_chat_template(
-            self.messages, tools=self.tools, chat_template=reference.template, tokenize=True, return_dict=True)["input_ids"])
+            self.messages, tools=self.tools, chat_template=reference.template, tokenize=True, return_dict=True,
+            **self.reference.variables)["input_ids"])
         encoded = tokenizer(self.whole, add_special_tokens=False, return_offsets_mapping=True)
         if encoded["input_ids"] != self.ids:
             raise AssertionError("apply_chat_template tokenizes another text than it renders")
@@ -109,7 +122,8 @@ class Conversation:
 
     def render(self, messages, prompt=False):
         return self.reference.tokenizer.apply_chat_template(
-            messages, tools=self.tools, chat_template=self.reference.template, tokenize=False, add_generation_prompt=prompt)
+            messages, tools=self.tools, chat_template=self.reference.template, tokenize=False,
+            add_generation_prompt=prompt, **self.reference.variables)
 
     def targets(self):
         target, closed = [0] * len(self.ids), True
