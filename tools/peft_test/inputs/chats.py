@@ -138,7 +138,7 @@ def variables():
 
 
 def tools():
-    numbers = [1.0, 1e20, 1e-7, True, None, 12345678901234567890]
+    numbers = [1.0, 1e20, 1e-7, True, None, 1234567890123456789]
     several = {**TOOLS, "tools": [TOOL, {"type": "function", "function": {"name": "é<&>'", "n": numbers}}]}
     yield "a row's tools", TOOLS, [template(WITH_TOOLS)]
     yield "a row's tools, several", several, [template(WITH_TOOLS)]
