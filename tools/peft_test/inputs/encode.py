@@ -92,7 +92,7 @@ def readable(row):
                 if isinstance(value, dict):
                     function["arguments"] = value
     tools = row.get("tools")
-    return messages, json.loads(tools) if isinstance(tools, str) else tools
+    return messages, (json.loads(tools) if isinstance(tools, str) else tools) or None  # an empty list is none here
 
 
 def trained(message):
