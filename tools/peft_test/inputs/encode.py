@@ -162,7 +162,10 @@ class Conversation:
     def turn(self, i):
         """Start and end of what is learned of turn i in the whole text, and whether a special token ends it; None for nothing."""
         upto = self.render(self.messages[:i + 1])
-        if upto == self.render([*self.messages[:i], {"role": "assistant", "content": ""}]):
+        empty = [{"role": "assistant", "content": ""}]
+        if "content" not in self.messages[i] or self.messages[i]["content"] is None:
+            empty.append({"role": "assistant"})
+        if any(upto == self.render([*self.messages[:i], turn]) for turn in empty):
             return None
         start = self.start(i, upto)
         after = self.render(self.messages[:i + 1], prompt=True)

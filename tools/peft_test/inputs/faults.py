@@ -14,6 +14,7 @@ from inputs.folder import edited, file
 from inputs.models import CHATS, load
 
 MOST = 3  # rows of a file
+LONGEST = 2000  # bytes of a row; the model holds 256 tokens
 
 
 def run(c, source):
@@ -28,13 +29,21 @@ def run(c, source):
         one(c, folder)
 
 
+def read(path):
+    """The first rows of a file, but for those that the model does not hold; none of one that is damaged on purpose."""
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()[:MOST] if len(line) < LONGEST]
+    except ValueError:
+        return []
+
+
 def one(c, folder):
     inside = sorted(p for p in folder.iterdir() if p.is_dir())
     adapters = [p for p in inside if (p / "adapter_config.json").exists()]
     models = [p for p in inside if (p / "config.json").exists() and (p / "tokenizer.json").exists()]
     if not models and not adapters:
         models = [edited(c.model, c.path(), [file("chat_template.jinja", t.read_text())]) for t in sorted(folder.glob("*.jinja"))]
-    rows = {p: [json.loads(line) for line in p.read_text().splitlines()[:MOST]] for p in sorted(folder.glob("*.jsonl"))}
+    rows = {p: read(p) for p in sorted(folder.glob("*.jsonl"))}
     for path, some in rows.items():
         name = f"{folder.name}, {path.name}"
         texts = [row for row in some if row.get("text")]
