@@ -109,7 +109,8 @@ func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
 			bare = append(bare, l.Name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(strangers)) {
+	if len(strangers) > 0 {
+		name := slices.Min(slices.Collect(maps.Keys(strangers)))
 		err := usererr.New(opLoad, f.path, "%s has no place in the model", keyPrefix+name+keySuffixA)
 		if strings.HasSuffix(name, "lm_head") || strings.HasSuffix(name, "embed_tokens") {
 			return nil, err.Of(usererr.Unsupported).

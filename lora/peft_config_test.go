@@ -170,7 +170,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		`{"peft_type":"IA3"}`:                    `unsupported: peft_type "IA3" (LORA is known)`,
 		`{"r":4}`:                                `unsupported: peft_type "" (LORA is known)`,
 		`[]`:                                     "bad format: an object was wanted",
-		`{"r":4`:                                 "bad format: jsontext: unexpected EOF",
+		`{"r":4`:                                 "bad format: no valid JSON after 6 bytes: it ends too soon",
 	} {
 		_, err := ReadConfig([]byte(text), "x.json")
 		require.ErrorContains(t, err, "read adapter config x.json: "+message)
