@@ -70,8 +70,8 @@ func describe(adapter js.Value) AdapterInfo {
 		}
 	}
 	limits := adapter.Get("limits")
-	out.MaxBindingBytes = int64(limits.Get("maxStorageBufferBindingSize").Float())
-	out.MaxBufferBytes = int64(limits.Get("maxBufferSize").Float())
+	out.MaxBindingBytes = uint64(limits.Get("maxStorageBufferBindingSize").Float())
+	out.MaxBufferBytes = uint64(limits.Get("maxBufferSize").Float())
 	out.WorkgroupBytes = limits.Get("maxComputeWorkgroupStorageSize").Int()
 	add := js.FuncOf(func(_ js.Value, args []js.Value) any {
 		out.Features = append(out.Features, args[0].String())

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +20,14 @@ type AdapterInfo struct {
 	Backend string `json:"backend"`
 	// Type is "discrete", "integrated", "cpu" or "unknown".
 	Type            string   `json:"type"`
-	MaxBindingBytes int64    `json:"max_binding_bytes"`
-	MaxBufferBytes  int64    `json:"max_buffer_bytes"`
+	MaxBindingBytes uint64   `json:"max_binding_bytes"`
+	MaxBufferBytes  uint64   `json:"max_buffer_bytes"` // NoLimit where the driver tells none
 	WorkgroupBytes  int      `json:"max_workgroup_bytes"`
 	Features        []string `json:"features"`
 }
+
+// NoLimit stands for a limit that a driver does not tell.
+const NoLimit = math.MaxUint64
 
 // String is the name with the kind of device and how it is driven.
 func (i AdapterInfo) String() string { return fmt.Sprintf("%s (%s, %s)", i.Name, i.Type, i.Backend) }
@@ -40,11 +44,23 @@ func (a AdapterInfo) SharesHostMemory() bool { return a.Type == "cpu" || a.Type 
 type Options struct {
 	// Adapter is an index or a part of a name as `devices` prints them; empty picks the fastest kind.
 	Adapter string
+	// Choice is asked where several adapters may be meant; without it the first that opens is taken.
+	Choice Choice
 	// Limits restricts the device further where a field is set.
 	Limits Limits
 	// SubmitScale shortens dispatches and submissions to this part of their usual time, for a driver that cannot bear
 	// that; 0: none.
 	SubmitScale float64
+}
+
+// Choice is what Open asks about the adapters that it may choose between. Nothing is asked about the last one:
+// whoever opened it finds out by using it.
+type Choice struct {
+	// Fits tells whether the device computes rightly: a *usererr.Error passes it over for the next, other errors end the
+	// opening.
+	Fits func(*Device) error
+	// PassedOver is told of each adapter that does not fit, or that the driver does not open, and of what is tried next.
+	PassedOver func(info AdapterInfo, reason error, next AdapterInfo)
 }
 
 // Device is a WebGPU device with everything that is made once on it: pipelines, bind groups, the Params ring.

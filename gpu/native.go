@@ -87,7 +87,7 @@ func describe(a *wgpu.Adapter) AdapterInfo {
 		// version.
 		Name: info.DriverDescription, Vendor: info.VendorName + ":" + info.Name,
 		Driver: driverStamp(), Backend: strings.ToLower(info.BackendType.String()), Type: "unknown",
-		MaxBindingBytes: int64(limits.MaxStorageBufferBindingSize), MaxBufferBytes: int64(limits.MaxBufferSize),
+		MaxBindingBytes: limits.MaxStorageBufferBindingSize, MaxBufferBytes: limits.MaxBufferSize,
 		WorkgroupBytes: int(limits.MaxComputeWorkgroupStorageSize),
 	}
 	switch info.AdapterType {
@@ -98,6 +98,7 @@ func describe(a *wgpu.Adapter) AdapterInfo {
 	case wgpu.AdapterTypeCPU:
 		out.Type = "cpu"
 	}
+	out.Type = kindOf(out.Name, out.Type)
 	for _, f := range a.EnumerateFeatures() {
 		if name := f.String(); name != "" {
 			out.Features = append(out.Features, name)
@@ -129,10 +130,10 @@ func driverStamp() string {
 // NoAdapter is the reason of the error of Open on a machine without a WebGPU driver.
 var NoAdapter = errors.New("no WebGPU adapter found")
 
-// Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty. An adapter
-// that is not there is a *usererr.Error, its reason NoAdapter where there is none at all; other errors are the
+// Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty, and the
+// first of them that fits by o.Choice. An adapter that is not there is a *usererr.Error, its reason NoAdapter where there is none at all; other errors are the
 // driver's.
-func Open(_ context.Context, o Options) (*Device, error) {
+func Open(ctx context.Context, o Options) (*Device, error) {
 	list, infos := adapters()
 	defer func() {
 		for _, a := range list {
@@ -143,51 +144,32 @@ func Open(_ context.Context, o Options) (*Device, error) {
 		return nil, (&usererr.Error{Op: "open device", Err: NoAdapter}).
 			Hinted("install a Vulkan driver; without a GPU the software driver mesa-vulkan-drivers works")
 	}
-	at, err := pick(infos, o.Adapter)
+	order, err := candidates(infos, o.Adapter)
 	if err != nil {
 		return nil, err
 	}
+	return choose(ctx, order, o.Choice, func(info AdapterInfo) (*Device, error) { return request(list[info.Index], info, o) })
+}
+
+// request makes a device on an adapter.
+func request(adapter *wgpu.Adapter, info AdapterInfo, o Options) (*Device, error) {
 	descriptor := wgpu.DeviceDescriptor{Label: "qlora-wgpu"}
-	mappable := infos[at].SharesHostMemory() && slices.Contains(infos[at].Features, wgpu.NativeFeatureMappablePrimaryBuffers.String())
+	mappable := info.SharesHostMemory() && slices.Contains(info.Features, wgpu.NativeFeatureMappablePrimaryBuffers.String())
 	if mappable {
 		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, wgpu.NativeFeatureMappablePrimaryBuffers)
 	}
 	var features []string
-	if timestamp := wgpu.FeatureNameTimestampQuery; slices.Contains(infos[at].Features, timestamp.String()) {
+	if timestamp := wgpu.FeatureNameTimestampQuery; slices.Contains(info.Features, timestamp.String()) {
 		descriptor.RequiredFeatures = append(descriptor.RequiredFeatures, timestamp)
 		features = append(features, timestamp.String())
 	}
-	native, err := list[at].RequestDevice(&descriptor)
+	native, err := adapter.RequestDevice(&descriptor)
 	if err != nil {
-		return nil, fmt.Errorf("open device %s: %w", infos[at].Name, err)
+		return nil, fmt.Errorf("open device %s: %w", info.Name, err)
 	}
-	d := newDevice(infos[at], native, o)
+	d := newDevice(info, native, o)
 	d.Mappable, d.features = mappable, features
 	return d, nil
-}
-
-func pick(infos []AdapterInfo, want string) (int, error) {
-	if want != "" {
-		if i, err := strconv.Atoi(want); err == nil && i >= 0 && i < len(infos) {
-			return i, nil
-		}
-		names := make([]string, len(infos))
-		for i, info := range infos {
-			names[i] = fmt.Sprintf("%d: %s", i, info.Name)
-			if strings.Contains(strings.ToLower(info.Name), strings.ToLower(want)) {
-				return i, nil
-			}
-		}
-		return 0, usererr.New("open device", "", "no adapter matches %q", want).Hinted("there are %s", strings.Join(names, ", "))
-	}
-	for _, kind := range []string{"discrete", "integrated", "unknown"} {
-		for i, info := range infos {
-			if info.Type == kind {
-				return i, nil
-			}
-		}
-	}
-	return 0, nil
 }
 
 // Release gives the device back, with all that was made once on it; buffers of others are to be released before.

@@ -28,7 +28,7 @@ const ratioCells = `1B.*(f32|nf4)_.* T(128|512) |odd|attention`
 // Run prints a line a cell on stdout as it is measured.
 func (b *benchKernelsCommand) Run(c *console) error {
 	lines := 0
-	r, err := bench.Kernels(c.context, b.Settings,
+	r, err := bench.Kernels(c.context, b.Settings, c.logEvent,
 		func(all bench.KernelBench, cell bench.KernelCell) {
 			if b.JSON {
 				return

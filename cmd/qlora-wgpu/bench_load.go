@@ -15,7 +15,7 @@ type benchLoadCommand struct {
 
 // Run prints the result on stdout.
 func (b *benchLoadCommand) Run(c *console) error {
-	r, err := bench.Load(c.context, b.Settings)
+	r, err := bench.Load(c.context, b.Settings, c.logEvent)
 	if err != nil {
 		return err
 	}

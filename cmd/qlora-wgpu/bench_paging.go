@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/bench"
 	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
@@ -31,7 +30,7 @@ func (b *benchPagingCommand) Run(c *console) error {
 		return err
 	}
 	defer model.Close()
-	dev, err := gpu.Open(c.context, gpu.Options{Adapter: o.Device})
+	dev, err := engine.OpenDevice(c.context, engine.Options{Device: o.Device, Cache: host.MeasurementsIn("")}, c.logEvent)
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,17 @@ func (d *devicesCommand) Run(c *console) error {
 	}
 	for _, a := range adapters {
 		fmt.Fprintf(c.stdout, "%d: %s (%s, %s)\n", a.Index, a.Name, a.Type, a.Backend)
-		fmt.Fprintf(c.stdout, "   binding %d MiB, buffer %d MiB, workgroup memory %d KiB\n",
-			a.MaxBindingBytes>>20, a.MaxBufferBytes>>20, a.WorkgroupBytes>>10)
+		fmt.Fprintf(c.stdout, "   binding %s, buffer %s, workgroup memory %d KiB\n",
+			shownLimit(a.MaxBindingBytes), shownLimit(a.MaxBufferBytes), a.WorkgroupBytes>>10)
 		fmt.Fprintf(c.stdout, "   features: %s\n", strings.Join(a.Features, ", "))
 	}
 	return nil
+}
+
+// shownLimit is a limit in bytes as a user reads it.
+func shownLimit(bytes uint64) string {
+	if bytes == gpu.NoLimit {
+		return "without limit"
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
 }

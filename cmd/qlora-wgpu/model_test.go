@@ -73,17 +73,25 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, decoder.Decode(&list))
 	require.NotEmpty(t, list)
 	_, text, _ := invoke(t, "devices")
+	require.NotContains(t, text, "-1 MiB", "software Vulkan tells no limit of a buffer")
 	for i, a := range list {
 		require.Equal(t, i, a.Index)
 		require.NotEmpty(t, a.Name)
 		require.NotEmpty(t, a.Backend)
-		require.GreaterOrEqual(t, a.MaxBindingBytes, int64(128<<20))
+		require.GreaterOrEqual(t, a.MaxBindingBytes, uint64(128<<20))
 		require.Contains(t, text, a.Name)
 	}
 	status, _, stderr = invoke(t, "generate", "--model", demotest.Model(t, 1, nil), "--prompt=x", "--device=no such card")
 	require.Equal(t, statusUserError, status)
 	require.Contains(t, stderr, "no such card")
 	require.Contains(t, stderr, list[0].Name, "the choice there is")
+}
+
+func TestLimitsAsTheyAre(t *testing.T) {
+	require.Equal(t, "128 MiB", shownLimit(128<<20))
+	require.Equal(t, "2047 MiB", shownLimit(1<<31-1))
+	require.Equal(t, "8796093022207 MiB", shownLimit(math.MaxInt64))
+	require.Equal(t, "without limit", shownLimit(gpu.NoLimit))
 }
 
 func TestTokenizeWithTheEmbeddedModel(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -107,10 +108,15 @@ func number(x float64, decimals int) string {
 	return text
 }
 
-// quote makes a path safe to paste into a shell.
-func quote(path string) string {
-	if strings.ContainsAny(path, " '\"\\$&;()<>|*?[]#~`!") {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+// quote makes a path or a prompt safe to paste into a shell of this system.
+func quote(text string) string { return quoteFor(runtime.GOOS, text) }
+
+func quoteFor(system, text string) string {
+	switch {
+	case system == "windows" && strings.ContainsAny(text, " '\"$&;()<>|^=,*?[]{}#~`!%@"): // cmd.exe knows no other quotes
+		return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
+	case system != "windows" && strings.ContainsAny(text, " '\"\\$&;()<>|*?[]#~`!"):
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 	}
-	return path
+	return text
 }

@@ -59,7 +59,16 @@ func TestNumbersArePythons(t *testing.T) {
 }
 
 func TestQuote(t *testing.T) {
-	require.Equal(t, "out/model.gguf", quote("out/model.gguf"))
-	require.Equal(t, `'my model'`, quote("my model"))
-	require.Equal(t, `'it'\''s'`, quote("it's"))
+	for _, c := range [][3]string{
+		{"linux", "out/model.gguf", "out/model.gguf"},
+		{"linux", "my model", "'my model'"},
+		{"darwin", "it's", `'it'\''s'`},
+		{"linux", `C:\model`, `'C:\model'`},
+		{"windows", `C:\model`, `C:\model`},
+		{"windows", `C:\my model`, `"C:\my model"`},
+		{"windows", `D:\a&b`, `"D:\a&b"`},
+		{"windows", `Say "hello" twice`, `"Say \"hello\" twice"`},
+	} {
+		require.Equal(t, c[2], quoteFor(c[0], c[1]))
+	}
 }

@@ -89,7 +89,7 @@ func TestKernels(t *testing.T) {
 	o := settings.Default[settings.BenchKernels]()
 	o.Filter, o.Seconds = "SmolLM2-135M (matmul_.*_(for|back)ward T128 N192|attention.* T128)", time.Millisecond
 	r, err := Kernels(t.Context(), o,
-		func(_ KernelBench, c KernelCell) { cells = append(cells, c) })
+		func(events.Event) {}, func(_ KernelBench, c KernelCell) { cells = append(cells, c) })
 	require.NoError(t, err)
 	require.Positive(t, r.Ceilings.GFLOPS)
 	require.Positive(t, r.Ceilings.CopyVec4)
@@ -116,7 +116,7 @@ func TestKernels(t *testing.T) {
 		}
 	}
 	o.Filter = "("
-	_, err = Kernels(t.Context(), o, nil)
+	_, err = Kernels(t.Context(), o, nil, nil)
 	require.ErrorContains(t, err, "filter is (, allowed: a regular expression")
 }
 
@@ -190,7 +190,7 @@ func TestRatios(t *testing.T) {
 func TestLoad(t *testing.T) {
 	o := settings.Default[settings.BenchLoad]()
 	o.Model, o.Runs = demotest.Model(t, 1, nil), 2
-	r, err := Load(t.Context(), o)
+	r, err := Load(t.Context(), o, func(events.Event) {})
 	require.NoError(t, err)
 	source, err := pretrained.Open(o.Model)
 	require.NoError(t, err)
@@ -202,7 +202,7 @@ func TestLoad(t *testing.T) {
 	}
 	require.InEpsilon(t, r.Quantize.Seconds/r.Read.Seconds, r.Ratio, 1e-9)
 	o.Runs = 0
-	_, err = Load(t.Context(), o)
+	_, err = Load(t.Context(), o, func(events.Event) {})
 	require.ErrorContains(t, err, "runs is 0, allowed: 1 to 1000")
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
@@ -181,13 +182,15 @@ func benchCells() (out []namedCell) {
 }
 
 // Kernels measures the device's ceilings and each cell, one after another, and gives each to report as it is done; then
-// it compares them.
-func Kernels(ctx context.Context, o settings.BenchKernels, report func(KernelBench, KernelCell)) (*KernelBench, error) {
+// it compares them. emit is told where another device than the first is taken.
+func Kernels(
+	ctx context.Context, o settings.BenchKernels, emit func(events.Event), report func(KernelBench, KernelCell),
+) (*KernelBench, error) {
 	filter, err := regexp.Compile(o.Filter)
 	if err != nil {
 		return nil, settings.Wrong("filter", o.Filter, "a regular expression").Hinted("for instance nf4_forward.*T512")
 	}
-	dev, err := gpu.Open(ctx, gpu.Options{Adapter: o.Device})
+	dev, err := engine.OpenDevice(ctx, engine.Options{Device: o.Device, Cache: host.MeasurementsIn("")}, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
@@ -54,8 +54,8 @@ type LoadResult struct {
 	CachedRatio float64 `json:"cpu_ratio_to_cached"`
 }
 
-// Load reads the model at the path and loads it, in turns.
-func Load(ctx context.Context, o settings.BenchLoad) (*LoadResult, error) {
+// Load reads the model at the path and loads it, in turns. emit is told where another device than the first is taken.
+func Load(ctx context.Context, o settings.BenchLoad, emit func(events.Event)) (*LoadResult, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func Load(ctx context.Context, o settings.BenchLoad) (*LoadResult, error) {
 		return nil, err
 	}
 	defer source.Close()
-	dev, err := gpu.Open(ctx, gpu.Options{Adapter: o.Device})
+	dev, err := engine.OpenDevice(ctx, engine.Options{Device: o.Device, Cache: host.MeasurementsIn("")}, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -93,13 +93,17 @@ func RandomModel(c settings.Shape) (*pretrained.Model, error) {
 	return pretrained.Random(c.Arch, shape), nil
 }
 
+func deviceOptions(c settings.Hardware) engine.Options {
+	return engine.Options{Device: c.Device, SubmitScale: host.SubmitScale(), Cache: host.MeasurementsIn(c.CacheDir)}
+}
+
 // TrainShape trains a shape with random weights over random tokens; nothing is written.
 func TrainShape(ctx context.Context, shape settings.Shape, c settings.Train, emit func(events.Event)) (*SyntheticResult, error) {
 	m, err := RandomModel(shape)
 	if err != nil {
 		return nil, err
 	}
-	dev, err := gpu.Open(ctx, gpu.Options{Adapter: c.Device, SubmitScale: host.SubmitScale()})
+	dev, err := engine.OpenDevice(ctx, deviceOptions(c.Hardware), emit)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +125,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 	if longest := source.Spec.MaxPositions; o.Tokens < 2 || o.Tokens > longest {
 		return nil, settings.Wrong("tokens", fmt.Sprint(o.Tokens), fmt.Sprintf("between 2 and the model's %d", longest))
 	}
-	dev, err := gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: host.SubmitScale()})
+	dev, err := engine.OpenDevice(ctx, deviceOptions(o.Hardware), emit)
 	if err != nil {
 		return nil, err
 	}

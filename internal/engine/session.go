@@ -57,17 +57,16 @@ type Session struct {
 // Open opens the device. The caller releases the session and closes source.
 func Open(ctx context.Context, o Options, source *pretrained.Model, emit func(events.Event)) (*Session, error) {
 	s := &Session{Device: o.Opened, Source: source, options: o, emit: emit}
-	if s.Device == nil {
-		var err error
-		if s.Device, err = gpu.Open(ctx, gpu.Options{Adapter: o.Device, SubmitScale: o.SubmitScale}); err != nil {
-			return nil, err
-		}
-	}
 	for _, warning := range source.Warnings {
 		s.warn("%s", warning)
 	}
-	s.info("Device: %s", s.Device.Info)
-	s.recall()
+	if s.Device != nil {
+		s.meet(s.Device)
+		return s, nil
+	}
+	if err := s.choose(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
