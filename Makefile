@@ -4,7 +4,7 @@ export GOTOOLCHAIN := auto
 # Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
-.PHONY: setup build web demo test test-web test-web-long test-long test-attack test-peft lint clean
+.PHONY: setup build web windows demo test test-web test-web-long test-windows test-long test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -22,6 +22,11 @@ web:
 	[ -d web/node_modules ] || npm ci --prefix web --no-audit --no-fund
 	node web/build.mjs build/web
 
+# The program for Windows, from any system with mingw-w64.
+windows:
+	.ci/install mingw
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc go build -o build/windows/qlora-wgpu.exe ./cmd/qlora-wgpu
+
 demo: setup
 	bin/qlora-wgpu demo
 
@@ -33,6 +38,10 @@ test: setup lint
 # is the strict one; then the page, driven as a user does.
 test-web:
 	tools/web_test/run.sh
+
+# The Windows build by Wine: names of files, files that somebody has open, the console, killed processes, the demo's bytes.
+test-windows:
+	tools/windows_test/run.sh
 
 # Minutes: a model of 135 M parameters in the page. Wants its GGUF and data in ../shared.
 test-web-long:

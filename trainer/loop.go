@@ -112,7 +112,8 @@ func (r *run) step(ctx context.Context) error {
 		Step: r.state.Step, MaxSteps: r.loader.TotalSteps,
 		Epoch: r.loader.Stream.Epoch(), Loss: result.Loss(), GradNorm: result.GradNorm, LearningRate: rate,
 		NumTokens: r.state.Tokens, TargetTokens: int64(result.Targets), MeanTokenAccuracy: result.Hits / float64(result.Targets),
-		TokensPerSecond: float64(tokens) / took, DeviceBytes: r.session.Device.Bytes(), PeakDeviceBytes: r.session.Device.PeakBytes(),
+		TokensPerSecond: events.PerSecond(int64(tokens), took),
+		DeviceBytes:     r.session.Device.Bytes(), PeakDeviceBytes: r.session.Device.PeakBytes(),
 		PageIns: result.Paging.PageIns, PageOuts: result.Paging.PageOuts,
 		StallMS: float64(result.Paging.Stall.Microseconds()) / 1e3, Skipped: result.Skipped, BadTensor: result.BadTensor, Seconds: took,
 	}

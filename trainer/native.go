@@ -4,6 +4,7 @@ package trainer
 
 import (
 	"context"
+	"path/filepath"
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/checkpoint"
@@ -55,5 +56,5 @@ type Folder struct{ checkpoint.Files }
 
 // Append implements Output.
 func (Folder) Append(name string) (checkpoint.Writer, error) {
-	return files.Append(name)
+	return files.Append(filepath.FromSlash(name))
 }

@@ -58,6 +58,7 @@ type ending struct {
 }
 
 func (s *supervisor) run() error {
+	_ = endChildrenWithParent()           // where that is refused, the pipe is left
 	s.stderr.out = bare(s.console.stderr) // the child has escaped what it says
 	args, scale, deaths, shrunk := s.args, 0, 0, false
 	adapter := filepath.Join(s.outputDir, lora.WeightsFile)

@@ -169,7 +169,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 func (r *StepsResult) take(dev *gpu.Device, steps *SyntheticResult) {
 	r.FirstStepSeconds, r.SecondsPerStep, r.CPUSeconds = steps.Steps[0].Seconds, steps.Median(), median(steps.CPU[1:])
 	r.Loss = steps.Steps[len(steps.Steps)-1].Loss
-	r.TokensPerSecond, r.Flops = float64(r.Tokens)/r.SecondsPerStep, steps.Flops
+	r.TokensPerSecond, r.Flops = events.PerSecond(int64(r.Tokens), r.SecondsPerStep), steps.Flops
 	r.Kernels, r.Timestamps = steps.Profile.Kernels, steps.Profile.Timestamps
 	least := kernels.Took{Seconds: math.Inf(1), CPUSeconds: slices.Min(steps.CPU[1:])}
 	for _, s := range steps.Steps[1:] {
@@ -219,7 +219,7 @@ func (r *StepsResult) extrapolate(dev *gpu.Device, arch string, c settings.Train
 		Layers: layers, Flops: StepFlops(shape, m.Linears(), c.LoraR, d.Tokens, d.Tokens, plan.Activations), PlannedBytes: plan.Peak,
 	}
 	e.SecondsPerStep = r.SecondsPerStep * float64(e.Flops) / float64(r.Flops)
-	e.TokensPerSecond = float64(r.Tokens) / e.SecondsPerStep
+	e.TokensPerSecond = events.PerSecond(int64(r.Tokens), e.SecondsPerStep)
 	r.Extrapolated = e
 	return nil
 }

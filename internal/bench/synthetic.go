@@ -168,7 +168,7 @@ func (s steps) take(ctx context.Context, step int) (events.Step, error) {
 		PageIns: got.Paging.PageIns, PageOuts: got.Paging.PageOuts, StallMS: float64(got.Paging.Stall.Microseconds()) / 1e3,
 		Skipped: got.Skipped, BadTensor: got.BadTensor, Seconds: time.Since(start).Seconds(),
 	}
-	stats.TokensPerSecond = float64(got.Targets) / stats.Seconds
+	stats.TokensPerSecond = events.PerSecond(int64(got.Targets), stats.Seconds)
 	return stats, nil
 }
 

@@ -1,10 +1,14 @@
 package checkpoint
 
-import "golang.org/x/sys/windows"
+import (
+	"path/filepath"
+
+	"golang.org/x/sys/windows"
+)
 
 // Free counts what this user may still write, quotas included.
 func (Files) Free(dir string) (int64, error) {
-	name, err := windows.UTF16PtrFromString(dir)
+	name, err := windows.UTF16PtrFromString(filepath.FromSlash(dir))
 	if err != nil {
 		return 0, err
 	}

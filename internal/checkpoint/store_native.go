@@ -12,10 +12,12 @@ import (
 	"qlora-wgpu/internal/files"
 )
 
-// Files is the store on the machine's own file system.
+// Files is the store on the machine's own file system. Rooms that know no systems join names with slashes, which
+// Windows does not take in every name (\\?\C:\…).
 type Files struct{}
 
 func (f Files) MakeDir(dir string) error {
+	dir = filepath.FromSlash(dir)
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
@@ -31,14 +33,16 @@ func (f Files) MakeDir(dir string) error {
 	return f.SyncDir(parent)
 }
 
-func (Files) Create(name string) (Writer, error) { return files.Create(name) }
+func (Files) Create(name string) (Writer, error) { return files.Create(filepath.FromSlash(name)) }
 
-func (Files) Rename(from, to string) error { return os.Rename(from, to) }
+func (Files) Rename(from, to string) error {
+	return rename(filepath.FromSlash(from), filepath.FromSlash(to))
+}
 
-func (Files) Remove(name string) error { return os.RemoveAll(name) }
+func (Files) Remove(name string) error { return removeAll(filepath.FromSlash(name)) }
 
 func (Files) Open(name string) (Reader, error) {
-	f, err := files.Open(name)
+	f, err := openShared(filepath.FromSlash(name))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +62,7 @@ type openFile struct {
 func (f openFile) Size() int64 { return f.size }
 
 func (Files) List(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(filepath.FromSlash(dir))
 	if err != nil {
 		return nil, err
 	}

@@ -44,3 +44,11 @@ func TestARunsEndIsTold(t *testing.T) {
 	require.Equal(t, "Trained 6 steps in 12 s. At most 3.0 MiB of device memory. 4 pages in, 2 out, 0.5 s stalled. 1 of them made no update.",
 		Done{Steps: 6, Skipped: 1, Seconds: 12.3, PeakDeviceBytes: 3 << 20, PageIns: 4, PageOuts: 2, StallSeconds: 0.5}.String())
 }
+
+// A clock may show that a step took no time, and a log must hold it nevertheless.
+func TestRateByACoarseClock(t *testing.T) {
+	require.Equal(t, 35.0, PerSecond(70, 2))
+	require.Zero(t, PerSecond(70, 0))
+	_, err := json.Marshal(Step{TokensPerSecond: PerSecond(70, 0)})
+	require.NoError(t, err)
+}

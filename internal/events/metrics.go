@@ -16,7 +16,7 @@ type Step struct {
 	NumTokens         int64   `json:"num_tokens"` // seen since the run began
 	TargetTokens      int64   `json:"target_tokens"`
 	MeanTokenAccuracy float64 `json:"mean_token_accuracy"`
-	TokensPerSecond   float64 `json:"tokens_per_second"`
+	TokensPerSecond   float64 `json:"tokens_per_second"` // 0 where the clock is too coarse to tell
 	DeviceBytes       int64   `json:"device_bytes"`
 	PeakDeviceBytes   int64   `json:"peak_device_bytes"`
 	PageIns           int     `json:"page_ins,omitempty"`   // pages copied to the device in this step
@@ -35,6 +35,14 @@ type Eval struct {
 	TargetTokens int64   `json:"eval_target_tokens"`
 	Rows         int     `json:"eval_rows"`
 	Seconds      float64 `json:"eval_seconds"`
+}
+
+// PerSecond is a rate, 0 where so little time passed that the clock shows none, as Windows' of 15.6 ms does.
+func PerSecond(count int64, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(count) / seconds
 }
 
 // String is empty: whoever shows a step shows its figures.

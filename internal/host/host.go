@@ -5,12 +5,9 @@ package host
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/events"
@@ -50,7 +47,7 @@ const maxMeasurements = 16 << 20
 
 // Load reads what was saved under a name.
 func (m Measurements) Load(name string) ([]byte, error) {
-	return checkpoint.ReadBytes(checkpoint.Files{}, path.Join(string(m), name), maxMeasurements)
+	return checkpoint.ReadBytes(checkpoint.Files{}, filepath.Join(string(m), name), maxMeasurements)
 }
 
 // Save replaces what was saved under a name.
@@ -58,7 +55,7 @@ func (m Measurements) Save(name string, data []byte) error {
 	if err := os.MkdirAll(string(m), 0o777); err != nil {
 		return err
 	}
-	return checkpoint.WriteBytes(checkpoint.Files{}, path.Join(string(m), name), data)
+	return checkpoint.WriteBytes(checkpoint.Files{}, filepath.Join(string(m), name), data)
 }
 
 const quantizedFolder = "nf4"
@@ -89,23 +86,4 @@ func SubmitScale() float64 {
 		return scale
 	}
 	return 0
-}
-
-// Memory is the machine's memory in bytes, all of it and what programs may still take; 0 where the system tells it
-// otherwise than Linux does.
-func Memory() (total, available int64) {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(data)) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &kib); err == nil {
-			total = kib << 10
-		}
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
-			available = kib << 10
-		}
-	}
-	return total, available
 }

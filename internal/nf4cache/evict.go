@@ -59,17 +59,7 @@ func List(dir string) (list []Entry, err error) {
 var errInUse = errors.New("a run uses it")
 
 // Remove deletes the file, unless a run has it mapped.
-func (e Entry) Remove() error {
-	f, err := files.Open(e.Path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if lock(f, true) != nil {
-		return fmt.Errorf("remove %s: %w", e.Path, errInUse)
-	}
-	return os.Remove(e.Path)
-}
+func (e Entry) Remove() error { return removeUnused(e.Path) }
 
 const (
 	justMade  = 10 * time.Second // a writer locks its file soon after making it

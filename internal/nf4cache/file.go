@@ -234,7 +234,11 @@ func (w *writer) publish() error {
 		return err
 	}
 	name := w.cache.path(digest, w.settings, w.sizes)
-	if err := os.Rename(w.file.Name(), name); err != nil {
+	if err := (checkpoint.Files{}).Rename(w.file.Name(), name); err != nil {
+		if info, there := os.Stat(name); there == nil && info.Size() == fileSize(w.sizes) {
+			w.drop() // another process has made the same meanwhile, and a third one maps it
+			return nil
+		}
 		return err
 	}
 	// without it the file may be gone after a power cut, and is made again

@@ -3,8 +3,11 @@
 package nf4cache
 
 import (
+	"fmt"
 	"os"
 	"syscall"
+
+	"qlora-wgpu/internal/files"
 )
 
 // lock takes an advisory lock that holds until the file is closed, shared or exclusive, without waiting. Where somebody
@@ -19,4 +22,17 @@ func lock(f *os.File, exclusive bool) error {
 		return errInUse
 	}
 	return err
+}
+
+// removeUnused removes a file, unless a run has it mapped.
+func removeUnused(name string) error {
+	f, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if lock(f, true) != nil {
+		return fmt.Errorf("remove %s: %w", name, errInUse)
+	}
+	return os.Remove(name)
 }
