@@ -4,7 +4,7 @@ export GOTOOLCHAIN := auto
 # Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
-.PHONY: setup build web windows demo test test-web test-web-long test-windows test-long test-attack test-peft lint clean
+.PHONY: setup build web windows release demo test test-web test-web-long test-windows test-release test-long test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -27,6 +27,10 @@ windows:
 	.ci/install mingw
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc go build -o build/windows/qlora-wgpu.exe ./cmd/qlora-wgpu
 
+# What people download, in build/release.
+release:
+	tools/release/release.sh
+
 demo: setup
 	bin/qlora-wgpu demo
 
@@ -42,6 +46,10 @@ test-web:
 # The Windows build by Wine: names of files, files that somebody has open, the console, killed processes, the demo's bytes.
 test-windows:
 	tools/windows_test/run.sh
+
+# The archives, built twice in two folders, give the same bytes; the programs in them run, that for ARM by qemu.
+test-release:
+	tools/release/check.sh
 
 # Minutes: a model of 135 M parameters in the page. Wants its GGUF and data in ../shared.
 test-web-long:

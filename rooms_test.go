@@ -56,7 +56,7 @@ var rooms = [][]string{
 	{"nf4"},
 	{"internal/settings"},
 	{"internal/files"},
-	{"internal/usererr"},
+	{"internal/usererr", "internal/version"},
 }
 
 // onlyTests import these; they may import anything.

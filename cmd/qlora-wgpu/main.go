@@ -52,6 +52,7 @@ type commands struct {
 	Cache    cacheCommand    `cmd:"" help:"List or remove the quantized models that later starts would use."`
 	Demo     demoCommand     `cmd:"" help:"Fine-tune a tiny embedded model, in about a minute and without a download."`
 	Web      webCommand      `cmd:"" help:"Serve the page that fine-tunes in a browser tab."`
+	Version  versionCommand  `cmd:"" help:"Which build this is: version, commit, Go, system."`
 }
 
 func main() {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/engine"
@@ -17,6 +16,7 @@ import (
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/version"
 )
 
 // Speed is how fast something was. On a CPU device there are figures by CPU time too, as if the cores had done nothing
@@ -83,24 +83,6 @@ type KernelBench struct {
 	Ceilings KernelCeilings `json:"ceilings"`
 	Cells    []KernelCell   `json:"cells"`
 	Ratios   []Ratio        `json:"ratios"`
-}
-
-// programVersion is the revision that this program was built from, as far as the build knew it.
-func programVersion() string {
-	version, changed := "unknown", ""
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version
-	}
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && len(s.Value) > 12:
-			version = s.Value[:12]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = ", changed"
-		}
-	}
-	return version + changed
 }
 
 // benchModel has the shapes of a model's matrix products.
@@ -198,7 +180,7 @@ func Kernels(
 	if err := engine.ApplyMeasured(host.MeasurementsIn(""), dev); err != nil {
 		return nil, err
 	}
-	b := &KernelBench{Device: dev.Info.String(), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0)}
+	b := &KernelBench{Device: dev.Info.String(), Driver: dev.Info.Driver, Version: version.Of().Revision(), Cores: runtime.GOMAXPROCS(0)}
 	meter := kernels.Meter{Device: dev, CPU: host.CPUSeconds, Limit: o.Seconds}
 	ceilings, err := meter.Ceilings(ctx)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/internal/version"
 	"qlora-wgpu/lora"
 )
 
@@ -135,7 +136,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 		name = o.Arch + ", random weights"
 	}
 	r := &StepsResult{
-		Device: dev.Info.String(), Driver: dev.Info.Driver, Version: programVersion(), Cores: runtime.GOMAXPROCS(0), Model: name,
+		Device: dev.Info.String(), Driver: dev.Info.Driver, Version: version.Of().Revision(), Cores: runtime.GOMAXPROCS(0), Model: name,
 		Layers: len(source.Spec.Layers), Tokens: o.Tokens, Steps: o.Steps, FlopsFormula: FlopsFormula,
 	}
 	// Before the steps and after them: a machine that slowed down meanwhile must not flatter the steps.
