@@ -131,8 +131,8 @@ func driverStamp() string {
 var NoAdapter = errors.New("no WebGPU adapter found")
 
 // Open makes a device on the chosen adapter: discrete before integrated before CPU when o.Adapter is empty, and the
-// first of them that fits by o.Choice. An adapter that is not there is a *usererr.Error, its reason NoAdapter where there
-// is none at all; other errors are the driver's, or those of o.Choice.
+// first of them that fits by o.Choice. An adapter that is not there is a *usererr.Error, its reason NoAdapter where
+// there is none at all; other errors are the driver's, or those of o.Choice.
 func Open(ctx context.Context, o Options) (*Device, error) {
 	list, infos := adapters()
 	defer func() {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds what people download, into build/release: archives for linux/amd64, linux/arm64 and windows/amd64, and
-# SHA256SUMS. The same commit, Go and compilers give the same bytes, wherever the folder lies; docs/releasing.md says more.
+# SHA256SUMS. The same commit, Go and compilers give the same bytes, wherever the folder lies: docs/releasing.md.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto GOFLAGS=-buildvcs=false LC_ALL=C TZ=UTC
@@ -23,13 +23,15 @@ licences() {
   echo "The page that it serves has its own licences.txt. It holds these Go packages:"
   printf '\n\n== Go ==\n\n'
   cat "$(go env GOROOT)/LICENSE"
-  GOOS=${1%/*} GOARCH=${1#*/} CGO_ENABLED=1 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' \
-    ./cmd/qlora-wgpu | sort -u | while read -r path number dir; do
+  module='{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}'
+  GOOS=${1%/*} GOARCH=${1#*/} CGO_ENABLED=1 go list -deps -f "$module" ./cmd/qlora-wgpu | sort -u >$out/modules.txt
+  while read -r path number dir; do
     printf '\n\n== %s %s ==\n\n' "$path" "$number"
     found=$(find "$dir" -maxdepth 1 -iname 'LICEN[CS]E*' -o -maxdepth 1 -iname 'COPYING*' -o -maxdepth 1 -iname 'NOTICE*' | sort)
     [ -n "$found" ] || { echo "$path has no licence" >&2; exit 1; }
     for file in $found; do cat "$file"; done
-  done
+  done <$out/modules.txt
+  rm $out/modules.txt
 }
 
 # release SYSTEM CC: an archive whose folder holds the program with what belongs to it.
@@ -53,7 +55,10 @@ release() {
   find "$out/$name" -exec touch -d "@$epoch" {} +
   case $system in
     windows/*) (cd $out && find "$name" -type f | sort | zip -q -X -@ "$name.zip") ;;
-    *) tar -C $out --sort=name --format=ustar --mtime="@$epoch" --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -n -9 >"$out/$name.tar.gz" ;;
+    *)
+      tar -C $out --sort=name --format=ustar --mtime="@$epoch" --owner=0 --group=0 --numeric-owner -cf $out/archive.tar "$name"
+      gzip -n -9 <$out/archive.tar >"$out/$name.tar.gz"
+      rm $out/archive.tar ;;
   esac
 }
 
