@@ -74,7 +74,7 @@ test-peft: setup
 lint:
 	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet ./...
-	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
+	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(GOOS=$$os go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
 	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
 	GOOS=js GOARCH=wasm go vet ./internal/browser ./web/engine ./web/check
 	go run $(STATICCHECK) ./...
