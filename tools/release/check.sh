@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the release twice, in this folder and in a clone elsewhere, compares the bytes, and runs what is in the
+# Builds the release twice, in this folder and from scratch in a clone elsewhere, compares the bytes, and runs what is in the
 # archives: that for ARM by qemu, as far as it needs no GPU. make test-windows runs the program for Windows.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,7 +11,7 @@ trap 'rm -rf "$other"' EXIT
 
 tools/release/release.sh
 git clone -q . "$other/another folder"
-"$other/another folder/tools/release/release.sh" >"$other/log" 2>&1 || { cat "$other/log"; exit 1; }
+GOCACHE="$other/cache" "$other/another folder/tools/release/release.sh" >"$other/log" 2>&1 || { cat "$other/log"; exit 1; }
 
 failed=0
 check() {

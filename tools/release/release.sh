@@ -43,7 +43,6 @@ release() {
   mkdir -p "$out/$name"
   echo "building $name"
   GOOS=${system%/*} GOARCH=${system#*/} CGO_ENABLED=1 CC=$2 \
-    CGO_CFLAGS="-O2 -ffile-prefix-map=$PWD=." CGO_LDFLAGS="-O2" \
     go build -trimpath -o "$out/$name/$program" -ldflags "-s -w -buildid= -extldflags=-Wl,--build-id=none \
       -X qlora-wgpu/internal/version.release=$version -X qlora-wgpu/internal/version.commit=$commit \
       -X qlora-wgpu/internal/version.committed=$committed" ./cmd/qlora-wgpu
