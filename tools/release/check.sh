@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the release twice, in this folder and from scratch in a clone elsewhere, compares the bytes, and runs what is in the
-# archives: that for ARM by qemu, as far as it needs no GPU. make test-windows runs the program for Windows.
+# Builds the release twice, in this folder and from scratch in a clone elsewhere, compares the bytes, and runs what is
+# in the archives: that for ARM by qemu, as far as it needs no GPU. make test-windows runs the program for Windows.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto
