@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto
 [ -z "$(git status --porcelain)" ] || { echo "FAIL: a release is built from a commit, and files differ from it"; exit 1; }
 .ci/install qemu
+commit=$(git rev-parse HEAD)
 other=$(mktemp -d)
 trap 'rm -rf "$other"' EXIT
 
@@ -23,7 +24,6 @@ check "the same bytes when built twice" cmp build/release/SHA256SUMS "$other/ano
 
 mkdir "$other/unpacked"
 for archive in build/release/*.tar.gz; do tar -C "$other/unpacked" -xzf "$archive"; done
-commit=$(git rev-parse HEAD)
 # works COMMAND… runs a program as far as it needs no device.
 works() {
   "$@" version --json | grep -q "\"commit\": \"$commit\"" &&
