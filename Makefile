@@ -75,7 +75,7 @@ lint:
 	unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet ./...
 	for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet $$(GOOS=$$os go list -f '{{.ImportPath}} {{.Deps}}' ./... | grep -v 'qlora-wgpu/gpu\b' | cut -d' ' -f1) || exit 1; done
-	GOOS=js GOARCH=wasm go build $$(go list ./... | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
+	GOOS=js GOARCH=wasm go build $$(GOOS=js GOARCH=wasm go list -e -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' ./... 2>/dev/null | grep -v '/cmd/\|/examples/\|/tools/\|/demotest')
 	GOOS=js GOARCH=wasm go vet ./internal/browser ./web/engine ./web/check
 	go run $(STATICCHECK) ./...
 	go run -exec 'env GOOS=js GOARCH=wasm' $(STATICCHECK) ./gpu ./internal/browser ./web/engine ./web/check

@@ -19,7 +19,7 @@ var opening = []string{"Open", "OpenFile", "ReadFile", "Create", "WriteFile", "D
 // mayOpen are the places that open something else than a file that a user or a run names.
 var mayOpen = map[string]string{
 	"internal/files/files.go":             "where they are opened",
-	"internal/host/host.go":               "/proc/meminfo",
+	"internal/host/memory_other.go":       "/proc/meminfo",
 	"internal/checkpoint/store_native.go": "a folder, to sync it",
 	"internal/runlock/runlock.go":         "the lock, once it is known to be one",
 }
