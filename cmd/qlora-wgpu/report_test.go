@@ -8,8 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/trainer"
 )
+
+func TestTryIt(t *testing.T) {
+	c := trainer.Defaults()
+	c.Model = "m"
+	require.Equal(t, `qlora-wgpu generate --model m --adapter out --prompt "…"`, tryIt(c, "out"))
+	c.ChatTemplate, c.Quantize = "t.jinja", settings.Unquantized
+	require.Equal(t, `qlora-wgpu generate --model m --adapter out --chat-template t.jinja --quantization none --prompt "…"`, tryIt(c, "out"))
+}
 
 func TestReportLinesAreTheTrainers(t *testing.T) {
 	var stdout, stderr bytes.Buffer

@@ -122,9 +122,20 @@ func (t *trainCommand) train(c *console, tell *teller) (err error) {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "\nTrained %d steps, last loss %.4f. The adapter is in %s.\n", summary.Steps, summary.Loss, summary.AdapterDir)
-	fmt.Fprintf(c.stdout, "Try it:\n  qlora-wgpu generate --model %s --adapter %s --prompt \"…\"\n",
-		quote(t.Config.Model), quote(summary.AdapterDir))
+	fmt.Fprintf(c.stdout, "Try it:\n  %s\n", tryIt(t.Config, summary.AdapterDir))
 	return nil
+}
+
+// tryIt is a command that answers as the adapter was trained.
+func tryIt(c trainer.Config, adapter string) string {
+	command := fmt.Sprintf("qlora-wgpu generate --model %s --adapter %s", quote(c.Model), quote(adapter))
+	if c.ChatTemplate != "" {
+		command += " --chat-template " + quote(c.ChatTemplate)
+	}
+	if c.Quantize == settings.Unquantized {
+		command += " --quantization " + c.Quantize
+	}
+	return command + ` --prompt "…"`
 }
 
 // asChild says the error and ends with the status that tells the parent what to do about it.
