@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,6 +20,11 @@ import (
 // TestAClosedTerminal closes what a run writes to and sends SIGHUP to all its processes, as a terminal does that is
 // closed: the run saves what it has. Under nohup it goes on to its end.
 func TestAClosedTerminal(t *testing.T) {
+	// What these tests are run under may ignore SIGHUP, and so would the program then: a signal that is caught is not
+	// ignored by a child.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 12)
 	executable, err := os.Executable()
 	require.NoError(t, err)

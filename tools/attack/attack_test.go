@@ -15,6 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	becomeWatched()
+	letHangupsThrough()
 	os.Exit(m.Run())
 }
 

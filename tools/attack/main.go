@@ -175,6 +175,7 @@ func grouped(n int) string {
 
 func main() {
 	becomeWatched()
+	letHangupsThrough()
 	most := flag.Int("most", 0, "attacks of each kind at most; 0: all")
 	seed := flag.Uint64("seed", 1, "of the random moments")
 	table := flag.String("table", "", "Markdown file with the table in which the lines of what was attacked are renewed")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -13,6 +15,14 @@ import (
 	"syscall"
 	"time"
 )
+
+// letHangupsThrough is for an attack that runs under nohup: what it starts would ignore SIGHUP too. A signal that is
+// caught is not ignored by a child.
+func letHangupsThrough() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+}
 
 // phase is a moment of a run: an operation on a file, or a line that it has said.
 type phase struct {
