@@ -26,7 +26,7 @@ type tokenizeCommand struct {
 	Source   settings.Source   `embed:""`
 	Template settings.Template `embed:""`
 	Chat     bool              `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
-	Input    string            `arg:"" optional:"" help:"File of JSON lines; standard input without it." placeholder:"FILE"`
+	Input    string            `arg:"" optional:"" help:"File of JSON lines, {\"text\": …} each, or with --chat a data set of conversations; standard input without it." placeholder:"FILE"`
 }
 
 const (
