@@ -188,7 +188,7 @@ func TestAnOldCheckpointThatStays(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(said, "warning: remove old checkpoints: "), said)
-	require.Contains(t, said, "device or resource busy; the run goes on, and tries it again after the next checkpoint.\n")
+	require.Contains(t, said, "device or resource busy; the run goes on, and it is tried again when others are removed.\n")
 	left, err := filepath.Glob(filepath.Join(c.OutputDir, "checkpoint-*"))
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Join(c.OutputDir, "checkpoint-4")}, left)

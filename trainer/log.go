@@ -27,9 +27,11 @@ type runLog struct {
 // comes again.
 func (r *run) openLog() (err error) {
 	name := path.Join(r.config.OutputDir, logFile)
-	kept, err := logUpTo(r.in.Output, name, r.state.Step)
-	if err != nil {
-		return err
+	var kept []byte // of a run that begins, nothing
+	if r.state.Step > 0 {
+		if kept, err = logUpTo(r.in.Output, name, r.state.Step); err != nil {
+			return err
+		}
 	}
 	if err := checkpoint.WriteBytes(r.in.Output, name, kept); err != nil {
 		return err

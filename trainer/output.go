@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -51,7 +52,9 @@ func checkOutput(out Output, c Config) error {
 			return usererr.New(opOutput, c.OutputDir, "its %s is not a run's and would be lost", cardFile).Hinted("choose another --output-dir")
 		}
 	}
-	if c.ResumeFromCheckpoint != "" {
+	if begun, err := anyStep(out, c.OutputDir); err != nil {
+		return err
+	} else if c.ResumeFromCheckpoint != "" || !begun {
 		names = slices.DeleteFunc(names, isTrace)
 	}
 	if len(names) > 0 && !c.Overwrite {
@@ -120,6 +123,17 @@ func runFiles(out Output, dir string) (found []string, err error) {
 // isTrace tells the files that a run which died before its first checkpoint leaves: nothing in them is worth keeping.
 func isTrace(name string) bool {
 	return name == logFile || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".removed")
+}
+
+// anyStep tells whether a run that wrote into the folder has finished a step.
+func anyStep(out Output, dir string) (bool, error) {
+	name := path.Join(dir, logFile)
+	all, err := logUpTo(out, name, math.MaxInt)
+	if err != nil {
+		return false, err
+	}
+	before, err := logUpTo(out, name, 0)
+	return len(before) < len(all), err
 }
 
 // resumesHere tells whether the run goes on with a checkpoint of its own output folder.

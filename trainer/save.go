@@ -105,7 +105,7 @@ func (g getsOn) Write(p []byte) (int, error) {
 // removeOldCheckpoints tries it again the next time where it fails.
 func (r *run) removeOldCheckpoints() {
 	if err := checkpoint.Rotate(r.in.Output, r.config.OutputDir, r.config.SaveTotalLimit); err != nil {
-		r.warn("%v; the run goes on, and tries it again after the next checkpoint.", err)
+		r.warn("%v; the run goes on, and it is tried again when others are removed.", err)
 	}
 }
 

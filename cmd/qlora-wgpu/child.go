@@ -58,7 +58,11 @@ func (s *supervisor) attend(child *os.Process, pipe io.Writer, told *follower, h
 	var work sync.WaitGroup
 	unfollow := context.AfterFunc(s.console.context, func() {
 		at, _ := told.progress()
-		s.report("Interrupted: a checkpoint is saved after the step under way. Another Ctrl-C ends the run at once and loses %s.", at.unsaved())
+		if at.Ready || at.Step > 0 {
+			s.report("Interrupted: a checkpoint is saved after the step under way. Another Ctrl-C ends the run at once and loses %s.", at.unsaved())
+		} else {
+			s.report("Interrupted before the first step: there is nothing to save.")
+		}
 		_, _ = pipe.Write([]byte{'\n'})
 	})
 	abandon := func() bool { return true }
@@ -73,8 +77,8 @@ func (s *supervisor) attend(child *os.Process, pipe io.Writer, told *follower, h
 	work.Go(func() {
 		s.patience.watch(ctx, told, s.longest, func(limit time.Duration) {
 			at, _ := told.progress()
-			s.report("The training process has told no progress for %s (the longest step took %.1f s): it is ended.",
-				limit.Round(time.Second/10), max(s.longest, at.Longer))
+			s.report("The training process has told no progress for %.3g s (the longest step took %.1f s): it is ended.",
+				limit.Seconds(), max(s.longest, at.Longer))
 			*hung = true
 			_ = child.Kill()
 		})

@@ -107,4 +107,19 @@ func TestOutputFoldersAndCheckpoints(t *testing.T) {
 	var step struct{ Step int }
 	require.NoError(t, json.Unmarshal(log, &step), "one line, of the new run")
 	require.Equal(t, 1, step.Step)
+
+	// What a start leaves that ended before its first step is no run.
+	require.NoError(t, os.RemoveAll(out))
+	require.NoError(t, os.Mkdir(out, 0o777))
+	name = filepath.Join(out, "trainer_log.jsonl")
+	require.NoError(t, os.WriteFile(name, []byte(`{"step":0,"answer":"a"}`+"\n"), 0o666))
+	status, _, stderr = invoke(t, train("--max-steps=1")...)
+	require.Zero(t, status, stderr)
+	log, err = os.ReadFile(name)
+	require.NoError(t, err)
+	require.NotContains(t, string(log), "answer")
+	require.NoError(t, os.RemoveAll(out))
+	require.NoError(t, os.Mkdir(out, 0o777))
+	require.NoError(t, os.WriteFile(name, []byte(`{"step":1}`+"\n"), 0o666))
+	refused(t, "prepare output folder "+out+": it holds trainer_log.jsonl of another run", train("--max-steps=1")...)
 }

@@ -24,6 +24,10 @@ func (p *planCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	if limit := shape.MaxPositions; p.Settings.MaxSeqLength > limit { // as train does
+		fmt.Fprintf(c.stderr, "max_seq_length is %d: the model allows no more.\n", limit)
+		p.Settings.MaxSeqLength = limit
+	}
 	report, err := preview.Plan(p.Settings, shape, name)
 	if err != nil {
 		return err

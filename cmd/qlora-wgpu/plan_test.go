@@ -153,3 +153,11 @@ func TestPlanOfAFolder(t *testing.T) {
 	require.Equal(t, 2, status)
 	require.Contains(t, stderr, "layers is 1, allowed: only with arch")
 }
+
+// A default that the model does not allow is lowered, as train does.
+func TestPlanOfAShortModel(t *testing.T) {
+	status, stdout, stderr := invoke(t, "plan", "--model", demotest.Model(t, 1, nil))
+	require.Zero(t, status, stderr)
+	require.Equal(t, "max_seq_length is 256: the model allows no more.\n", stderr)
+	require.NotEmpty(t, stdout)
+}

@@ -269,7 +269,7 @@ func TestSupervisorEndsAChildThatHangs(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, calls, 2)
 	require.Greater(t, time.Since(begin), 3*time.Second)
-	require.Contains(t, stderr, "stuckThe training process has told no progress for 600ms (the longest step took 0.0 s): it is ended.\n"+
+	require.Contains(t, stderr, "stuckThe training process has told no progress for 0.6 s (the longest step took 0.0 s): it is ended.\n"+
 		"The training process died: it hung. The last it said:\n  | step 10\n  | stuck\nStarting it again from ")
 	require.NotContains(t, stderr, string(rune(recordMark)))
 

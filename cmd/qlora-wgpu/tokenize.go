@@ -124,6 +124,9 @@ func tokenizeConversations(c *console, in io.Reader, name string, out *bufio.Wri
 			return err
 		}
 	}
+	for _, note := range source.Notes {
+		fmt.Fprintln(c.stderr, "Data:", note)
+	}
 	for _, warning := range slices.Concat(text.Warnings, report.Warnings(math.MaxInt32)) {
 		fmt.Fprintln(c.stderr, "warning:", warning)
 	}

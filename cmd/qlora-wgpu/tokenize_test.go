@@ -67,7 +67,7 @@ func TestTokenizeMistakes(t *testing.T) {
 			`{"text": "a"}` + "\n\n" + `{"messages": []}`,
 			`error: tokenize standard input: line 3: bad format: there is no "text" (--chat reads conversations)` + "\n", nil,
 		},
-		{`{"text": 3}`, "error: tokenize standard input: line 1: bad format: json: ", nil},
+		{`{"text": 3}`, "error: tokenize standard input: line 1: bad format: text is a number, a string was wanted\n", nil},
 		{`{"text": "a"}`, "error: tokenize standard input: line 1: a text, not a conversation (leave --chat away)\n", []string{"--chat"}},
 		{"", "error: tokenize nowhere.jsonl: no such file or directory (without a file, standard input is read)\n", []string{"nowhere.jsonl"}},
 	} {

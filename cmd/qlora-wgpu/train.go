@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -147,8 +148,10 @@ func asChild(c *console, err error) error {
 		return nil
 	case errors.As(err, &mistake):
 		err, status = mistake, statusChildUserError
+	case errors.Is(err, context.Canceled) && c.context.Err() != nil: // the parent has said it
+		return exitStatus(statusInterrupted)
 	case c.context.Err() != nil:
-		err, status = fmt.Errorf("interrupted: %w", err), statusInterrupted
+		status = statusInterrupted
 	case errors.Is(err, trainer.ErrEngineFault):
 		status = statusEngineFault
 	}

@@ -108,13 +108,32 @@ func verify(s Store, dir string) (manifest, error) {
 	return m, nil
 }
 
+// verifyOwn is verify for a checkpoint that was found in a run's folder: none that lies elsewhere.
+func verifyOwn(s Store, dir string) (manifest, error) {
+	if err := checkLink(s, dir); err != nil {
+		return manifest{}, err
+	}
+	return verify(s, dir)
+}
+
+// checkLink refuses a link: a folder may come from somebody else, and what it leads to is not the run's.
+func checkLink(s Store, name string) error {
+	if l, ok := s.(Linker); ok && l.IsLink(name) {
+		return bad(name, "it is a link to somewhere else").Hinted("put what it leads to in its place")
+	}
+	return nil
+}
+
 func verifyFile(s Store, name string, want entry) error {
+	if err := checkLink(s, name); err != nil {
+		return err
+	}
 	r, err := s.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return bad(name, "the file is missing")
 	}
 	if err != nil {
-		return fmt.Errorf("read checkpoint: %w", err)
+		return fmt.Errorf("read checkpoint %s: %w", name, err)
 	}
 	defer r.Close()
 	if r.Size() < want.Size {
@@ -134,9 +153,12 @@ func verifyFile(s Store, name string, want entry) error {
 }
 
 func readFile(s Store, name string, limit int64) ([]byte, error) {
+	if err := checkLink(s, name); err != nil {
+		return nil, err
+	}
 	r, err := s.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read checkpoint: %w", err)
+		return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 	}
 	defer r.Close()
 	if r.Size() > limit {

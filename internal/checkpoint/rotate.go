@@ -30,7 +30,7 @@ func Rotate(s Store, dir string, keep int) error {
 		case kept == keep:
 			failed = cmp.Or(failed, discard(s, dir, name))
 		default:
-			if _, err := verify(s, name); err == nil {
+			if _, err := verifyOwn(s, name); err == nil {
 				kept++
 			} else {
 				failed = cmp.Or(failed, fmt.Errorf("%s does not verify, and an older one is kept for it: %w", name, err))

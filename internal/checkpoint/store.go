@@ -22,6 +22,9 @@ type Store interface {
 // Copier is a Store whose Rename copies folders.
 type Copier interface{ CopiesFolders() }
 
+// Linker is a Store of which a name may be a link.
+type Linker interface{ IsLink(name string) bool }
+
 // Writer is a file being written.
 type Writer interface {
 	io.Writer

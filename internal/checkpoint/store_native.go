@@ -41,6 +41,12 @@ func (Files) Rename(from, to string) error {
 
 func (Files) Remove(name string) error { return removeAll(filepath.FromSlash(name)) }
 
+// IsLink implements Linker.
+func (Files) IsLink(name string) bool {
+	info, err := os.Lstat(filepath.FromSlash(name))
+	return err == nil && info.Mode()&os.ModeSymlink != 0
+}
+
 func (Files) Open(name string) (Reader, error) {
 	f, err := openShared(filepath.FromSlash(name))
 	if err != nil {

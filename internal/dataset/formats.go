@@ -189,11 +189,13 @@ func (b *builder) notes() []string {
 	return notes
 }
 
-func quote(name string) string {
-	if r := []rune(name); len(r) > 40 {
-		name = string(r[:40]) + "…"
+func quote(name string) string { return fmt.Sprintf("%q", shortened(name)) }
+
+func shortened(text string) string {
+	if r := []rune(text); len(r) > 40 {
+		return string(r[:40]) + "…"
 	}
-	return fmt.Sprintf("%q", name)
+	return text
 }
 
 func columns(row fields) string {

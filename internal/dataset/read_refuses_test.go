@@ -101,9 +101,9 @@ func TestReadRefuses(t *testing.T) {
 		{"calls", "x.jsonl", `{"messages":[{"role":"assistant","tool_calls":"go"}]}`, `turn 0: "tool_calls" is a string, not a list`},
 		{
 			"weight", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","weight":0.5}]}`,
-			`turn 0: "weight" is "0.5"; it can be 0, 1, false or true`,
+			`turn 0: "weight" is 0.5; it can be 0, 1, false or true`,
 		},
-		{"train", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":"yes"}]}`, `turn 0: "train" is "\"yes\""; it can be 0, 1`},
+		{"train", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":"yes"}]}`, `turn 0: "train" is "yes"; it can be 0, 1`},
 		{
 			"two marks", "x.jsonl", `{"messages":[{"role":"assistant","content":"a","train":true,"loss":0}]}`,
 			`turn 0: "train" and "loss" of a turn do not agree`,

@@ -288,7 +288,7 @@ func trained(turn fields) (*bool, error) {
 		case "true", "false":
 			yes = value == "true"
 		default:
-			return nil, fmt.Errorf("%q is %s; it can be 0, 1, false or true", key, quote(value))
+			return nil, fmt.Errorf("%q is %s; it can be 0, 1, false or true", key, shortened(value))
 		}
 		if out != nil && *out != yes {
 			return nil, fmt.Errorf("%q and %q of a turn do not agree", from, key)

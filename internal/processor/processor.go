@@ -94,7 +94,7 @@ func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokeniz
 			Special: a.Special, IfMissing: a.IfMissing,
 		}
 	}
-	return tokenizer.FromJSON(t.JSON, path, beside)
+	return tokenizer.FromJSON(t.JSON, path+"/tokenizer.json", beside)
 }
 
 func (p *Processor) findEOS(named string) int32 {
