@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -193,7 +194,7 @@ func (c *conversation) answerStart(i int, turn jinja.Output) (int, error) {
 			return len(prompt.Text), nil
 		}
 	}
-	const sentinel = "\uE000\uE001answer\uE001\uE000"
+	sentinel := fmt.Sprint(newBase(c.whole.Text))
 	probe := slices.Clone(c.Messages[:i+1])
 	probe[i].Content, probe[i].NoContent = sentinel, false
 	probed, err := c.t.render(Conversation{probe, c.Tools}, false)

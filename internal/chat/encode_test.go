@@ -178,7 +178,7 @@ func TestEncodeErrors(t *testing.T) {
 	_, err = ownTemplate(t, "tools").Encode(tok, bad, TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Format), "%v", err)
 
-	answerless := parsed(`{% for m in messages %}{{ m.role + m.content | upper }};{% endfor %}`, nil)
+	answerless := parsed(`{% for m in messages %}{{ m.role }} {{ m.content | length }} {{ m.content }};{% endfor %}`, nil)
 	_, err = answerless.Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
 	require.True(t, usererr.Is(err, usererr.Unsupported), "%v", err)
 

@@ -21,7 +21,8 @@ const (
 // part is something of a conversation of which a marked copy tells whether it gets into the text.
 type part struct {
 	what  string
-	turn  int // -1: of the whole conversation
+	turn  int    // -1: of the whole conversation
+	field string // of the turn; empty: its content
 	marks []string
 	shown bool
 }
@@ -29,14 +30,33 @@ type part struct {
 // seen says what of a conversation gets into the text.
 type seen struct {
 	parts []*part
-	all   bool // all of them are known to show
-	marks int
+	all   bool   // all of them are known to show
+	base  uint64 // of the marks
+	marks uint64
 }
 
-// probe marks every text of a copy of the conversation and looks for the marks in what the template makes of it. Where
-// the template fails on the copy, all counts as shown.
+// markBase is what marks count on from: of 17 digits, as all of them are. Templates may escape what is not ASCII and
+// change the case of letters, they pass digits through. A text that has the base already gets another one.
+const markBase = 73095814620000000
+
+// newBase is for marks that a text does not have, unless it was made to have all that are tried.
+func newBase(text string) uint64 {
+	const most, tries = 10_000_000, 100 // marks on a base, bases
+	base := uint64(markBase)
+	for range tries {
+		if !strings.Contains(text, fmt.Sprint(base/most)) {
+			break
+		}
+		base += most
+	}
+	return base
+}
+
+// probe marks every text of a copy of the conversation and looks for the marks in what the template makes of it. Of
+// what has no text, a field that is true, a copy without it tells. Where the template fails on a copy, all counts as
+// shown.
 func (c *conversation) probe() seen {
-	var s seen
+	s := seen{base: newBase(c.whole.Text)}
 	copied := Conversation{slices.Clone(c.Messages), c.Tools}
 	plain := c.Tools == nil
 	for i, m := range c.Messages {
@@ -49,15 +69,42 @@ func (c *conversation) probe() seen {
 	}
 	if c.Tools != nil {
 		tools := s.add(unseenTools, -1)
-		copied.Tools, _ = rewriteJSON(c.Tools, func(_ string, value jsontext.Value) (jsontext.Value, bool) {
+		copied.Tools, _ = rewriteJSON(c.Tools, func(at string, value jsontext.Value) (jsontext.Value, bool) {
+			if strings.HasSuffix(at, "/type") { // templates decide by it
+				return nil, false
+			}
 			return s.markString(tools, value)
 		})
 	}
 	text, err := c.t.render(copied, false)
+	without, unmarked := s.withoutUnmarked(copied)
+	bare := text
+	if unmarked && err == nil {
+		bare, err = c.t.render(without, false)
+	}
 	for _, p := range s.parts {
-		p.shown = err != nil || slices.ContainsFunc(p.marks, func(mark string) bool { return strings.Contains(text.Text, mark) })
+		p.shown = err != nil || slices.ContainsFunc(p.marks, func(mark string) bool { return strings.Contains(text.Text, mark) }) ||
+			len(p.marks) == 0 && bare.Text != text.Text
 	}
 	return s
+}
+
+// withoutUnmarked is the conversation without the fields and the tools that have no mark.
+func (s seen) withoutUnmarked(c Conversation) (_ Conversation, changed bool) {
+	c.Messages = slices.Clone(c.Messages)
+	for _, p := range s.parts {
+		switch {
+		case len(p.marks) > 0:
+			continue
+		case p.turn < 0:
+			c.Tools = nil
+		default:
+			m := &c.Messages[p.turn]
+			m.Fields = slices.DeleteFunc(slices.Clone(m.Fields), func(f Field) bool { return f.Name == p.field })
+		}
+		changed = true
+	}
+	return c, changed
 }
 
 // turn tells whether something of an assistant turn shows that can be learned.
@@ -84,9 +131,9 @@ func (s *seen) add(what string, turn int) *part {
 	return p
 }
 
-// newMark is a text that no conversation has and that templates pass through.
+// newMark is a text that the conversation does not have and that templates pass through; a number, too.
 func (s *seen) newMark(p *part) string {
-	mark := fmt.Sprintf("\uE000%d\uE001", s.marks)
+	mark := fmt.Sprint(s.base + s.marks)
 	s.marks++
 	p.marks = append(p.marks, mark)
 	return mark
@@ -114,7 +161,7 @@ func (s *seen) mark(i int, m Message) Message {
 	return m
 }
 
-// markField marks the texts of a field; ids are no content, and arguments may be shown or not beside the name.
+// markField marks the texts and numbers of a field; ids are no content, and arguments may be shown or not beside the name.
 func (s *seen) markField(turn int, f Field) jsontext.Value {
 	what := fmt.Sprintf("fields %q", f.Name)
 	switch {
@@ -129,10 +176,17 @@ func (s *seen) markField(turn int, f Field) jsontext.Value {
 	}
 	if what != unseenCalls {
 		p := s.add(what, turn)
-		value, _ := rewriteJSON(f.Value, func(_ string, value jsontext.Value) (jsontext.Value, bool) { return s.markString(p, value) })
+		p.field = f.Name
+		value, _ := rewriteJSON(f.Value, func(_ string, value jsontext.Value) (jsontext.Value, bool) {
+			if value.Kind() == jsontext.KindNumber {
+				return jsontext.Value(s.newMark(p)), true
+			}
+			return s.markString(p, value)
+		})
 		return value
 	}
 	names, arguments := s.add(what, turn), &part{what: what, turn: turn}
+	names.field = f.Name
 	value, _ := rewriteJSON(f.Value, func(at string, value jsontext.Value) (jsontext.Value, bool) {
 		switch {
 		case strings.Contains(at, "/arguments"):
@@ -149,7 +203,7 @@ func (s *seen) markField(turn int, f Field) jsontext.Value {
 }
 
 func isEmpty(value jsontext.Value) bool {
-	return slices.Contains([]string{`""`, "[]", "{}"}, string(value))
+	return slices.Contains([]string{`""`, "[]", "{}", "false"}, string(value))
 }
 
 // markString marks a JSON string that is not empty.

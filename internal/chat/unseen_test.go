@@ -2,6 +2,7 @@ package chat
 
 import (
 	"encoding/json/jsontext"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -85,14 +86,60 @@ func TestUnseen(t *testing.T) {
 		})
 	}
 
+	// Marks come through whatever a template does to what is no plain text.
+	const turn = `{% for m in messages %}<|{{ m.role }}|>{{ m.content }}`
+	const end = `<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`
+	for _, shows := range []struct{ template, learned string }{
+		{turn + `{{ m.tool_calls or '' }}` + end, `[{'function': {'name': 'w'}}]<|end|>`},
+		{turn + `{{ m.tool_calls | tojson(ensure_ascii=True) if m.tool_calls }}` + end, `[{"function": {"name": "w"}}]<|end|>`},
+		{turn + `{{ m.tool_calls | tojson | upper if m.tool_calls }}` + end, `[{"FUNCTION": {"NAME": "W"}}]<|end|>`},
+	} {
+		got, err := parsed(shows.template, nil).
+			Encode(tok, turns(user("a"), with(assistant(""), "tool_calls", `[{"function":{"name":"w"}}]`)), TrainOnAssistant)
+		require.NoError(t, err)
+		require.Empty(t, got.Unseen, shows.template)
+		require.Equal(t, []string{shows.learned}, targets(tok, got))
+	}
+	upper := strings.ReplaceAll(turn, "m.content", "m.content | upper")
+	got, err := parsed(upper+`<|end|>{% endfor %}`, nil).Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{"B<|end|>"}, targets(tok, got))
+
+	// Numbers and switches show where they change something.
+	flags := turns(with(user("a"), "turn", "7"), with(assistant("b"), "prefix", "true", "hidden", "false"))
+	got, err = parsed(turn+`{{ m.turn }}{{ '!' if m.prefix }}`+end, nil).Encode(tok, flags, TrainOnAssistant)
+	require.NoError(t, err)
+	require.Empty(t, got.Unseen)
+	got, err = parsed(bare, nil).Encode(tok, flags, TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{`fields "prefix"`, `fields "turn"`}, got.Unseen)
+
+	// What a conversation has of the marks' digits is no mark.
+	got, err = parsed(bare, nil).Encode(tok, turns(user(newMarks()), with(assistant("b"), "mood", `"glad"`)), TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{`fields "mood"`}, got.Unseen)
+
 	chat := turns(user("Weather in Rome?"), assistant("w"))
 	chat.Tools = jsontext.Value(`[{"type": "function", "function": {"name": "w", "description": "weather"}}]`)
-	got, err := parsed(bare, nil).Encode(tok, chat, TrainOnAssistant)
+	got, err = parsed(bare, nil).Encode(tok, chat, TrainOnAssistant)
 	require.NoError(t, err)
 	require.Equal(t, []string{"tools"}, got.Unseen)
+	for _, shows := range []string{"{{ tools }}", "{% for t in tools or [] if t.type == 'function' %}{{ t.function.name }}{% endfor %}"} {
+		got, err = parsed(shows+bare, nil).Encode(tok, chat, TrainOnAssistant)
+		require.NoError(t, err)
+		require.Empty(t, got.Unseen, shows)
+	}
 	got, err = parsed("{{ tools | tojson }}"+bare, nil).Encode(tok, chat, TrainOnAssistant)
 	require.NoError(t, err)
 	require.Empty(t, got.Unseen)
+}
+
+// newMarks is a text of the first marks.
+func newMarks() (text string) {
+	for i := range uint64(4) {
+		text += fmt.Sprintln(markBase + i)
+	}
+	return text
 }
 
 func TestVariables(t *testing.T) {

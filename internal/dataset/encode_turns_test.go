@@ -118,3 +118,17 @@ func TestWarnings(t *testing.T) {
 	require.ErrorContains(t, err, "1 with no target left by the chat template (the first at line 1), "+
 		"1 with tool calls that the chat template does not show (the first at line 1)")
 }
+
+// Other tools' files say of every turn whether it is learned.
+func TestTurnsThatAreNotTheAssistantsAreNotLearned(t *testing.T) {
+	s := source(t, "x.jsonl", `{"messages":[{"role":"system","content":"s","train":false},{"role":"user","content":"a","loss":false,"weight":0},`+
+		`{"role":"assistant","content":"b","train":true}]}`)
+	_, report, err := encoder(t, 64).Encode(s)
+	require.NoError(t, err)
+	require.Empty(t, report.Unseen)
+
+	s = source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a","train":true},{"role":"assistant","content":"b"}]}`)
+	_, report, err = encoder(t, 64).Encode(s)
+	require.NoError(t, err)
+	require.Equal(t, []Unseen{{What: `fields "train"`, Rows: 1, First: "line 1"}}, report.Unseen)
+}

@@ -247,7 +247,7 @@ func (p *rowParser) otherFields(turn jsontext.Value, role, speakerKey, textKey s
 		if err != nil {
 			return nil, err
 		}
-		if value.Kind() == jsontext.KindNull || slices.Contains(known, name) {
+		if value.Kind() == jsontext.KindNull || slices.Contains(known, name) || slices.Contains(trainKeys, name) && switchedOff(value) {
 			continue
 		}
 		f := chat.Field{Name: name, Value: value.Clone()}
@@ -273,6 +273,11 @@ func (p *rowParser) otherFields(turn jsontext.Value, role, speakerKey, textKey s
 // trainKeys may take an assistant turn out of training: "weight" (0 or 1, OpenAI), "train" (Axolotl) or "loss"
 // (ms-swift).
 var trainKeys = []string{"weight", "train", "loss"}
+
+// switchedOff tells whether one says no, which of a turn that is not the assistant's is what is done anyway.
+func switchedOff(value jsontext.Value) bool {
+	return slices.Contains([]string{"false", "0", "0.0"}, string(value))
+}
 
 // trained reads them: nil where none says anything. They may be booleans or 0 and 1, and have to agree.
 func trained(turn fields) (*bool, error) {
