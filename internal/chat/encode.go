@@ -82,7 +82,8 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainO
 		if err != nil {
 			return Encoded{}, err
 		}
-		for k := c.tokensBefore(span.start); k < c.tokensBefore(span.end); k++ {
+		end := c.tokensBefore(span.end) // which takes as long as the text is
+		for k := c.tokensBefore(span.start); k < end; k++ {
 			out.Target[k] = true
 		}
 		closed = span.closed || i < len(c.Messages)-1

@@ -4,6 +4,7 @@ import (
 	"encoding/json/jsontext"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -242,4 +243,23 @@ func BenchmarkEncode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The text of a long answer is tokenized a few times, not once for each of its tokens.
+func TestEncodeWorkGrowsWithTheText(t *testing.T) {
+	tok := byteTokenizer(t)
+	chat, template := turns(user("a"), assistant(strings.Repeat("b", 4000))), ownTemplate(t, "chatml")
+	text, err := template.Render(chat, false)
+	require.NoError(t, err)
+	allocated := func(do func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		do()
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	once := allocated(func() { tok.Encode(text) })
+	all := allocated(func() { _, err = template.Encode(tok, chat, TrainOnAssistant) })
+	require.NoError(t, err)
+	require.Less(t, all, 100*once)
 }
