@@ -101,6 +101,8 @@ func negation(flag *kong.Flag) string {
 
 // nearest is the known name with the fewest insertions, deletions and substitutions to given.
 func nearest(given string, known []string) string {
+	const most = 60 // longer than any name
+	given = given[:min(len(given), most)]
 	return slices.MinFunc(known, func(a, b string) int {
 		return editDistance(given, a) - editDistance(given, b)
 	})

@@ -252,6 +252,8 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"model:\n " + strings.Repeat("- ", 25000), "line 2, column 32: bad format: nested too deep: more than 16 levels"},
 		{"model: " + strings.Repeat("!!x ", 25000), "line 1, column 53: bad format: nested too deep: more than 16 levels"},
 		{strings.Repeat("? ", 25000), "line 1, column 33: bad format: nested too deep: more than 16 levels"},
+		{manyKeys(50_000), "line 1001, column 6: bad format: more than 1000 keys"},
+		{strings.Repeat("q", 1<<19) + ": 1", `line 1, column 1: unknown key "` + strings.Repeat("q", 60) + `" (did you mean quantization?)`},
 		{stairs(1000), "line 17, column 17: bad format: nested too deep: more than 16 levels"},
 		{"lora_r: " + strings.Repeat("1", 5000), "line 1, column 9: bad format: lora_r takes a whole number, this is " +
 			strings.Repeat("1", 60) + "…"},
@@ -271,6 +273,15 @@ func TestMistakesInTheFile(t *testing.T) {
 }
 
 // stairs are mappings in mappings, each a column further to the right.
+// manyKeys are different ones, which a library may compare each with each.
+func manyKeys(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "k%04d: 1\n", i)
+	}
+	return text.String()
+}
+
 func stairs(n int) string {
 	var text strings.Builder
 	for i := range n {
