@@ -3,6 +3,7 @@ package chat
 import (
 	"encoding/json/jsontext"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,6 +17,8 @@ const (
 	unseenReasoning = "reasoning"
 	unseenNames     = "names"
 	unseenContent   = "turns"
+	unseenField     = "fields " // and its name
+	unseenFields    = "further fields"
 )
 
 // part is something of a conversation of which a marked copy tells whether it gets into the text.
@@ -91,20 +94,27 @@ func (c *conversation) probe() seen {
 
 // withoutUnmarked is the conversation without the fields and the tools that have no mark.
 func (s seen) withoutUnmarked(c Conversation) (_ Conversation, changed bool) {
-	c.Messages = slices.Clone(c.Messages)
-	for _, p := range s.parts {
-		switch {
-		case len(p.marks) > 0:
-			continue
-		case p.turn < 0:
-			c.Tools = nil
-		default:
-			m := &c.Messages[p.turn]
-			m.Fields = slices.DeleteFunc(slices.Clone(m.Fields), func(f Field) bool { return f.Name == p.field })
-		}
-		changed = true
+	type place struct {
+		turn  int
+		field string
 	}
-	return c, changed
+	unmarked := map[place]bool{}
+	for _, p := range s.parts {
+		if len(p.marks) == 0 {
+			unmarked[place{p.turn, p.field}] = true
+		}
+	}
+	if len(unmarked) == 0 {
+		return c, false
+	}
+	if unmarked[place{turn: -1}] {
+		c.Tools = nil
+	}
+	c.Messages = slices.Clone(c.Messages)
+	for i, m := range c.Messages {
+		c.Messages[i].Fields = slices.DeleteFunc(slices.Clone(m.Fields), func(f Field) bool { return unmarked[place{i, f.Name}] })
+	}
+	return c, true
 }
 
 // turn tells whether something of an assistant turn shows that can be learned.
@@ -114,15 +124,25 @@ func (s seen) turn(i int) bool {
 	})
 }
 
+// maxUnseenFields is how many fields are named one by one.
+const maxUnseenFields = 8
+
 // missing are the names of what does not show.
 func (s seen) missing() (names []string) {
+	found, fields := map[string]bool{}, 0
 	for _, p := range s.parts {
-		if !p.shown && !s.all && !slices.Contains(names, p.what) {
-			names = append(names, p.what)
+		what := p.what
+		if p.shown || s.all || found[what] {
+			continue
 		}
+		if strings.HasPrefix(what, unseenField) {
+			if fields++; fields > maxUnseenFields {
+				what = unseenFields
+			}
+		}
+		found[what] = true
 	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(found))
 }
 
 func (s *seen) add(what string, turn int) *part {
@@ -163,7 +183,7 @@ func (s *seen) mark(i int, m Message) Message {
 
 // markField marks the texts and numbers of a field; ids are no content, and arguments may be shown or not beside the name.
 func (s *seen) markField(turn int, f Field) jsontext.Value {
-	what := fmt.Sprintf("fields %q", f.Name)
+	what := fmt.Sprintf(unseenField+"%.60q", f.Name)
 	switch {
 	case f.Name == "tool_call_id", isEmpty(f.Value):
 		return f.Value

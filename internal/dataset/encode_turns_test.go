@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -131,4 +132,25 @@ func TestTurnsThatAreNotTheAssistantsAreNotLearned(t *testing.T) {
 	_, report, err = encoder(t, 64).Encode(s)
 	require.NoError(t, err)
 	require.Equal(t, []Unseen{{What: `fields "train"`, Rows: 1, First: "line 1"}}, report.Unseen)
+}
+
+// Fields whose names are different ones in each row, or many in one, are not named without end.
+func TestManyFieldsThatDoNotShow(t *testing.T) {
+	var rows strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&rows, `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","f%d":"x","g%d":true}]}`+"\n", i, i)
+	}
+	_, report, err := encoder(t, 64).Encode(source(t, "x.jsonl", rows.String()))
+	require.NoError(t, err)
+	require.Len(t, report.Unseen, 33)
+	require.Equal(t, Unseen{What: "something else", Rows: 34, First: "line 17"}, report.Unseen[32])
+
+	fields := ""
+	for i := range 20_000 {
+		fields += fmt.Sprintf(`,"f%05d":true`, i)
+	}
+	_, report, err = encoder(t, 64).Encode(source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"`+fields+`}]}`))
+	require.NoError(t, err)
+	require.Len(t, report.Unseen, 9)
+	require.Equal(t, Unseen{What: "further fields", Rows: 1, First: "line 1"}, report.Unseen[8])
 }

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/chat"
@@ -67,10 +68,26 @@ const (
 	emptyAnswer = "an assistant turn of which the chat template shows nothing"
 )
 
+// maxUnseen is how many kinds of what does not show are counted one by one; fields may have a name of their own in each
+// row.
+const (
+	maxUnseen   = 32
+	otherUnseen = "something else"
+)
+
 // Note counts what of a row's conversation is not learned.
 func (r *Report) Note(row Row, c chat.Encoded) {
+	others := false
 	for _, what := range c.Unseen {
+		known := slices.ContainsFunc(r.Unseen, func(u Unseen) bool { return u.What == what })
+		if !known && len(r.Unseen) >= maxUnseen {
+			others = true
+			continue
+		}
 		r.Unseen = count(r.Unseen, what, row.Where)
+	}
+	if others {
+		r.Unseen = count(r.Unseen, otherUnseen, row.Where)
 	}
 	if c.NothingToLearn > 0 {
 		if r.NothingToLearn == nil {
