@@ -56,7 +56,7 @@ func newBase(text string) uint64 {
 }
 
 // probe marks every text of a copy of the conversation and looks for the marks in what the template makes of it. Of
-// what has no text, a field that is true, a copy without it tells. Where the template fails on a copy, all counts as
+// what has no text, a number or a field that is true, a copy without it tells. Where the template fails on a copy, all counts as
 // shown.
 func (c *conversation) probe() seen {
 	s := seen{base: newBase(c.whole.Text)}
@@ -151,7 +151,7 @@ func (s *seen) add(what string, turn int) *part {
 	return p
 }
 
-// newMark is a text that the conversation does not have and that templates pass through; a number, too.
+// newMark is a text that the conversation does not have and that templates pass through.
 func (s *seen) newMark(p *part) string {
 	mark := fmt.Sprint(s.base + s.marks)
 	s.marks++
@@ -181,7 +181,7 @@ func (s *seen) mark(i int, m Message) Message {
 	return m
 }
 
-// markField marks the texts and numbers of a field; ids are no content, and arguments may be shown or not beside the name.
+// markField marks the texts of a field; ids are no content, and arguments may be shown or not beside the name.
 func (s *seen) markField(turn int, f Field) jsontext.Value {
 	what := fmt.Sprintf(unseenField+"%.60q", f.Name)
 	switch {
@@ -197,12 +197,7 @@ func (s *seen) markField(turn int, f Field) jsontext.Value {
 	if what != unseenCalls {
 		p := s.add(what, turn)
 		p.field = f.Name
-		value, _ := rewriteJSON(f.Value, func(_ string, value jsontext.Value) (jsontext.Value, bool) {
-			if value.Kind() == jsontext.KindNumber {
-				return jsontext.Value(s.newMark(p)), true
-			}
-			return s.markString(p, value)
-		})
+		value, _ := rewriteJSON(f.Value, func(_ string, value jsontext.Value) (jsontext.Value, bool) { return s.markString(p, value) })
 		return value
 	}
 	names, arguments := s.add(what, turn), &part{what: what, turn: turn}
