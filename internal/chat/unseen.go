@@ -56,8 +56,8 @@ func newBase(text string) uint64 {
 }
 
 // probe marks every text of a copy of the conversation and looks for the marks in what the template makes of it. Of
-// what has no text, a number or a field that is true, a copy without it tells. Where the template fails on a copy, all counts as
-// shown.
+// what has no text, a number or a field that is true, a copy without it tells. Where the template fails on a copy, all
+// counts as shown.
 func (c *conversation) probe() seen {
 	s := seen{base: newBase(c.whole.Text)}
 	copied := Conversation{slices.Clone(c.Messages), c.Tools}

@@ -122,7 +122,8 @@ func TestWarnings(t *testing.T) {
 
 // Other tools' files say of every turn whether it is learned.
 func TestTurnsThatAreNotTheAssistantsAreNotLearned(t *testing.T) {
-	s := source(t, "x.jsonl", `{"messages":[{"role":"system","content":"s","train":false},{"role":"user","content":"a","loss":false,"weight":0},`+
+	s := source(t, "x.jsonl", `{"messages":[{"role":"system","content":"s","train":false},`+
+		`{"role":"user","content":"a","loss":false,"weight":0},`+
 		`{"role":"assistant","content":"b","train":true}]}`)
 	_, report, err := encoder(t, 64).Encode(s)
 	require.NoError(t, err)
@@ -149,7 +150,8 @@ func TestManyFieldsThatDoNotShow(t *testing.T) {
 	for i := range 20_000 {
 		fields += fmt.Sprintf(`,"f%05d":true`, i)
 	}
-	_, report, err = encoder(t, 64).Encode(source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"`+fields+`}]}`))
+	s := source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"`+fields+`}]}`)
+	_, report, err = encoder(t, 64).Encode(s)
 	require.NoError(t, err)
 	require.Len(t, report.Unseen, 9)
 	require.Equal(t, Unseen{What: "further fields", Rows: 1, First: "line 1"}, report.Unseen[8])
