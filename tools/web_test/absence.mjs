@@ -1,7 +1,7 @@
 // Where the page cannot work, or not now.
 import assert from 'node:assert/strict';
 import { complaints, launch, software, until } from './browser.mjs';
-import { accessible, ready } from './page.mjs';
+import { accessible, ready, serve } from './page.mjs';
 
 export const absence = {
   async 'a second tab waits for the first'(t) {
@@ -17,24 +17,32 @@ export const absence = {
   },
 
   async 'without WebGPU or an adapter it helps'(t) {
-    for (const [kind, flags, url] of [
-      ['adapter', [], t.address],
-      ['insecure', [...software, '--host-resolver-rules=MAP page.test 127.0.0.1'], t.address.replace('127.0.0.1', 'page.test')],
-    ]) {
-      const other = await launch(flags);
-      try {
-        const absent = await other.newPage();
-        const seen = complaints(absent);
-        await absent.goto(url);
-        await until(absent, `it explains: ${kind}`, (kind) => document.getElementById('notice').dataset.kind === kind &&
-          !document.getElementById('notice').hidden, kind, 20e3);
-        assert.deepEqual(await accessible(absent), []);
-        await absent.screenshot({ path: t.path(`absent-${kind}.png`), fullPage: true });
-        // which Chromium itself warns of
-        assert.deepEqual(seen.filter((line) => line !== 'No available adapters.'), []);
-      } finally {
-        await other.close();
+    // By another address than this computer's own, without TLS, browsers give a page less. The program answers there
+    // where it serves every address.
+    const everywhere = await serve('0.0.0.0');
+    const other = '192.0.2.1';
+    try {
+      for (const [kind, flags, url] of [
+        ['adapter', [], t.address],
+        ['insecure', [...software, `--host-resolver-rules=MAP ${other} 127.0.0.1`], `http://${other}:${everywhere.address.split(':').at(-1)}`],
+      ]) {
+        const browser = await launch(flags);
+        try {
+          const absent = await browser.newPage();
+          const seen = complaints(absent);
+          await absent.goto(url);
+          await until(absent, `it explains: ${kind}`, (kind) => document.getElementById('notice').dataset.kind === kind &&
+            !document.getElementById('notice').hidden, kind, 20e3);
+          assert.deepEqual(await accessible(absent), []);
+          await absent.screenshot({ path: t.path(`absent-${kind}.png`), fullPage: true });
+          // which Chromium itself warns of
+          assert.deepEqual(seen.filter((line) => line !== 'No available adapters.'), []);
+        } finally {
+          await browser.close();
+        }
       }
+    } finally {
+      everywhere.stop();
     }
   },
 };

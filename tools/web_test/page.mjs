@@ -10,11 +10,11 @@ export const small = { max_steps: 20, batch_size: 2, max_seq_length: 48, save_st
 
 export const binary = process.env.QLORA ?? 'bin/qlora-wgpu';
 
-// serve starts the program on a free port and resolves to the page's address.
-export async function serve() {
-  const child = spawn(binary, ['web', '--addr', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+// serve starts the program on a free port of a host and resolves to the page's address.
+export async function serve(host = '127.0.0.1') {
+  const child = spawn(binary, ['web', '--addr', `${host}:0`], { stdio: ['ignore', 'pipe', 'inherit'] });
   const address = await new Promise((resolve, reject) => {
-    child.stdout.on('data', (text) => { const found = /http:\/\/[0-9.]+:[0-9]+/.exec(text); if (found) resolve(found[0]); });
+    child.stdout.on('data', (text) => { const found = /http:\/\/[0-9.[\]:]+:[0-9]+/.exec(text); if (found) resolve(found[0]); });
     child.on('exit', (code) => reject(new Error(`qlora-wgpu web ended with status ${code}`)));
   });
   return { address, stop: () => child.kill('SIGTERM') };
