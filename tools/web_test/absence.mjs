@@ -20,11 +20,11 @@ export const absence = {
     // By another address than this computer's own, without TLS, browsers give a page less. The program answers there
     // where it serves every address.
     const everywhere = await serve('0.0.0.0');
-    const other = '192.0.2.1';
+    const other = '192.0.2.1', port = everywhere.address.split(':').at(-1);
     try {
       for (const [kind, flags, url] of [
         ['adapter', [], t.address],
-        ['insecure', [...software, `--host-resolver-rules=MAP ${other} 127.0.0.1`], `http://${other}:${everywhere.address.split(':').at(-1)}`],
+        ['insecure', [...software, `--host-resolver-rules=MAP ${other} 127.0.0.1`], `http://${other}:${port}`],
       ]) {
         const browser = await launch(flags);
         try {
