@@ -41,7 +41,8 @@ func TestMarkdownTextIsText(t *testing.T) {
 	for name, want := range map[string]string{
 		"train_data-2.jsonl": "train_data-2.jsonl", "_a_": `\_a\_`, "a__b": `a\_\_b`, "**a**": `\*\*a\*\*`, "[x](y)": `\[x\](y)`,
 		"<b>": `\<b\>`, "&amp;": `\&amp;`, "`a`": "\\`a\\`", "a|b": "a&#124;b", `a\|b`: `a\\&#124;b`, "a\nb": `a\\nb`,
-		"\xffa": `\\xffa`, "\ufffd": "\ufffd", "a\u202eb": `a\\u202eb`, "\x1b[0m": `\\x1b\[0m`, "http://x.y": `http\://x.y`, "ü日😀": "ü日😀",
+		"\xffa": `\\xffa`, "\ufffd": "\ufffd", "a\u202eb": `a\\u202eb`, "\x1b[0m": `\\x1b\[0m`, "http://x.y": `http\://x.y`,
+		"ü日😀": "ü日😀",
 	} {
 		require.Equal(t, want, markdownText(name))
 	}

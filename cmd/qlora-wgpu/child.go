@@ -46,7 +46,7 @@ func (s *supervisor) child(args []string, scale string) (end ending, err error) 
 		return end, fmt.Errorf("training process: %w", err)
 	}
 	at, _ := told.progress()
-	s.longest = max(s.longest, at.Longer)
+	s.longest = max(s.longest, at.Longest)
 	end.ProcessState, end.last = command.ProcessState, kept.lines()
 	return end, nil
 }
@@ -78,7 +78,7 @@ func (s *supervisor) attend(child *os.Process, pipe io.Writer, told *follower, h
 		s.patience.watch(ctx, told, s.longest, func(limit time.Duration) {
 			at, _ := told.progress()
 			s.report("The training process has told no progress for %.3g s (the longest step took %.1f s): it is ended.",
-				limit.Seconds(), max(s.longest, at.Longer))
+				limit.Seconds(), max(s.longest, at.Longest))
 			*hung = true
 			_ = child.Kill()
 		})

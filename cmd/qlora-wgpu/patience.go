@@ -18,8 +18,8 @@ var usualPatience = patience{start: time.Hour, first: 12 * time.Hour, least: 5 *
 
 func (p patience) limit(at progress) time.Duration {
 	switch {
-	case at.Longer > 0 && at.Ready:
-		return max(p.least, time.Duration(p.steps*at.Longer*float64(time.Second)))
+	case at.Longest > 0 && at.Ready:
+		return max(p.least, time.Duration(p.steps*at.Longest*float64(time.Second)))
 	case at.Ready:
 		return p.first
 	default:
@@ -44,7 +44,7 @@ func (p patience) watch(ctx context.Context, f *follower, longest float64, hangs
 		if idle += p.tick; records != seen {
 			seen, idle = records, 0
 		}
-		at.Longer = max(at.Longer, longest)
+		at.Longest = max(at.Longest, longest)
 		if limit := p.limit(at); idle >= limit {
 			hangs(limit)
 			return

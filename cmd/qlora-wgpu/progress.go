@@ -15,10 +15,10 @@ import (
 // progress is how far a training child is. It tells its parent on its standard error, between the lines for people: a
 // recordMark, JSON, the end of the line. Any such record says that the child gets on.
 type progress struct {
-	Ready  bool    `json:"ready"`  // all is loaded: what comes are steps
-	Step   int     `json:"step"`   // finished ones; 0 before the first one of this child
-	Saved  int     `json:"saved"`  // the step of the checkpoint that a next child goes on from; 0: the beginning
-	Longer float64 `json:"longer"` // seconds of the longest step so far
+	Ready   bool    `json:"ready"`   // all is loaded: what comes are steps
+	Step    int     `json:"step"`    // finished ones; 0 before the first one of this child
+	Saved   int     `json:"saved"`   // the step of the checkpoint that a next child goes on from; 0: the beginning
+	Longest float64 `json:"longest"` // seconds of the longest step so far
 }
 
 const (
@@ -43,7 +43,7 @@ func (t *teller) event(e trainer.Event) {
 		if t.now.Step == 0 {
 			t.now.Saved = e.Step - 1 // it went on from there
 		}
-		t.now.Step, t.now.Longer, due = e.Step, max(t.now.Longer, e.Seconds), true
+		t.now.Step, t.now.Longest, due = e.Step, max(t.now.Longest, e.Seconds), true
 	case events.Checkpoint:
 		t.now.Step, t.now.Saved, due = e.Step, e.Step, true
 	}

@@ -276,10 +276,10 @@ func TestSupervisorEndsAChildThatHangs(t *testing.T) {
 	// What a step took counts, that of an earlier child too.
 	p := patience{start: 3 * time.Hour, first: 4 * time.Hour, least: time.Minute, steps: 20}
 	require.Equal(t, 3*time.Hour, p.limit(progress{}))
-	require.Equal(t, 3*time.Hour, p.limit(progress{Longer: 3}), "it has to load again")
+	require.Equal(t, 3*time.Hour, p.limit(progress{Longest: 3}), "it has to load again")
 	require.Equal(t, 4*time.Hour, p.limit(progress{Ready: true}))
-	require.Equal(t, time.Minute, p.limit(progress{Ready: true, Step: 1, Longer: 2}))
-	require.Equal(t, 50*time.Minute, p.limit(progress{Ready: true, Step: 1, Longer: 150}))
+	require.Equal(t, time.Minute, p.limit(progress{Ready: true, Step: 1, Longest: 2}))
+	require.Equal(t, 50*time.Minute, p.limit(progress{Ready: true, Step: 1, Longest: 150}))
 }
 
 // A file that became shorter while it was mapped is no fault of the driver: it costs no try, unless it goes on so.
@@ -370,7 +370,7 @@ func TestRecordsAreTakenOut(t *testing.T) {
 		}
 		at, records := f.progress()
 		require.Equal(t, 1, records)
-		require.Equal(t, progress{Step: 7, Saved: 6, Longer: 2}, at)
+		require.Equal(t, progress{Step: 7, Saved: 6, Longest: 2}, at)
 		require.Equal(t, fmt.Sprintf("10%%\r20%%\nlos%cs\n%c%s\nend", recordMark, recordMark, strings.Repeat("x", 2*recordMax)), passed.String())
 	}
 }
