@@ -18,6 +18,11 @@ const limits = { 'engine.wasm.br': 3e6, 'demo/model/model.safetensors': 6e6 }; /
 const go = (...args) => execFileSync('go', args,
   { cwd: root, encoding: 'utf8', env: { ...process.env, GOOS: args[0] === 'build' ? 'js' : '',
   GOARCH: args[0] === 'build' ? 'wasm' : '' } }).trim();
+// What of Preact, its signals and htm is taken, and under which name.
+const modules = { 'preact.js': 'preact/dist/preact.mjs', 'preact-hooks.js': 'preact/hooks/dist/hooks.mjs',
+  'preact-signals.js': '@preact/signals/dist/signals.mjs', 'preact-signals-core.js': '@preact/signals-core/dist/signals-core.mjs',
+  'htm.js': 'htm/dist/htm.mjs', 'htm-preact.js': 'htm/preact/index.mjs' };
+const vendored = (name) => `./${name.replace('@preact/', 'preact-').replace('/', '-')}.js`;
 const goroot = go('env', 'GOROOT');
 const uplot = join(root, 'web/node_modules/uplot');
 
@@ -28,15 +33,37 @@ go('build', '-trimpath', '-ldflags=-s -w', '-o', join(process.cwd(), out, 'engin
 cpSync(join(goroot, 'lib/wasm/wasm_exec.js'), join(out, 'vendor/wasm_exec.js'));
 cpSync(join(uplot, 'dist/uPlot.esm.js'), join(out, 'vendor/uPlot.js'));
 cpSync(join(uplot, 'dist/uPlot.min.css'), join(out, 'vendor/uPlot.css'));
+// One style sheet and one wave of requests: what a page of many small files would otherwise wait for.
+const sheets = ['base', 'layout', 'card', 'controls', 'gallery', 'stage', 'messages', 'chat', 'examples', 'settings', 'runs', 'mask', 'explain',
+  'notice'];
+writeFileSync(join(out, 'style.css'), sheets.map((name) => readFileSync(join(out, 'css', `${name}.css`), 'utf8')).join('\n'));
+rmSync(join(out, 'css'), { recursive: true });
+for (const [name, file] of Object.entries(modules)) {
+  const text = readFileSync(join(root, 'web/node_modules', file), 'utf8').replace(/\n\/\/# sourceMappingURL.*/, '');
+  writeFileSync(join(out, 'vendor', name), // modules name each other as packages, which a browser does not know
+    text.replace(/(from|import)\s*"([^"]+)"/g, (_, word, which) => `${word}"${vendored(which)}"`));
+}
 for (const name of ['train.jsonl', 'heldout.jsonl', 'model']) cpSync(join(root, 'internal/demo', name), join(out, 'demo', name),
   { recursive: true });
 const licences = [['qlora-wgpu', join(root, 'LICENSE')], ['Go (engine.wasm, vendor/wasm_exec.js)', join(goroot, 'LICENSE')],
   ['uPlot (vendor/uPlot.js, vendor/uPlot.css)', join(uplot, 'LICENSE')]];
+for (const name of ['preact', 'htm', '@preact/signals', '@preact/signals-core']) {
+  licences.push([`${name} (in vendor)`, join(root, 'web/node_modules', name, 'LICENSE')]);
+}
 for (const module of ['github.com/cogentcore/webgpu', 'golang.org/x/text', 'golang.org/x/sync']) {
   licences.push([`${module} (in engine.wasm)`, join(go('list', '-m', '-f', '{{.Dir}}', module), 'LICENSE')]);
 }
 writeFileSync(join(out, 'licences.txt'),
   licences.map(([name, file]) => `${name}\n${'='.repeat(name.length)}\n\n${readFileSync(file, 'utf8')}\n`).join('\n'));
+
+const sized = ['engine.wasm', ...readdirSync(join(out, 'demo/model')).map((name) => `demo/model/${name}`)];
+writeFileSync(join(out, 'sizes.js'), '// Bytes of what the page fetches, unpacked.\n' +
+  `export const sizes = ${JSON.stringify(Object.fromEntries(sized.map((name) => [name, statSync(join(out, name)).size])))};\n`);
+
+const scripts = files(out).filter((name) => name.endsWith('.js') && !['main.js', 'worker.js', 'vendor/wasm_exec.js'].includes(name));
+const index = readFileSync(join(out, 'index.html'), 'utf8');
+writeFileSync(join(out, 'index.html'), index.replace('  <script src="main.js"',
+  `${scripts.sort().map((name) => `  <link rel="modulepreload" href="${name}">\n`).join('')}$&`));
 
 // files lists a folder's files with their paths below it.
 function files(folder) {

@@ -1,8 +1,9 @@
 //go:build js
 
 // Command engine is the trainer in a dedicated worker of the page: requests in, replies and events out. A request is
-// {id, op, args, files}, args JSON text and files a list of File objects; a reply {id, result} or {id, error}; an event
-// {event, …}. All but requests are JSON text, except that a reply that carries a file is {id, name, bytes}.
+// {id, op, args, files}, args JSON text and files a list of File objects; {op: "cancel", id} takes a request back,
+// whether it waits or runs. A reply is {id, result} or {id, error}; an event {event, id, …} with its request's id. All
+// but requests are JSON text, except that a reply that carries a file is {id, name, bytes}.
 package main
 
 import (
@@ -23,9 +24,10 @@ type request struct {
 	op    string
 	args  []byte
 	files []file
+	ctx   context.Context // cancelled when the page takes the request back
 }
 
-// file is one that the user picked, or that lies beside the page.
+// file is one that the user picked, or that the page fetched.
 type file struct {
 	name string
 	blob *browser.Blob
@@ -44,45 +46,60 @@ func (r request) decode(v any) error {
 	return nil
 }
 
+type operation func(*engine, context.Context, request) (any, error)
+
 // operations that wait for each other, in the order of the page's requests.
-var operations = map[string]func(*engine, context.Context, request) (any, error){
-	"hello": (*engine).hello, "model": (*engine).openModel, "data": (*engine).openData, "preview": (*engine).preview,
-	"train": (*engine).train, "ask": (*engine).ask, "measure": (*engine).measure, "forget": (*engine).forget,
+var operations = map[string]operation{
+	"hello": (*engine).hello, "model": (*engine).openModel, "data": (*engine).openData, "rows": (*engine).rows,
+	"preview": (*engine).preview, "prepare": (*engine).prepare, "train": (*engine).train,
+	"chat": (*engine).chat, "measure": (*engine).measure,
+	"runs": (*engine).runs, "run": (*engine).openRun, "rename": (*engine).rename, "delete": (*engine).deleteRun, "forget": (*engine).forget,
 	"adapter": (*engine).adapterFile, "checkpoint": (*engine).checkpointFile, "restore": (*engine).restore,
 }
 
 // atOnce are operations that do not wait for a running one.
-var atOnce = map[string]func(*engine, context.Context, request) (any, error){
-	"pause": (*engine).pause, "inspect": (*engine).inspect, "prepare": (*engine).prepare,
+var atOnce = map[string]operation{"inspect": (*engine).inspect}
+
+// desk takes the page's messages. Messages come between the steps of a goroutine that computes, so it needs no lock.
+type desk struct {
+	engine *engine
+	queue  chan request
+	cancel map[int]context.CancelFunc // of requests that wait or run
 }
 
 func main() {
-	e := &engine{}
-	ctx := context.Background()
-	queue := make(chan request, 1024) // more than a page can have asked for
+	d := &desk{&engine{}, make(chan request, 1024), map[int]context.CancelFunc{}} // more than a page can have asked for
 	js.Global().Set("onmessage", js.FuncOf(func(_ js.Value, args []js.Value) any {
-		r := parse(args[0].Get("data"))
-		if run := atOnce[r.op]; run != nil {
-			go reply(r, func() (any, error) { return run(e, ctx, r) })
-		} else {
-			queue <- r
-		}
+		d.take(args[0].Get("data"))
 		return nil
 	}))
 	post(map[string]any{"event": "ready"})
-	for r := range queue {
-		reply(r, func() (any, error) {
-			run := operations[r.op]
-			if run == nil {
-				return nil, fmt.Errorf("there is no operation %q", r.op)
-			}
-			return run(e, ctx, r)
-		})
+	for r := range d.queue {
+		d.reply(r, operations[r.op])
+	}
+}
+
+func (d *desk) take(message js.Value) {
+	r := parse(message)
+	if r.op == "cancel" {
+		if cancel := d.cancel[r.id]; cancel != nil {
+			cancel()
+		}
+		return
+	}
+	r.ctx, d.cancel[r.id] = context.WithCancel(context.Background())
+	if run := atOnce[r.op]; run != nil {
+		go d.reply(r, run)
+	} else {
+		d.queue <- r
 	}
 }
 
 func parse(message js.Value) request {
-	r := request{id: message.Get("id").Int(), op: message.Get("op").String(), args: []byte(message.Get("args").String())}
+	r := request{id: message.Get("id").Int(), op: message.Get("op").String()}
+	if args := message.Get("args"); args.Truthy() {
+		r.args = []byte(args.String())
+	}
 	if list := message.Get("files"); list.Truthy() {
 		for i := range list.Length() {
 			r.files = append(r.files, file{list.Index(i).Get("name").String(), browser.NewBlob(list.Index(i))})
@@ -93,22 +110,30 @@ func parse(message js.Value) request {
 
 // failure is an error as the page shows it.
 type failure struct {
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-	Input   string `json:"input,omitempty"`  // what the mistake is in: usererr.Input
-	Paused  bool   `json:"paused,omitempty"` // the user's own wish
+	Message   string `json:"message"`
+	Hint      string `json:"hint,omitempty"`
+	Input     string `json:"input,omitempty"`     // what the mistake is in: usererr.Input
+	Cancelled bool   `json:"cancelled,omitempty"` // the page took the request back
 }
 
 // reply runs an operation and posts its result. A panic is a bug, and one operation's end.
-func reply(r request, run func() (any, error)) {
+func (d *desk) reply(r request, run operation) {
 	result, err := func() (result any, err error) {
 		defer func() {
 			if bug := recover(); bug != nil {
 				err = fmt.Errorf("internal error: %v\n%s", bug, debug.Stack())
 			}
 		}()
-		return run()
+		if run == nil {
+			return nil, fmt.Errorf("there is no operation %q", r.op)
+		}
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
+		}
+		return run(d.engine, r.ctx, r)
 	}()
+	d.cancel[r.id]()
+	delete(d.cancel, r.id)
 	switch file, isFile := result.(download); {
 	case err != nil:
 		post(map[string]any{"id": r.id, "error": describe(err)})
@@ -123,7 +148,7 @@ func reply(r request, run func() (any, error)) {
 
 func describe(err error) failure {
 	if errors.Is(err, context.Canceled) {
-		return failure{Message: "paused", Paused: true}
+		return failure{Message: "cancelled", Cancelled: true}
 	}
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/browser"
@@ -17,11 +18,8 @@ import (
 	"qlora-wgpu/trainer"
 )
 
-// runDir is the run's folder in the browser's private file system: there is one run at a time.
-const runDir = "run"
-
 // settings are the page's, as complete as in a checkpoint, with the names of what is open.
-func (e *engine) settings(args []byte) (trainer.Config, error) {
+func (e *engine) settings(args []byte, output string) (trainer.Config, error) {
 	c := trainer.Defaults()
 	var in struct{ Settings json.RawMessage }
 	if err := json.Unmarshal(args, &in); err != nil {
@@ -33,17 +31,17 @@ func (e *engine) settings(args []byte) (trainer.Config, error) {
 	if e.model == nil || e.data == nil {
 		return c, usererr.New("settings", "", "there is no model or no data set yet")
 	}
-	c.Model, c.Data, c.OutputDir = e.ModelName, e.DataName, runDir
+	c.Model, c.Data, c.OutputDir = e.ModelName, e.DataName, output
 	c.InitAdapter, c.ChatTemplate, c.Device, c.ResumeFromCheckpoint, c.Overwrite = "", "", "", "", false
 	return c, nil
 }
 
-// emit posts a run's event: {event: kind, message: for people, and under the kind what is decided by}.
-func (e *engine) emit(ev trainer.Event) {
+// emit posts an event of a request: {event: kind, id, message: for people, and under the kind what is decided by}.
+func (e *engine) emit(r request, ev trainer.Event) {
 	if _, nothing := ev.(events.Working); nothing {
 		return // the page sees that the worker lives
 	}
-	out := map[string]any{"event": ev.Kind(), ev.Kind(): ev}
+	out := map[string]any{"event": ev.Kind(), "id": r.id, ev.Kind(): ev}
 	if said := ev.String(); said != "" {
 		out["message"] = said
 	}
@@ -78,7 +76,7 @@ func (e *engine) device(ctx context.Context, scale float64) (*gpu.Device, error)
 }
 
 func (e *engine) releaseDevice() {
-	e.forgetAnswerers()
+	e.forgetAnswerer()
 	if e.dev != nil {
 		e.dev.Release()
 		e.dev = nil
@@ -88,72 +86,100 @@ func (e *engine) releaseDevice() {
 // tries is how often in a row a run that a lost device ended is taken up again without a step in between.
 const tries = 3
 
-// trainArgs are the arguments of train, beside the settings.
+// trainArgs are the arguments of train and prepare, beside the settings.
 type trainArgs struct {
-	Resume    bool
+	Run       string // to go on with; empty: a new one
+	Name      string // of a new one
+	Page      json.RawMessage
 	Prompts   []string
 	Every     int
 	MaxTokens int
 	Memory    int64 // bytes that a run may take; 0: unknown
 }
 
-// train runs until it is done or paused. When the device is lost it opens another one and goes on from the last
-// checkpoint.
+// train runs until it is done or taken back: a step that has begun is finished, and a checkpoint saved. When the device
+// is lost it opens another one and goes on from the last checkpoint. It gives what the list of runs shows; a run of
+// which nothing was saved leaves nothing behind.
 func (e *engine) train(ctx context.Context, r request) (any, error) {
-	c, err := e.settings(r.args)
-	if err != nil {
-		return nil, err
-	}
 	var args trainArgs
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	e.gpu.Lock()
-	defer e.gpu.Unlock()
-	if args.Resume {
-		if err := e.sameModel(); err != nil {
-			return nil, err
+	a, err := e.beginRun(args)
+	if err != nil {
+		return nil, err
+	}
+	post(map[string]any{"event": "run", "id": r.id, "run": a})
+	err = e.trainIn(ctx, r, args, &a)
+	if err != nil && a.State == "" {
+		return nil, errors.Join(err, e.store.Remove(runsDir+"/"+a.ID))
+	}
+	return a, err
+}
+
+// beginRun finds the run to go on with, or makes the folder of a new one.
+func (e *engine) beginRun(args trainArgs) (a about, err error) {
+	if args.Run != "" {
+		if a, err = e.readAbout(args.Run); err != nil {
+			return a, err
 		}
+		if a.Fingerprint != "" && a.Fingerprint != e.Fingerprint {
+			return a, usererr.New("go on", e.ModelName, "the run was trained on another model, %s", a.ModelName).
+				Hinted("open that model again, or start a new run")
+		}
+		return a, nil
 	}
-	if c.Overwrite = true; args.Resume {
-		c.Overwrite, c.ResumeFromCheckpoint = false, "auto"
+	a = about{inputs: e.inputs, Name: args.Name, Page: args.Page, Date: time.Now()}
+	if a.ID, err = e.newRun(a.Date); err != nil {
+		return a, err
 	}
-	ctx, e.stop = context.WithCancel(ctx)
-	defer func() { e.stop = nil }()
-	e.forgetAnswerers()
+	return a, checkpoint.WriteBytes(e.store, runFolder(runsDir+"/"+a.ID).data(), e.bytes)
+}
+
+func (e *engine) trainIn(ctx context.Context, r request, args trainArgs, a *about) error {
+	c, err := e.settings(r.args, runFolder(runsDir+"/"+a.ID).output())
+	if err != nil {
+		return err
+	}
+	if args.Run != "" {
+		c.ResumeFromCheckpoint = "auto"
+	}
+	e.forgetAnswerer()
 	defer e.heap.end()
 	in := e.runInputs(args)
 	scale, failures := 1.0, 0
-	var remembered error
+	var kept error
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	for {
 		dev, err := e.device(ctx, scale)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		in.Opened = dev
-		summary, err := e.attempt(ctx, c, in, func(ev trainer.Event) {
-			switch ev.(type) {
-			case events.Reserved: // all that can be wrong with the inputs has been found by now
-				if remembered = e.remember(); remembered != nil {
-					e.stop()
+		_, err = e.attempt(ctx, c, in, func(ev trainer.Event) {
+			if kept == nil {
+				if kept = e.keepAbout(a, ev); kept != nil {
+					stop()
 				}
-			case events.Step: // from here on the output folder is this run's
-				failures, c.Overwrite, c.ResumeFromCheckpoint = 0, false, "auto"
 			}
-			e.emit(ev)
+			if _, step := ev.(events.Step); step {
+				failures, c.ResumeFromCheckpoint = 0, "auto"
+			}
+			e.emit(r, ev)
 		})
-		if remembered != nil {
-			return nil, remembered
+		if kept != nil {
+			return kept
 		}
 		if err == nil || ctx.Err() != nil || dev.Lost() == nil && !errors.Is(err, trainer.ErrEngineFault) {
-			return summary, err
+			return err
 		}
 		e.releaseDevice()
 		if failures++; failures == tries {
-			return nil, fmt.Errorf("the GPU failed %d times in a row: %w", tries, err)
+			return fmt.Errorf("the GPU failed %d times in a row: %w", tries, err)
 		}
 		scale /= 2
-		post(map[string]any{"event": "lost", "message": err.Error()})
+		post(map[string]any{"event": "lost", "id": r.id, "message": err.Error()})
 	}
 }
 
@@ -167,7 +193,7 @@ func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 // prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails
 // again, and is told, at the start.
 func (e *engine) prepare(ctx context.Context, r request) (any, error) {
-	c, err := e.settings(r.args)
+	c, err := e.settings(r.args, runsDir+"/none") // nothing is written
 	if err != nil {
 		return nil, err
 	}
@@ -175,19 +201,12 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	e.gpu.Lock()
-	defer e.gpu.Unlock()
-	c.Overwrite = true // nothing is written
 	in := e.runInputs(args)
 	if in.Opened, err = e.device(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer e.heap.end()
-	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) {
-		if load, ok := ev.(events.Load); ok {
-			e.loading(load)
-		}
-	})
+	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) { e.emit(r, ev) })
 }
 
 // attempt is one run. What panics on a device that is gone is that device's error.
@@ -202,14 +221,6 @@ func (e *engine) attempt(
 		}
 	}()
 	return trainer.Run(ctx, c, in, emit)
-}
-
-// pause ends the running operation: a training step is finished, a checkpoint saved.
-func (e *engine) pause(context.Context, request) (any, error) {
-	if e.stop != nil {
-		e.stop()
-	}
-	return nil, nil
 }
 
 // cache keeps what was measured about devices beside the run.

@@ -1,42 +1,66 @@
 // The engine's side of the page: requests to the worker, replies as promises, events to listeners.
+import { sizes } from './sizes.js';
+import { arriving } from './state.js';
 
 // EngineError is what a request failed with: a message, and where there are such a way out and the input that is wrong.
 export class EngineError extends Error {
-  constructor({ message, hint, input, paused }) {
+  constructor({ message, hint, input, cancelled, ...rest }) {
     super(message);
-    this.hint = hint;
-    this.input = input;
-    this.paused = paused === true;
+    Object.assign(this, rest, { hint, input, cancelled: cancelled === true });
   }
 }
 
 export class Engine {
-  #worker;
+  #worker = null;
   #pending = new Map();
   #next = 1;
   #listeners = [];
   #ready;
   #dead = null;
+  #background = null; // a request that makes way for every other one
+  #isReady;
 
-  constructor() {
+  constructor() { this.#wait(); }
+
+  #wait() {
+    this.#dead = null;
+    this.#ready = new Promise((resolve) => { this.#isReady = resolve; });
+  }
+
+  // begin fetches and starts the engine. What is asked before is answered then.
+  begin() {
     this.#worker = new Worker('worker.js');
-    this.#ready = new Promise((resolve) => this.on('ready', resolve));
     this.#worker.onmessage = ({ data }) => this.#receive(typeof data === 'string' ? JSON.parse(data) : data);
-    this.#worker.onerror = (event) => this.#receive({ fatal: event.message });
+    this.#worker.onerror = (event) => this.#receive({ fatal: event.message ?? 'it did not arrive' });
+  }
+
+  // restart begins anew with another worker. What the old one had opened is gone.
+  restart() {
+    this.end();
+    this.#wait();
+    this.begin();
+  }
+
+  // end gives the device and all memory back.
+  end() {
+    this.#worker?.terminate();
+    this.#fail(new EngineError({ message: 'The engine was ended.', cancelled: true }));
   }
 
   // on calls listener with every event of a kind.
   on(kind, listener) { this.#listeners.push([kind, listener]); }
 
   #receive(message) {
-    if (message.fatal !== undefined) {
-      this.#dead = new EngineError({ message: `The engine broke down: ${message.fatal}`,
-        hint: 'Reload the page; a run goes on from its last checkpoint.' });
-      for (const { reject } of this.#pending.values()) reject(this.#dead);
-      this.#pending.clear();
+    if (message.arrived !== undefined) {
+      arriving.value = { ...arriving.value, 'engine.wasm': [message.arrived, Math.max(message.arrived, sizes['engine.wasm'])] };
+    } else if (message.fatal !== undefined) {
+      this.#fail(new EngineError({ message: `The engine broke down: ${message.fatal}`,
+        hint: 'start it again; a run goes on from its last checkpoint', broken: true }));
       this.#tell('fatal', this.#dead);
     } else if (message.event !== undefined) {
+      if (message.event === 'ready') this.#started();
       this.#tell(message.event, message);
+      this.#pending.get(message.id)?.told?.(message);
     } else {
       const { resolve, reject } = this.#pending.get(message.id);
       this.#pending.delete(message.id);
@@ -45,18 +69,47 @@ export class Engine {
     }
   }
 
+  #started() {
+    const { 'engine.wasm': _, ...rest } = arriving.value;
+    arriving.value = rest;
+    this.#isReady();
+  }
+
+  #fail(error) {
+    this.#dead = error;
+    this.#isReady();
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
   #tell(kind, message) {
     for (const [wanted, listener] of this.#listeners) if (wanted === kind) listener(message);
   }
 
-  // ask sends a request. Files are passed as they are: the engine reads of them what it needs.
-  async ask(op, args = {}, files = []) {
-    await Promise.race([this.#ready, new Promise((resolve) => this.on('fatal', resolve))]);
-    if (this.#dead) throw this.#dead;
+  // ask sends a request and gives a promise that can be taken back by its cancel: it then fails with an error that is
+  // cancelled. Files are passed as they are: the engine reads of them what it needs. told gets the request's events.
+  ask(op, args = {}, { files = [], told, background = false } = {}) {
     const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, op, args: JSON.stringify(args), files });
+    let cancelled = false;
+    if (!background && op !== 'inspect') this.#background?.cancel();
+    const promise = this.#ready.then(() => {
+      if (this.#dead) throw this.#dead;
+      if (cancelled) throw new EngineError({ message: 'cancelled', cancelled: true });
+      return new Promise((resolve, reject) => {
+        this.#pending.set(id, { resolve, reject, told });
+        this.#worker.postMessage({ id, op, args: JSON.stringify(args), files });
+      });
     });
+    promise.cancel = () => {
+      cancelled = true;
+      if (this.#pending.has(id)) this.#worker.postMessage({ id, op: 'cancel' });
+    };
+    if (background) {
+      this.#background = promise;
+      promise.catch(() => {}).finally(() => { if (this.#background === promise) this.#background = null; });
+    }
+    return promise;
   }
 }
+
+export const engine = new Engine();

@@ -4,9 +4,9 @@
 export const canKeep = 'showOpenFilePicker' in globalThis;
 
 // pick shows the browser's dialogue for files or a folder, and gives handles; none where the user changed their mind.
-export async function pick(folder) {
+export async function pick(folder, multiple) {
   try {
-    return folder ? [await showDirectoryPicker()] : await showOpenFilePicker({ multiple: true });
+    return folder ? [await showDirectoryPicker()] : await showOpenFilePicker({ multiple });
   } catch (error) {
     if (error.name === 'AbortError') return [];
     throw error;
@@ -31,20 +31,3 @@ export async function allowed(handles, ask) {
   }
   return true;
 }
-
-const done = (request) => new Promise((resolve, reject) => {
-  request.onsuccess = () => resolve(request.result);
-  request.onerror = () => reject(request.error);
-});
-
-async function table(mode) {
-  const opening = indexedDB.open('qlora-wgpu', 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore('handles');
-  const database = await done(opening);
-  return database.transaction('handles', mode).objectStore('handles');
-}
-
-// keep remembers the open model's handles and the name of its folder; what cannot be kept is picked again.
-export const keep = async (model) => table('readwrite').then((t) => done(t.put(model, 'model'))).catch(() => {});
-export const forget = async () => table('readwrite').then((t) => done(t.delete('model'))).catch(() => {});
-export const kept = async () => table('readonly').then((t) => done(t.get('model'))).catch(() => undefined);

@@ -1,5 +1,7 @@
 // A model of the Hugging Face hub, fetched only when the user asks for it. Nothing but its name is sent.
-import { $, bytes, showError } from './dom.js';
+import { bytes } from './format.js';
+import { exclusively, openModel } from './inputs.js';
+import { guard } from './messages.js';
 
 const hub = 'https://huggingface.co';
 
@@ -56,35 +58,18 @@ async function download(id, signal, progress) {
   return files;
 }
 
-// wireHub connects the form; open(files, name) takes the model, busy is told whether one is on its way.
-export function wireHub(open, busy) {
-  let stop = null;
-  $('hub').addEventListener('submit', async (event) => {
-    event.preventDefault();
-    if (stop) return stop.abort();
-    const id = $('hub-id').value.trim().replace(`${hub}/`, '');
-    showError('model-error', null);
-    if (!/^[\w.-]+\/[\w.-]+$/.test(id)) return showError('model-error',
-      failed('A model of the hub is named by its owner and its name.',
-      'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct'));
-    stop = new AbortController();
-    $('hub-go').textContent = 'Cancel';
-    $('hub-progress').hidden = false;
-    busy(true);
-    try {
-      const files = await download(id, stop.signal, (done, total) => {
-        $('hub-bar').max = Math.max(total, done, 1);
-        $('hub-bar').value = done;
-        $('hub-text').textContent = `${bytes(done)} of ${bytes(Math.max(total, done))}`;
-      });
-      await open(files, id);
-    } catch (error) {
-      if (error.name !== 'AbortError') showError('model-error', error);
-    } finally {
-      stop = null;
-      $('hub-go').textContent = 'Download';
-      $('hub-progress').hidden = true;
-      busy(false);
-    }
-  });
+// downloadHub fetches a model by its name or the address of its page, and opens it.
+export async function downloadHub(text) {
+  const id = text.trim().replace(`${hub}/`, '');
+  const files = await guard('model', () => {
+    if (!/^[\w.-]+\/[\w.-]+$/.test(id)) throw failed('A model of the hub is named by its owner and its name.',
+      'write it as on its page, such as HuggingFaceTB/SmolLM2-135M-Instruct');
+    return exclusively('hub', `Fetching ${id}…`, ({ show, onCancel }) => {
+      const stop = new AbortController();
+      onCancel(() => stop.abort());
+      return download(id, stop.signal, (done, total) => show({ done, total: Math.max(total, done),
+        text: `Fetching ${id}: ${bytes(done)} of ${bytes(Math.max(total, done))}…` }));
+    });
+  }, [{ label: 'Try again', act: () => downloadHub(text) }]);
+  if (files) await openModel(files, { kind: 'hub', id });
 }

@@ -1,107 +1,213 @@
-// The open model and examples, and what a run would be with them.
-import { $, bytes, count, make, many, showError } from './dom.js';
-import { forget, keep } from './handles.js';
-import { showMask } from './mask.js';
-import { guard, page, running, sameModel, say, setPhase } from './page.js';
-import { risky } from './progress.js';
+// Model, examples and settings: what a run would be trained on, and what it would be.
+import { engine } from './engine.js';
+import { fetchFile } from './fetching.js';
+import { all } from './fields.js';
+import { bytes, sentence } from './format.js';
+import { allowed, filesOf } from './handles.js';
+import { keep, kept } from './keep.js';
+import { guard, tell, tellError } from './messages.js';
+import { base, busy, bytesAllowed, config, data, edited, greeting, model, opening, preview, questions, run, subject, values }
+  from './state.js';
+import { batch, effect } from './ui.js';
 
-const questions = ['Name three primary colors.', 'What is the capital of France?', 'Give me a tip for staying healthy.'];
-
-// openModel opens files, or the embedded model without any. Handles are those of the files, where the browser gave
-// them.
-export async function openModel(files = [], folder = '', handles = []) {
-  const { engine, greeting, settings, answers, saved } = page;
-  const before = page.phase;
-  page.phase = 'loading';
-  say('Opening the model…');
-  const info = await guard('model-error', () => engine.ask('model', { Name: folder }, files));
-  page.phase = before === 'loading' ? 'ready' : before;
-  if (!info) return refresh();
-  const embedded = files.length === 0;
-  page.model = info;
-  $('open-again').hidden = true;
-  $('model-name').textContent = embedded ? 'A tiny storyteller, embedded' : info.name;
-  const facts = [['Architecture', info.architecture.replace('ForCausalLM', '')], ['Parameters', many(info.parameters)],
-    ['Layers', `${info.layers} of width ${info.hidden}`], ['Vocabulary', count(info.vocab)],
-    ['Longest sequence', `${count(info.max_positions)} tokens`]];
-  $('model-facts').replaceChildren(...facts.flatMap(([name, value]) => [make('dt', { text: name }), make('dd', { text: value })]));
-  $('embedded-model').hidden = embedded;
-  if (!sameModel()) {
-    showError('model-error', { message: `This is another model than the one that the run was trained on, ${saved.model}. An adapter fits ` +
-      `only the weights that it was trained on.`, hint: 'choose that model again, or start over with this one' });
-  } else if (handles.length) await keep({ handles, folder });
-  else await forget();
-  if (!saved) settings.set(embedded ? greeting.demo : greeting.defaults, info.max_positions);
-  if (!saved) answers.set(embedded ? greeting.heldout.slice(0, 3).map(({ Prompt }) => Prompt) : questions);
-  await page.explain.model(info);
-  return refresh();
-}
-
-// openData opens a file, a text, or the embedded examples. An edited table stays as it is on the screen.
-export async function openData({ name = '', text = '', files = [], kept = false, edited = false } = {}) {
-  const info = await guard('data-error', () => page.engine.ask('data', { Name: name, Text: text, Saved: kept }, files));
-  page.dataReady = Boolean(info);
-  if (info) {
-    if (!edited) page.data.show(info);
-    $('data-reset').hidden = !kept && !edited && name === '' && files.length === 0;
+// exclusively shows that something is being opened, and takes back what was being opened before.
+export async function exclusively(what, text, work) {
+  opening.value?.cancel();
+  let taken = false;
+  const mine = { what, text, cancels: [], cancel: () => { taken = true; for (const cancel of mine.cancels) cancel(); } };
+  const show = (change) => { if (opening.value?.cancel === mine.cancel) opening.value = { ...opening.value, ...change }; };
+  opening.value = mine;
+  const asking = (request) => { mine.cancels.push(() => request.cancel()); return request; };
+  try {
+    return await work({ show, asking, taken: () => taken, onCancel: (cancel) => mine.cancels.push(cancel) });
+  } finally {
+    if (opening.value?.cancel === mine.cancel) opening.value = null;
   }
-  await refresh();
-  return info;
 }
 
-// tooMuch shows a run that does not fit the memory, with a button for each setting whose change makes it fit.
-function tooMuch({ needs_bytes: needs, has_bytes: has, ways }) {
-  showError('plan-error', {
-    message: `This run needs ${bytes(needs)} of memory; it may take ${bytes(has)}.`,
-    hint: ways.length ? 'one of these changes is enough' : 'choose a smaller model, or allow more memory in the settings if there is more',
+// show puts a configuration into the fields, and keeps what of it they do not show.
+export function showSettings(settings) {
+  const most = model.value?.max_positions ?? Infinity;
+  batch(() => {
+    base.value = { ...settings };
+    values.value = Object.fromEntries(all.map(({ key }) =>
+      [key, String(key === 'max_seq_length' ? Math.min(settings[key], most) : settings[key])]));
   });
-  $('plan-error').append(make('p', { class: 'buttons' }, ...ways.map((way) => {
-    const { label, apply } = page.settings.way(way);
-    return make('button', { type: 'button', class: 'quiet', text: label, on: { click: apply } });
-  })));
 }
 
-let wanted = 0;
+const demoFiles = ['config.json', 'generation_config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+let demo = null;
 
-// refresh finds out what a run would be with the present settings.
-export async function refresh() {
-  const mine = ++wanted, config = page.settings.get();
-  if (!config || !page.dataReady) page.preview = null;
-  if (page.model && page.dataReady && config && !running()) {
-    let found = null, problem = null;
-    try {
-      found = await page.engine.ask('preview', { Settings: config, Memory: page.settings.memory() });
-      problem = risky(found.memory, page.settings.memory());
-    } catch (error) {
-      problem = error;
-    }
-    if (mine !== wanted) return;
-    page.preview = found?.shortage ? null : found;
-    if (running()) return; // Start was pressed meanwhile
-    show(found, problem, config);
-  } else if (!config) say('A setting is missing or out of range.');
-  setPhase(page.phase === 'loading' ? 'ready' : page.phase);
+// fetchDemo fetches the embedded model once; what failed is fetched again the next time.
+export function fetchDemo() {
+  demo ??= Promise.all(demoFiles.map((name) => fetchFile(`demo/model/${name}`)));
+  demo.catch(() => { demo = null; });
+  return demo;
 }
 
-function show(found, problem, config) {
-  const idle = page.phase === 'ready' || page.phase === 'loading';
-  const ofData = problem?.input === 'data';
-  showError('data-error', ofData ? problem : null);
-  showError('plan-error', ofData ? null : problem);
-  $('data-warnings').replaceChildren(...(found?.warnings ?? []).map((text) => make('li', { text })));
-  if (found) {
-    if (idle) page.progress.need(found.memory.peak_device_bytes, page.settings.memory());
-    showMask(found.batch);
-    page.explain.share(config);
+// openModel opens files as a model. source tells where they came from: {kind: demo, hub or files, id, handles, folder}.
+// Settings stay where the kind of model stays and keepSettings is set.
+export async function openModel(files, source, { keepSettings = false } = {}) {
+  return guard('model', () => exclusively('model', 'Opening the model…', async ({ asking }) => {
+    const list = await files;
+    const info = await asking(engine.ask('model', { Name: source.id ?? source.folder ?? '', Demo: source.kind === 'demo' },
+      { files: list }));
+    batch(() => {
+      model.value = { ...info, source };
+      if (!keepSettings && run.value.state !== 'paused') {
+        showSettings(source.kind === 'demo' ? { ...greeting.value.demo, ...subject.value?.settings } : greeting.value.defaults);
+      }
+    });
+    if (source.handles?.length) await keep(`model ${info.fingerprint}`, { handles: source.handles, folder: source.folder });
+    return info;
+  }), [{ label: 'Retry', act: () => openModel(source.kind === 'demo' ? fetchDemo() : files, source, { keepSettings }) }]);
+}
+
+export const openDemo = (options) => openModel(fetchDemo(), { kind: 'demo', id: 'the embedded model' }, options);
+
+// openKept opens the model of a run from the handles that were kept. ask: the user has clicked, so the browser may ask
+// for leave. It tells whether that was possible.
+export async function openKept(fingerprint, ask) {
+  const found = await kept(`model ${fingerprint}`);
+  if (!found || !(await allowed(found.handles, ask))) return false;
+  const files = await filesOf(found.handles).catch(() => null);
+  if (!files) return false;
+  return Boolean(await openModel(files, { kind: 'files', ...found }, { keepSettings: true }));
+}
+
+// openData opens a file, a text, or what a run was trained on. What was open stays where it cannot be read.
+export async function openData({ name = '', text = '', file = null, run: id = '', kind = 'text' }) {
+  return guard('data', () => exclusively('data', 'Reading the examples…', async ({ asking }) => {
+    const info = await asking(engine.ask('data', { Name: name, Text: text, Run: id }, { files: file ? [file] : [] }));
+    batch(() => {
+      edited.value = null;
+      data.value = { ...info, kind, source: { name: info.name, text, file } };
+    });
+    return info;
+  }));
+}
+
+let reading = null;
+
+// readEdited gives the engine what the user wrote, and tells whether it could be read.
+async function readEdited() {
+  const mine = edited.value;
+  if (!mine) return true;
+  const rows = mine.pairs?.filter(([question, answer]) => question.trim() || answer.trim());
+  const text = mine.pairs ? rows.map(([question, answer]) => `${JSON.stringify({ messages: [
+    { role: 'user', content: question }, { role: 'assistant', content: answer }] })}\n`).join('') : mine.text;
+  const name = mine.pairs ? 'edited.jsonl' : 'pasted';
+  if (!text.trim()) {
+    data.value = data.value && { ...data.value, rows: 0 };
+    return false;
   }
-  if (found?.shortage) tooMuch(found.shortage);
-  if (page.preview && idle) say(`Ready: ${count(found.steps)} steps over ${count(found.report.samples)} examples, ` +
-    `${count(found.report.target_tokens)} tokens to learn.`);
-  else if (idle) say('This run cannot start yet.');
+  const info = await guard('data', () => engine.ask('data', { Name: name, Text: text }));
+  if (!info) return false;
+  batch(() => {
+    data.value = { ...info, pairs: mine.pairs ?? info.pairs, kind: 'edited', source: { name, text } };
+    if (edited.value === mine) edited.value = null;
+  });
+  return true;
 }
 
-let timer = 0;
-export function later() {
-  clearTimeout(timer);
-  timer = setTimeout(refresh, 350);
+// Everything that a run would be made of has a version: what the preview shows is of the newest, or is asked for.
+let version = 0, seen = -1, timer = 0;
+
+async function look() {
+  const mine = version, settings = config.value;
+  if (!settings || !model.value || !data.value) {
+    preview.value = { state: 'none' };
+    seen = mine;
+    return;
+  }
+  if (preview.value.state !== 'there') preview.value = { state: 'asked' };
+  try {
+    const found = await engine.ask('preview', { Settings: settings, Memory: bytesAllowed.value });
+    if (mine !== version) return;
+    preview.value = { state: 'there', found, config: settings };
+    tellOf(found);
+  } catch (error) {
+    if (mine !== version || error.cancelled) return;
+    preview.value = { state: 'failed', problem: error };
+    tell('warnings', null);
+    tellError('plan', error);
+  }
+  seen = mine;
 }
+
+// tellOf says what the preview warns of, and with a run that does not fit each change that makes it fit.
+function tellOf({ warnings, shortage, memory: needed }) {
+  tell('warnings', warnings.length ? { kind: 'warning', text: warnings.map(sentence).join(' ') } : null);
+  if (!shortage) return tell('plan', risky(needed, bytesAllowed.value));
+  const { needs_bytes: needs, has_bytes: has, ways } = shortage;
+  tell('plan', { text: `This run needs ${bytes(needs)} of memory; it may take ${bytes(has)}.`,
+    hint: ways.length ? 'one of these changes is enough' : 'choose a smaller model, or allow more memory in the settings if there is more',
+    actions: ways.map(({ setting, to }) => ({ label: `${labelOf(setting)}: ${to}`,
+      act: () => { values.value = { ...values.value, [setting]: String(to) }; } })) });
+}
+
+const labelOf = (setting) => all.find(({ key }) => key === setting)?.label ?? setting;
+
+// hinted is the computer's memory in GiB as the browser tells it: a power of two, at most 8 in most browsers, which
+// then may be any more; 0: it does not.
+export const hinted = navigator.deviceMemory ?? 0;
+
+// risky tells before anything is loaded that a run takes most of the memory there is, if it says no more than that it
+// may not be there.
+function risky({ peak_device_bytes: needs, rows }, room) {
+  const has = room || hinted * 2 ** 30;
+  if (!has || needs < 0.6 * has || (room && needs > room)) return null;
+  const [largest] = [...rows].sort((a, b) => b.device_bytes - a.device_bytes);
+  return { kind: 'warning', text: `This run needs about ${bytes(needs)} of memory, most of it for ${largest.name}; this computer says it ` +
+    `has ${bytes(has)}${room ? '' : ' or more'}. The browser may close the tab.`,
+  hint: 'choose a smaller model, a shorter sequence length or a smaller batch' };
+}
+
+// settle resolves when the engine has what the screen shows, and the preview is of it.
+export function settle() {
+  clearTimeout(timer);
+  const turn = async () => {
+    while (edited.value || seen !== version) {
+      if (edited.value && !(await readEdited())) return false;
+      if (seen !== version) await look();
+    }
+    return preview.value.state === 'there';
+  };
+  const next = (reading ?? Promise.resolve()).then(turn, turn);
+  reading = next;
+  return next;
+}
+
+function later(wait) {
+  clearTimeout(timer);
+  timer = setTimeout(() => { if (!busy.value && !opening.value) settle(); }, wait);
+}
+
+// follow keeps the preview up to date with what changes.
+export function followInputs() {
+  let first = true;
+  effect(() => {
+    void [config.value, model.value, data.value, bytesAllowed.value];
+    version++;
+    if (!first) later(60);
+    first = false;
+  });
+  effect(() => { if (edited.value) later(500); });
+  effect(() => { if (!opening.value && !busy.value) later(60); });
+}
+
+// prepareAhead compiles the shaders and measures while the user still looks at the page; every other request makes it
+// give way. Loading a large model ahead is not worth it.
+export function prepareAhead(request) {
+  if (model.value?.source.kind === 'demo' && preview.value.state === 'there' && !preview.value.found.shortage) {
+    engine.ask('prepare', request, { background: true }).catch(() => {});
+  }
+}
+
+// setQuestions shows questions without answers.
+let keys = 0;
+export function setQuestions(texts) {
+  questions.value = texts.map((text) => ({ key: ++keys, text, before: '', now: '', step: 0, last: false }));
+}
+
+export const usualQuestions = ['Name three primary colors.', 'What is the capital of France?', 'Give me a tip for staying healthy.'];

@@ -1,118 +1,77 @@
-// The page: connects what can be pressed, and opens what was there before.
+// The page: begins the engine, opens what was there before, and keeps what the user writes.
 import { alone, available } from './absence.js';
-import { Answers } from './answers.js';
-import { wireAsk } from './ask.js';
-import { Chart } from './chart.js';
-import { Data } from './data.js';
-import { $, save, showError } from './dom.js';
-import { Engine } from './engine.js';
-import { Explain } from './explain.js';
-import { onDrop, onPick } from './files.js';
-import { allowed, filesOf, kept } from './handles.js';
-import { wireHub } from './hub.js';
-import { later, openData, openModel } from './inputs.js';
-import { guard, page, running, say, setPhase } from './page.js';
-import { Progress } from './progress.js';
-import { follow, pause, replay, request, restore, startOver, train } from './run.js';
-import { Settings } from './settings.js';
-import { startTheme } from './theme.js';
+import { keepDraft, restoreDraft } from './draft.js';
+import { engine } from './engine.js';
+import { choose, fetchGallery, gallery } from './gallery.js';
+import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './inputs.js';
+import { guard, tell, tellError } from './messages.js';
+import { followDrops, followFields } from './picking.js';
+import { followRun, openRun, trainRequest } from './run.js';
+import { broken, busy, config, greeting, memory, opening, preview, run, runs } from './state.js';
+import { effect, html, render } from './ui.js';
+import { App } from './views/app.js';
+import { followBlock } from './views/explain.js';
 
-startTheme();
+render(html`<${App} />`, document.getElementById('app'));
 
-function wire() {
-  const { engine } = page;
-  follow(engine);
-  $('start').addEventListener('click', train);
-  $('pause').addEventListener('click', () => pause(false));
-  $('stop').addEventListener('click', () => pause(true));
-  $('fresh').addEventListener('click', startOver);
-  $('embedded-model').addEventListener('click', () => openModel());
-  $('data-reset').addEventListener('click', () => openData());
-  onPick('pick-model', 'file-model', openModel);
-  onPick('pick-folder', 'file-folder', openModel);
-  wireHub(openModel, (on) => { page.fetching = on; setPhase(page.phase); });
-  onPick('pick-data', 'file-data', (files) => openData({ files }));
-  onPick('pick-checkpoint', 'file-checkpoint', restore);
-  onDrop(() => !running() && page.phase !== 'loading', (kind, files, folder, handles) => {
-    if (kind === 'model') openModel(files, folder, handles);
-    else if (kind === 'checkpoint') restore(files);
-    else openData({ files });
-  });
-  for (const kind of ['adapter', 'checkpoint']) {
-    $(`save-${kind}`).addEventListener('click', async () => {
-      const file = await guard('files-error', () => engine.ask(kind));
-      if (file) save(file.name, file.bytes);
-    });
+async function hello() {
+  broken.value = null;
+  try {
+    greeting.value = await engine.ask('hello');
+    runs.value = greeting.value.runs;
+  } catch (error) {
+    broken.value = error;
+    tellError('engine', error, [{ label: 'Retry', act: () => location.reload() }]);
+    return false;
   }
-  wireAsk((op, more) => guard('run-error',
-    () => engine.ask(op, { Settings: page.settings.get(), MaxTokens: page.greeting.answer_tokens, ...more })));
+  if (greeting.value.unkept) tell('unkept', { kind: 'warning', text: `This browser keeps nothing for this page (${greeting.value.unkept}): ` +
+    'runs are gone with the tab', hint: 'download what you want to keep' });
+  return true;
 }
 
-// openAgain opens the saved run's model from the handles that were kept, at once or where the browser wants it on a
-// click.
-async function openAgain() {
-  const model = await kept();
-  if (!model) return;
-  const open = async () => openModel(await filesOf(model.handles), model.folder, model.handles);
-  const gone = { message: `${page.saved.model} is not where it was.`, hint: 'choose it again' };
-  if (await allowed(model.handles, false)) return open().catch(() => showError('model-error', gone));
-  $('open-again').textContent = `Open ${page.saved.model} again`;
-  $('open-again').hidden = false;
-  $('open-again').addEventListener('click', async () => {
-    if (await allowed(model.handles, true)) await open().catch(() => showError('model-error', gone));
-  });
+// begin opens what the user left: a draft, the run that was shown, or the first subject.
+async function begin() {
+  const draft = await restoreDraft();
+  const last = runs.value.find(({ id }) => id === draft?.run);
+  if (last) return openRun(last.id);
+  if (!draft) await choose(gallery.value[0]);
+  if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
+  const [newest] = runs.value;
+  if (newest?.state === 'paused') tell('run', { kind: 'note', text: `A run of ${newest.model} stopped after step ${newest.step} of ` +
+    `${newest.max_steps}.`, actions: [{ label: 'Go on with it', act: () => openRun(newest.id) }] });
 }
 
-// before tells of the run that was there before.
-function before() {
-  const { saved } = page;
-  if (page.greeting.finished) {
-    say(`The last run is done: ${saved.step} steps. Ask it something, and take the adapter with you: training again replaces it.`);
-    page.saved = null;
-    return;
-  }
-  const at = `stopped after step ${saved.step} of ${saved.settings.max_steps}.`;
-  if (!page.model && saved.model.includes('/')) $('hub-id').value = saved.model;
-  say(page.model ? `A run ${at} You can go on with it.` : `A run of ${saved.model} ${at} Choose the same model again to go on with it.`);
+// ahead lets the engine compile while nothing else is wanted.
+function ahead() {
+  let timer = 0, done = null;
+  effect(() => {
+    clearTimeout(timer);
+    const ready = preview.value.state === 'there' && !busy.value && !opening.value && run.value.state === 'none';
+    if (ready && preview.value.config !== done) timer = setTimeout(() => {
+      done = preview.value.config;
+      prepareAhead(trainRequest(config.value));
+    }, 300);
+  });
 }
 
 async function start() {
   if (!(await available())) return;
   await alone();
-  page.engine = new Engine();
-  $('workbench').hidden = false;
-  page.settings = new Settings(later);
-  page.chart = new Chart();
-  page.progress = new Progress();
-  page.explain = new Explain(page.engine);
-  page.answers = new Answers(() => {});
-  page.data = new Data((name, text, edited) => openData({ name, text, edited }));
-  wire();
-  try {
-    page.greeting = await page.engine.ask('hello');
-  } catch (error) {
-    showError('run-error', error);
-    say('The page cannot train here.');
-    return;
-  }
-  const { adapter, saved, finished, log } = page.greeting;
-  $('device').textContent = `${adapter.name}${adapter.type === 'cpu' ? ' (software, slow)' : ''}`;
-  $('device').hidden = false;
-  page.saved = saved;
-  if (saved) {
-    page.settings.set(saved.settings);
-    page.phase = finished ? 'done' : 'paused';
-    page.downloads = true;
-    replay(log);
-  }
-  const phase = page.phase;
-  await openData({ kept: Boolean(saved) });
-  if (!saved || saved.demo) await openModel();
-  else await openAgain();
-  if (saved) before();
-  setPhase(phase === 'loading' ? 'ready' : phase);
-  // what fails now fails again, and is told, at the start
-  if (page.preview) page.engine.ask('prepare', request(page.settings.get(), false)).catch(() => {});
+  engine.begin();
+  fetchDemo();
+  if (hinted && hinted < 8) memory.value = String(hinted);
+  engine.on('fatal', (error) => { broken.value = error; tellError('engine', error, [{ label: 'Reload', act: () => location.reload() }]); });
+  followInputs();
+  followRun();
+  followBlock();
+  followFields();
+  followDrops();
+  addEventListener('beforeunload', (event) => { if (busy.value) event.preventDefault(); });
+  await fetchGallery();
+  if (!(await hello())) return;
+  await guard('begin', begin);
+  keepDraft();
+  ahead();
 }
 
 start();

@@ -1,154 +1,215 @@
-// A run: start, pause, stop, go on, begin anew, and what is shown of it.
-import { $, bytes, count, make, showError } from './dom.js';
-import { refresh } from './inputs.js';
-import { guard, page, running, say, setPhase } from './page.js';
+// A run: start, pause, stop, go on, and what is shown of it.
+import { engine } from './engine.js';
+import { openData, openDemo, openKept, prepareAhead, settle, setQuestions, showSettings } from './inputs.js';
+import { guard, tell, tellError } from './messages.js';
+import { base, busy, bytesAllowed, config, curve, data, doing, greeting, latest, locked, model, obstacle, plan, preview, questions, recorded,
+  run, runs, subject } from './state.js';
+import { batch } from './ui.js';
 
-let stopped = false; // the run was ended early, for good
-let stepped = false; // since the run was started or taken up again
+const none = { state: 'none' };
+let request = null; // the engine's run
 
-// request is what the engine needs for a run.
-export function request(config, resume) {
-  return { Settings: config, Resume: resume, Prompts: page.answers.prompts(), Every: Math.max(1, Math.round(config.max_steps / 5)),
-    MaxTokens: page.greeting.answer_tokens, Memory: page.settings.memory() };
-}
+// trainRequest is what the engine needs for a run.
+export const trainRequest = (settings) => ({ Settings: settings, Prompts: asked(), Every: every(settings),
+  MaxTokens: greeting.value.answer_tokens, Memory: bytesAllowed.value });
 
-// train starts a run, or goes on with the saved one.
-export async function train() {
-  const { progress } = page;
-  const resume = page.phase === 'paused';
-  const config = page.settings.get();
-  showError('run-error', null);
-  page.plan = null;
-  stopped = stepped = false;
-  progress.pause();
-  if (!resume) {
-    page.saved = null;
-    clear(config.max_steps);
+const asked = () => questions.value.map(({ text }) => text.trim()).filter(Boolean);
+const every = ({ max_steps }) => Math.max(1, Math.round(max_steps / 5));
+
+// start begins a run, or goes on with the paused one. Whatever the user wishes meanwhile is heard.
+export async function start() {
+  if (busy.value || obstacle.value) return;
+  const before = run.value, going = before.state === 'paused';
+  run.value = { ...(going ? before : {}), state: 'starting' };
+  doing.value = 'Getting ready';
+  tell('run', null);
+  if (!(await settle()) || run.value.state !== 'starting' || preview.value.found?.shortage) {
+    run.value = before;
+    return;
   }
-  setPhase('running');
-  say('Preparing the graphics device…');
+  // as often as there are answers, without a change of what is trained
+  const settings = { ...config.value, eval_steps: going ? config.value.eval_steps : every(config.value) };
+  batch(() => {
+    if (!going) clear(settings.max_steps);
+    plan.value = null;
+    run.value = { ...run.value, state: 'running', steps: settings.max_steps, step: going ? before.step : 0 };
+  });
+  request = engine.ask('train', { ...trainRequest(settings), Run: going ? before.id : '', Name: going ? '' : nameOf(),
+    Page: { subject: subject.value?.id, questions: asked() } });
   try {
-    await page.engine.ask('train', request(config, resume));
-    say(`Done: ${count(config.max_steps)} steps. Ask it something, and take the adapter with you: training again replaces it.`);
-    progress.pause();
-    page.saved = null;
-    page.downloads = true;
-    setPhase('done');
+    const about = await request;
+    show(about, 'done');
   } catch (error) {
-    if (!error.paused) showError('run-error', error);
-    await ended(config);
+    await ended(error, going ? before : none);
+  } finally {
+    request = null;
+    doing.value = '';
+    runs.value = await engine.ask('runs').catch(() => runs.value);
   }
 }
 
+const nameOf = () => (data.value.kind === 'subject' ? subject.value.title : data.value.name.replace(/\.\w+$/, ''));
+
+function show(about, state) {
+  const { page, ...rest } = about;
+  run.value = { ...rest, steps: about.max_steps, state };
+}
+
+// clear forgets what is shown of a run. Answers stay until there are new ones.
 function clear(steps) {
-  page.answers.clear();
-  page.chart.clear(steps);
-  page.explain.clear();
-  page.progress.clear();
+  batch(() => {
+    curve.value = { steps: new Map(), evals: new Map(), norms: new Map(), max: steps };
+    latest.value = null;
+    recorded.value = false;
+    questions.value = questions.value.map((each) => ({ ...each, old: true }));
+  });
 }
 
 // ended looks at what a run that did not come to its end has left.
-async function ended(config) {
-  page.progress.pause();
-  const now = await page.engine.ask('hello').catch(() => null);
-  const saved = page.saved = now?.saved ?? null;
-  page.downloads = saved !== null;
-  if (saved && now.finished) { // the run before this one, which did not get to a step
-    page.saved = null;
-    say('This run did not start; the one before is still here.');
-    setPhase('done');
-  } else if (saved && stopped) {
-    say(`Stopped after step ${saved.step}. The adapter is as far as it came.`);
-    setPhase('done');
-    for (const prompt of page.answers.prompts()) {
-      const found = await guard('run-error',
-        () => page.engine.ask('ask', { Settings: config, Prompt: prompt, MaxTokens: page.greeting.answer_tokens }));
-      if (found) page.answers.add({ step: saved.step, prompt, answer: found.tuned }, saved.step);
-    }
-    page.saved = null;
-  } else if (saved) {
-    page.settings.set(saved.settings, page.model?.max_positions);
-    say(`Paused after step ${saved.step} of ${saved.settings.max_steps}. The checkpoint is in this browser; you may close the page.`);
-    setPhase('paused');
-  } else {
-    say('Nothing was saved: the run ended before its first step.');
-    setPhase('ready');
+async function ended(error, before) {
+  const { id, state } = run.value;
+  tellError('run', error, error.broken ? [{ label: 'Start the engine again', act: () => location.reload() }] : []);
+  const list = await engine.ask('runs').catch(() => []);
+  const left = list.find((each) => each.id === id);
+  if (left && left.step > 0) {
+    show(left, state === 'stopping' ? 'done' : 'paused');
+    if (state === 'stopping') await askAll(left);
+    return;
+  }
+  run.value = before;
+  if (error.cancelled) tell('run', { kind: 'note', text: 'Nothing was saved: the run ended before its first step was done.' });
+}
+
+// askAll asks the adapter of a run that was stopped what the run would have been asked at its end.
+async function askAll({ id, step }) {
+  for (const prompt of asked()) {
+    const pieces = { base: '', tuned: '' };
+    const answered = await guard('run', () => engine.ask('chat', { Settings: config.value ?? base.value, Run: id, Prompt: prompt,
+      MaxTokens: greeting.value.answer_tokens }, { told: ({ event, side, piece }) => { if (event === 'piece') pieces[side] += piece; } }));
+    if (answered === undefined) return;
+    addAnswer({ step, prompt, answer: pieces.tuned.trim() }, step);
   }
 }
 
+// pause takes the run back after the step that it is at; forGood asks the adapter as it then is.
 export function pause(forGood) {
-  stopped = forGood;
-  setPhase('pausing');
-  say('Finishing this step and saving…');
-  page.engine.ask('pause');
+  if (!busy.value) return;
+  run.value = { ...run.value, state: forGood ? 'stopping' : 'pausing' };
+  request?.cancel();
+}
+
+// leave puts the shown run away: it stays in the list.
+export function leave() {
+  if (busy.value || run.value.state === 'none') return;
+  const left = run.value;
+  batch(() => {
+    clear(1);
+    run.value = none;
+  });
+  if (left.state === 'paused') {
+    tell('run', { kind: 'note', text: `The run that stopped after step ${left.step} is in the list of runs.`,
+      actions: [{ label: 'Go on with it', act: () => openRun(left.id) }] });
+  }
+}
+
+// openRun shows a run of the list: what it was asked and logged, with its settings and examples.
+export async function openRun(id) {
+  if (busy.value) return;
+  tell('run', null);
+  const found = await guard('runs', () => engine.ask('run', { Run: id }));
+  if (!found) return;
+  const { log, settings, page, ...about } = found;
+  batch(() => {
+    show(about, about.state === 'paused' ? 'paused' : 'done');
+    showSettings(settings);
+    clear(settings.max_steps);
+    const texts = page?.questions ?? [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
+    if (texts.length) setQuestions(texts);
+    for (const line of log) {
+      if (line.prompt) addAnswer(line, about.state === 'done' ? settings.max_steps : settings.max_steps + 1);
+      else if (line.eval_loss !== undefined) onEval({ eval: line });
+      else if (line.loss !== undefined) onStep({ step: line });
+    }
+  });
+  if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
+  await rightModel(about);
+}
+
+// rightModel opens the model of a run where that is possible without the user, and offers it otherwise.
+async function rightModel({ demo, fingerprint, model: name }) {
+  if (!name || model.value && (!fingerprint || fingerprint === model.value.fingerprint)) return;
+  if (demo) {
+    await openDemo({ keepSettings: true });
+  } else if (!(await openKept(fingerprint, false))) {
+    tell('model', { kind: 'warning', text: `This run was trained on ${name}`, hint: 'open the same model to go on with it',
+      actions: [{ label: `Open ${name}`, act: () => reopen(fingerprint, name) }] });
+  }
+}
+
+async function reopen(fingerprint, name) {
+  if (await openKept(fingerprint, true)) return;
+  tell('model', { text: `${name} is not where it was.`, hint: 'choose it again under Model' });
 }
 
 function onStep({ step: s }) {
-  const tenth = Math.max(1, Math.round(s.max_steps / 10));
-  if (page.phase === 'running' &&
-    (s.step === 1 || s.step % tenth === 0 || !stepped)) say(`Training: step ${s.step} of ${count(s.max_steps)}.`);
-  stepped = true;
-  page.chart.add(s);
-  page.explain.step(s, page.settings.get());
-  page.progress.step(s, page.plan);
+  const { steps, norms, evals } = curve.value;
+  steps.set(s.step, s.loss);
+  norms.set(s.step, s.grad_norm);
+  batch(() => {
+    curve.value = { steps, norms, evals, max: s.max_steps };
+    latest.value = s;
+    if (run.value.state !== 'none') run.value = { ...run.value, step: s.step, steps: s.max_steps };
+    doing.value = '';
+  });
 }
 
-// replay shows what the saved run has logged so far.
-export function replay(log) {
-  const asked = [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
-  if (asked.length) page.answers.set(asked);
-  const last = page.saved.settings.max_steps;
-  for (const line of log) {
-    if (line.prompt) page.answers.add(line, page.greeting.finished ? last : last + 1);
-    else if (line.loss !== undefined) onStep({ step: line });
+function onEval({ eval: e }) {
+  const { steps, norms, evals, max } = curve.value;
+  evals.set(e.step, e.eval_loss);
+  curve.value = { steps, norms, evals, max };
+}
+
+// addAnswer shows an answer given after a step; step 0 is the base model, and after last it is final.
+function addAnswer({ step, prompt, answer }, last) {
+  questions.value = questions.value.map((each) => {
+    if (each.text.trim() !== prompt) return each;
+    const text = answer || '(nothing)';
+    if (step === 0) return { ...each, before: text, now: '', step: 0, last: false, old: false };
+    return { ...each, now: text, step, last: step >= last, old: false };
+  });
+}
+
+// play shows a recorded run, line by line, until something else takes its place.
+let playing = 0;
+export async function play(log, { id }) {
+  const mine = ++playing, still = () => mine === playing && run.value.state === 'none' && subject.value?.id === id;
+  const lines = log.trim().split('\n').map((line) => JSON.parse(line));
+  const max = Math.max(...lines.map(({ max_steps: steps }) => steps ?? 0));
+  clear(max);
+  recorded.value = true;
+  for (const line of lines) {
+    if (!still()) return;
+    if (line.prompt) addAnswer(line, max);
+    else if (line.eval_loss !== undefined) onEval({ eval: line });
+    else {
+      onStep({ step: line });
+      await new Promise((resolve) => { setTimeout(resolve, 40); });
+    }
   }
-  page.progress.pause(`${page.saved.step} of ${count(last)}`);
 }
 
-export async function restore(files) {
-  const found = await guard('files-error', () => page.engine.ask('restore', {}, files));
-  if (!found) return;
-  page.saved = found;
-  page.downloads = false;
-  clear(found.settings.max_steps);
-  page.progress.at(found.step, found.settings.max_steps);
-  page.settings.set(found.settings, page.model?.max_positions);
-  page.phase = 'paused';
-  await refresh();
-  say(`A checkpoint after step ${found.step} of ${found.settings.max_steps}, of ${found.model} on ${found.data}. Open the same model and ` +
-    `examples, then go on.`);
-  $('run').focus();
-}
-
-export async function startOver() {
-  await guard('run-error', () => page.engine.ask('forget'));
-  page.saved = null;
-  page.downloads = stopped = false;
-  page.phase = 'ready';
-  clear(1);
-  showError('model-error', null);
-  page.settings.set($('embedded-model').hidden ? page.greeting.demo : page.greeting.defaults, page.model?.max_positions);
-  await refresh();
-}
-
-// follow shows the events of the engine.
-export function follow(engine) {
-  engine.on('load', ({ load, heap }) => {
-    say(load.total ? `Quantizing the model to 4 bits: layer ${load.done} of ${load.total} (${bytes(heap.peak)} of it at once in ` +
-    `the engine)…` : 'Reading the model…'); });
-  engine.on('preparing', ({ message }) => { if (running()) say(message); });
-  engine.on('reserved', ({ reserved }) => {
-    page.plan = reserved;
-    page.explain.share(page.settings.get(), reserved);
-    say('Compiling the shaders and asking the model as it is…');
-  });
-  engine.on('answer', ({ answer }) => page.answers.add(answer, page.settings.get().max_steps));
+// followRun shows the events of the engine.
+export function followRun() {
+  const say = (text) => { if (busy.value) doing.value = text; };
+  engine.on('run', ({ run: about }) => { run.value = { ...run.value, id: about.id, name: about.name }; });
+  engine.on('load', ({ load }) => say(load.total ? `Quantizing the model to 4 bits: ${load.done} of ${load.total} parts` : 'Reading the model'));
+  engine.on('preparing', ({ message }) => say(message.replace(/[….]+$/, '')));
+  engine.on('reserved', ({ reserved }) => { if (busy.value) plan.value = reserved; say('Asking the model as it is'); });
+  engine.on('answer', ({ answer }) => addAnswer(answer, curve.value.max));
   engine.on('step', onStep);
-  engine.on('warning', ({ message }) => $('data-warnings').append(make('li', { text: message })));
-  engine.on('lost', ({ message }) => {
-    page.progress.pause();
-    stepped = false;
-    say(`The graphics device was lost (${message}). Going on from the last checkpoint…`);
-  });
-  engine.on('fatal', (error) => { showError('run-error', error); say('The engine has stopped.'); });
+  engine.on('eval', onEval);
+  engine.on('warning', ({ message }) => { if (busy.value) tell(`warning ${message}`, { kind: 'warning', text: message }); });
+  engine.on('lost', ({ message }) => say(`The graphics device was lost (${message}). Going on from the last checkpoint`));
 }
+
+export { locked, prepareAhead };

@@ -1,9 +1,9 @@
 // The colours: as the system has them, or as chosen here. The choice stays in this browser.
+import { computed, effect, signal } from './ui.js';
+
 const root = document.documentElement;
 const system = matchMedia('(prefers-color-scheme: dark)');
-const choices = { auto: 'Auto', light: 'Light', dark: 'Dark' };
-const listeners = [];
-let choice = 'auto';
+export const names = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 
 function stored(value) {
   try { // a browser may refuse storage
@@ -12,28 +12,18 @@ function stored(value) {
   } catch { return null; }
 }
 
-function apply() {
-  root.dataset.theme = choice === 'auto' ? (system.matches ? 'dark' : 'light') : choice;
-  const button = document.getElementById('theme');
-  button.textContent = choices[choice];
-  button.setAttribute('aria-label', `Colours: ${choices[choice]}`);
-  for (const changed of listeners) changed();
-}
+export const choice = signal(names[stored()] ? stored() : 'auto');
+const dark = signal(system.matches);
+export const theme = computed(() => (choice.value === 'auto' ? (dark.value ? 'dark' : 'light') : choice.value));
 
-// onTheme calls changed whenever the colours have changed.
-export function onTheme(changed) { listeners.push(changed); }
+export function next() {
+  const list = Object.keys(names);
+  choice.value = list[(list.indexOf(choice.value) + 1) % list.length];
+  stored(choice.value);
+}
 
 // colour is a colour of the stylesheet by its name.
-export function colour(name) { return getComputedStyle(root).getPropertyValue(`--${name}`).trim(); }
+export const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 
-export function startTheme() {
-  const names = Object.keys(choices);
-  choice = names.includes(stored()) ? stored() : 'auto';
-  document.getElementById('theme').addEventListener('click', () => {
-    choice = names[(names.indexOf(choice) + 1) % names.length];
-    stored(choice);
-    apply();
-  });
-  system.addEventListener('change', apply);
-  apply();
-}
+effect(() => { root.dataset.theme = theme.value; });
+system.addEventListener('change', () => { dark.value = system.matches; });

@@ -1,8 +1,19 @@
-// Runs the engine. Everything that ends it early is told to the page as {fatal}.
+// Runs the engine. Everything that ends it early is told to the page as {fatal}; the bytes that have come, as {arrived}.
 importScripts('vendor/wasm_exec.js');
 
 const fatal = (detail) => postMessage(JSON.stringify({ fatal: String(detail) }));
 const lines = []; // the last that the engine wrote to its console
+
+// counted tells how much of the engine has come.
+function counted(response) {
+  let done = 0;
+  const body = response.body.pipeThrough(new TransformStream({ transform(chunk, out) {
+    done += chunk.length;
+    postMessage(JSON.stringify({ arrived: done }));
+    out.enqueue(chunk);
+  } }));
+  return new Response(body, { headers: { 'content-type': 'application/wasm' } });
+}
 
 async function run() {
   const go = new Go();
@@ -13,7 +24,9 @@ async function run() {
     log(...args);
   };
   go.exit = (code) => fatal(`the engine stopped with status ${code}. ${lines.join('\n')}`);
-  const { instance } = await WebAssembly.instantiateStreaming(fetch('engine.wasm'), go.importObject);
+  const response = await fetch('engine.wasm');
+  if (!response.ok) throw new Error(`engine.wasm did not arrive: status ${response.status}`);
+  const { instance } = await WebAssembly.instantiateStreaming(counted(response), go.importObject);
   await go.run(instance);
 }
 

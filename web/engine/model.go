@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,42 +11,28 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/browser"
-	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
-	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/preview"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/trainer"
 )
 
-// engine is what the page has opened.
+// engine is what the page has opened. One operation at a time uses it.
 type engine struct {
-	store *browser.Store
-	dev   *gpu.Device
-	model *pretrained.Model
-	data  *dataset.Source
-	bytes []byte // of the data set's file
-	asked *answerers
-	heap  heap
-	inputs
-	stop context.CancelFunc // ends the running operation; nil when none runs
-	gpu  sync.Mutex         // held by what computes on the device
-}
-
-// inputs names what a run was started with, so that a page that is opened later can go on with it.
-type inputs struct {
-	Demo      bool   `json:"demo"` // the embedded model
-	ModelName string `json:"model"`
-	DataName  string `json:"data"`
-	// Fingerprint tells the model's files from others, whatever their names.
-	Fingerprint string `json:"fingerprint,omitempty"`
+	store  trainer.Output
+	dev    *gpu.Device
+	model  *pretrained.Model
+	data   *dataset.Source
+	bytes  []byte // of the data set's file
+	asked  *answerer
+	heap   heap
+	inputs // what is open
 }
 
 // folder is a model's files by name.
@@ -93,23 +78,16 @@ type modelInfo struct {
 	Fingerprint  string              `json:"fingerprint"`
 }
 
-// openModel opens a GGUF file, the files of a Hugging Face folder, or without any file the embedded model.
-func (e *engine) openModel(ctx context.Context, r request) (any, error) {
-	var args struct{ Name string } // of a folder
+// openModel opens a GGUF file or the files of a Hugging Face folder.
+func (e *engine) openModel(_ context.Context, r request) (any, error) {
+	var args struct {
+		Name string // of a folder
+		Demo bool   // it is the embedded one
+	}
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	files, name := r.files, "the embedded model"
-	embedded := len(files) == 0
-	if embedded {
-		for _, name := range demo.ModelNames {
-			blob, err := browser.Fetch(ctx, "demo/model/"+name)
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, file{name, blob})
-		}
-	}
+	files, name := r.files, args.Name
 	f, total := folder{}, int64(0)
 	gguf := -1
 	for i, file := range files {
@@ -123,10 +101,8 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 	var err error
 	_, config := f["config.json"]
 	switch {
-	case embedded:
-		source, err = pretrained.OpenFolder(f, name)
 	case config:
-		if name = args.Name; name == "" {
+		if name == "" {
 			name = "the folder"
 		}
 		source, err = pretrained.OpenFolder(f, name)
@@ -149,11 +125,11 @@ func (e *engine) openModel(ctx context.Context, r request) (any, error) {
 		source.Close()
 		return nil, err
 	}
-	e.forgetAnswerers()
+	e.forgetAnswerer()
 	if e.model != nil {
 		e.model.Close()
 	}
-	e.model, e.Demo, e.ModelName, e.Fingerprint = source, embedded, name, sum
+	e.model, e.Demo, e.ModelName, e.Fingerprint = source, args.Demo, name, sum
 	info := describeModel(source, name, total)
 	info.Fingerprint = sum
 	return info, nil
@@ -197,94 +173,6 @@ func describeModel(source *pretrained.Model, name string, total int64) modelInfo
 		}
 	}
 	return info
-}
-
-// shownRows is how many rows the page gets to show and edit.
-const shownRows = 2000
-
-// dataInfo is what the page shows of a data set.
-type dataInfo struct {
-	Name      string     `json:"name"`
-	Format    string     `json:"format"`
-	Container string     `json:"container"`
-	Rows      int        `json:"rows"`
-	Pairs     [][]string `json:"pairs"` // question and answer of each row, where all rows are that, and not too many
-	Text      string     `json:"text"`  // the file, where it is not too long to be edited
-}
-
-// openData reads a file, a text that the user wrote, what the saved run was started with, or without any of these the
-// embedded data set.
-func (e *engine) openData(ctx context.Context, r request) (any, error) {
-	var args struct {
-		Name, Text string
-		Saved      bool
-	}
-	if err := r.decode(&args); err != nil {
-		return nil, err
-	}
-	data, name := []byte(args.Text), args.Name
-	var err error
-	switch {
-	case len(r.files) > 0:
-		name = path.Base(r.files[0].name)
-		if size := r.files[0].blob.Size(); size > maxDataBytes {
-			return nil, usererr.New("read data set", name, "%d MB; a tab takes at most %d MB", size>>20, maxDataBytes>>20).
-				Hinted("train on a larger file with the program: qlora-wgpu train")
-		}
-		data, err = r.files[0].blob.Bytes()
-	case args.Saved:
-		name = e.DataName
-		data, err = checkpoint.ReadBytes(e.store, dataFile, maxSaved)
-	case name == "":
-		name = "train.jsonl"
-		var blob *browser.Blob
-		if blob, err = browser.Fetch(ctx, "demo/"+name); err == nil {
-			data, err = blob.Bytes()
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	source, err := dataset.Read(bytes.NewReader(data), name)
-	if err != nil {
-		return nil, err
-	}
-	e.data, e.bytes, e.DataName = source, data, name
-	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: len(source.Rows), Pairs: pairs(source)}
-	if len(data) <= 1<<20 {
-		info.Text = string(data)
-	}
-	return info, nil
-}
-
-const maxDataBytes = 256 << 20
-
-// pairs are the rows as questions and answers, nil where a row is something else.
-func pairs(source *dataset.Source) (list [][]string) {
-	if len(source.Rows) > shownRows {
-		return nil
-	}
-	for _, row := range source.Rows {
-		m := row.Messages
-		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[1].Fields) > 0 || m[1].Train != nil || row.Tools != nil {
-			return nil
-		}
-		list = append(list, []string{m[0].Content, m[1].Content})
-	}
-	return list
-}
-
-// preview shows what a run with these settings would learn from.
-func (e *engine) preview(_ context.Context, r request) (any, error) {
-	c, err := e.settings(r.args)
-	if err != nil {
-		return nil, err
-	}
-	var args trainArgs
-	if err := r.decode(&args); err != nil {
-		return nil, err
-	}
-	return preview.Of(c, preview.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
 }
 
 // inspect shows a block of a weight.

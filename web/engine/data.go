@@ -1,0 +1,133 @@
+//go:build js
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"path"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/preview"
+	"qlora-wgpu/internal/usererr"
+)
+
+// What of a data set the page gets to edit; of a larger one it asks for the rows that it shows.
+const (
+	editedRows   = 5000
+	editedBytes  = 2 << 20
+	maxDataBytes = 256 << 20
+)
+
+// dataInfo is what the page shows of a data set.
+type dataInfo struct {
+	Name      string     `json:"name"`
+	Format    string     `json:"format"`
+	Container string     `json:"container"`
+	Rows      int        `json:"rows"`
+	Notes     []string   `json:"notes"`
+	Pairs     [][]string `json:"pairs"` // question and answer of each row, where all rows are that, and not too many
+	Text      string     `json:"text"`  // the file, where it is not too long to be edited
+}
+
+// openData reads a file, a text, or what a run was started with.
+func (e *engine) openData(_ context.Context, r request) (any, error) {
+	var args struct {
+		Name, Text string
+		Run        string
+	}
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	data, name := []byte(args.Text), args.Name
+	var err error
+	switch {
+	case len(r.files) > 0:
+		name = path.Base(r.files[0].name)
+		if size := r.files[0].blob.Size(); size > maxDataBytes {
+			return nil, usererr.New("read data set", name, "%d MB; a tab takes at most %d MB", size>>20, maxDataBytes>>20).
+				Hinted("train on a larger file with the program: qlora-wgpu train")
+		}
+		data, err = r.files[0].blob.Bytes()
+	case args.Run != "":
+		var a about
+		if a, err = e.readAbout(args.Run); err == nil {
+			name = a.DataName
+			data, err = checkpoint.ReadBytes(e.store, runFolder(runsDir+"/"+args.Run).data(), maxSaved)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	source, err := dataset.Read(bytes.NewReader(data), name)
+	if err != nil {
+		return nil, err
+	}
+	e.data, e.bytes, e.DataName = source, data, name
+	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: len(source.Rows), Notes: source.Notes}
+	if len(data) <= editedBytes {
+		info.Text, info.Pairs = string(data), pairs(source)
+	}
+	return info, nil
+}
+
+// pairs are the rows as questions and answers, nil where a row is something else.
+func pairs(source *dataset.Source) (list [][]string) {
+	if len(source.Rows) > editedRows {
+		return nil
+	}
+	for _, row := range source.Rows {
+		m := row.Messages
+		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[1].Fields) > 0 || m[1].Train != nil || row.Tools != nil {
+			return nil
+		}
+		list = append(list, []string{m[0].Content, m[1].Content})
+	}
+	return list
+}
+
+// shownRow is a row to look at.
+type shownRow struct {
+	Text  string      `json:"text"` // of a row without messages
+	Turns []shownTurn `json:"turns"`
+}
+
+type shownTurn struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// rows gives a page of the open data set to look at.
+func (e *engine) rows(_ context.Context, r request) (any, error) {
+	var args struct{ First, Count int }
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	list := []shownRow{}
+	if e.data == nil {
+		return list, nil
+	}
+	for at := max(0, args.First); at < min(args.First+args.Count, len(e.data.Rows)); at++ {
+		row := e.data.Rows[at]
+		shown := shownRow{Text: row.Text}
+		for _, m := range row.Messages {
+			shown.Turns = append(shown.Turns, shownTurn{m.Role, m.Content})
+		}
+		list = append(list, shown)
+	}
+	return list, nil
+}
+
+// preview shows what a run with these settings would learn from.
+func (e *engine) preview(_ context.Context, r request) (any, error) {
+	c, err := e.settings(r.args, runsDir+"/none")
+	if err != nil {
+		return nil, err
+	}
+	var args trainArgs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	return preview.Of(c, preview.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
+}

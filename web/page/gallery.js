@@ -1,0 +1,38 @@
+// The subjects of the gallery: examples, questions and settings for the embedded model, and a recorded result of each.
+import { fetchFile } from './fetching.js';
+import { openData, setQuestions, showSettings } from './inputs.js';
+import { guard } from './messages.js';
+import { leave, play } from './run.js';
+import { batch, signal } from './ui.js';
+import { busy, data, edited, greeting, model, subject } from './state.js';
+
+export const gallery = signal([]);
+
+const text = async (name) => (await fetchFile(name)).text();
+
+export async function fetchGallery() {
+  const found = await guard('gallery', async () => JSON.parse(await text('gallery/index.json')),
+    [{ label: 'Try again', act: fetchGallery }]);
+  if (found) gallery.value = found;
+}
+
+// choose opens a subject: its examples, questions, settings and recorded result.
+export async function choose(entry) {
+  if (busy.value) return;
+  leave();
+  batch(() => {
+    subject.value = entry;
+    setQuestions(entry.questions);
+    if (greeting.value && (!model.value || model.value.source.kind === 'demo')) showSettings({ ...greeting.value.demo, ...entry.settings });
+  });
+  if (entry.record) guard('gallery', async () => play(await text(entry.record), entry));
+  if (!greeting.value) return;
+  if (entry.data) {
+    await guard('data', async () => openData({ name: entry.data.split('/').at(-1), text: await text(entry.data), kind: 'subject' }));
+  } else {
+    batch(() => {
+      data.value = data.value && { ...data.value, kind: 'edited' };
+      edited.value = { pairs: [['', '']] };
+    });
+  }
+}
