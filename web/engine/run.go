@@ -159,9 +159,13 @@ func (e *engine) trainIn(ctx context.Context, r request, args trainArgs, a *abou
 		in.Opened = dev
 		_, err = e.attempt(ctx, c, in, func(ev trainer.Event) {
 			if kept == nil {
-				if kept = e.keepAbout(a, ev); kept != nil {
-					stop()
-				}
+				kept = e.keepAbout(a, ev)
+			}
+			if _, right := ev.(events.Reserved); right && kept == nil { // all that can be wrong with the inputs has been found by now
+				kept = e.keepInputs(a)
+			}
+			if kept != nil {
+				stop()
 			}
 			if _, step := ev.(events.Step); step {
 				failures, c.ResumeFromCheckpoint = 0, "auto"

@@ -238,6 +238,7 @@ func (r request) run() (a runArgs, f runFolder, err error) {
 type opened struct {
 	about
 	Settings trainer.Config    `json:"settings"`
+	Unfed    bool              `json:"unfed"` // its data are not kept: it came from elsewhere
 	Log      []json.RawMessage `json:"log"` // its trainer_log.jsonl
 }
 
@@ -252,6 +253,9 @@ func (e *engine) openRun(_ context.Context, r request) (any, error) {
 		return nil, usererr.New("open run", args.Run, "%w", err).Hinted("it may have been deleted in another tab")
 	}
 	out := opened{about: a, Settings: tabSettings(), Log: e.readLog(f)}
+	if _, err := e.store.Open(f.data()); err != nil {
+		out.Unfed = true
+	}
 	if a.State == stateAdapter {
 		return out, nil
 	}
@@ -344,4 +348,14 @@ func (e *engine) keepAbout(a *about, ev trainer.Event) error {
 		return e.writeAbout(*a)
 	}
 	return nil
+}
+
+// keepInputs keeps with a run that came from elsewhere what it goes on with here.
+func (e *engine) keepInputs(a *about) error {
+	data := runFolder(runsDir + "/" + a.ID).data()
+	if _, err := e.store.Open(data); err == nil {
+		return nil
+	}
+	a.inputs = e.inputs
+	return checkpoint.WriteBytes(e.store, data, e.bytes)
 }

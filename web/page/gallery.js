@@ -12,7 +12,7 @@ const text = async (name) => (await fetchFile(name)).text();
 
 export async function fetchGallery() {
   const found = await guard('gallery', async () => JSON.parse(await text('gallery/index.json')),
-    [{ label: 'Try again', act: fetchGallery }]);
+    [{ label: 'Retry', act: async () => { await fetchGallery(); if (!data.value && gallery.value.length) choose(gallery.value[0]); } }]);
   if (found) gallery.value = found;
 }
 
@@ -25,7 +25,7 @@ export async function choose(entry) {
     setQuestions(entry.questions);
     if (greeting.value && (!model.value || model.value.source.kind === 'demo')) showSettings({ ...greeting.value.demo, ...entry.settings });
   });
-  if (entry.record) guard('gallery', async () => play(await text(entry.record), entry));
+  if (entry.record) guard('gallery', async () => play(await text(entry.record), entry)); // while the rest is opened
   if (!greeting.value) return;
   if (entry.data) {
     await guard('data', async () => openData({ name: entry.data.split('/').at(-1), text: await text(entry.data), kind: 'subject' }));

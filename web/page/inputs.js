@@ -97,12 +97,11 @@ async function readEdited() {
   const text = mine.pairs ? rows.map(([question, answer]) => `${JSON.stringify({ messages: [
     { role: 'user', content: question }, { role: 'assistant', content: answer }] })}\n`).join('') : mine.text;
   const name = mine.pairs ? 'edited.jsonl' : 'pasted';
-  if (!text.trim()) {
-    data.value = data.value && { ...data.value, rows: 0 };
+  const info = text.trim() ? await guard('data', () => engine.ask('data', { Name: name, Text: text })) : null;
+  if (!info) {
+    if (edited.value === mine) edited.value = { ...mine, fault: info === null ? 'empty' : 'unreadable' };
     return false;
   }
-  const info = await guard('data', () => engine.ask('data', { Name: name, Text: text }));
-  if (!info) return false;
   batch(() => {
     data.value = { ...info, pairs: mine.pairs ?? info.pairs, kind: 'edited', source: { name, text } };
     if (edited.value === mine) edited.value = null;
@@ -139,7 +138,7 @@ async function look() {
 function tellOf({ warnings, shortage, memory: needed }) {
   tell('warnings', warnings.length ? { kind: 'warning', text: warnings.map(sentence).join(' ') } : null);
   if (!shortage) return tell('plan', risky(needed, bytesAllowed.value));
-  const { needs_bytes: needs, has_bytes: has, ways } = shortage;
+  const { needs_bytes: needs, has_bytes: has } = shortage, ways = shortage.ways ?? []; // none: no change is enough
   tell('plan', { text: `This run needs ${bytes(needs)} of memory; it may take ${bytes(has)}.`,
     hint: ways.length ? 'one of these changes is enough' : 'choose a smaller model, or allow more memory in the settings if there is more',
     actions: ways.map(({ setting, to }) => ({ label: `${labelOf(setting)}: ${to}`,
@@ -168,7 +167,7 @@ export function settle() {
   clearTimeout(timer);
   const turn = async () => {
     while (edited.value || seen !== version) {
-      if (edited.value && !(await readEdited())) return false;
+      if (edited.value && (edited.value.fault || !(await readEdited()))) return false;
       if (seen !== version) await look();
     }
     return preview.value.state === 'there';
@@ -192,7 +191,7 @@ export function followInputs() {
     if (!first) later(60);
     first = false;
   });
-  effect(() => { if (edited.value) later(500); });
+  effect(() => { if (edited.value && !edited.value.fault) later(500); });
   effect(() => { if (!opening.value && !busy.value) later(60); });
 }
 

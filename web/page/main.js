@@ -32,11 +32,11 @@ async function hello() {
 // begin opens what the user left: a draft, the run that was shown, or the first subject.
 async function begin() {
   const draft = await restoreDraft();
-  const last = runs.value.find(({ id }) => id === draft?.run);
-  if (last) return openRun(last.id);
-  if (!draft) await choose(gallery.value[0]);
-  if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
   const [newest] = runs.value;
+  const last = runs.value.find(({ id }) => id === draft?.run) ?? (!draft && newest?.state === 'paused' ? newest : null);
+  if (last) return openRun(last.id);
+  if (!draft && gallery.value.length) await choose(gallery.value[0]);
+  if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
   if (newest?.state === 'paused') tell('run', { kind: 'note', text: `A run of ${newest.model} stopped after step ${newest.step} of ` +
     `${newest.max_steps}.`, actions: [{ label: 'Go on with it', act: () => openRun(newest.id) }] });
 }

@@ -2,7 +2,7 @@
 import { canKeep, filesOf, pick } from './handles.js';
 import { openData, openModel } from './inputs.js';
 import { tell, tellError } from './messages.js';
-import { leave } from './run.js';
+import { leaveForData } from './run.js';
 import { restore } from './runs.js';
 import { busy } from './state.js';
 import { signal } from './ui.js';
@@ -21,7 +21,7 @@ function take(what, files, folder = '', handles = []) {
   } else if (what === 'model') openModel(files, { kind: 'files', folder, handles });
   else if (what === 'back') restore(files);
   else {
-    leave();
+    leaveForData();
     if (files.length > 1) tell('drop', { kind: 'warning', text: `Of ${files.length} files, ${files[0].name} was opened.` });
     openData({ file: files[0], kind: 'file' });
   }

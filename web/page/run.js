@@ -1,10 +1,10 @@
 // A run: start, pause, stop, go on, and what is shown of it.
 import { engine } from './engine.js';
-import { openData, openDemo, openKept, prepareAhead, settle, setQuestions, showSettings } from './inputs.js';
+import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
-import { base, busy, bytesAllowed, config, curve, data, doing, greeting, latest, locked, model, obstacle, plan, preview, questions, recorded,
-  run, runs, subject } from './state.js';
-import { batch } from './ui.js';
+import { base, busy, bytesAllowed, config, curve, data, doing, greeting, latest, model, obstacle, plan, preview, questions, recorded,
+  run, runs, sameModel, subject } from './state.js';
+import { batch, effect } from './ui.js';
 
 const none = { state: 'none' };
 let request = null; // the engine's run
@@ -112,6 +112,11 @@ export function leave() {
   }
 }
 
+// leaveForData puts the shown run away for other examples, unless it has none and waits for them.
+export function leaveForData() {
+  if (run.value.state !== 'paused' || !run.value.unfed) leave();
+}
+
 // openRun shows a run of the list: what it was asked and logged, with its settings and examples.
 export async function openRun(id) {
   if (busy.value) return;
@@ -131,8 +136,20 @@ export async function openRun(id) {
       else if (line.loss !== undefined) onStep({ step: line });
     }
   });
-  if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
+  if (about.unfed) tell('data', { kind: 'warning', text: `This run was trained on ${about.data}`, hint: 'open the same examples to go on with it' });
+  else if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
   await rightModel(about);
+}
+
+// followModel says when the open model is not the one of the run that can go on, and offers that.
+function followModel() {
+  effect(() => {
+    if (sameModel.value) return tell('other model', null);
+    const { demo, fingerprint, model: name } = run.value;
+    tell('other model', { kind: 'warning', text: `The open model is not the one of this run, ${name}. An adapter fits only the weights ` +
+      'that it was trained on', actions: [{ label: `Open ${name}`, act: () => (demo ? openDemo({ keepSettings: true }) : reopen(fingerprint, name)) },
+      { label: 'Begin a new run', act: leave }] });
+  });
 }
 
 // rightModel opens the model of a run where that is possible without the user, and offers it otherwise.
@@ -200,6 +217,7 @@ export async function play(log, { id }) {
 
 // followRun shows the events of the engine.
 export function followRun() {
+  followModel();
   const say = (text) => { if (busy.value) doing.value = text; };
   engine.on('run', ({ run: about }) => { run.value = { ...run.value, id: about.id, name: about.name }; });
   engine.on('load', ({ load }) => say(load.total ? `Quantizing the model to 4 bits: ${load.done} of ${load.total} parts` : 'Reading the model'));
@@ -211,5 +229,3 @@ export function followRun() {
   engine.on('warning', ({ message }) => { if (busy.value) tell(`warning ${message}`, { kind: 'warning', text: message }); });
   engine.on('lost', ({ message }) => say(`The graphics device was lost (${message}). Going on from the last checkpoint`));
 }
-
-export { locked, prepareAhead };

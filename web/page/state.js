@@ -21,7 +21,7 @@ export const questions = signal([]); // [{key, text, before, now, step, after}]:
 // What a run would be with what is open: {state: none, asked, there or failed, found, problem, config}.
 export const preview = signal({ state: 'none' });
 
-// The run that is shown: {state, id, name, step, steps, …}. Its state is none, starting, running, pausing, stopping,
+// The run that is shown: {state, id, name, step, steps, unfed: its examples are not kept, …}. Its state is none, starting, running, pausing, stopping,
 // paused (it can go on) or done.
 export const run = signal({ state: 'none' });
 export const doing = signal(''); // what the engine is at, in words, while a run is under way
@@ -53,7 +53,8 @@ export const obstacle = computed(() => {
   if (opening.value) return opening.value.text;
   if (!model.value) return run.value.state === 'paused' ? `Open ${run.value.model} to go on.` : 'Choose a model first.';
   if (!sameModel.value) return `The open model is not the one of this run, ${run.value.model}.`;
-  if (!data.value && !edited.value) return 'Give it examples first.';
+  if (edited.value?.fault === 'empty' || (!data.value && !edited.value)) return 'Give it examples first.';
+  if (edited.value?.fault) return 'The examples as they are now cannot be read.';
   if (!config.value) return 'A setting is out of its limits.';
   if (preview.value.state === 'failed') return 'This run cannot start yet.';
   if (preview.value.found?.shortage) return 'This run does not fit the memory.';

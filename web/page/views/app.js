@@ -1,5 +1,6 @@
 // The whole page: what is in it, in the order in which it is read.
 import { Messages } from '../messages.js';
+import { dragged } from '../picking.js';
 import { greeting } from '../state.js';
 import { html } from '../ui.js';
 import { Chat } from './chat.js';
@@ -51,5 +52,6 @@ export function App() {
         </div>
       </div>
     </main>
+    ${dragged.value && html`<div class="drop" aria-hidden="true"><p>Drop a model, examples, a checkpoint or an adapter</p></div>`}
     <footer><p>Made of a Go engine in WebAssembly and WGSL shaders. <a href="licences.txt">Licences</a></p></footer>`;
 }

@@ -1,7 +1,7 @@
 // The examples: as a table of questions and answers where they are that, and as text.
 import { count, plural } from '../format.js';
 import { openData, settle } from '../inputs.js';
-import { leave } from '../run.js';
+import { leaveForData } from '../run.js';
 import { pickData } from '../picking.js';
 import { busy, data, edited } from '../state.js';
 import { html, signal } from '../ui.js';
@@ -14,7 +14,7 @@ const draft = signal(null); // the text as the user has it; null: as it is open
 const pairsNow = () => edited.value?.pairs ?? data.value?.pairs ?? null;
 
 function change(pairs) {
-  leave();
+  leaveForData();
   edited.value = { pairs };
 }
 
@@ -52,7 +52,7 @@ function Text() {
   const text = draft.value ?? data.value?.text ?? '';
   const use = async () => {
     const { value } = { value: text };
-    leave();
+    leaveForData();
     if (await openData({ name: 'pasted', text: value, kind: 'text' })) draft.value = null;
     settle();
   };
