@@ -1,5 +1,6 @@
 // The page: begins the engine, opens what was there before, and keeps what the user writes.
 import { alone, available } from './absence.js';
+import { followAwake } from './awake.js';
 import { keepDraft, restoreDraft } from './draft.js';
 import { engine } from './engine.js';
 import { choose, fetchGallery, gallery } from './gallery.js';
@@ -63,6 +64,7 @@ async function start() {
   engine.on('fatal', (error) => { broken.value = error; tellError('engine', error, [{ label: 'Reload', act: () => location.reload() }]); });
   followInputs();
   followRun();
+  followAwake();
   followBlock();
   followFields();
   followDrops();

@@ -4,6 +4,7 @@ import { openData, openDemo, openKept, settle, setQuestions, showSettings } from
 import { guard, tell, tellError } from './messages.js';
 import { base, busy, bytesAllowed, config, curve, data, doing, greeting, latest, model, obstacle, plan, preview, questions, recorded,
   run, runs, sameModel, subject } from './state.js';
+import { followPace } from './pace.js';
 import { batch, effect } from './ui.js';
 
 const none = { state: 'none' };
@@ -21,7 +22,7 @@ export async function start() {
   if (busy.value || obstacle.value) return;
   const before = run.value, going = before.state === 'paused';
   run.value = { ...(going ? before : {}), state: 'starting' };
-  doing.value = 'Getting ready';
+  doing.value = { text: 'Getting ready' };
   tell('run', null);
   if (!(await settle()) || run.value.state !== 'starting' || preview.value.found?.shortage) {
     run.value = before;
@@ -43,7 +44,7 @@ export async function start() {
     await ended(error, going ? before : none);
   } finally {
     request = null;
-    doing.value = '';
+    doing.value = null;
     runs.value = await engine.ask('runs').catch(() => runs.value);
   }
 }
@@ -176,7 +177,7 @@ function onStep({ step: s }) {
     curve.value = { steps, norms, evals, max: s.max_steps };
     latest.value = s;
     if (run.value.state !== 'none') run.value = { ...run.value, step: s.step, steps: s.max_steps };
-    doing.value = '';
+    doing.value = null;
   });
 }
 
@@ -215,17 +216,32 @@ export async function play(log, { id }) {
   }
 }
 
+// What the engine tells of work that takes its time.
+const works = {
+  encoding: () => 'Turning the examples into tokens',
+  checking: () => 'Checking the arithmetic of this device',
+  compiling: () => 'Compiling shaders',
+  tuning: () => 'Measuring what is fastest here',
+  load: ({ total }) => (total ? 'Quantizing the model to 4 bits' : 'Reading the model'),
+  stepping: ({ step }) => `Step ${step}`,
+  evaluating: () => 'Measuring on the examples held back',
+  answering: ({ done, total }) => `Answer ${Math.min(done + 1, total)} of ${total}`,
+  saving: () => 'Saving',
+};
+
 // followRun shows the events of the engine.
 export function followRun() {
   followModel();
-  const say = (text) => { if (busy.value) doing.value = text; };
+  const say = (work) => { if (busy.value) doing.value = work; };
   engine.on('run', ({ run: about }) => { run.value = { ...run.value, id: about.id, name: about.name }; });
-  engine.on('load', ({ load }) => say(load.total ? `Quantizing the model to 4 bits: ${load.done} of ${load.total} parts` : 'Reading the model'));
-  engine.on('preparing', ({ message }) => say(message.replace(/[….]+$/, '')));
-  engine.on('reserved', ({ reserved }) => { if (busy.value) plan.value = reserved; say('Asking the model as it is'); });
+  engine.on('preparing', ({ message }) => say({ text: message.replace(/[….]+$/, '') }));
+  for (const [kind, text] of Object.entries(works)) engine.on(kind, ({ [kind]: part }) => say({ kind, text: text(part), ...part }));
+  engine.on('answering', ({ answering: a }) => { if (busy.value && a.text) addAnswer({ step: a.step, prompt: a.prompt, answer: a.text }, Infinity); });
+  engine.on('reserved', ({ reserved }) => { if (busy.value) plan.value = reserved; });
   engine.on('answer', ({ answer }) => addAnswer(answer, curve.value.max));
   engine.on('step', onStep);
   engine.on('eval', onEval);
   engine.on('warning', ({ message }) => { if (busy.value) tell(`warning ${message}`, { kind: 'warning', text: message }); });
-  engine.on('lost', ({ message }) => say(`The graphics device was lost (${message}). Going on from the last checkpoint`));
+  engine.on('lost', ({ message }) => say({ text: `The graphics device was lost (${message}). Going on from the last checkpoint` }));
+  followPace(engine);
 }

@@ -24,7 +24,8 @@ export const preview = signal({ state: 'none' });
 // The run that is shown: {state, id, name, step, steps, unfed: its examples are not kept, …}. Its state is none, starting, running, pausing, stopping,
 // paused (it can go on) or done.
 export const run = signal({ state: 'none' });
-export const doing = signal(''); // what the engine is at, in words, while a run is under way
+// What the engine is at while a run is under way: {text, done, total}; null: a step, of which it has nothing to tell.
+export const doing = signal(null);
 export const plan = signal(null); // what the present run has reserved
 export const latest = signal(null); // its last step
 export const curve = signal({ steps: new Map(), evals: new Map(), norms: new Map(), max: 0 });

@@ -13,6 +13,7 @@ import { ModelCard } from './model.js';
 import { Runs } from './runs.js';
 import { Settings } from './settings.js';
 import { Stage } from './stage.js';
+import { Sticky } from './sticky.js';
 import { Take } from './take.js';
 import { Theme } from './theme.js';
 
@@ -52,6 +53,7 @@ export function App() {
         </div>
       </div>
     </main>
+    <${Sticky} />
     ${dragged.value && html`<div class="drop" aria-hidden="true"><p>Drop a model, examples, a checkpoint or an adapter</p></div>`}
     <footer><p>Made of a Go engine in WebAssembly and WGSL shaders. <a href="licences.txt">Licences</a></p></footer>`;
 }

@@ -14,8 +14,6 @@ export function Take() {
     <p class="muted">The adapter loads in Hugging Face PEFT and in <code>qlora-wgpu generate</code>. A checkpoint goes on in
       ${' '}<code>qlora-wgpu train --resume</code>, and one of the program’s goes on here.</p>
     <p class="buttons">
-      <button type="button" class=${state === 'done' ? 'primary' : ''} id="save-adapter" disabled=${!there}
-        onClick=${() => offer('adapter')}>Download the adapter</button>
       <button type="button" id="save-checkpoint" disabled=${!there} onClick=${() => offer('checkpoint')}>Download a checkpoint</button>
       <button type="button" class="quiet" id="pick-checkpoint" disabled=${busy.value} onClick=${pickCheckpoint}>Bring one back…</button>
     </p>
