@@ -1,7 +1,9 @@
 // The page: begins the engine, opens what was there before, and keeps what the user writes.
 import { alone, available } from './absence.js';
 import { followAwake } from './awake.js';
+import { followChat } from './chatting.js';
 import { keepDraft, restoreDraft } from './draft.js';
+import { followEditing } from './editing.js';
 import { engine } from './engine.js';
 import { choose, fetchGallery, gallery } from './gallery.js';
 import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './inputs.js';
@@ -9,6 +11,7 @@ import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
 import { followRun, openRun, trainRequest } from './run.js';
 import { broken, busy, config, greeting, memory, opening, preview, run, runs } from './state.js';
+import { followTour } from './tour.js';
 import { effect, html, render } from './ui.js';
 import { App } from './views/app.js';
 import { followBlock } from './views/explain.js';
@@ -63,8 +66,11 @@ async function start() {
   if (hinted && hinted < 8) memory.value = String(hinted);
   engine.on('fatal', (error) => { broken.value = error; tellError('engine', error, [{ label: 'Reload', act: () => location.reload() }]); });
   followInputs();
+  followEditing();
   followRun();
   followAwake();
+  followChat();
+  followTour();
   followBlock();
   followFields();
   followDrops();

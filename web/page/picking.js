@@ -1,6 +1,7 @@
 // Files by drag and drop or by picker, sorted by what they are, with handles where the browser has them.
 import { canKeep, filesOf, pick } from './handles.js';
-import { openData, openModel } from './inputs.js';
+import { openClear } from './editing.js';
+import { openModel } from './inputs.js';
 import { tell, tellError } from './messages.js';
 import { leaveForData } from './run.js';
 import { restore } from './runs.js';
@@ -23,7 +24,7 @@ function take(what, files, folder = '', handles = []) {
   else {
     leaveForData();
     if (files.length > 1) tell('drop', { kind: 'warning', text: `Of ${files.length} files, ${files[0].name} was opened.` });
-    openData({ file: files[0], kind: 'file' });
+    openClear({ file: files[0], kind: 'file' });
   }
 }
 

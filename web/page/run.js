@@ -2,7 +2,7 @@
 import { engine } from './engine.js';
 import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
-import { base, busy, bytesAllowed, config, curve, data, doing, greeting, latest, model, obstacle, plan, preview, questions, recorded,
+import { base, busy, bytesAllowed, chances, config, curve, data, doing, greeting, latest, model, obstacle, plan, preview, questions, recorded,
   run, runs, sameModel, subject } from './state.js';
 import { followPace } from './pace.js';
 import { batch, effect } from './ui.js';
@@ -62,6 +62,7 @@ function clear(steps) {
     curve.value = { steps: new Map(), evals: new Map(), norms: new Map(), max: steps };
     latest.value = null;
     recorded.value = false;
+    chances.value = {};
     questions.value = questions.value.map((each) => ({ ...each, old: true }));
   });
 }
@@ -84,11 +85,12 @@ async function ended(error, before) {
 // askAll asks the adapter of a run that was stopped what the run would have been asked at its end.
 async function askAll({ id, step }) {
   for (const prompt of asked()) {
-    const pieces = { base: '', tuned: '' };
-    const answered = await guard('run', () => engine.ask('chat', { Settings: config.value ?? base.value, Run: id, Prompt: prompt,
-      MaxTokens: greeting.value.answer_tokens }, { told: ({ event, side, piece }) => { if (event === 'piece') pieces[side] += piece; } }));
+    let answer = '';
+    const answered = await guard('run', () => engine.ask('chat', { Settings: config.value ?? base.value, Run: id,
+      Messages: { tuned: [{ role: 'user', content: prompt }] }, MaxTokens: greeting.value.answer_tokens },
+    { told: ({ event, piece }) => { if (event === 'piece') answer += piece; } }));
     if (answered === undefined) return;
-    addAnswer({ step, prompt, answer: pieces.tuned.trim() }, step);
+    addAnswer({ step, prompt, answer: answer.trim() }, step);
   }
 }
 
@@ -239,6 +241,9 @@ export function followRun() {
   engine.on('answering', ({ answering: a }) => { if (busy.value && a.text) addAnswer({ step: a.step, prompt: a.prompt, answer: a.text }, Infinity); });
   engine.on('reserved', ({ reserved }) => { if (busy.value) plan.value = reserved; });
   engine.on('answer', ({ answer }) => addAnswer(answer, curve.value.max));
+  engine.on('probabilities', ({ probabilities: p }) => {
+    chances.value = { first: chances.value.first ?? p, now: p };
+  });
   engine.on('step', onStep);
   engine.on('eval', onEval);
   engine.on('warning', ({ message }) => { if (busy.value) tell(`warning ${message}`, { kind: 'warning', text: message }); });

@@ -3,7 +3,7 @@ import { engine } from './engine.js';
 import { forgetKept } from './keep.js';
 import { guard } from './messages.js';
 import { leave, openRun } from './run.js';
-import { run, runs } from './state.js';
+import { compared, run, runs } from './state.js';
 
 export async function refreshRuns() { runs.value = await engine.ask('runs'); }
 
@@ -26,6 +26,21 @@ export async function restore(files) {
   await openRun(found.id);
 }
 
+const most = 3; // curves beside the shown one
+
+// compare draws a run's losses beside those of the shown one, or takes them away.
+export async function compare({ id, name, model }) {
+  const next = new Map(compared.value);
+  if (!next.delete(id)) {
+    const found = await guard('runs', () => engine.ask('run', { Run: id }));
+    if (!found) return;
+    const losses = new Map(found.log.filter(({ loss }) => loss !== undefined).map(({ step, loss }) => [step, loss]));
+    next.set(id, { name: name || model, losses, max: found.settings.max_steps });
+    if (next.size > most) next.delete(next.keys().next().value);
+  }
+  compared.value = next;
+}
+
 export async function rename(id, name) {
   await guard('runs', () => engine.ask('rename', { Run: id, Name: name }));
   await refreshRuns();
@@ -34,6 +49,7 @@ export async function rename(id, name) {
 export async function remove(id) {
   await guard('runs', () => engine.ask('delete', { Run: id }));
   if (run.value.id === id) leave();
+  compared.value = new Map([...compared.value].filter(([each]) => each !== id));
   await refreshRuns();
 }
 

@@ -29,8 +29,12 @@ export const doing = signal(null);
 export const plan = signal(null); // what the present run has reserved
 export const latest = signal(null); // its last step
 export const curve = signal({ steps: new Map(), evals: new Map(), norms: new Map(), max: 0 });
+// How likely the model finds the targets of the first batch: {first, now}, each {step, sequences}, before the run and now.
+export const chances = signal({});
 export const recorded = signal(false); // curve and answers are the gallery's, not the visitor's own
 export const runs = signal([]); // that this browser holds
+
+export const compared = signal(new Map()); // runs whose curves are drawn beside: id → {name, losses}
 
 export const busy = computed(() => ['starting', 'running', 'pausing', 'stopping'].includes(run.value.state));
 export const locked = computed(() => busy.value || run.value.state === 'paused'); // the settings belong to the run

@@ -16,6 +16,7 @@ import { Stage } from './stage.js';
 import { Sticky } from './sticky.js';
 import { Take } from './take.js';
 import { Theme } from './theme.js';
+import { Tour, TourButton } from './tour.js';
 
 export function App() {
   const { adapter } = greeting.value ?? {};
@@ -24,6 +25,7 @@ export function App() {
     <header class="top">
       <p class="brand"><img src="icon.svg" alt="" width="26" height="26" /> qlora-wgpu</p>
       ${adapter && html`<p id="device" class="device">${adapter.name}${adapter.type === 'cpu' ? ' (software, slow)' : ''}</p>`}
+      <${TourButton} />
       <${Theme} />
     </header>
     <main>
@@ -54,6 +56,7 @@ export function App() {
       </div>
     </main>
     <${Sticky} />
+    <${Tour} />
     ${dragged.value && html`<div class="drop" aria-hidden="true"><p>Drop a model, examples, a checkpoint or an adapter</p></div>`}
     <footer><p>Made of a Go engine in WebAssembly and WGSL shaders. <a href="licences.txt">Licences</a></p></footer>`;
 }

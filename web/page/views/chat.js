@@ -1,60 +1,69 @@
-// After a run: questions to the base model and to the tuned one, and their losses over the examples.
-import { engine } from '../engine.js';
-import { count, digits } from '../format.js';
-import { guard } from '../messages.js';
-import { base, busy, config, greeting, obstacle, run } from '../state.js';
+// After a run: a conversation with both sides, and their losses over the examples.
+import { ask, asking, forgetTurns, measure, measured, most, options, sides, turns } from '../chatting.js';
+import { count, digits, sentence } from '../format.js';
+import { busy, data, obstacle, run } from '../state.js';
 import { html, signal } from '../ui.js';
 
-const asked = signal(''); // the question as it is being written
-const turns = signal([]); // [{question, base, tuned, done}]
-const request = signal(null);
-const measured = signal(null);
+const question = signal('');
 
-const settings = () => config.value ?? base.value;
+const ends = { cancelled: 'stopped', length: 'cut off at the number of tokens', context: 'the model’s memory is full' };
 
-async function ask(event) {
-  event.preventDefault();
-  const question = asked.value.trim();
-  if (!question || request.value) return;
-  asked.value = '';
-  const at = turns.value.length;
-  turns.value = [...turns.value, { question, base: '', tuned: '' }];
-  const add = ({ event: kind, side, piece }) => {
-    if (kind === 'piece') turns.value = turns.value.with(at, { ...turns.value[at], [side]: turns.value[at][side] + piece });
-  };
-  request.value = engine.ask('chat', { Settings: settings(), Run: run.value.id, Prompt: question,
-    MaxTokens: greeting.value.answer_tokens }, { told: add });
-  await guard('chat', () => request.value);
-  request.value = null;
-  turns.value = turns.value.with(at, { ...turns.value[at], done: true });
+function Said({ side, said, working }) {
+  return html`<div class="said-by ${side}"><p class="who">${sides[side]}</p>
+    <p dir="auto" class="text">${said.text.trim() || (working ? '…' : '(nothing)')}</p>
+    ${ends[said.end] && html`<p class="hint">${ends[said.end]}</p>`}</div>`;
 }
 
-async function measure() {
-  request.value = engine.ask('measure', { Settings: settings(), Run: run.value.id });
-  measured.value = (await guard('chat', () => request.value)) ?? null;
-  request.value = null;
+function Turn({ turn, working }) {
+  return html`<li class="turn"><p class="asked" dir="auto">${turn.question}</p>
+    ${turn.error ? html`<div class="message error" role="alert"><p>${sentence(turn.error.message)}</p>
+      ${turn.error.hint && html`<p class="way">${sentence(turn.error.hint)}</p>`}</div>`
+      : html`<div class="sides">${Object.keys(sides).map((side) => html`<${Said} key=${side} side=${side} said=${turn[side]}
+        working=${working} />`)}</div>`}
+  </li>`;
+}
+
+function Options() {
+  const { temperature, tokens } = options.value;
+  const set = (key) => ({ target }) => { options.value = { ...options.value, [key]: Number(target.value) }; };
+  return html`<details><summary>How it answers</summary><div class="pick">
+    <label for="temperature">Temperature ${temperature.toFixed(1)}</label>
+    <input id="temperature" type="range" min="0" max="2" step="0.1" value=${temperature} onInput=${set('temperature')} />
+    <label for="max-tokens">Tokens at most</label>
+    <input id="max-tokens" type="number" min="1" max=${most()} value=${tokens} onInput=${set('tokens')} />
+  </div><p class="hint">At 0 it takes the likeliest token each time; higher is more random.</p></details>`;
 }
 
 export function Chat() {
-  const { state } = run.value;
-  if (busy.value || (state !== 'done' && !(state === 'paused' && !obstacle.value))) return null;
+  const { state } = run.value, works = asking.value !== null;
+  if (busy.value || !(state === 'done' || (state === 'paused' && !obstacle.value))) return null;
+  const submit = (event) => {
+    event.preventDefault();
+    if (works) return;
+    ask(question.value);
+    question.value = '';
+  };
   const { base: before, tuned } = measured.value ?? {};
   return html`<section class="card" aria-labelledby="chat-title">
-    <h2 id="chat-title">Ask it something else</h2>
-    <form id="ask" class="ask" onSubmit=${ask}>
-      <label class="sr" for="ask-text">Question</label>
-      <div class="ask-line"><input id="ask-text" type="text" dir="auto" autocomplete="off" value=${asked.value}
-          onInput=${({ target }) => { asked.value = target.value; }} />
-        ${request.value ? html`<button type="button" id="ask-stop" onClick=${() => request.value.cancel()}>Stop</button>`
-          : html`<button type="submit">Ask</button>`}</div>
-      <div id="ask-answer" aria-live="polite">${turns.value.map(({ question, base: said, tuned: now, done }) => html`
-        <p class="asked" dir="auto">${question}</p>
-        <dl><dt>Before</dt><dd dir="auto">${said || (done ? '(nothing)' : '…')}</dd><dt>Now</dt><dd dir="auto">${now ||
-          (done ? '(nothing)' : '…')}</dd></dl>`)}</div>
-      <p class="buttons"><button type="button" class="quiet" id="measure" disabled=${request.value !== null}
-        onClick=${measure}>Measure the loss on the examples</button>
-        ${measured.value && html`<span id="measured" class="muted" role="status" data-loss=${tuned.eval_loss}>${digits(before.eval_loss)} before,
-          ${digits(tuned.eval_loss)} now, over ${count(tuned.eval_rows)} examples.</span>`}</p>
+    <h2 id="chat-title">Chat with it</h2>
+    <ol id="ask-answer" class="turns" aria-live="polite">${turns.value.map((turn, i) => html`<${Turn} key=${turn.key} turn=${turn}
+      working=${works && i === turns.value.length - 1} />`)}</ol>
+    <form id="ask" class="ask" onSubmit=${submit}>
+      <label for="ask-text">${turns.value.length ? 'Go on' : 'Ask it something that is not among the examples'}</label>
+      <div class="ask-line">
+        <input id="ask-text" type="text" dir="auto" autocomplete="off" value=${question.value}
+          onInput=${({ target }) => { question.value = target.value; }} />
+        ${works ? html`<button type="button" id="ask-stop" key="stop" onClick=${() => asking.value?.cancel()}>Stop</button>`
+          : html`<button type="submit" key="ask">Ask</button>`}
+      </div>
+      <${Options} />
+      <p class="buttons">
+        ${turns.value.length > 0 && html`<button type="button" class="quiet" id="forget-turns" onClick=${forgetTurns}>New conversation</button>`}
+        <button type="button" class="quiet" id="measure" disabled=${works || !data.value} onClick=${measure}>Measure the loss on the
+          examples</button>
+      </p>
+      ${measured.value && html`<p id="measured" class="muted" role="status" data-loss=${tuned.eval_loss}>${digits(before.eval_loss)} before,
+        ${' '}${digits(tuned.eval_loss)} now, over ${count(tuned.eval_rows)} examples.</p>`}
     </form>
   </section>`;
 }

@@ -1,28 +1,49 @@
 // The list of runs.
 import { digits } from '../format.js';
 import { openRun } from '../run.js';
-import { forgetAll, remove } from '../runs.js';
-import { busy, run, runs } from '../state.js';
+import { compare, forgetAll, remove, rename, save } from '../runs.js';
+import { guard } from '../messages.js';
+import { busy, compared, run, runs } from '../state.js';
 import { html, signal } from '../ui.js';
 
 const asking = signal(''); // what is to be removed: a run's id, or all
+const naming = signal(''); // the run whose name is being changed
 
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
+function Name({ id, name }) {
+  if (naming.value !== id) return html`<button type="button" class="name plain" title="Rename" onClick=${() => { naming.value = id; }}>${name}</button>`;
+  const done = ({ target }) => {
+    naming.value = '';
+    if (target.value.trim() && target.value !== name) rename(id, target.value.trim());
+  };
+  return html`<input class="name" aria-label="Name of the run" value=${name} ref=${(field) => field?.focus()} onBlur=${done}
+    onKeyDown=${(event) => { if (event.key === 'Enter') done(event); if (event.key === 'Escape') naming.value = ''; }} />`;
+}
+
+function figures({ model, step, max_steps: max, loss, eval_loss: held, state }) {
+  if (state === 'adapter') return 'an adapter from elsewhere';
+  return [model, `step ${step} of ${max}`, loss ? `loss ${digits(loss)}` : '', held !== null ? `${digits(held)} held back` : '']
+    .filter(Boolean).join(', ');
+}
+
 function Entry({ about }) {
-  const { id, name, date, model, step, max_steps: max, loss, state } = about;
+  const { id, name, model, date, state } = about, off = busy.value, label = name || model;
   return html`<li class="entry" aria-current=${run.value.id === id ? 'true' : undefined}>
-    <span class="name">${name || model}</span>
-    <span class="muted">${day.format(new Date(date))}, ${model}, ${state === 'adapter' ? 'an adapter' : `step ${step} of ${max}`}${loss ? `,
-      loss ${digits(loss)}` : ''}</span>
-    <span class="buttons">
-      <button type="button" class="quiet" disabled=${busy.value} onClick=${() => openRun(id)}>${state === 'paused' ? 'Go on' : 'Open'}</button>
-      ${asking.value === id
-        ? html`<button type="button" class="quiet danger" onClick=${() => { asking.value = ''; remove(id); }}>Really delete</button>
-          <button type="button" class="quiet" onClick=${() => { asking.value = ''; }}>Keep</button>`
-        : html`<button type="button" class="quiet" disabled=${busy.value} aria-label=${`Delete ${name}`}
-          onClick=${() => { asking.value = id; }}>Delete</button>`}
-    </span>
+    <${Name} id=${id} name=${label} />
+    <span class="muted">${day.format(new Date(date))}: ${figures(about)}</span>
+    ${asking.value === id
+      ? html`<span class="buttons"><button type="button" class="quiet danger" onClick=${() => { asking.value = ''; remove(id); }}>Really
+          delete</button><button type="button" class="quiet" onClick=${() => { asking.value = ''; }}>Keep</button></span>`
+      : html`<span class="buttons">
+        <button type="button" class="quiet" disabled=${off} aria-label=${`${state === 'paused' ? 'Go on with' : 'Open'} ${label}`}
+          onClick=${() => openRun(id)}>${state === 'paused' ? 'Go on' : 'Open'}</button>
+        ${state !== 'adapter' && run.value.id !== id && html`<button type="button" class="quiet" disabled=${off}
+          aria-pressed=${String(compared.value.has(id))} aria-label=${`Compare ${label}`} onClick=${() => compare(about)}>Compare</button>`}
+        <button type="button" class="quiet" disabled=${off} aria-label=${`Download the adapter of ${label}`}
+          onClick=${() => guard('runs', () => save('adapter', id))}>Download</button>
+        <button type="button" class="quiet" disabled=${off} aria-label=${`Delete ${label}`} onClick=${() => { asking.value = id; }}>Delete</button>
+      </span>`}
   </li>`;
 }
 
@@ -32,9 +53,10 @@ export function Runs() {
     <h2 id="runs-title">Runs</h2>
     <ul id="runs" class="entries">${runs.value.map((about) => html`<${Entry} key=${about.id} about=${about} />`)}</ul>
     <p class="buttons">${asking.value === 'all'
-      ? html`<button type="button" class="quiet danger" onClick=${forgetAll}>Really forget all of it</button>
+      ? html`<button type="button" class="quiet danger" id="forget-really" onClick=${forgetAll}>Really forget all of it</button>
         <button type="button" class="quiet" onClick=${() => { asking.value = ''; }}>Keep it</button>`
       : html`<button type="button" class="quiet" id="forget-all" disabled=${busy.value} onClick=${() => { asking.value = 'all'; }}>Forget
         everything</button>`}</p>
+    <p class="hint">Runs lie in this browser alone. On a computer that others use too, forget everything when you leave.</p>
   </section>`;
 }
