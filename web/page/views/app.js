@@ -42,16 +42,14 @@ export function App() {
           <${Curve} />
           <${Chat} />
           <${Take} />
+          <${Mask} />
+          <${ExplainCard} />
         </div>
         <div class="column">
           <${ModelCard} />
           <${Examples} />
           <${Settings} />
           <${Runs} />
-        </div>
-        <div class="column wide">
-          <${Mask} />
-          <${ExplainCard} />
         </div>
       </div>
     </main>

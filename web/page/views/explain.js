@@ -43,7 +43,7 @@ function Weights() {
     <h3>Weights in 16 shades</h3>
     <div id="histogram" class="histogram">${i && html`<${Levels} ...${i} />`}</div>
     <div class="pick">
-      <label for="tensor">Weight</label><select id="tensor" value=${tensor.value} onChange=${({ target }) => {
+      <label for="tensor">Weight</label><select id="tensor" value=${tensor.value || info?.linears[0].Name} onChange=${({ target }) => {
         block.value = 0;
         tensor.value = target.value;
       }}>${info?.linears.map(({ Name }) => html`<option value=${Name}>${short(Name)}</option>`)}</select>
@@ -112,7 +112,7 @@ export function ExplainCard() {
   const s = latest.value, frozen = quantized() ? '4-bit weights' : '16-bit weights';
   return html`<section class="card" aria-labelledby="explain-title">
     <h2 id="explain-title">What QLoRA is doing right now</h2>
-    <p id="explain-now" class="explain-now">${s ? `Step ${s.step}: the frozen ${frozen} carried a batch forwards, ${count(s.target_tokens)} answer ` +
+    <p id="explain-now" class="explain-now">${s?.target_tokens ? `Step ${s.step}: the frozen ${frozen} carried a batch forwards, ${count(s.target_tokens)} answer ` +
       `tokens gave a loss of ${digits(s.loss)}; the error went back through the same ${frozen}, and only A and B moved, at a learning rate of ` +
       `${digits(s.learning_rate, 2)}.` : 'Waiting for you to start.'}</p>
     <div class="explain"><${Share} /><${Weights} /><${Twice} /><${Pull} /></div>
