@@ -60,7 +60,7 @@ var rooms = [][]string{
 }
 
 // onlyTests import these; they may import anything.
-var onlyTests = []string{"internal/testfiles", "internal/demo/demotest", "internal/reference/referencetest"}
+var onlyTests = []string{"internal/testfiles", "internal/canceltest", "internal/demo/demotest", "internal/reference/referencetest"}
 
 // line is a package's place in rooms, -1 where it has none.
 func line(pkg string) int {

@@ -97,6 +97,9 @@ func Open(ctx context.Context, o Options) (*Device, error) {
 	}
 	value, err := browser.Await(ctx, adapter.Call("requestDevice", map[string]any{"label": "qlora-wgpu", "requiredFeatures": required}))
 	if err != nil {
+		if value.Truthy() { // ctx was cancelled meanwhile, and the device is there
+			value.Call("destroy")
+		}
 		return nil, fmt.Errorf("open device %s: %w", info.Name, err)
 	}
 	native := wgpu.NewDevice(value)
@@ -199,10 +202,10 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 // newClock has none to give: the binding knows no queries in a browser.
 func (d *Device) newClock() (clock, error) { return nil, nil }
 
-// CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does.
-// What goes wrong is told where a kernel is used.
-func (d *Device) CompileAhead(specs []KernelSpec) {
-	d.host.compiling.Go(func() { _ = d.Compile(specs) })
+// CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does,
+// until ctx is cancelled. What goes wrong is told where a kernel is used.
+func (d *Device) CompileAhead(ctx context.Context, specs []KernelSpec) {
+	d.host.compiling.Go(func() { _ = d.Compile(ctx, specs) })
 }
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
@@ -226,10 +229,10 @@ func endPass(p *wgpu.ComputePassEncoder) error {
 }
 
 // mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
-func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
+func (d *Device) mapRead(b *Buffer, dst []byte) error {
 	buffer := raw(b.native)
 	size := alignUp(int64(len(dst)), 8)
-	if _, err := browser.Await(ctx, buffer.Call("mapAsync", 1, 0, size)); err != nil {
+	if _, err := browser.Await(context.Background(), buffer.Call("mapAsync", 1, 0, size)); err != nil {
 		return err
 	}
 	js.CopyBytesToGo(dst, js.Global().Get("Uint8Array").New(buffer.Call("getMappedRange", 0, size)))

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -130,12 +131,16 @@ func (d *Device) newKernel(spec KernelSpec, label string) (_ *Kernel, err error)
 }
 
 // Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call
-// is making is waited for. The error is the first of Kernel.
-func (d *Device) Compile(specs []KernelSpec) error {
+// is making is waited for. The error is the first of Kernel, or ctx's, which is looked at before each: a kernel that is
+// being made is finished.
+func (d *Device) Compile(ctx context.Context, specs []KernelSpec) error {
 	var group errgroup.Group
 	group.SetLimit(compilers)
 	for _, spec := range specs {
 		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			_, err := d.Kernel(spec)
 			return err
 		})

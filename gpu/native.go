@@ -211,7 +211,7 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 }
 
 // CompileAhead does nothing: drivers compile quickly, and on the cores that would do something else meanwhile.
-func (d *Device) CompileAhead([]KernelSpec) {}
+func (d *Device) CompileAhead(context.Context, []KernelSpec) {}
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 	return d.queue.WriteBuffer(b.native, uint64(offset), data)
@@ -244,7 +244,7 @@ func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64) error {
 	// wgpu.Buffer is {device, buffer}, two C pointers.
 	handle := (*[2]unsafe.Pointer)(unsafe.Pointer(b.native))[1]
 	C.qlora_map(handle, C.uint32_t(mode), C.size_t(size), (*C.int32_t)(status))
-	// The map must have completed before status may be freed, so a cancelled context waits for it too.
+	// The map must have completed before status may be freed.
 	d.pollUntil(func(bool) bool { return atomic.LoadInt32(status) != mapPending })
 	if *status != 0 {
 		return fmt.Errorf("mapping %d bytes failed with status %d (device lost?)", size, int(*status))
@@ -253,14 +253,11 @@ func (d *Device) mapWait(b *Buffer, mode wgpu.MapMode, size int64) error {
 }
 
 // mapRead copies the buffer's first len(dst) bytes out once all submitted work is done.
-func (d *Device) mapRead(ctx context.Context, b *Buffer, dst []byte) error {
+func (d *Device) mapRead(b *Buffer, dst []byte) error {
 	size := alignUp(int64(len(dst)), 8)
 	if err := d.mapWait(b, wgpu.MapModeRead, size); err != nil {
 		return err
 	}
 	copy(dst, b.native.GetMappedRange(0, uint(size)))
-	if err := b.native.Unmap(); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return b.native.Unmap()
 }

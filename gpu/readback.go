@@ -10,7 +10,8 @@ import (
 
 // Read waits for everything submitted so far and returns the bytes of the ranges, concatenated: one read-back, unless
 // they exceed the ring. Offsets and sizes are multiples of 4. The error is ctx's, or says that the device is lost. A
-// dry device gives zeros.
+// dry device gives zeros. What a cancelled read-back has begun it ends: no buffer stays mapped, and the next one finds
+// the device as ever.
 func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 	var total int64
 	for _, r := range ranges {
@@ -38,17 +39,21 @@ func (d *Device) Read(ctx context.Context, ranges ...Range) ([]byte, error) {
 				ranges = ranges[1:]
 			}
 		}
-		piece, err := d.readPart(ctx, part)
+		piece, err := d.readPart(part)
 		if err != nil {
 			return nil, err
 		}
 		data = append(data, piece...)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return data, nil
 }
 
-// readPart reads ranges that fit the read-back ring together.
-func (d *Device) readPart(ctx context.Context, ranges []Range) ([]byte, error) {
+// readPart reads ranges that fit the read-back ring together. It hears no context: a map that has begun must be waited
+// for and undone before anything is copied to the ring again.
+func (d *Device) readPart(ranges []Range) ([]byte, error) {
 	encoder, err := d.native.CreateCommandEncoder(nil)
 	if err != nil {
 		return nil, fmt.Errorf("read-back: %w", err)
@@ -71,7 +76,7 @@ func (d *Device) readPart(ctx context.Context, ranges []Range) ([]byte, error) {
 		return nil, err
 	}
 	data := make([]byte, at)
-	if err := d.mapRead(ctx, d.readback, data); err != nil {
+	if err := d.mapRead(d.readback, data); err != nil {
 		return nil, fmt.Errorf("read-back: %w", err)
 	}
 	return data, nil

@@ -151,7 +151,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 	if err := r.takeMemory(ctx); err != nil {
 		return nil, err
 	}
-	return r, r.compile()
+	return r, r.compile(ctx)
 }
 
 // takeMemory puts model and adapter on the device and reserves all that the run needs before its first step.
@@ -204,7 +204,7 @@ func (r *run) warn(format string, args ...any) {
 
 // compile makes the kernels of a first step and of the prompts' answers at once, rather than one by one where each is
 // first needed.
-func (r *run) compile() error {
+func (r *run) compile(ctx context.Context) error {
 	if r.engine.Plan().Traffic > 0 {
 		return nil // a recording would start to move pages
 	}
@@ -220,8 +220,8 @@ func (r *run) compile() error {
 	for _, prompt := range r.prompts.asked {
 		r.engine.Generator().Dry(rec, prompt.IDs)
 	}
-	if err := r.session.Device.Compile(rec.Kernels()); err != nil {
-		return fmt.Errorf("%w: %w", ErrEngineFault, err)
+	if err := r.session.Device.Compile(ctx, rec.Kernels()); err != nil {
+		return r.engine.ReadError(ctx, err)
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func (s *Session) check(ctx context.Context) error {
 		for _, c := range opcases.OneOfEach() {
 			t := opcases.Prepare(s.Device, c, "")
 			trials = append(trials, t)
-			s.Device.CompileAhead(t.Kernels())
+			s.Device.CompileAhead(ctx, t.Kernels())
 		}
 		for _, t := range trials {
 			r := t.Run(ctx)

@@ -37,7 +37,7 @@ func (s *Session) Prepare(ctx context.Context, d Demand, with Trainable) (*Engin
 	if err := d.Check(s.Device); err != nil {
 		return nil, s.about(err)
 	}
-	if err := s.recordAhead(d); err != nil {
+	if err := s.recordAhead(ctx, d); err != nil {
 		return nil, err
 	}
 	if err := s.check(ctx); err != nil {
@@ -54,6 +54,9 @@ func (s *Session) Prepare(ctx context.Context, d Demand, with Trainable) (*Engin
 		}
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		plan, err := s.plan(d, budget, with.Cuts)
 		if err != nil {
 			return nil, err
@@ -91,7 +94,7 @@ func (s *Session) Extend(ctx context.Context, d Demand) error {
 
 // recordAhead asks for the variants of all kernels, those of most steps first, and has the shaders of training compiled
 // meanwhile.
-func (s *Session) recordAhead(d Demand) error {
+func (s *Session) recordAhead(ctx context.Context, d Demand) error {
 	if !d.trains() {
 		_, err := d.recordInference(s.Device)
 		return err
@@ -107,7 +110,7 @@ func (s *Session) recordAhead(d Demand) error {
 		if err != nil {
 			return err
 		}
-		s.Device.CompileAhead(named)
+		s.Device.CompileAhead(ctx, named)
 	}
 	return nil
 }

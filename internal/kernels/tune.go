@@ -34,6 +34,9 @@ func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
 	}
 	shapes := wantedShapes(dev.Variants.Wanted())
 	for i := range shapes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if time.Now().After(o.Deadline) {
 			o.Report(fmt.Sprintf("autotune: out of time, %d shapes take what shapes like them took, or the defaults", len(shapes)-i))
 			for _, s := range shapes[i:] {
@@ -101,7 +104,7 @@ func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error 
 	names := slices.DeleteFunc(of.candidates(dev, s.Cell), rejected)
 	// where that kills, one after the other tells which
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) {
-		if err := try(all, func() error { return compile(dev, s.Op, names, bench) }); err != nil {
+		if err := try(all, func() error { return compile(ctx, dev, s.Op, names, bench) }); err != nil {
 			return err
 		}
 	}
@@ -134,7 +137,7 @@ func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error 
 }
 
 // compile makes the candidates' kernels, several at a time.
-func compile(dev *gpu.Device, op string, variants []string, record func(rec *gpu.Recorder)) error {
+func compile(ctx context.Context, dev *gpu.Device, op string, variants []string, record func(rec *gpu.Recorder)) error {
 	var specs []gpu.KernelSpec
 	for _, name := range variants {
 		dev.Variants.Force(op, name)
@@ -143,7 +146,7 @@ func compile(dev *gpu.Device, op string, variants []string, record func(rec *gpu
 		specs = append(specs, rec.Kernels()...)
 	}
 	dev.Variants.Force(op, "")
-	return dev.Compile(specs)
+	return dev.Compile(ctx, specs)
 }
 
 // hangs is how long a fraction of a second's work may take before the device is taken for stuck. WebGPU would wait for
