@@ -11,8 +11,9 @@ import (
 type Section struct {
 	Parts []int64 // bytes of each part
 	// Make computes the parts from the model file and hands them to emit in order, each from its first byte to its
-	// last, whole or in pieces. It does not touch again what it has handed over.
-	Make func(emit func(data []byte) error) error
+	// last, whole or in pieces. It does not touch again what it has handed over. A cancelled ctx ends it between the
+	// tensors.
+	Make func(ctx context.Context, emit func(data []byte) error) error
 	// Place puts a piece of a part, from byte at on, where the model reaches it. It may keep data.
 	Place func(part int, at int64, data []byte) error
 }
@@ -86,7 +87,10 @@ func makeAll(ctx context.Context, sections []Section, keep func(data []byte), pr
 	group.Go(func() error {
 		defer close(pieces)
 		for _, s := range sections {
-			err := s.Make(func(data []byte) error {
+			err := s.Make(ctx, func(data []byte) error {
+				if err := ctx.Err(); err != nil {
+					return err // the other side may be ready, too
+				}
 				select {
 				case pieces <- data:
 					return nil

@@ -39,7 +39,7 @@ func fake(placed *string, made *int, failMaking, failPlacing error) []Section {
 	section := func(first int64, sizes []int64, fail bool, pieces ...string) Section {
 		return Section{
 			Parts: sizes,
-			Make: func(emit func([]byte) error) error {
+			Make: func(_ context.Context, emit func([]byte) error) error {
 				*made++
 				if fail && failMaking != nil {
 					return failMaking
@@ -103,4 +103,19 @@ func TestLoad(t *testing.T) {
 	require.Equal(t, bad, err, "from the cache too")
 	_, _, _, err = load(cancelled, nil, nil)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A cancel in mid-load places nothing more, whichever side is ready: no piece is handed over after it.
+func TestLoadHearsACancel(t *testing.T) {
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var placed string
+		var made int
+		err := Load(ctx, fake(&placed, &made, nil, nil), nil, "", func(done, _ int) {
+			require.Equal(t, 1, done)
+			cancel()
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, "abcde", placed)
+	}
 }

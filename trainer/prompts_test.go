@@ -76,7 +76,7 @@ func TestPromptsWhileTraining(t *testing.T) {
 	require.NotEqual(t, answers[0].Answer+answers[1].Answer, answers[2].Answer+answers[3].Answer)
 	require.Equal(t, 4, plan.Steps)
 	require.Positive(t, plan.Device-plan.Frozen-plan.State-plan.Activations)
-	before, err := preview.Of(c, preview.Inputs{Model: source, Data: rows, Opened: dev})
+	before, err := preview.Of(t.Context(), c, preview.Inputs{Model: source, Data: rows, Opened: dev})
 	require.NoError(t, err)
 	require.InEpsilon(t, plan.Device, before.Memory.Peak, 0.2, "the cache of the prompts' answers is beyond it")
 

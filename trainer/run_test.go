@@ -290,7 +290,7 @@ func TestARunWithoutRoomIsRefused(t *testing.T) {
 	defer source.Close()
 	rows, _, err := dataset.Open(c.Data)
 	require.NoError(t, err)
-	whole, err := preview.Of(c, preview.Inputs{Model: source, Data: rows})
+	whole, err := preview.Of(t.Context(), c, preview.Inputs{Model: source, Data: rows})
 	require.NoError(t, err)
 	in := Inputs{Model: source, Data: rows, Output: Folder{}, Cache: host.MeasurementsIn(""), Room: Room{Total: whole.Memory.Peak / 4 * 3}}
 	_, err = Run(t.Context(), c, in, func(e Event) { require.NotEqual(t, "load", e.Kind()) })

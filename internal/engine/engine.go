@@ -219,6 +219,9 @@ func (e *Engine) EvaluateBatches(
 	ctx context.Context, batches func(yield func(model.Input) bool),
 ) (lossSum, hits float64, targets int, err error) {
 	batches(func(in model.Input) bool {
+		if err = ctx.Err(); err != nil {
+			return false
+		}
 		rows, _ := in.Supervised()
 		if len(rows) == 0 {
 			return true

@@ -92,6 +92,9 @@ func (g *Generator) Logits(ctx context.Context, ids []uint32, begin bool) ([]flo
 	e := g.engine
 	var out *gpu.Tensor
 	for len(ids) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		n, program := min(len(ids), prefillChunk), programPrefill
 		if n == 1 {
 			program = programDecode

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -160,14 +161,18 @@ func (q quantizer) region(to *paging.Handle, linears []linear, vectors []vector)
 	layout := to.Layout()
 	return paging.Section{
 		Parts: layout.Parts,
-		Make:  func(emit func(data []byte) error) error { return q.build(layout, linears, vectors, emit) },
+		Make: func(ctx context.Context, emit func(data []byte) error) error {
+			return q.build(ctx, layout, linears, vectors, emit)
+		},
 		Place: func(part int, _ int64, data []byte) error { return to.Put(part, data) },
 	}
 }
 
 // build makes a region's parts and hands each over as soon as nothing is missing in it. Linears come before vectors in
 // a layout.
-func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vector, emit func(data []byte) error) error {
+func (q quantizer) build(
+	ctx context.Context, layout *paging.Layout, linears []linear, vectors []vector, emit func(data []byte) error,
+) error {
 	parts := make([][]byte, len(layout.Parts))
 	need := func(name string) {
 		for _, part := range layout.PartsOf(name) {
@@ -187,6 +192,9 @@ func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vect
 		return nil
 	}
 	for len(linears) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		next := linears[:q.group(linears)]
 		linears = linears[len(next):]
 		if err := complete(layout.PartsOf(next[0].Weight)[0]); err != nil {
@@ -214,7 +222,7 @@ func (q quantizer) build(layout *paging.Layout, linears []linear, vectors []vect
 func (q quantizer) table(to *paging.Table, name string, rows int) paging.Section {
 	return paging.Section{
 		Parts: []int64{to.Bytes()},
-		Make: func(emit func(data []byte) error) error {
+		Make: func(_ context.Context, emit func(data []byte) error) error { // of pieces, before each of which emit looks
 			if err := q.source.Expect(name, rows, to.Cols); err != nil {
 				return err
 			}

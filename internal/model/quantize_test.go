@@ -4,6 +4,7 @@ package model
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"os"
@@ -57,10 +58,16 @@ func madePartByPart(t *testing.T, format frozen.Format) {
 		}
 
 		var got [][]byte
-		require.NoError(t, quantizer{source, format}.build(layout, linears, vectors, func(data []byte) error {
+		require.NoError(t, quantizer{source, format}.build(t.Context(), layout, linears, vectors, func(data []byte) error {
 			got = append(got, bytes.Clone(data))
 			return nil
 		}))
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, quantizer{source, format}.build(cancelled, layout, linears, vectors, func([]byte) error {
+			require.Fail(t, "a part was made")
+			return nil
+		}), context.Canceled)
 		require.Len(t, got, len(wanted))
 		for i := range wanted {
 			require.True(t, bytes.Equal(wanted[i], got[i]), "part %d of %d bytes at most", i, limit)

@@ -47,8 +47,8 @@ type Inputs struct {
 }
 
 // Of encodes the data and plans the memory as a run with these settings would, and reads no weight. Errors are
-// *usererr.Error.
-func Of(c settings.Train, in Inputs) (*Preview, error) {
+// *usererr.Error, or ctx's.
+func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 	p.Warnings = append(p.Warnings, in.Model.Warnings...)
 	p.Warnings = append(p.Warnings, text.Warnings...)
 	shape := in.Model.Spec
-	loader, err := dataloader.New(context.Background(), c, text, shape, in.Data, in.Valid, func(e events.Event) {
+	loader, err := dataloader.New(ctx, c, text, shape, in.Data, in.Valid, func(e events.Event) {
 		if warning, ok := e.(events.Warning); ok {
 			p.Warnings = append(p.Warnings, warning.Message)
 		}
@@ -78,6 +78,9 @@ func Of(c settings.Train, in Inputs) (*Preview, error) {
 		return nil, err
 	}
 	demand := loader.Demand(shape)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if p.Memory, err = demand.Plan(dev, budget); err != nil {
 		return nil, engine.About(err, c.Model)
 	}

@@ -4,10 +4,12 @@ package preview
 
 import (
 	"bytes"
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/canceltest"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/pretrained"
@@ -24,7 +26,7 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 		"a.jsonl")
 	require.NoError(t, err)
 	c := small("a.jsonl")
-	p, err := Of(c, Inputs{Model: source, Data: data})
+	p, err := Of(t.Context(), c, Inputs{Model: source, Data: data})
 	require.NoError(t, err)
 	require.Equal(t, 4, p.Steps)
 	require.Equal(t, 1, p.Report.Samples)
@@ -40,8 +42,17 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	require.Contains(t, learned, "Ana is in the café.")
 	require.NotContains(t, learned, "Where")
 
+	counted := canceltest.At(t, 0)
+	_, err = Of(counted, c, Inputs{Model: source, Data: data})
+	require.NoError(t, err)
+	require.Greater(t, counted.Looks(), int64(2), "between the rows, and before memory is planned")
+	for look := int64(1); look <= counted.Looks(); look++ {
+		_, err = Of(canceltest.At(t, look), c, Inputs{Model: source, Data: data})
+		require.ErrorIs(t, err, context.Canceled)
+	}
+
 	data.Rows[0].Messages = data.Rows[0].Messages[:1]
-	_, err = Of(c, Inputs{Model: source, Data: data})
+	_, err = Of(t.Context(), c, Inputs{Model: source, Data: data})
 	require.ErrorContains(t, err, "no supervised token in 1 rows")
 }
 

@@ -28,7 +28,7 @@ func TestRoom(t *testing.T) {
 	c := small("rows.jsonl")
 	c.BatchSize, c.LoraR, c.GradientCheckpointing = 16, 32, settings.CheckpointOff
 	preview := func(c settings.Train, room engine.Room) *Preview {
-		p, err := Of(c, Inputs{Model: source, Data: data, Room: room})
+		p, err := Of(t.Context(), c, Inputs{Model: source, Data: data, Room: room})
 		require.NoError(t, err)
 		return p
 	}

@@ -120,7 +120,7 @@ func (e *engine) rows(_ context.Context, r request) (any, error) {
 }
 
 // preview shows what a run with these settings would learn from.
-func (e *engine) preview(_ context.Context, r request) (any, error) {
+func (e *engine) preview(ctx context.Context, r request) (any, error) {
 	c, err := e.settings(r.args, runsDir+"/none")
 	if err != nil {
 		return nil, err
@@ -129,5 +129,5 @@ func (e *engine) preview(_ context.Context, r request) (any, error) {
 	if err := r.decode(&args); err != nil {
 		return nil, err
 	}
-	return preview.Of(c, preview.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
+	return preview.Of(ctx, c, preview.Inputs{Model: e.model, Data: e.data, Opened: e.dev, Room: room(args.Memory)})
 }
