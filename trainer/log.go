@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"qlora-wgpu/internal/checkpoint"
 )
@@ -32,6 +33,7 @@ func (r *run) openLog() (err error) {
 		if kept, err = logUpTo(r.in.Output, name, r.state.Step); err != nil {
 			return err
 		}
+		kept = r.takeUp(kept)
 	}
 	if err := checkpoint.WriteBytes(r.in.Output, name, kept); err != nil {
 		return err
@@ -64,6 +66,44 @@ func logUpTo(out Output, name string, step int) ([]byte, error) {
 		}
 	}
 	return kept.Bytes(), nil
+}
+
+// takeUp takes from the log what was done after the step that the run goes on after: a checkpoint is not written again
+// for an evaluation or for answers. Answers of which some are missing come again, and their lines are not kept.
+func (r *run) takeUp(log []byte) (kept []byte) {
+	type entry struct {
+		Step   int      `json:"step"`
+		Loss   *float64 `json:"eval_loss"` // of an evaluation alone
+		Prompt *string  `json:"prompt"`    // of an answer alone
+	}
+	var now []entry
+	for line := range bytes.Lines(log) {
+		var e entry
+		if json.Unmarshal(line, &e) != nil || e.Step != r.state.Step {
+			continue
+		}
+		now = append(now, e)
+		var eval EvalStats
+		if e.Loss != nil && json.Unmarshal(line, &eval) == nil {
+			r.state.Eval = &eval
+		}
+	}
+	texts := r.in.Prompts.Texts
+	owed := slices.ContainsFunc(texts, func(text string) bool {
+		return !slices.ContainsFunc(now, func(e entry) bool { return e.Prompt != nil && *e.Prompt == text })
+	})
+	if !owed {
+		r.prompts.answered = r.state.Step
+		return log
+	}
+	for line := range bytes.Lines(log) {
+		var e entry
+		again := json.Unmarshal(line, &e) == nil && e.Step == r.state.Step && e.Prompt != nil && slices.Contains(texts, *e.Prompt)
+		if !again {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
 }
 
 // add appends one JSON object.

@@ -14,23 +14,16 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// loop runs what is left of the run. What is due after a step (an evaluation, a checkpoint) follows from the state
-// alone, so a run that was killed or cancelled in between does it after going on.
+// loop runs what is left of the run. What is due after a step (an evaluation, answers, a checkpoint) follows from the
+// state and the log, so a run that was killed or cancelled in between does it after going on.
 func (r *run) loop(ctx context.Context) (*Summary, error) {
 	r.started = time.Now()
 	finish := context.WithoutCancel(ctx)
 	for {
-		if r.evaluationDue() {
-			if err := r.evaluate(ctx); err != nil && ctx.Err() == nil {
-				return nil, err
-			}
+		if err := r.afterStep(ctx); err != nil && ctx.Err() == nil {
+			return nil, err
 		}
-		if r.answersDue() && ctx.Err() == nil {
-			if err := r.answer(ctx); err != nil && ctx.Err() == nil {
-				return nil, err
-			}
-		}
-		done := r.state.Step >= r.loader.TotalSteps && !r.evaluationDue()
+		done := r.state.Step >= r.loader.TotalSteps && !r.evaluationDue() && !r.answersDue()
 		if ctx.Err() != nil && !done {
 			return nil, r.interrupted(ctx)
 		}
@@ -41,6 +34,7 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 			if err := r.saveNow(finish); err != nil {
 				return nil, err
 			}
+			continue // ctx may have been cancelled meanwhile
 		}
 		if err := r.step(ctx); err != nil {
 			return nil, err
@@ -56,6 +50,19 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 		PageIns: r.paged.PageIns, PageOuts: r.paged.PageOuts, StallSeconds: r.paged.Stall.Seconds(),
 	})
 	return summary, nil
+}
+
+// afterStep evaluates and answers where that is due.
+func (r *run) afterStep(ctx context.Context) error {
+	if r.evaluationDue() {
+		if err := r.evaluate(ctx); err != nil {
+			return err
+		}
+	}
+	if r.answersDue() {
+		return r.answer(ctx)
+	}
+	return nil
 }
 
 // evaluationDue tells whether the state wants an evaluation that it has not had.

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -151,7 +152,7 @@ func describeCheckpoint(c *checkpoint.Checkpoint) (*Saved, error) {
 }
 
 // restore puts a checkpoint's state into the run.
-func (r *run) restore(c *checkpoint.Checkpoint) error {
+func (r *run) restore(ctx context.Context, c *checkpoint.Checkpoint) error {
 	date := r.state.Date
 	r.state = r.saved
 	r.state.Date = date
@@ -178,14 +179,14 @@ func (r *run) restore(c *checkpoint.Checkpoint) error {
 	if err := r.engine.Adapter.SetTensors(tensors, c.Path); err != nil {
 		return err
 	}
-	if err := r.restoreMoments(c); err != nil {
+	if err := r.restoreMoments(ctx, c); err != nil {
 		return err
 	}
 	r.info("Going on from %s after step %d.", c.Path, r.state.Step)
 	return nil
 }
 
-func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
+func (r *run) restoreMoments(ctx context.Context, c *checkpoint.Checkpoint) error {
 	f, err := c.Open(optimizerFile)
 	if err != nil {
 		return err
@@ -196,6 +197,9 @@ func (r *run) restoreMoments(c *checkpoint.Checkpoint) error {
 		return err
 	}
 	for _, e := range r.engine.Adapter.State.Entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for kind, suffix := range optim.Moments {
 			to := r.engine.Adapter.State.MomentShape(e)
 			t, ok := file.Lookup(e.Name + suffix)

@@ -57,8 +57,10 @@ type run struct {
 	before    float64 // seconds trained before this start
 }
 
-// Run trains as the configuration says. When ctx is cancelled it finishes the step, saves a checkpoint and returns
-// ctx's error. Other errors are *usererr.Error for what the user can mend (settings, files, a budget that is too small,
+// Run trains as the configuration says. When ctx is cancelled, whatever the run is doing, it finishes no more than the
+// step, saves the checkpoint of the last step that is done (unless that is saved, or none is done) and returns ctx's
+// error; a run of which only the result is left to be written is finished. What was cut off, an evaluation or answers,
+// comes when the run goes on. Until it has begun, a run that it is to replace stays. Other errors are *usererr.Error for what the user can mend (settings, files, a budget that is too small,
 // losses that are not finite), ErrEngineFault, which another try from the last checkpoint may survive, and the
 // output's own where it cannot be written.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
@@ -72,9 +74,12 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 		return nil, err
 	}
 	if r.from != nil {
-		if err := r.restore(r.from); err != nil {
+		if err := r.restore(ctx, r.from); err != nil {
 			return nil, err
 		}
+	}
+	if err := ctx.Err(); err != nil { // before what is there is replaced
+		return nil, err
 	}
 	if err := claimOutput(in.Output, c); err != nil {
 		return nil, err
@@ -89,7 +94,6 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 			r.log.add(answer)
 		}
 	}
-	r.prompts.answered = r.state.Step
 	return r.loop(ctx)
 }
 
