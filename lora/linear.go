@@ -34,6 +34,9 @@ type Pass struct {
 	Key     kernels.DropoutKey
 	// Chunk numbers the token chunks of a micro-batch, so that each has a dropout mask of its own.
 	Chunk int
+	// Bare leaves the adapter out: only the frozen weights compute. Such a pass takes the same tensors of the arena as
+	// another, so that a program's layout serves both. It has no backward.
+	Bare bool
 }
 
 func (p *Pass) key(l *Linear) kernels.DropoutKey {
@@ -44,7 +47,7 @@ func (p *Pass) key(l *Linear) kernels.DropoutKey {
 // without an adapter).
 func (l *Linear) Forward(p *Pass, y, x *gpu.Tensor, w frozen.Linear) (u *gpu.Tensor) {
 	w.Forward(p.Rec, y, x)
-	if u = l.Low(p, x); u != nil {
+	if u = l.Low(p, x); u != nil && !p.Bare {
 		kernels.MatmulForward(p.Rec, y, u, l.B, l.Scaling, true)
 	}
 	return u
@@ -56,6 +59,9 @@ func (l *Linear) Low(p *Pass, x *gpu.Tensor) (u *gpu.Tensor) {
 		return nil
 	}
 	u = p.Arena.New("lora u", gpu.F32, x.Rows, l.A.Rows)
+	if p.Bare {
+		return u
+	}
 	l.withDropped(p, x, func(dropped *gpu.Tensor) { kernels.MatmulForward(p.Rec, u, dropped, l.A, 1, false) })
 	return u
 }

@@ -148,7 +148,7 @@ func TestSequencesLongerThanTheModel(t *testing.T) {
 	model := demotest.Model(t, 1, func(config map[string]any) { config["max_position_embeddings"] = 48 })
 	prompt := strings.Repeat("the cup is pink. ", 40)
 	_, _, stderr := invoke(t, "generate", "--model", model, "--prompt", prompt)
-	require.Regexp(t, `\nerror: generate: the prompt has \d\d\d tokens, the model holds 48\n`, stderr)
+	require.Regexp(t, `\nerror: generate: the prompt has \d\d\d tokens, the model holds 48 \(shorten it\)\n`, stderr)
 
 	long := strings.ReplaceAll(goodRow, `"pink"`, `"`+prompt+`"`)
 	data := writeFile(t, "long.jsonl", goodRow+long)

@@ -4,7 +4,6 @@ package answer
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"qlora-wgpu/gpu"
@@ -35,6 +34,12 @@ type Inputs struct {
 
 // Answerer answers prompts and measures losses with one model. The first question loads it.
 type Answerer struct {
+	*loaded
+	bare bool // the adapter is left out
+}
+
+// loaded is what an Answerer and the one without its adapter share.
+type loaded struct {
 	session   *engine.Session
 	processor *processor.Processor
 	adapter   *lora.Files
@@ -57,7 +62,9 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Answerer{adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget, emit: emit}
+	a := &Answerer{loaded: &loaded{
+		adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget, emit: emit,
+	}}
 	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate, time.Now()); err != nil {
 		return nil, err
 	}
@@ -74,7 +81,11 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	return a, nil
 }
 
-// Close frees everything.
+// WithoutAdapter is the base model under an Answerer's adapter: it answers and measures as an Answerer of the model
+// alone does, to the bit, with the weights that are loaded once for both. It lives until a is closed.
+func (a *Answerer) WithoutAdapter() *Answerer { return &Answerer{a.loaded, true} }
+
+// Close frees everything, also what WithoutAdapter gave.
 func (a *Answerer) Close() {
 	a.session.Release()
 	closeAll(a.owned)
@@ -90,17 +101,31 @@ func closeAll(owned []func()) {
 const roomStep = 256
 
 // Answer gives the answer to one prompt to write, piece by piece. system may be empty; raw continues the prompt as it
-// stands. Errors are *usererr.Error for a prompt that the model does not hold, write's, and the device's.
+// stands. The answer depends on nothing that was asked before. Errors are *usererr.Error for a prompt that the model does
+// not hold, write's, and the device's.
 func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(piece string) error) error {
 	prompt, err := a.processor.Prompt(q.Prompt, q.System, q.Raw)
 	if err != nil {
 		return err
 	}
-	room := min(len(prompt.IDs)+a.sampling.MaxTokens, a.session.Source.Spec.MaxPositions)
-	if err := a.ready(ctx, engine.Demand{AnswerTokens: (room + roomStep - 1) / roomStep * roomStep}); err != nil {
+	if err := a.ready(ctx, engine.Demand{AnswerTokens: a.room(len(prompt.IDs)+a.sampling.MaxTokens, roomStep)}); err != nil {
 		return err
 	}
-	return Text(ctx, a.engine.Generator(), a.processor, prompt, a.sampling, write)
+	return Text(ctx, a.side().Generator(), a.processor, prompt, a.sampling, write)
+}
+
+// room is the memory for an answer in tokens, in steps, and not more than the model holds.
+func (a *Answerer) room(tokens, step int) int {
+	tokens = min(tokens, a.session.Source.Spec.MaxPositions)
+	return (tokens + step - 1) / step * step
+}
+
+// side is the engine with the adapter or without.
+func (a *Answerer) side() *engine.Engine {
+	if a.bare {
+		return a.engine.Base()
+	}
+	return a.engine
 }
 
 // Evaluate gives the mean loss over the target tokens of a data set: the answers', or with all every token's.
@@ -130,7 +155,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if err := a.ready(ctx, engine.Demand{EvalTokens: dataloader.Longest(samples)}); err != nil {
 		return stats, err
 	}
-	stats, err = dataloader.Evaluate(ctx, a.engine, samples, func() {})
+	stats, err = dataloader.Evaluate(ctx, a.side(), samples, func() {})
 	if err == nil && !events.IsFinite(stats.Perplexity) {
 		return stats, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).
 			Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
@@ -146,9 +171,11 @@ func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 	var fill func(*lora.Adapter) error
 	if f := a.adapter; f != nil {
 		want.Adapter = f.Config
+		want.BaseAnswers = a.demand.BaseAnswers || a.bare && more.AnswerTokens > 0
 		fill = func(adapter *lora.Adapter) error { return adapter.SetTensors(f.Tensors, f.Path) }
 	}
-	if a.engine != nil && want.AnswerTokens == a.demand.AnswerTokens && want.EvalTokens == a.demand.EvalTokens {
+	if a.engine != nil && want.AnswerTokens == a.demand.AnswerTokens && want.EvalTokens == a.demand.EvalTokens &&
+		want.BaseAnswers == a.demand.BaseAnswers {
 		return nil
 	}
 	load := a.engine == nil || a.engine.Plan().Budget > 0
@@ -165,28 +192,4 @@ func (a *Answerer) ready(ctx context.Context, more engine.Demand) (err error) {
 	}
 	a.demand = want
 	return nil
-}
-
-// Text decodes what follows the prompt and gives it to write, piece by piece.
-func Text(
-	ctx context.Context, g *engine.Generator, p *processor.Processor, prompt processor.Prompt, sampling settings.Sampling,
-	write func(piece string) error,
-) error {
-	stream := p.Tokenizer.Stream()
-	open := prompt.Open
-	var failed error
-	push := func(piece string) {
-		if piece != "" && open != "" { // the answer's first text repeats it
-			piece, open = strings.TrimPrefix(piece, open), ""
-		}
-		failed = write(piece)
-	}
-	err := Continue(ctx, g, Sampling{sampling, p.StopTokens()}, prompt.IDs, func(id uint32) bool {
-		push(stream.Push(int32(id)))
-		return failed == nil
-	})
-	if err == nil && failed == nil {
-		push(stream.Flush())
-	}
-	return errors.Join(err, failed)
 }

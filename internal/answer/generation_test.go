@@ -111,7 +111,11 @@ func TestCacheEqualsRecomputing(t *testing.T) {
 	require.NoError(t, err)
 	defer g.Release()
 	logits := func(begin bool, from, to int) []float64 {
-		x, err := g.Logits(t.Context(), ids[from:to], begin)
+		if begin {
+			g.Forget()
+		}
+		require.Equal(t, from, g.Held(ids[:to]))
+		x, err := g.Logits(t.Context(), ids[:to])
 		require.NoError(t, err)
 		out := make([]float64, len(x))
 		for i, v := range x {

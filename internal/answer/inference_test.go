@@ -33,7 +33,7 @@ import (
 func TestInferenceWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, nil))
 	o.MaxTokens, o.CacheDir = 8, t.TempDir()
-	o.Adapter = someAdapter(t, o.Model)
+	o.Adapter = someAdapter(t, o.Model, 1. / 16)
 	data, _, err := dataset.Open(demotest.Rows(t, 8))
 	require.NoError(t, err)
 	resident := opened(t, o)
@@ -167,8 +167,8 @@ func TestTwoModelsOnADeviceWithoutRoomForBoth(t *testing.T) {
 	require.Equal(t, text, ask(t, first, question))
 }
 
-// someAdapter writes an adapter of random values over a model.
-func someAdapter(t *testing.T, folder string) string {
+// someAdapter writes an adapter of random values of this size over a model.
+func someAdapter(t *testing.T, folder string, size float64) string {
 	t.Helper()
 	source, err := pretrained.Open(folder)
 	require.NoError(t, err)
@@ -184,7 +184,7 @@ func someAdapter(t *testing.T, folder string) string {
 	for _, e := range adapter.State.Entries { // the rank needs no padding
 		values := make([]float32, e.Rows*e.Cols)
 		for i := range values {
-			values[i] = float32(random.NormFloat64() / 16)
+			values[i] = float32(random.NormFloat64() * size)
 		}
 		tensors = append(tensors, lora.Tensor{Name: e.Name, Rows: e.Rows, Cols: e.Cols, Values: values})
 	}

@@ -18,31 +18,59 @@ type Sampling struct {
 	Stop []int // end-of-turn tokens
 }
 
+// How an answer ends.
+const (
+	EndStop        = "stop"         // by a stop token
+	EndLength      = "length"       // by MaxTokens
+	EndContextFull = "context full" // where the model holds no more tokens
+	EndCancelled   = "cancelled"
+)
+
+// Result is what became of an answer.
+type Result struct {
+	Tokens       int    `json:"tokens"` // of the answer, without the stop token
+	End          string `json:"end"`    // one of the ends above; empty after another error
+	PromptTokens int    `json:"prompt_tokens"`
+	Computed     int    `json:"computed_tokens"` // of the prompt; the others were held from the answer before
+}
+
 // Continue continues the prompt's ids token by token until a stop token, MaxTokens, the end of the generator's room, or
-// until yield returns false.
-func Continue(ctx context.Context, g *engine.Generator, s Sampling, prompt []uint32, yield func(id uint32) bool) error {
+// until yield returns false. It hears ctx between tokens; what was answered until then is counted in the result.
+func Continue(ctx context.Context, g *engine.Generator, s Sampling, prompt []uint32, yield func(id uint32) bool) (Result, error) {
 	room := g.Room()
+	r := Result{PromptTokens: len(prompt)}
 	if len(prompt) == 0 || len(prompt) >= room {
-		return usererr.New("generate", "", "the prompt has %d tokens, between 1 and %d are possible", len(prompt), room-1)
+		return r, usererr.New("generate", "", "the prompt has %d tokens, between 1 and %d are possible", len(prompt), room-1)
 	}
+	r.Computed = len(prompt) - min(g.Held(prompt), len(prompt)-1)
 	rng := rand.New(rand.NewPCG(s.Seed, 1))
-	next, length := prompt, 0
-	for n := 0; n < s.MaxTokens && length+len(next) <= room; n++ {
-		logits, err := g.Logits(ctx, next, n == 0)
-		length += len(next)
+	sequence := slices.Clone(prompt)
+	for r.Tokens < s.MaxTokens && len(sequence) <= room {
+		logits, err := g.Logits(ctx, sequence)
 		if err != nil {
-			return err
+			if ctx.Err() != nil {
+				r.End = EndCancelled
+			}
+			return r, err
 		}
 		id, err := s.draw(logits, rng)
 		if err != nil {
-			return err
+			return r, err
 		}
-		if slices.Contains(s.Stop, id) || !yield(uint32(id)) {
-			return nil
+		if slices.Contains(s.Stop, id) {
+			r.End = EndStop
+			return r, nil
 		}
-		next = []uint32{uint32(id)}
+		r.Tokens++
+		if !yield(uint32(id)) {
+			return r, nil
+		}
+		sequence = append(sequence, uint32(id))
 	}
-	return nil
+	if r.End = EndLength; r.Tokens < s.MaxTokens {
+		r.End = EndContextFull
+	}
+	return r, nil
 }
 
 // draw picks a token. Probabilities are computed in float64; ties go to the lower id.

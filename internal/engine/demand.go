@@ -27,6 +27,9 @@ type Demand struct {
 	EvalTokens    int // of the longest evaluation sequence; 0: none
 	AnswerTokens  int // of a prompt with its answer, where nothing trains; 0: none
 
+	// BaseAnswers: the base model answers beside the adapter, with keys and values of its own.
+	BaseAnswers bool
+
 	MicroBatches int  // of a step
 	EightBit     bool // moments
 	Start        paging.Decisions

@@ -36,6 +36,8 @@ type Engine struct {
 	stats     *gpu.Tensor  // of evaluation, and of training without an adapter's own
 	seed      uint64
 	generator *Generator            // of answers, where they are reserved for; else nil
+	base      *Generator            // of answers without the adapter, where they are reserved for; else nil
+	bare      bool                  // evaluations leave the adapter out
 	sizes     map[string]model.Size // that programs were planned for
 	named     []gpu.KernelSpec      // that the planned programs dispatch
 	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
@@ -65,14 +67,23 @@ func (e *Engine) Plan() *paging.Plan { return e.plan }
 // Generator continues token lists, where answers were reserved for; else nil.
 func (e *Engine) Generator() *Generator { return e.generator }
 
+// Base is the same engine for the base model alone: what it evaluates and answers leaves the adapter out. All memory is
+// e's, by which it is reserved and released.
+func (e *Engine) Base() *Engine {
+	if e.Adapter == nil {
+		return e
+	}
+	base := *e
+	base.generator, base.bare = e.base, true
+	return &base
+}
+
 // ArenaBytes is what activations and scratch of the programs take.
 func (e *Engine) ArenaBytes() int64 { return e.arena.Bytes() }
 
 // Release frees the engine's own memory; model, adapter and device are the caller's.
 func (e *Engine) Release() {
-	if e.generator != nil {
-		e.generator.Release()
-	}
+	e.releaseGenerators()
 	e.arena.Release()
 	if e.mapped != nil {
 		for _, slot := range e.mapped.Slots {
@@ -110,9 +121,9 @@ func (e *Engine) trainPass(rec *gpu.Recorder, in model.Input, key uint64) {
 	e.Model.Train(pass, e.plan.Activations)
 }
 
-func (e *Engine) evaluatePass(rec *gpu.Recorder, in model.Input) {
-	pass := model.NewPass(lora.Pass{Rec: rec, Arena: e.arena}, in, e.sizes[programEvaluate])
-	pass.Stats = e.stats
+func (e *Engine) evaluatePass(rec *gpu.Recorder, in model.Input, loss model.Loss) {
+	pass := model.NewPass(lora.Pass{Rec: rec, Arena: e.arena, Bare: e.bare}, in, e.sizes[programEvaluate])
+	pass.Stats, pass.Loss = e.stats, loss
 	e.Model.Evaluate(pass)
 }
 
@@ -226,13 +237,7 @@ func (e *Engine) EvaluateBatches(
 		if len(rows) == 0 {
 			return true
 		}
-		rec := e.Device.Record("evaluate")
-		rec.Upload(e.stats.Single(), make([]byte, 4*kernels.StatCount))
-		e.begin(programEvaluate)
-		e.evaluatePass(rec, in)
-		e.arena.End()
-		if err = rec.Submit(); err != nil {
-			err = fmt.Errorf("%w: %w", ErrFault, err)
+		if err = e.evaluate(in, model.CrossEntropy{}); err != nil {
 			return false
 		}
 		var data []byte
@@ -245,4 +250,48 @@ func (e *Engine) EvaluateBatches(
 		return true
 	})
 	return lossSum, hits, targets, err
+}
+
+// evaluate submits the forward pass of a micro-batch: e.stats gets the sum of its losses.
+func (e *Engine) evaluate(in model.Input, loss model.Loss) error {
+	rec := e.Device.Record("evaluate")
+	rec.Upload(e.stats.Single(), make([]byte, 4*kernels.StatCount))
+	e.begin(programEvaluate)
+	e.evaluatePass(rec, in, loss)
+	e.arena.End()
+	if err := rec.Submit(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFault, err)
+	}
+	return nil
+}
+
+// TargetLosses are the cross-entropies [S] of a micro-batch's target tokens, in their order: the negative logarithms of
+// the probabilities that the model gives them. The micro-batch is one that evaluations are reserved for. Errors are
+// ErrFault and ctx's.
+func (e *Engine) TargetLosses(ctx context.Context, in model.Input) ([]float32, error) {
+	if rows, _ := in.Supervised(); len(rows) == 0 {
+		return nil, nil
+	}
+	var loss foundLosses
+	if err := e.evaluate(in, &loss); err != nil {
+		return nil, err
+	}
+	losses, err := e.Device.ReadFloat32(ctx, loss.losses)
+	if err != nil {
+		return nil, e.ReadError(ctx, err)
+	}
+	return losses, nil
+}
+
+// foundLosses is the cross-entropy, and where in the arena a pass left its losses: nothing is recorded behind their sum,
+// so they stand there until the next program.
+type foundLosses struct {
+	model.CrossEntropy
+	losses *gpu.Tensor // F32 [1, S]
+}
+
+// Rows implements model.Loss.
+func (l *foundLosses) Rows(rec *gpu.Recorder, rows model.LossRows, gradient bool) {
+	l.losses = rows.Losses
+	l.CrossEntropy.Rows(rec, rows, gradient)
 }

@@ -16,10 +16,13 @@ import (
 // prefillChunk is how many prompt tokens pass through the model at once.
 const prefillChunk = 256
 
-// Generator continues token lists with a KV cache.
+// Generator gives the logits behind token lists. It keeps the keys and values of the last one: what another begins with
+// the same tokens is not computed again.
 type Generator struct {
 	engine *Engine
 	cache  *model.Cache
+	held   []uint32 // the tokens whose keys and values the cache has
+	bare   bool     // the adapter is left out
 }
 
 // NewGenerator reserves the memory of sequences of up to maxTokens, prompt and answer together.
@@ -29,13 +32,10 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 	if err := e.Model.SetMaxPositions(maxTokens); err != nil {
 		return nil, err
 	}
-	cache, err := model.NewCache(e.Device, shape.Layers, maxTokens, shape.KVWidth)
-	if large := new(gpu.TooLarge); errors.As(err, &large) {
-		return nil, usererr.New("plan memory", "", "a prompt with its answer, %d tokens: %w", maxTokens, err).Hinted("lower max_tokens")
-	} else if err != nil {
+	g := &Generator{engine: e}
+	if err := g.makeCache(maxTokens); err != nil {
 		return nil, err
 	}
-	g := &Generator{engine: e, cache: cache}
 	for program, tokens := range map[string]int{programPrefill: min(prefillChunk, maxTokens), programDecode: 1} {
 		err := e.record(program, tokens, func(rec *gpu.Recorder) {
 			g.pass(rec, make([]uint32, tokens))
@@ -45,11 +45,29 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 			err = e.reserve(tokens)
 		}
 		if err != nil {
-			cache.Release()
+			g.Release()
 			return nil, err
 		}
 	}
 	return g, nil
+}
+
+func (g *Generator) makeCache(tokens int) (err error) {
+	shape := g.engine.Model.Shape()
+	g.cache, err = model.NewCache(g.engine.Device, shape.Layers, tokens, shape.KVWidth)
+	if large := new(gpu.TooLarge); errors.As(err, &large) {
+		return usererr.New("plan memory", "", "a prompt with its answer, %d tokens: %w", tokens, err).Hinted("lower max_tokens")
+	}
+	return err
+}
+
+// withoutAdapter is a generator of the base model with as much room. The programs are g's.
+func (g *Generator) withoutAdapter() (*Generator, error) {
+	base := &Generator{engine: g.engine, bare: true}
+	if err := base.makeCache(g.Room()); err != nil {
+		return nil, err
+	}
+	return base, nil
 }
 
 // Room is how many tokens a sequence can have.
@@ -64,7 +82,7 @@ func (g *Generator) pass(rec *gpu.Recorder, ids []uint32) *gpu.Tensor {
 	for i := range ids {
 		in.Positions[i], in.Targets[i] = uint32(g.cache.Length+i), -100
 	}
-	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena}, in, model.Size{Tokens: len(ids), Chunk: prefillChunk})
+	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena, Bare: g.bare}, in, model.Size{Tokens: len(ids), Chunk: prefillChunk})
 	p.Cache = g.cache
 	return g.engine.Model.Logits(p)
 }
@@ -83,34 +101,52 @@ func (g *Generator) Dry(rec *gpu.Recorder, prompt []uint32) {
 	g.cache.Length = 0
 }
 
-// Logits continues the sequence with ids, or begins a new one, and returns the logits [vocabulary] after the last of
-// them. Errors are ErrFault and ctx's.
-func (g *Generator) Logits(ctx context.Context, ids []uint32, begin bool) ([]float32, error) {
-	if begin {
-		g.cache.Length = 0
+// Held is how many of a list's first tokens the generator holds.
+func (g *Generator) Held(ids []uint32) int {
+	n := 0
+	for n < len(ids) && n < len(g.held) && ids[n] == g.held[n] {
+		n++
 	}
+	return n
+}
+
+// Forget has all tokens computed anew. What is held belongs to the weights by which it was computed: whoever changes
+// the adapter forgets.
+func (g *Generator) Forget() { g.held = nil }
+
+// Logits are those [vocabulary] behind a list of 1 to Room tokens. Of its tokens those that are held are not computed
+// again, but the last. It hears ctx before every piece of the list; what was computed until then is held. Errors are
+// ErrFault and ctx's.
+func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error) {
+	g.held = g.held[:min(g.Held(ids), len(ids)-1)]
 	e := g.engine
 	var out *gpu.Tensor
-	for len(ids) > 0 {
+	for next := ids[len(g.held):]; len(next) > 0; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n, program := min(len(ids), prefillChunk), programPrefill
+		n, program := min(len(next), prefillChunk), programPrefill
 		if n == 1 {
 			program = programDecode
 		}
 		rec := e.Device.Record("generate")
+		g.cache.Length = len(g.held)
 		e.begin(program)
-		out = g.pass(rec, ids[:n])
+		out = g.pass(rec, next[:n])
 		e.arena.End()
 		if err := rec.Submit(); err != nil {
+			g.Forget()
 			return nil, fmt.Errorf("%w: %w", ErrFault, err)
 		}
-		ids = ids[n:]
+		g.held = append(g.held, next[:n]...)
+		next = next[n:]
 	}
 	r := out.Single()
 	data, err := e.Device.Read(ctx, gpu.Range{Buffer: r.Buffer, Offset: r.Offset, Size: out.Bytes()})
 	if err != nil {
+		if ctx.Err() == nil {
+			g.Forget()
+		}
 		return nil, e.ReadError(ctx, err)
 	}
 	logits := make([]float32, e.Model.Shape().Vocab)

@@ -20,6 +20,9 @@ func (e *Engine) reserveInference(d Demand) (err error) {
 		if err := e.ReserveAnswers(d.AnswerTokens); err != nil {
 			return err
 		}
+		if err := e.reserveBase(d.BaseAnswers); err != nil {
+			return err
+		}
 	}
 	if d.EvalTokens > 0 {
 		err = e.ReserveEvaluation(d.EvalTokens)
@@ -34,10 +37,27 @@ func (e *Engine) ReserveAnswers(tokens int) (err error) {
 		if e.generator.Room() >= tokens {
 			return nil
 		}
-		e.generator.Release()
+		e.releaseGenerators()
 	}
 	e.generator, err = e.NewGenerator(tokens)
 	return err
+}
+
+// reserveBase makes the generator of Base, with as much room as the other.
+func (e *Engine) reserveBase(wanted bool) (err error) {
+	if wanted && e.base == nil && e.Adapter != nil {
+		e.base, err = e.generator.withoutAdapter()
+	}
+	return err
+}
+
+func (e *Engine) releaseGenerators() {
+	for _, g := range []*Generator{e.generator, e.base} {
+		if g != nil {
+			g.Release()
+		}
+	}
+	e.generator, e.base = nil, nil
 }
 
 // recordInference runs an evaluation and the passes of an answer on a dry twin of the device, and tells what they need.

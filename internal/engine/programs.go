@@ -48,7 +48,7 @@ func (e *Engine) planTraining(maxTokens int) error {
 }
 
 func (e *Engine) planEvaluation(maxTokens int) error {
-	return e.record(programEvaluate, maxTokens, func(rec *gpu.Recorder) { e.evaluatePass(rec, Worst(maxTokens)) })
+	return e.record(programEvaluate, maxTokens, func(rec *gpu.Recorder) { e.evaluatePass(rec, Worst(maxTokens), model.CrossEntropy{}) })
 }
 
 // record plans a program by a dry recording: where its tensors lie, and in what order it uses frozen pages.

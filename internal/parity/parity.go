@@ -177,7 +177,7 @@ func (r *runner) logits() (Use, error) {
 	defer g.Release()
 	var got []float32
 	for i := range len(want) / vocab {
-		row, err := g.Logits(r.ctx, ids[i:i+1], i == 0)
+		row, err := g.Logits(r.ctx, ids[:i+1])
 		if err != nil {
 			return use, err
 		}

@@ -172,22 +172,46 @@ type Prompt struct {
 // Prompt are the tokens of a prompt: as a user's turn in the chat template, after a system turn where there is one, or
 // raw as it stands. A prompt as long as the model's context is a *usererr.Error.
 func (p *Processor) Prompt(prompt, system string, raw bool) (Prompt, error) {
-	var out Prompt
-	var ids []int32
 	if raw {
-		ids = p.Tokenizer.Begin(p.Tokenizer.Encode(prompt))
-	} else {
-		var turns []chat.Message
-		if system != "" {
-			turns = append(turns, chat.Message{Role: "system", Content: system})
-		}
-		turns = append(turns, chat.Message{Role: "user", Content: prompt})
-		text, err := p.Template.Render(chat.Conversation{Messages: turns}, true)
-		if err != nil {
-			return out, err
-		}
-		ids, out.Open = p.open(text)
+		return p.fits(p.Tokenizer.Begin(p.Tokenizer.Encode(prompt)), "", "the prompt", "shorten it")
 	}
+	var turns []chat.Message
+	if system != "" {
+		turns = append(turns, chat.Message{Role: "system", Content: system})
+	}
+	ids, open, err := p.turns(append(turns, chat.Message{Role: "user", Content: prompt}))
+	if err != nil {
+		return Prompt{}, err
+	}
+	return p.fits(ids, open, "the prompt", "shorten it")
+}
+
+// Conversation are the tokens of a conversation in the chat template, up to where the assistant's next turn begins. One
+// without a message, and one as long as the model's context, is a *usererr.Error.
+func (p *Processor) Conversation(messages []chat.Message) (Prompt, error) {
+	if len(messages) == 0 {
+		return Prompt{}, usererr.New("generate", "", "the conversation has no message").Hinted("begin with a user's turn")
+	}
+	ids, open, err := p.turns(messages)
+	if err != nil {
+		return Prompt{}, err
+	}
+	return p.fits(ids, open, "the conversation", "begin a new conversation, or leave out its first turns")
+}
+
+// turns are the tokens of a conversation with the template's generation prompt.
+func (p *Processor) turns(messages []chat.Message) (ids []int32, open string, err error) {
+	text, err := p.Template.Render(chat.Conversation{Messages: messages}, true)
+	if err != nil {
+		return nil, "", err
+	}
+	ids, open = p.open(text)
+	return ids, open, nil
+}
+
+// fits makes a Prompt of ids that the model has and holds; what is what they are, hint what helps if they are too many.
+func (p *Processor) fits(ids []int32, open, what, hint string) (Prompt, error) {
+	out := Prompt{Open: open}
 	for _, id := range ids {
 		out.IDs = append(out.IDs, uint32(id))
 	}
@@ -195,7 +219,7 @@ func (p *Processor) Prompt(prompt, system string, raw bool) (Prompt, error) {
 		return out, usererr.New("generate", p.path, "%w", err).Hinted(otherModel)
 	}
 	if limit := p.source.Spec.MaxPositions; len(ids) >= limit {
-		return out, usererr.New("generate", "", "the prompt has %d tokens, the model holds %d", len(ids), limit)
+		return out, usererr.New("generate", "", "%s has %d tokens, the model holds %d", what, len(ids), limit).Hinted("%s", hint)
 	}
 	return out, nil
 }
