@@ -160,7 +160,7 @@ func TestBothSidesOfAnAdapter(t *testing.T) {
 	data, _, err := dataset.Open(demotest.Rows(t, 4))
 	require.NoError(t, err)
 	alone := opened(t, o)
-	o.Adapter = someAdapter(t, o.Model, 1. / 8)
+	o.Adapter = someAdapter(t, o.Model, 1./8)
 	both, tuned := opened(t, o), opened(t, o)
 	base := both.WithoutAdapter()
 
@@ -204,7 +204,7 @@ func TestBothSidesOfAnAdapter(t *testing.T) {
 func TestBothSidesWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, positions(2048)))
 	o.CacheDir = t.TempDir()
-	o.Adapter = someAdapter(t, o.Model, 1. / 8)
+	o.Adapter = someAdapter(t, o.Model, 1./8)
 	long := []chat.Message{user(strings.Repeat(question+" ", 36))}
 	resident := opened(t, o)
 	prompt, err := resident.processor.Conversation(long)

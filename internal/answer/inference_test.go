@@ -33,7 +33,7 @@ import (
 func TestInferenceWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, nil))
 	o.MaxTokens, o.CacheDir = 8, t.TempDir()
-	o.Adapter = someAdapter(t, o.Model, 1. / 16)
+	o.Adapter = someAdapter(t, o.Model, 1./16)
 	data, _, err := dataset.Open(demotest.Rows(t, 8))
 	require.NoError(t, err)
 	resident := opened(t, o)

@@ -42,15 +42,18 @@ type seen struct {
 // change the case of letters, they pass digits through. A text that has the base already gets another one.
 const markBase = 73095814620000000
 
+// mostMarks is how many marks a base has: they share the digits before those that count.
+const mostMarks = 10_000_000
+
 // newBase is for marks that a text does not have, unless it was made to have all that are tried.
 func newBase(text string) uint64 {
-	const most, tries = 10_000_000, 100 // marks on a base, bases
+	const tries = 100
 	base := uint64(markBase)
 	for range tries {
-		if !strings.Contains(text, fmt.Sprint(base/most)) {
+		if !strings.Contains(text, fmt.Sprint(base/mostMarks)) {
 			break
 		}
-		base += most
+		base += mostMarks
 	}
 	return base
 }

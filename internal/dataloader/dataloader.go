@@ -125,7 +125,7 @@ func (l *Loader) StepsOf(c settings.Train) (int, error) {
 func (l *Loader) Window() (window []model.Input, tokens int) {
 	for len(window) < l.settings.GradientAccumulationSteps {
 		b := l.Stream.Next()
-		window = append(window, input(b))
+		window = append(window, Input(b))
 		tokens += len(b.IDs)
 		if at := l.Stream.Cursor().Batch; at == 0 || at == l.Stream.BatchesPerEpoch() {
 			break
@@ -134,8 +134,8 @@ func (l *Loader) Window() (window []model.Input, tokens int) {
 	return window, tokens
 }
 
-// input is a dataset's micro-batch as the model takes it.
-func input(b dataset.Batch) model.Input {
+// Input is a data set's micro-batch as the model takes it.
+func Input(b dataset.Batch) model.Input {
 	return model.Input{IDs: b.IDs, Positions: b.Positions, FirstKey: b.FirstKey, Targets: b.Targets}
 }
 

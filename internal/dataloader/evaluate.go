@@ -18,7 +18,7 @@ func Evaluate(ctx context.Context, e *engine.Engine, samples []dataset.Sample, e
 	sum, _, targets, err := e.EvaluateBatches(ctx, func(yield func(model.Input) bool) {
 		for range stream.BatchesPerEpoch() {
 			each()
-			if !yield(input(stream.Next())) {
+			if !yield(Input(stream.Next())) {
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"qlora-wgpu/internal/usererr"
@@ -16,6 +17,28 @@ type Batch struct {
 	Targets      []int32 // [T] the id to be predicted at i, which is the next token of the sequence, or −100
 	TargetTokens int     // Targets that are not −100
 	Sequences    int
+	Rows         []int // [Sequences] the row in Source.Rows that each comes from
+}
+
+// Spans gives the first token of each sequence and the one past its last, in their order.
+func (b Batch) Spans() iter.Seq2[int, int] {
+	return func(yield func(first, end int) bool) {
+		for first := 0; first < len(b.IDs); {
+			end := first + 1
+			for end < len(b.IDs) && b.FirstKey[end] == uint32(first) {
+				end++
+			}
+			if !yield(first, end) {
+				return
+			}
+			first = end
+		}
+	}
+}
+
+// Predicted tells whether the token at a place is a target: it is predicted from the token before it.
+func (b Batch) Predicted(at int) bool {
+	return at > int(b.FirstKey[at]) && b.Targets[at-1] != notTarget
 }
 
 // StreamOptions say how samples become batches.
@@ -117,6 +140,7 @@ func assemble(samples []Sample, members []int) Batch {
 	}
 	for _, i := range members {
 		sample := samples[i]
+		b.Rows = append(b.Rows, sample.Row)
 		first := uint32(len(b.IDs))
 		b.IDs = append(b.IDs, sample.IDs...)
 		for k := range sample.IDs {

@@ -47,6 +47,7 @@ func TestBatchIsFlat(t *testing.T) {
 		Targets:      []int32{2, -100, 4, -100, -100, -100},
 		TargetTokens: 2,
 		Sequences:    2,
+		Rows:         []int{0, 1},
 	}, s.Next())
 }
 

@@ -4,10 +4,10 @@ package preview
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataloader"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/engine"
@@ -30,11 +30,13 @@ type Preview struct {
 	Batch     [][]Token        `json:"batch"` // sequences of the run's first micro-batch
 }
 
-// Token is a token's text and whether the model learns to predict it. A character that several tokens share is the last
-// one's text.
+// Token is a token of the model's vocabulary in a sequence. A character that several tokens share is the last one's
+// text.
 type Token struct {
 	Text   string `json:"text"`
-	Target bool   `json:"target"`
+	Target bool   `json:"target"` // the model learns to predict it
+	ID     int    `json:"id"`
+	Role   string `json:"role"` // of the turn in whose content it stands; empty: of none
 }
 
 // Inputs are the opened files of the run, and what is known of the machine.
@@ -88,27 +90,32 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 		return nil, engine.About(err, c.Model)
 	}
 	p.Warnings = append(p.Warnings, in.Data.Notes...)
-	p.Batch = sequences(loader.Stream.Next(), text)
-	return p, nil
+	p.Batch, err = sequences(loader.Stream.Next(), text, in.Data)
+	return p, err
 }
 
 // sequences are a micro-batch's, token by token.
-func sequences(batch dataset.Batch, text *processor.Processor) (all [][]Token) {
-	starts := slices.Compact(slices.Clone(batch.FirstKey))
-	for i, first := range starts {
-		end := uint32(len(batch.IDs))
-		if i+1 < len(starts) {
-			end = starts[i+1]
+func sequences(batch dataset.Batch, text *processor.Processor, data *dataset.Source) (all [][]Token, err error) {
+	for first, end := range batch.Spans() {
+		row := data.Rows[batch.Rows[len(all)]]
+		var roles []string // of a conversation's tokens, of which the sequence may be the beginning
+		if row.Messages != nil {
+			roles, err = text.Template.Roles(text.Tokenizer, chat.Conversation{Messages: row.Messages, Tools: row.Tools})
+			if err != nil {
+				return nil, err
+			}
 		}
-		var sequence []Token
+		sequence := make([]Token, end-first)
 		stream := text.Tokenizer.Stream()
-		for at := first; at < end; at++ {
-			// A target stands at the token before it, from which it is predicted.
-			target := at > first && batch.Targets[at-1] >= 0
-			sequence = append(sequence, Token{stream.Push(int32(batch.IDs[at])), target})
+		for i := range sequence {
+			id := batch.IDs[first+i]
+			sequence[i] = Token{Text: stream.Push(int32(id)), Target: batch.Predicted(first + i), ID: int(id)}
+			if i < len(roles) {
+				sequence[i].Role = roles[i]
+			}
 		}
 		sequence[len(sequence)-1].Text += stream.Flush()
 		all = append(all, sequence)
 	}
-	return all
+	return all, nil
 }

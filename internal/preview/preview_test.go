@@ -5,6 +5,7 @@ package preview
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,8 +15,6 @@ import (
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/pretrained"
 )
-
-import ()
 
 func TestPreviewMarksTheAnswers(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
@@ -32,8 +31,11 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	require.Equal(t, 1, p.Report.Samples)
 	require.Len(t, p.Batch, 1)
 	var learned, whole string
+	roles := map[string]string{}
 	for _, token := range p.Batch[0] {
 		whole += token.Text
+		roles[token.Role] += token.Text
+		require.Positive(t, token.ID)
 		if token.Target {
 			learned += token.Text
 		}
@@ -41,6 +43,9 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	require.Contains(t, whole, "Where is Ana?")
 	require.Contains(t, learned, "Ana is in the café.")
 	require.NotContains(t, learned, "Where")
+	require.Equal(t, map[string]string{
+		"user": "Where is Ana?", "assistant": "Ana is in the café.", "": strings.NewReplacer("Where is Ana?", "", "Ana is in the café.", "").Replace(whole),
+	}, roles)
 
 	counted := canceltest.At(t, 0)
 	_, err = Of(counted, c, Inputs{Model: source, Data: data})
@@ -54,6 +59,45 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	data.Rows[0].Messages = data.Rows[0].Messages[:1]
 	_, err = Of(t.Context(), c, Inputs{Model: source, Data: data})
 	require.ErrorContains(t, err, "no supervised token in 1 rows")
+}
+
+// Of several sequences in a bin each has its own row's roles, also where it is cut off; a text has none.
+func TestPreviewOfAPackedBatch(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	c := small("a.jsonl")
+	c.Packing, c.MaxSeqLength, c.Shuffle = true, 32, true
+	of := func(rows string) *Preview {
+		data, err := dataset.Read(strings.NewReader(rows), "a.jsonl")
+		require.NoError(t, err)
+		p, err := Of(c, Inputs{Model: source, Data: data})
+		require.NoError(t, err)
+		return p
+	}
+	row := func(question, answer string) string {
+		return `{"messages":[{"role":"user","content":"` + question + `"},{"role":"assistant","content":"` + answer + `"}]}` + "\n"
+	}
+	answers := map[string]string{"Who?": "Ana.", "Where?": "On a farm.", "When?": strings.Repeat("At noon. ", 20)}
+	rows := ""
+	for question, answer := range answers {
+		rows += row(question, answer)
+	}
+	p := of(rows)
+	require.Len(t, p.Batch, 3)
+	for _, sequence := range p.Batch {
+		roles := map[string]string{}
+		for _, token := range sequence {
+			roles[token.Role] += token.Text
+		}
+		answer := answers[roles["user"]]
+		require.NotEmpty(t, roles["assistant"])
+		require.True(t, strings.HasPrefix(answer, roles["assistant"]), "%q", roles)
+		require.False(t, sequence[0].Target, "nothing is before it")
+	}
+	for _, token := range of(`{"text":"Ana is on a farm."}` + "\n").Batch[0] {
+		require.Empty(t, token.Role)
+	}
 }
 
 func TestInspect(t *testing.T) {
