@@ -27,15 +27,14 @@ type prompts struct {
 // prepareAnswers reserves the memory for the run's prompts.
 func (r *run) prepareAnswers() error {
 	p := r.in.Prompts
+	if err := settings.Within("prompts' every", p.Every, 0, 1<<31-1); err != nil {
+		return err
+	}
 	if len(p.Texts) == 0 {
 		return nil
 	}
-	for _, err := range []error{
-		settings.Within("prompts' max_tokens", p.MaxTokens, 1, 1<<20), settings.Within("prompts' every", p.Every, 0, 1<<31-1),
-	} {
-		if err != nil {
-			return err
-		}
+	if err := settings.Within("prompts' max_tokens", p.MaxTokens, 1, 1<<20); err != nil {
+		return err
 	}
 	most := 0
 	for _, text := range p.Texts {
@@ -49,10 +48,10 @@ func (r *run) prepareAnswers() error {
 	return r.engine.ReserveAnswers(most + p.MaxTokens)
 }
 
-// answersDue tells whether the prompts are to be answered after this step.
+// answersDue tells whether the prompts are to be answered, or the probabilities told, after this step.
 func (r *run) answersDue() bool {
 	step, n := r.state.Step, r.in.Prompts.Every
-	return len(r.prompts.asked) > 0 && step != r.prompts.answered && (step >= r.loader.TotalSteps || n > 0 && step%n == 0)
+	return (len(r.prompts.asked) > 0 || r.in.Watch) && step != r.prompts.answered && (step >= r.loader.TotalSteps || n > 0 && step%n == 0)
 }
 
 // answer answers the prompts after a step.
@@ -87,5 +86,5 @@ func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err e
 		r.emit(a)
 		all = append(all, a)
 	}
-	return all, nil
+	return all, r.tellProbabilities(ctx, step)
 }

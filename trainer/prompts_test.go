@@ -77,6 +77,11 @@ func TestPromptsWhileTraining(t *testing.T) {
 	}
 	require.Equal(t, []int{0, 0, 2, 2, 4, 4}, after, "those of step 2 were owed")
 	require.NotEqual(t, answers[0].Answer+answers[1].Answer, answers[4].Answer+answers[5].Answer)
+	for _, last := range answers[4:] {
+		o := generation(c.Model, c.OutputDir, in.Prompts.MaxTokens)
+		o.Prompt = last.Prompt
+		require.Equal(t, last.Answer, strings.TrimSpace(said(t, o)), "the finished adapter's, of which nothing was computed by an earlier one")
+	}
 	require.Equal(t, 4, plan.Steps)
 	require.Positive(t, plan.Device-plan.Frozen-plan.State-plan.Activations)
 	before, err := preview.Of(t.Context(), c, preview.Inputs{Model: source, Data: rows, Opened: dev})
@@ -113,15 +118,22 @@ func TestTrainingChangesTheAnswer(t *testing.T) {
 	c.LoraR, c.LoraAlpha, c.LearningRate, c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = 8, 16, 1e-2, 40, 1, 1
 	r := train(t, c)
 	require.Less(t, r.summary.Loss, 0.1)
-	o := settings.Default[settings.Generate]()
-	o.Model, o.MaxTokens, o.Autotune = model, 24, "off"
-	said := func() string {
-		var text strings.Builder
-		o.Prompt = question
-		require.NoError(t, answer.Generate(t.Context(), o, func(piece string) error { text.WriteString(piece); return nil }, func(Event) {}))
-		return text.String()
-	}
-	require.NotEqual(t, wanted, said())
+	o := generation(model, "", 24)
+	o.Prompt = question
+	require.NotEqual(t, wanted, said(t, o))
 	o.Adapter = c.OutputDir
-	require.Equal(t, wanted, said(), "to the end-of-turn token, and no further")
+	require.Equal(t, wanted, said(t, o), "to the end-of-turn token, and no further")
+}
+
+func generation(model, adapter string, tokens int) settings.Generate {
+	o := settings.Default[settings.Generate]()
+	o.Model, o.Adapter, o.MaxTokens, o.Autotune = model, adapter, tokens, "off"
+	return o
+}
+
+func said(t *testing.T, o settings.Generate) string {
+	t.Helper()
+	var text strings.Builder
+	require.NoError(t, answer.Generate(t.Context(), o, func(piece string) error { text.WriteString(piece); return nil }, func(Event) {}))
+	return text.String()
 }

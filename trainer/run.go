@@ -31,7 +31,10 @@ type Inputs struct {
 	// factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 	SubmitScale float64
 	Prompts     Prompts
-	Opened      *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
+	// Watch tells the probabilities of the first micro-batch's targets, whenever the prompts are answered; without prompts
+	// when they would be. What is trained does not depend on it.
+	Watch  bool
+	Opened *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
 }
 
 // run is a training run in progress.
@@ -45,6 +48,7 @@ type run struct {
 	engine   *engine.Engine
 	schedule Schedule
 	prompts  prompts
+	watched  *dataset.Batch // whose probabilities are told; nil: none's
 	log      *runLog
 
 	state     runState
@@ -161,6 +165,9 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 // takeMemory puts model and adapter on the device and reserves all that the run needs before its first step.
 func (r *run) takeMemory(ctx context.Context) (err error) {
 	c, d := r.config, r.loader.Demand(r.in.Model.Spec)
+	if r.in.Watch { // as large as micro-batches of training get, so that no other variants are measured
+		d.EvalTokens = max(d.EvalTokens, d.Tokens)
+	}
 	with := engine.Trainable{Seed: c.Seed, Cuts: r.loader.Cuts(), Fill: func(a *lora.Adapter) error { return a.Init(c.Seed) }}
 	if f := r.in.Adapter; f != nil {
 		d.Adapter = f.Config
@@ -181,6 +188,9 @@ func (r *run) takeMemory(ctx context.Context) (err error) {
 		r.warnOfNoRate()
 	}
 	if err := r.prepareAnswers(); err != nil {
+		return err
+	}
+	if err := r.prepareWatch(); err != nil {
 		return err
 	}
 	dev := r.session.Device

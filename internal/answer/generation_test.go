@@ -139,7 +139,7 @@ func TestCacheEqualsRecomputing(t *testing.T) {
 	// Without a cache: the evaluation's pass over the sequence has the loss that these logits give.
 	const scored = 30
 	in := model.Input{IDs: ids[:scored], Positions: make([]uint32, scored), FirstKey: make([]uint32, scored), Targets: make([]int32, scored)}
-	want := 0.0
+	want, of := 0.0, []float64{} // the targets' probabilities
 	for i := range scored {
 		in.Positions[i], in.Targets[i] = uint32(i), int32(ids[i+1])
 		x := logits(i == 0, i, i+1)
@@ -147,13 +147,20 @@ func TestCacheEqualsRecomputing(t *testing.T) {
 		for _, v := range x {
 			sum += math.Exp(v)
 		}
-		want += math.Log(sum) - x[ids[i+1]]
+		of = append(of, math.Exp(x[ids[i+1]])/sum)
+		want -= math.Log(of[i])
 	}
 	require.NoError(t, a.engine.ReserveEvaluation(scored))
 	loss, _, targets, err := a.engine.EvaluateBatches(t.Context(), func(yield func(model.Input) bool) { yield(in) })
 	require.NoError(t, err)
 	require.Equal(t, scored, targets)
 	require.InEpsilon(t, want, loss, 1e-6)
+	losses, err := a.engine.TargetLosses(t.Context(), in)
+	require.NoError(t, err)
+	require.Len(t, losses, scored)
+	for i, l := range losses {
+		require.InDelta(t, of[i], math.Exp(-float64(l)), 1e-4*of[i])
+	}
 
 	logits(true, 0, 100)
 	logits(false, 100, 117)

@@ -14,7 +14,8 @@ import (
 func TestEveryKindIsOfItsOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range []Event{
-		Info{}, Warning{}, Preparing{}, Load{}, Memory{&paging.Plan{}}, Schedule{}, Reserved{}, Answer{}, Step{}, Eval{}, Checkpoint{}, Done{},
+		Info{}, Warning{}, Preparing{}, Load{}, Memory{&paging.Plan{}}, Schedule{}, Reserved{}, Answer{},
+		Probabilities{}, Step{}, Eval{}, Checkpoint{}, Done{},
 	} {
 		require.False(t, seen[e.Kind()], e.Kind())
 		seen[e.Kind()] = true
@@ -38,6 +39,9 @@ func TestWhatIsNotFiniteIsNull(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &eval))
 	require.Nil(t, eval["eval_ppl"])
 	require.Equal(t, 800.0, eval["eval_loss"])
+	text, err = json.Marshal(Probabilities{Step: 1, Sequences: [][]Probability{{NoProbability, 0.5}, {0, 1}}})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"step": 1, "sequences": [[null, 0.5], [0, 1]]}`, string(text))
 }
 
 func TestARunsEndIsTold(t *testing.T) {
