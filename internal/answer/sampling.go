@@ -42,11 +42,14 @@ func Continue(ctx context.Context, g *engine.Generator, s Sampling, prompt []uin
 	if len(prompt) == 0 || len(prompt) >= room {
 		return r, usererr.New("generate", "", "the prompt has %d tokens, between 1 and %d are possible", len(prompt), room-1)
 	}
-	r.Computed = len(prompt) - min(g.Held(prompt), len(prompt)-1)
+	before := g.Computed
 	rng := rand.New(rand.NewPCG(s.Seed, 1))
 	sequence := slices.Clone(prompt)
 	for r.Tokens < s.MaxTokens && len(sequence) <= room {
 		logits, err := g.Logits(ctx, sequence)
+		if r.Tokens == 0 {
+			r.Computed = g.Computed - before
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				r.End = EndCancelled

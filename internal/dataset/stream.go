@@ -38,7 +38,7 @@ func (b Batch) Spans() iter.Seq2[int, int] {
 
 // Predicted tells whether the token at a place is a target: it is predicted from the token before it.
 func (b Batch) Predicted(at int) bool {
-	return at > int(b.FirstKey[at]) && b.Targets[at-1] != notTarget
+	return at > 0 && b.Targets[at-1] != notTarget
 }
 
 // StreamOptions say how samples become batches.

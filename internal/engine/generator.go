@@ -23,6 +23,8 @@ type Generator struct {
 	cache  *model.Cache
 	held   []uint32 // the tokens whose keys and values the cache has
 	bare   bool     // the adapter is left out
+	// Computed counts the tokens that passed through the model.
+	Computed int
 }
 
 // NewGenerator reserves the memory of sequences of up to maxTokens, prompt and answer together.
@@ -138,7 +140,7 @@ func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error)
 			g.Forget()
 			return nil, fmt.Errorf("%w: %w", ErrFault, err)
 		}
-		g.held = append(g.held, next[:n]...)
+		g.held, g.Computed = append(g.held, next[:n]...), g.Computed+n
 		next = next[n:]
 	}
 	r := out.Single()

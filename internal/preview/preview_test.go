@@ -71,7 +71,7 @@ func TestPreviewOfAPackedBatch(t *testing.T) {
 	of := func(rows string) *Preview {
 		data, err := dataset.Read(strings.NewReader(rows), "a.jsonl")
 		require.NoError(t, err)
-		p, err := Of(c, Inputs{Model: source, Data: data})
+		p, err := Of(t.Context(), c, Inputs{Model: source, Data: data})
 		require.NoError(t, err)
 		return p
 	}
