@@ -53,7 +53,9 @@ func TestDrawing(t *testing.T) {
 	greedy := opened(t, o)
 	text := ask(t, greedy, question)
 	require.NotEmpty(t, text)
+	once := greedy.engine.Generator().Computed
 	require.Equal(t, text, ask(t, greedy, question), "the cache of the answer before is not seen")
+	require.Equal(t, 2*once, greedy.engine.Generator().Computed, "all of it is computed anew")
 
 	o.Temperature, o.Seed = 3, 7
 	hot := opened(t, o)
