@@ -12,11 +12,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
+	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
+	"qlora-wgpu/lora"
 )
 
 func likeliest(tokens int) settings.Sampling { return settings.Sampling{MaxTokens: tokens, TopP: 1} }
@@ -160,7 +166,7 @@ func TestBothSidesOfAnAdapter(t *testing.T) {
 	data, _, err := dataset.Open(demotest.Rows(t, 4))
 	require.NoError(t, err)
 	alone := opened(t, o)
-	o.Adapter = someAdapter(t, o.Model, 1./8)
+	o.Adapter = someAdapter(t, o.Model, allLinear, 1./8)
 	both, tuned := opened(t, o), opened(t, o)
 	base := both.WithoutAdapter()
 
@@ -204,7 +210,7 @@ func TestBothSidesOfAnAdapter(t *testing.T) {
 func TestBothSidesWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, positions(2048)))
 	o.CacheDir = t.TempDir()
-	o.Adapter = someAdapter(t, o.Model, 1./8)
+	o.Adapter = someAdapter(t, o.Model, allLinear, 1./8)
 	long := []chat.Message{user(strings.Repeat(question+" ", 36))}
 	resident := opened(t, o)
 	prompt, err := resident.processor.Conversation(long)
@@ -232,4 +238,43 @@ func TestBothSidesWithinABudget(t *testing.T) {
 	require.Equal(t, 768, least.engine.Generator().Room())
 	require.Equal(t, least.engine.Plan().Peak, least.session.Device.PeakBytes())
 	require.Equal(t, result.PromptTokens, result.Computed)
+}
+
+// An adapter that is brought, of whatever rank and targets, from whatever store, is asked beside the base model; one of
+// another model is refused when it is asked, and the Answerer of the base goes on.
+func TestAnAdapterThatIsBrought(t *testing.T) {
+	o := generation(demotest.Model(t, 2, positions(512)))
+	source, err := pretrained.Open(o.Model)
+	require.NoError(t, err)
+	defer source.Close()
+	dev, err := gpu.Open(t.Context(), gpu.Options{})
+	require.NoError(t, err)
+	defer dev.Release()
+	messages := []chat.Message{user(question)}
+	base, _ := next(t, opened(t, o), messages, likeliest(12))
+	bring := func(dir string) *Answerer {
+		adapter, err := lora.Open(checkpoint.Files{}, dir)
+		require.NoError(t, err)
+		in := Inputs{Model: source, Cache: host.MeasurementsIn(o.CacheDir), Opened: dev, Adapter: adapter}
+		a, err := New(t.Context(), o.Inference, o.Sampling, in, func(events.Event) {})
+		require.NoError(t, err)
+		t.Cleanup(a.Close)
+		return a
+	}
+	for _, config := range []lora.Config{
+		{Rank: 8, Alpha: 64, Targets: []string{"q_proj", "down_proj"}},
+		{Rank: 16, Alpha: 16, RSLoRA: true, Targets: []string{"model.layers.1.mlp.up_proj"}},
+	} {
+		o.Adapter = someAdapter(t, o.Model, config, 1)
+		want, _ := next(t, opened(t, o), messages, likeliest(12))
+		require.NotEqual(t, base, want)
+		a := bring(o.Adapter)
+		got, _ := next(t, a, messages, likeliest(12))
+		require.Equal(t, want, got)
+		got, _ = next(t, a.WithoutAdapter(), messages, likeliest(12))
+		require.Equal(t, base, got)
+	}
+	larger := demotest.Model(t, 3, nil)
+	_, err = bring(someAdapter(t, larger, allLinear, 1)).Chat(t.Context(), messages, likeliest(12), nil)
+	require.ErrorContains(t, err, "the adapter belongs to another model")
 }

@@ -33,7 +33,7 @@ import (
 func TestInferenceWithinABudget(t *testing.T) {
 	o := generation(demotest.Model(t, 5, nil))
 	o.MaxTokens, o.CacheDir = 8, t.TempDir()
-	o.Adapter = someAdapter(t, o.Model, 1./16)
+	o.Adapter = someAdapter(t, o.Model, allLinear, 1./16)
 	data, _, err := dataset.Open(demotest.Rows(t, 8))
 	require.NoError(t, err)
 	resident := opened(t, o)
@@ -167,8 +167,10 @@ func TestTwoModelsOnADeviceWithoutRoomForBoth(t *testing.T) {
 	require.Equal(t, text, ask(t, first, question))
 }
 
-// someAdapter writes an adapter of random values of this size over a model.
-func someAdapter(t *testing.T, folder string, size float64) string {
+var allLinear = lora.Config{Rank: 4, Alpha: 8, Targets: []string{"all-linear"}}
+
+// someAdapter writes an adapter of random values of this size over a model; the rank needs no padding.
+func someAdapter(t *testing.T, folder string, config lora.Config, size float64) string {
 	t.Helper()
 	source, err := pretrained.Open(folder)
 	require.NoError(t, err)
@@ -176,12 +178,11 @@ func someAdapter(t *testing.T, folder string, size float64) string {
 	dev := gpu.NewDry(gpu.Options{})
 	m, err := model.New(source.Spec, dev, frozen.NF4(64), nil)
 	require.NoError(t, err)
-	config := lora.Config{Rank: 4, Alpha: 8, Targets: []string{"all-linear"}}
 	adapter, err := lora.Attach(dev, m.Linears(), config, optim.Options{})
 	require.NoError(t, err)
 	random := rand.New(rand.NewPCG(3, 3))
 	var tensors []lora.Tensor
-	for _, e := range adapter.State.Entries { // the rank needs no padding
+	for _, e := range adapter.State.Entries {
 		values := make([]float32, e.Rows*e.Cols)
 		for i := range values {
 			values[i] = float32(random.NormFloat64() * size)
