@@ -101,8 +101,8 @@ func closeAll(owned []func()) {
 const roomStep = 256
 
 // Answer gives the answer to one prompt to write, piece by piece. system may be empty; raw continues the prompt as it
-// stands. The answer depends on nothing that was asked before. Errors are *usererr.Error for a prompt that the model does
-// not hold, write's, and the device's.
+// stands. The answer depends on nothing that was asked before. Errors are *usererr.Error for a prompt that the model
+// does not hold, write's, and the device's.
 func (a *Answerer) Answer(ctx context.Context, q settings.Question, write func(piece string) error) error {
 	prompt, err := a.processor.Prompt(q.Prompt, q.System, q.Raw)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 )
 
 // Chat gives the assistant's next turn in a conversation to write, piece by piece: whole characters each, and what the
-// model says without the template's marks. What the conversation has in common with the one before, on the same side of
-// the adapter, is not computed again. A cancelled ctx is heard between tokens: the turn ends there, and the conversation
-// can go on from what write got.
+// model says without the template's marks. What the conversation has in common with the one before, on the same side
+// of the adapter, is not computed again. A cancelled ctx is heard between tokens: the turn ends there, and the
+// conversation can go on from what write got.
 //
 // The result tells how the turn ended, also beside an error. Errors are *usererr.Error for settings out of their range
 // and for a conversation that the template does not take or that has no room in the model, write's, ctx's, and the

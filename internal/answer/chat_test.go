@@ -159,8 +159,8 @@ func TestACancelledTurnCanBeContinued(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// The base model under an adapter says and measures what an Answerer of the base alone does; the weights are there once,
-// and each side holds a conversation of its own.
+// The base model under an adapter says and measures what an Answerer of the base alone does; the weights are there
+// once, and each side holds a conversation of its own.
 func TestBothSidesOfAnAdapter(t *testing.T) {
 	o := generation(demotest.Model(t, 5, positions(512)))
 	data, _, err := dataset.Open(demotest.Rows(t, 4))

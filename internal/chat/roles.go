@@ -32,8 +32,8 @@ func (t *Template) Roles(tok *tokenizer.Tokenizer, chat Conversation) ([]string,
 type content struct{ turn, start, end int }
 
 // contents finds the turns' contents in the whole text. A copy of the conversation in which each is a mark shows what
-// the template writes before every one of them: a content begins behind that. Where the template fails on the copy, none
-// is found.
+// the template writes before every one of them: a content begins behind that. Where the template fails on the copy,
+// none is found.
 func (c *conversation) contents() (all []content) {
 	marked := Conversation{slices.Clone(c.Messages), c.Tools}
 	base := newBase(c.whole.Text)

@@ -57,14 +57,18 @@ func TestRoles(t *testing.T) {
 
 	// Contents that others hold, or that the template leaves out or changes.
 	template := parsed("{% for m in messages %}{% if m.role != 'tool' %}<{{ m.role }}>{{ m.content }}</s>{% endif %}{% endfor %}", nil)
-	require.Equal(t, map[string]string{"system": "<", "user": "é<user>|<", "assistant": "日本", "": "<system>|</s><user>|</s><assistant>|</s><user>|</s>"},
+	require.Equal(t, map[string]string{
+		"system": "<", "user": "é<user>|<", "assistant": "日本", "": "<system>|</s><user>|</s><assistant>|</s><user>|</s>",
+	},
 		said(t, template, turns(Message{Role: "system", Content: "<"}, Message{Role: "user", Content: "é<user>"},
 			Message{Role: "tool", Content: "unseen"}, Message{Role: "assistant", Content: "日本"}, Message{Role: "user", Content: "<"})))
 	template = parsed("{% for m in messages %}<{{ m.role }}>{{ m.content if m.role == 'user' else m.content|upper }}</s>{% endfor %}", nil)
 	got := said(t, parsed("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}", nil),
 		turns(Message{Role: "user", Content: "x</s><assistant>y"}, Message{Role: "assistant", Content: "y"}))
 	require.Equal(t, map[string]string{"user": "x</s><assistant>y", "assistant": "y", "": "<user>|</s><assistant>|</s>"}, got)
-	got = said(t, template, turns(Message{Role: "user", Content: "hi"}, Message{Role: "assistant", Content: "oh"}, Message{Role: "user", Content: "so"}))
+	got = said(t, template, turns(
+		Message{Role: "user", Content: "hi"}, Message{Role: "assistant", Content: "oh"}, Message{Role: "user", Content: "so"},
+	))
 	require.Equal(t, map[string]string{"user": "hi|so", "": "<user>|</s><assistant>OH</s><user>|</s>"}, got)
 	template = parsed("{% for m in messages %}{{ raise_exception('no numbers') if '0000' in m.content }}{{ m.content }}{% endfor %}", nil)
 	require.Equal(t, map[string]string{"": "hi"}, said(t, template, turns(Message{Role: "user", Content: "hi"})))
@@ -82,7 +86,9 @@ func TestRolesOfModelTemplates(t *testing.T) {
 		require.NoError(t, err)
 		template := parsed(string(source), fixture.Tokens).At(fixture.Now)
 		for _, system := range []bool{false, true} {
-			chat := turns(Message{Role: "user", Content: "user"}, Message{Role: "assistant", Content: "model"}, Message{Role: "user", Content: "Why?"})
+			chat := turns(
+				Message{Role: "user", Content: "user"}, Message{Role: "assistant", Content: "model"}, Message{Role: "user", Content: "Why?"},
+			)
 			if system {
 				chat.Messages = append([]Message{{Role: "system", Content: "Be <kind>."}}, chat.Messages...)
 			}

@@ -43,8 +43,8 @@ func (e *Engine) TargetLosses(ctx context.Context, in model.Input) ([]float32, e
 	return losses, nil
 }
 
-// foundLosses is the cross-entropy, and where in the arena a pass left its losses: nothing is recorded behind their sum,
-// so they stand there until the next program.
+// foundLosses is the cross-entropy, and where in the arena a pass left its losses: nothing is recorded behind their
+// sum, so they stand there until the next program.
 type foundLosses struct {
 	model.CrossEntropy
 	losses *gpu.Tensor // F32 [1, S]

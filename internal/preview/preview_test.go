@@ -43,9 +43,8 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	require.Contains(t, whole, "Where is Ana?")
 	require.Contains(t, learned, "Ana is in the café.")
 	require.NotContains(t, learned, "Where")
-	require.Equal(t, map[string]string{
-		"user": "Where is Ana?", "assistant": "Ana is in the café.", "": strings.NewReplacer("Where is Ana?", "", "Ana is in the café.", "").Replace(whole),
-	}, roles)
+	marks := strings.NewReplacer("Where is Ana?", "", "Ana is in the café.", "").Replace(whole)
+	require.Equal(t, map[string]string{"user": "Where is Ana?", "assistant": "Ana is in the café.", "": marks}, roles)
 
 	counted := canceltest.At(t, 0)
 	_, err = Of(counted, c, Inputs{Model: source, Data: data})
