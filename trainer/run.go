@@ -31,8 +31,8 @@ type Inputs struct {
 	// factor on the length of submissions to the device, for a driver that cannot bear the usual one; 0: none
 	SubmitScale float64
 	Prompts     Prompts
-	// Watch tells the probabilities of the first micro-batch's targets, whenever the prompts are answered; without prompts
-	// when they would be. What is trained does not depend on it.
+	// Watch tells the probabilities of the first micro-batch's targets, whenever the prompts are answered, or, without
+	// prompts, would be, and where the run goes on. What is trained does not depend on it.
 	Watch  bool
 	Opened *gpu.Device // used instead of opening the configuration's device, and left open; nil: none
 }
@@ -96,6 +96,11 @@ func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, 
 	if r.state.Step == 0 {
 		for _, answer := range base {
 			r.log.add(answer)
+		}
+	}
+	if r.state.Step > 0 && !r.answersDue() { // nothing keeps what was told before the run went on
+		if err := r.tellProbabilities(ctx, r.state.Step); err != nil {
+			return nil, err
 		}
 	}
 	return r.loop(ctx)

@@ -147,8 +147,8 @@ func TestWatchedProbabilities(t *testing.T) {
 	}
 }
 
-// Together with prompts they come when those are answered; a run that goes on tells the base model's again, and then
-// what comes after.
+// Together with prompts they come when those are answered; a run that goes on tells the base model's again, and those
+// it goes on from.
 func TestWatchingWithPrompts(t *testing.T) {
 	model, data := demotest.Model(t, 1, nil), demotest.Rows(t, 8)
 	c := small(t, model, data)
@@ -170,8 +170,11 @@ func TestWatchingWithPrompts(t *testing.T) {
 	require.Equal(t, []string{"answer0", "probabilities0"}, kinds)
 	c.ResumeFromCheckpoint = "auto"
 	second := runWatched(t, t.Context(), c, true, prompts, nil)
-	require.Len(t, second.told, 3)
-	require.Equal(t, []int{0, 3, 4}, []int{second.told[0].Step, second.told[1].Step, second.told[2].Step})
+	var steps []int
+	for _, told := range second.told {
+		steps = append(steps, told.Step)
+	}
+	require.Equal(t, []int{0, 2, 3, 4}, steps)
 	base, _ := negativeLog(first.told[0])
 	again, _ := negativeLog(second.told[0])
 	require.Equal(t, base, again)
