@@ -116,7 +116,7 @@ func TestWatchedProbabilities(t *testing.T) {
 
 			unbound := c // the preview is of another device, whose limits ask for more
 			unbound.VRAMBudget = ""
-			shown, err := preview.Of(unbound, preview.Inputs{Model: source, Data: rows})
+			shown, err := preview.Of(t.Context(), unbound, preview.Inputs{Model: source, Data: rows})
 			require.NoError(t, err)
 			require.Len(t, got.told, 3)
 			for i, told := range got.told {

@@ -6,26 +6,23 @@ import (
 	"context"
 
 	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/lora"
 	"qlora-wgpu/trainer"
 )
 
-// answerer holds the model twice, with a run's adapter and without.
+// answerer holds the model with a run's adapter, and answers without it too.
 type answerer struct {
 	run         string
 	base, tuned *answer.Answerer
 }
 
 func (e *engine) forgetAnswerer() {
-	if e.asked == nil {
-		return
-	}
-	for _, a := range []*answer.Answerer{e.asked.base, e.asked.tuned} {
-		if a != nil {
-			a.Close()
-		}
+	if e.asked != nil {
+		e.asked.tuned.Close()
 	}
 	e.asked = nil
 }
@@ -36,13 +33,27 @@ type both[T any] struct {
 	Tuned T `json:"tuned"`
 }
 
-// chatArgs are the arguments of chat, beside the settings.
-type chatArgs struct {
-	Run    string
-	Prompt string
+// turns are a conversation.
+type turns []struct{ Role, Content string }
+
+func (t turns) messages() (list []chat.Message) {
+	for _, turn := range t {
+		list = append(list, chat.Message{Role: turn.Role, Content: turn.Content})
+	}
+	return list
 }
 
-// chat answers a question by the base model and by a run's adapter, piece by piece in events.
+// chatArgs are the arguments of chat, beside the settings. A side without messages is not asked.
+type chatArgs struct {
+	Run         string
+	Messages    both[turns]
+	Temperature float64
+	MaxTokens   int
+	Seed        uint64
+}
+
+// chat goes on with a conversation by a run's adapter and without it: piece by piece in events, and tells how each side
+// ended.
 func (e *engine) chat(ctx context.Context, r request) (any, error) {
 	var args chatArgs
 	if err := r.decode(&args); err != nil {
@@ -52,16 +63,30 @@ func (e *engine) chat(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for side, answerer := range map[string]*answer.Answerer{"base": a.base, "tuned": a.tuned} {
-		err := answerer.Answer(ctx, settings.Question{Prompt: args.Prompt}, func(piece string) error {
-			post(map[string]any{"event": "piece", "id": r.id, "side": side, "piece": piece})
-			return ctx.Err()
+	sampling := settings.Default[settings.Sampling]()
+	sampling.Temperature, sampling.MaxTokens, sampling.Seed = args.Temperature, args.MaxTokens, args.Seed
+	var out both[answer.Result]
+	for _, side := range []struct {
+		name   string
+		by     *answer.Answerer
+		turns  turns
+		result *answer.Result
+	}{{"tuned", a.tuned, args.Messages.Tuned, &out.Tuned}, {"base", a.base, args.Messages.Base, &out.Base}} {
+		if len(side.turns) == 0 {
+			continue
+		}
+		*side.result, err = side.by.Chat(ctx, side.turns.messages(), sampling, func(piece string) error {
+			if piece != "" {
+				post(map[string]any{"event": "piece", "id": r.id, "side": side.name, "piece": piece})
+			}
+			browser.Yield() // a wish to stop gets in
+			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return nil, nil
+	return out, nil
 }
 
 // measure gives the loss over all examples without the adapter and with it.
@@ -90,11 +115,8 @@ func (e *engine) answerer(ctx context.Context, r request, run string) (*answerer
 		return e.asked, nil
 	}
 	e.forgetAnswerer()
-	if err := e.openAnswerer(ctx, r, run); err != nil {
-		e.forgetAnswerer()
-		return nil, err
-	}
-	return e.asked, nil
+	err := e.openAnswerer(ctx, r, run)
+	return e.asked, err
 }
 
 func (e *engine) openAnswerer(ctx context.Context, r request, run string) error {
@@ -120,13 +142,11 @@ func (e *engine) openAnswerer(ctx context.Context, r request, run string) error 
 	}
 	o := settings.Default[settings.Generate]()
 	o.Source, o.Quantization, o.Autotune = c.Source, c.Quantization, "off"
-	in := answer.Inputs{Model: e.model, Cache: cache{e.store}, Opened: dev}
-	e.asked = &answerer{run: run}
-	tell := func(ev trainer.Event) { e.emit(r, ev) }
-	if e.asked.base, err = answer.New(ctx, o.Inference, o.Sampling, in, tell); err != nil {
+	in := answer.Inputs{Model: e.model, Cache: cache{e.store}, Opened: dev, Adapter: adapter}
+	tuned, err := answer.New(ctx, o.Inference, o.Sampling, in, func(ev trainer.Event) { e.emit(r, ev) })
+	if err != nil {
 		return err
 	}
-	in.Adapter = adapter
-	e.asked.tuned, err = answer.New(ctx, o.Inference, o.Sampling, in, tell)
-	return err
+	e.asked = &answerer{run, tuned.WithoutAdapter(), tuned}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"path"
+	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
@@ -85,6 +86,23 @@ func pairs(source *dataset.Source) (list [][]string) {
 		list = append(list, []string{m[0].Content, m[1].Content})
 	}
 	return list
+}
+
+// read gives the questions and answers of a text, such as a spreadsheet's cells, and opens nothing.
+func (e *engine) read(_ context.Context, r request) (any, error) {
+	var args struct{ Name, Text string }
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	source, err := dataset.Read(strings.NewReader(args.Text), args.Name)
+	if err != nil {
+		return nil, err
+	}
+	list := pairs(source)
+	if list == nil {
+		return nil, usererr.New("paste", "", "these are no questions and answers").Hinted("paste two columns, or use the text")
+	}
+	return map[string]any{"pairs": list, "notes": source.Notes}, nil
 }
 
 // shownRow is a row to look at.

@@ -50,7 +50,7 @@ type operation func(*engine, context.Context, request) (any, error)
 
 // operations that wait for each other, in the order of the page's requests.
 var operations = map[string]operation{
-	"hello": (*engine).hello, "model": (*engine).openModel, "data": (*engine).openData, "rows": (*engine).rows,
+	"hello": (*engine).hello, "model": (*engine).openModel, "data": (*engine).openData, "rows": (*engine).rows, "read": (*engine).read,
 	"preview": (*engine).preview, "prepare": (*engine).prepare, "train": (*engine).train,
 	"chat": (*engine).chat, "measure": (*engine).measure,
 	"runs": (*engine).runs, "run": (*engine).openRun, "rename": (*engine).rename, "delete": (*engine).deleteRun, "forget": (*engine).forget,

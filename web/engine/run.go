@@ -191,6 +191,7 @@ func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 	return trainer.Inputs{
 		Model: e.model, Data: e.data, Output: e.store, Cache: cache{e.store},
 		Prompts: trainer.Prompts{Texts: args.Prompts, Every: args.Every, MaxTokens: args.MaxTokens}, Room: room(args.Memory),
+		Watch: true,
 	}
 }
 

@@ -239,7 +239,7 @@ type opened struct {
 	about
 	Settings trainer.Config    `json:"settings"`
 	Unfed    bool              `json:"unfed"` // its data are not kept: it came from elsewhere
-	Log      []json.RawMessage `json:"log"` // its trainer_log.jsonl
+	Log      []json.RawMessage `json:"log"`   // its trainer_log.jsonl
 }
 
 // openRun gives a run's settings and its log.

@@ -1,5 +1,6 @@
 // The table of examples as the user edits it, with the way back.
 import { engine } from './engine.js';
+import { sentence } from './format.js';
 import { openData } from './inputs.js';
 import { guard, tell } from './messages.js';
 import { leaveForData } from './run.js';
@@ -43,11 +44,11 @@ export function paste(text, row, column) {
   const table = /\t/.test(text.trim()) || (column === 0 && /^".*"$|[^\n]\n[^\n]/s.test(text.trim()) && /[,;]/.test(text));
   if (!table) return false;
   guard('paste', async () => {
-    const { pairs: found, dropped } = await engine.ask('read', { Name: 'pasted', Text: text });
+    const { pairs: found, notes } = await engine.ask('read', { Name: 'pasted', Text: text });
     const next = [...pairs.value];
     next.splice(row, found.length, ...found);
     change(next);
-    tell('paste', dropped ? { kind: 'warning', text: `${dropped} rows had no question or no answer, and are left out` } : null);
+    tell('paste', notes?.length ? { kind: 'note', text: notes.map(sentence).join(' ') } : null);
   });
   return true;
 }

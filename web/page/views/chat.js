@@ -6,7 +6,7 @@ import { html, signal } from '../ui.js';
 
 const question = signal('');
 
-const ends = { cancelled: 'stopped', length: 'cut off at the number of tokens', context: 'the model’s memory is full' };
+const ends = { cancelled: 'stopped', length: 'cut off at the number of tokens', 'context full': 'the model holds no more' };
 
 function Said({ side, said, working }) {
   return html`<div class="said-by ${side}"><p class="who">${sides[side]}</p>
