@@ -202,6 +202,21 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 // newClock has none to give: the binding knows no queries in a browser.
 func (d *Device) newClock() (clock, error) { return nil, nil }
 
+// kernelFor makes a kernel, and leaves it to the browser where ctx is cancelled meanwhile.
+func (d *Device) kernelFor(ctx context.Context, spec KernelSpec) error {
+	made := make(chan error, 1)
+	d.host.compiling.Go(func() {
+		_, err := d.Kernel(spec)
+		made <- err
+	})
+	select {
+	case err := <-made:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does,
 // until ctx is cancelled. What goes wrong is told where a kernel is used.
 func (d *Device) CompileAhead(ctx context.Context, specs []KernelSpec) {

@@ -131,8 +131,8 @@ func (d *Device) newKernel(spec KernelSpec, label string) (_ *Kernel, err error)
 }
 
 // Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call
-// is making is waited for. The error is the first of Kernel, or ctx's, which is looked at before each: a kernel that is
-// being made is finished.
+// is making is waited for. The error is the first of Kernel, or ctx's, which is looked at before each. Natively a kernel
+// that is being made is finished; in a browser, which may have a hundred others to make first, it is not waited for.
 func (d *Device) Compile(ctx context.Context, specs []KernelSpec) error {
 	var group errgroup.Group
 	group.SetLimit(compilers)
@@ -141,8 +141,7 @@ func (d *Device) Compile(ctx context.Context, specs []KernelSpec) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			_, err := d.Kernel(spec)
-			return err
+			return d.kernelFor(ctx, spec)
 		})
 	}
 	return group.Wait()

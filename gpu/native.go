@@ -210,6 +210,12 @@ func (d *Device) compile(label, source string, l *layout) (*wgpu.ComputePipeline
 	})
 }
 
+// kernelFor makes a kernel. That takes too little time to hear a context.
+func (d *Device) kernelFor(_ context.Context, spec KernelSpec) error {
+	_, err := d.Kernel(spec)
+	return err
+}
+
 // CompileAhead does nothing: drivers compile quickly, and on the cores that would do something else meanwhile.
 func (d *Device) CompileAhead(context.Context, []KernelSpec) {}
 

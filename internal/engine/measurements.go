@@ -165,6 +165,9 @@ func (s *Session) check(ctx context.Context) error {
 			s.Device.CompileAhead(ctx, t.Kernels())
 		}
 		for _, t := range trials {
+			if failure = s.Device.Compile(ctx, t.Kernels()); failure != nil && ctx.Err() != nil {
+				return
+			} // what else goes wrong in it, the case tells
 			r := t.Run(ctx)
 			if failure = ctx.Err(); failure == nil && !r.OK() { // a cancelled case says nothing against the device
 				failure = WrongDevice(s.Device, r)

@@ -8,7 +8,7 @@ import { keep, kept } from './keep.js';
 import { guard, tell, tellError } from './messages.js';
 import { base, busy, bytesAllowed, config, data, edited, greeting, model, opening, preview, questions, run, subject, values }
   from './state.js';
-import { batch, effect } from './ui.js';
+import { batch, effect, untracked } from './ui.js';
 
 // exclusively shows that something is being opened, and takes back what was being opened before.
 export async function exclusively(what, text, work) {
@@ -189,8 +189,25 @@ function later(wait) {
   timer = setTimeout(() => { if (!busy.value && !opening.value) settle(); }, wait);
 }
 
+// heldBack is how many of so many rows are held back where the user has not said: not more than a tenth.
+const heldBack = (rows) => Math.min(base.value.val_size ?? 0, Math.floor(rows / 10));
+
+// followHeldBack fits the field to the examples until the user changes it.
+function followHeldBack() {
+  let mine = '';
+  effect(() => {
+    const rows = data.value?.rows, wished = base.value.val_size;
+    if (rows === undefined || !(wished >= 1) || run.value.state === 'paused') return;
+    const { val_size: now } = untracked(() => values.value);
+    if (now !== mine && now !== String(wished)) return;
+    mine = String(heldBack(rows));
+    if (now !== mine) values.value = { ...untracked(() => values.value), val_size: mine };
+  });
+}
+
 // follow keeps the preview up to date with what changes.
 export function followInputs() {
+  followHeldBack();
   let first = true;
   effect(() => {
     void [config.value, model.value, data.value, bytesAllowed.value];

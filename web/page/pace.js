@@ -1,5 +1,5 @@
 // How long a run takes: what is left of it, from what its steps, answers and evaluations have taken so far.
-import { busy, latest, run } from './state.js';
+import { busy, every, latest, run } from './state.js';
 import { computed, signal } from './ui.js';
 
 const taken = signal({ step: [], round: [], eval: [] }); // seconds of the last ones
@@ -16,7 +16,7 @@ export const left = computed(() => {
   const { step: steps, round, eval: evals } = taken.value, last = latest.value;
   if (!busy.value || !last || !steps.length) return null;
   const rest = last.max_steps - last.step;
-  const rounds = Math.ceil(rest / Math.max(1, Math.round(last.max_steps / 5)));
+  const rounds = Math.ceil(rest / every(last.max_steps));
   return median(steps) * rest + (median(round) + median(evals)) * rounds;
 });
 

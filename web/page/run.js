@@ -2,7 +2,7 @@
 import { engine } from './engine.js';
 import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
-import { base, busy, bytesAllowed, chances, config, curve, data, doing, greeting, latest, model, obstacle, plan, preview, questions, recorded,
+import { base, busy, bytesAllowed, chances, config, curve, data, doing, every, greeting, latest, model, obstacle, plan, preview, questions, recorded,
   run, runs, sameModel, subject } from './state.js';
 import { followPace } from './pace.js';
 import { batch, effect } from './ui.js';
@@ -11,11 +11,10 @@ const none = { state: 'none' };
 let request = null; // the engine's run
 
 // trainRequest is what the engine needs for a run.
-export const trainRequest = (settings) => ({ Settings: settings, Prompts: asked(), Every: every(settings),
+export const trainRequest = (settings) => ({ Settings: settings, Prompts: asked(), Every: every(settings.max_steps),
   MaxTokens: greeting.value.answer_tokens, Memory: bytesAllowed.value });
 
 const asked = () => questions.value.map(({ text }) => text.trim()).filter(Boolean);
-const every = ({ max_steps }) => Math.max(1, Math.round(max_steps / 5));
 
 // start begins a run, or goes on with the paused one. Whatever the user wishes meanwhile is heard.
 export async function start() {
@@ -28,8 +27,7 @@ export async function start() {
     run.value = before;
     return;
   }
-  // as often as there are answers, without a change of what is trained
-  const settings = { ...config.value, eval_steps: going ? config.value.eval_steps : every(config.value) };
+  const settings = config.value;
   batch(() => {
     if (!going) clear(settings.max_steps);
     plan.value = null;

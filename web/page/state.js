@@ -42,10 +42,16 @@ export const locked = computed(() => busy.value || run.value.state === 'paused')
 export const bytesAllowed = computed(() => Math.round(Number(memory.value) * 2 ** 30) || 0);
 export const faults = computed(() => check(values.value, model.value));
 
+// every is after how many steps a run is asked and evaluated.
+export const every = (steps) => Math.max(1, Math.round(steps / 5));
+
 // config is the whole configuration, or null where a field holds what no run could use.
-export const config = computed(() => (Object.keys(faults.value).length ? null
-  : { ...base.value, ...Object.fromEntries(Object.entries(values.value).map(([key, text]) =>
-    [key, typeof base.value[key] === 'number' ? Number(text) : text])) }));
+export const config = computed(() => {
+  if (Object.keys(faults.value).length || !base.value.max_steps) return null;
+  const fields = Object.entries(values.value).map(([key, text]) => [key, typeof base.value[key] === 'number' ? Number(text) : text]);
+  const all = { ...base.value, ...Object.fromEntries(fields) };
+  return run.value.state === 'paused' ? all : { ...all, eval_steps: all.val_size > 0 ? every(all.max_steps) : 0 };
+});
 
 // sameModel tells whether the open model is the one of the run that can go on, as far as that is known.
 export const sameModel = computed(() => run.value.state !== 'paused' || !model.value || !run.value.fingerprint ||
