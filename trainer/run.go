@@ -64,9 +64,9 @@ type run struct {
 // Run trains as the configuration says. When ctx is cancelled, whatever the run is doing, it finishes no more than the
 // step, saves the checkpoint of the last step that is done (unless that is saved, or none is done) and returns ctx's
 // error; a run of which only the result is left to be written is finished. What was cut off, an evaluation or answers,
-// comes when the run goes on. Until it has begun, a run that it is to replace stays. Other errors are *usererr.Error for what the user can mend (settings, files, a budget that is too small,
-// losses that are not finite), ErrEngineFault, which another try from the last checkpoint may survive, and the
-// output's own where it cannot be written.
+// comes when the run goes on. Until it has begun, a run that it is to replace stays. Other errors are *usererr.Error
+// for what the user can mend (settings, files, a budget that is too small, losses that are not finite), ErrEngineFault,
+// which another try from the last checkpoint may survive, and the output's own where it cannot be written.
 func Run(ctx context.Context, c Config, in Inputs, emit func(Event)) (*Summary, error) {
 	r, err := prepare(ctx, c, in, emit)
 	if err != nil {

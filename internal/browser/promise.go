@@ -12,8 +12,8 @@ import (
 )
 
 // Await waits for a promise; a rejection is an error with its text, and a cancelled ctx gives ctx's error once the
-// promise has settled, beside what it was fulfilled with: whoever wants to give that back gets it. It must not be called
-// from inside a js.FuncOf callback.
+// promise has settled, beside what it was fulfilled with: whoever wants to give that back gets it. It must not be
+// called from inside a js.FuncOf callback.
 func Await(ctx context.Context, promise js.Value) (js.Value, error) {
 	type result struct {
 		value js.Value
