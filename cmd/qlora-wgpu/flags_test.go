@@ -36,6 +36,7 @@ func writeYAML(t *testing.T, content string) string {
 
 const defaultSettings = `model: m.gguf
 data: d.json
+data_columns: ""
 train_on_inputs: false
 output_dir: out
 overwrite: false

@@ -42,14 +42,30 @@ type Template struct {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
-	TrainOnInputs bool   `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
+	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	Learned       `yaml:",inline"`
+	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
 
-// Check wants a path.
+// Check wants a path, and columns that can be meant.
 func (d Dataset) Check() error {
-	return filled("data", d.Data, "the path of a JSON, JSON Lines, CSV or text file, or of a folder with train.jsonl")
+	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV or text file, or of a folder with train.jsonl"),
+		d.Learned.Check())
 }
+
+// Learned is which columns of a data set are learned.
+type Learned struct {
+	DataColumns string `json:"data_columns" name:"data-columns" numeric:"" help:"Columns to learn, where their names do not tell: prompt=NAME,completion=NAME, at will also system=NAME and header=yes or no. In a table a NAME can be a number from 1." placeholder:"ROLE=NAME,…"`
+}
+
+// Check wants columns that can be meant.
+func (l Learned) Check() error {
+	_, err := l.Columns()
+	return err
+}
+
+// Columns is DataColumns as it is meant.
+func (l Learned) Columns() (Columns, error) { return ParseColumns(l.DataColumns) }
 
 // LoRA is which adapter there is.
 type LoRA struct {

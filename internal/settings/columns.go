@@ -1,0 +1,58 @@
+package settings
+
+import (
+	"strconv"
+	"strings"
+
+	"qlora-wgpu/internal/usererr"
+)
+
+// Columns says which columns of a data set are learned, where their names do not tell: each is a name from the file (in
+// any case, where no other fits), or in a table a number from 1, and empty where the file's own names are to decide.
+type Columns struct {
+	Question, Answer, System string
+	Header                   *bool // whether the first row of a table has names; nil: that is found out
+}
+
+// Given tells whether question and answer are named.
+func (c Columns) Given() bool { return c.Question != "" }
+
+// ParseColumns reads data_columns, "prompt=Frage,completion=Antwort,system=3,header=yes": what is learned as what. All
+// but prompt (or question) and completion (or answer) may be left out, and header alone may stand.
+func ParseColumns(text string) (Columns, error) {
+	var c Columns
+	wrong := func(reason string) (Columns, error) {
+		return Columns{}, Wrong("data_columns", strconv.Quote(text), "prompt=NAME,completion=NAME, and at will system=NAME and header=yes or no").
+			Hinted("%s", reason)
+	}
+	if strings.TrimSpace(text) == "" {
+		return c, nil
+	}
+	places := map[string]*string{
+		"prompt": &c.Question, "question": &c.Question, "completion": &c.Answer, "answer": &c.Answer, "system": &c.System,
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		what, name, found := strings.Cut(part, "=")
+		what, name = strings.ToLower(strings.TrimSpace(what)), strings.TrimSpace(name)
+		place := places[what]
+		switch {
+		case !found || name == "":
+			return wrong("each part is a name, = and a column; a column with a comma in its name is given by its number")
+		case what == "header" && c.Header == nil && (name == "yes" || name == "no"):
+			c.Header = new(name == "yes")
+		case place == nil:
+			return wrong(usererr.OneLine(strconv.Quote(part)) + " is none of them")
+		case *place != "":
+			return wrong(what + " is there twice")
+		default:
+			*place = name
+		}
+	}
+	if (c.Question == "") != (c.Answer == "") || c.System != "" && c.Question == "" {
+		return wrong("prompt and completion go together")
+	}
+	if c.Question == c.Answer && c.Given() || c.System != "" && (c.System == c.Question || c.System == c.Answer) {
+		return wrong("each is a column of its own")
+	}
+	return c, nil
+}
