@@ -4,8 +4,9 @@
 //	Encoder      Source  → []Sample       token ids and labels, cut at the sequence length
 //	Stream       samples → Batch          one flat token list with segments, never padded
 //
-// Formats are Alpaca, messages, ShareGPT, prompt/completion and plain text, in JSON Lines, one JSON array, CSV or (text
-// only) a .txt file. The format is detected from the first row, and every row has to keep to it.
+// Formats are Alpaca, messages, ShareGPT, prompt/completion, other questions and answers (question/answer and the like)
+// and plain text, in JSON Lines, one JSON array, a table (CSV, TSV) or, text only, a .txt file. The format is detected
+// from the first row, and every row has to keep to it.
 package dataset
 
 import (
@@ -31,8 +32,8 @@ type Row struct {
 // Source is a data set as it was read, in the order of the file.
 type Source struct {
 	Path      string
-	Format    string // "Alpaca", "messages", "ShareGPT", "prompt/completion" or "text"
-	Container string // "JSON Lines", "JSON array", "CSV" or "text file"
+	Format    string // "Alpaca", "messages", "ShareGPT", "text", or the names of its columns: "question/answer"
+	Container string // "JSON Lines", "JSON array", "CSV", "CSV with semicolons", "TSV" or "text file"
 	Rows      []Row
 	Notes     []string // what the reader left aside, for the log
 	Hash      string   // SHA-256 of the file's bytes in lower-case hex, also after Slice

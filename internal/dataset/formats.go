@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -20,33 +22,42 @@ type fields map[string]jsontext.Value
 type format struct {
 	name string
 	// the first may not be null (merged files have empty columns of other formats), the others may: an empty answer
-	needs []string
-	parse func(*rowParser) (Row, error)
+	needs  []string
+	beside []string // columns that it may have beyond those that every format may have
+	named  bool     // its columns have the names of one file
+	parse  func(*rowParser) (Row, error)
 }
 
-// Stanford's Alpaca file has a "text" column beside its three, so text comes last.
+// Stanford's Alpaca file has a "text" column beside its three, so text comes last. Other questions and answers are
+// found by pairsIn, where none of these is there.
 var formats = []format{
-	{"messages", []string{"messages"}, func(p *rowParser) (Row, error) { return p.conversation("messages") }},
-	{"ShareGPT", []string{"conversations"}, func(p *rowParser) (Row, error) { return p.conversation("conversations") }},
-	{"Alpaca", []string{"instruction", "output"}, (*rowParser).alpaca},
-	{"prompt/completion", []string{"prompt", "completion"}, (*rowParser).promptCompletion},
-	{"text", []string{"text"}, (*rowParser).text},
+	{name: "messages", needs: []string{"messages"}, parse: func(p *rowParser) (Row, error) { return p.conversation("messages") }},
+	{name: "ShareGPT", needs: []string{"conversations"}, parse: func(p *rowParser) (Row, error) { return p.conversation("conversations") }},
+	alpacaFormat: {name: "Alpaca", needs: []string{"instruction", "output"}, parse: (*rowParser).alpaca},
+	{name: "prompt/completion", needs: []string{"prompt", "completion"}, parse: (*rowParser).promptCompletion},
+	{name: "text", needs: []string{"text"}, parse: func(p *rowParser) (Row, error) { return p.textOf("text") }},
 }
+
+const alpacaFormat = 2
 
 func detect(row fields) *format {
 	for i := range formats {
-		f := &formats[i]
-		matches := true
-		for k, name := range f.needs {
-			value, there := row[name]
-			mayBeNull := k > 0
-			matches = matches && there && (mayBeNull || value.Kind() != jsontext.KindNull)
-		}
-		if matches {
-			return f
+		if formats[i].matches(row) {
+			return &formats[i]
 		}
 	}
 	return nil
+}
+
+func (f *format) matches(row fields) bool {
+	for k, name := range f.needs {
+		value, there := row[name]
+		mayBeNull := k > 0
+		if !there || !mayBeNull && value.Kind() == jsontext.KindNull {
+			return false
+		}
+	}
+	return true
 }
 
 // nothingIn tells rows that lack a column of the format, or have null in it, and so are of the format and empty: null
@@ -58,7 +69,8 @@ func (f *format) nothingIn(row fields) bool {
 		absent = absent || !there
 	}
 	for name, value := range row {
-		other = other || value.Kind() != jsontext.KindNull && !slices.Contains(f.needs, name) && !slices.Contains(optional, name)
+		other = other || value.Kind() != jsontext.KindNull && !slices.Contains(f.needs, name) &&
+			!slices.Contains(f.beside, name) && !slices.Contains(optional, name)
 	}
 	return !absent || !other
 }
@@ -68,16 +80,22 @@ var optional = []string{"input", "history", "system", "tools"}
 
 // builder collects rows, holds them to the first one's format and counts what it leaves aside.
 type builder struct {
-	source *Source
-	format *format
-	first  string         // place of the first row
-	unused map[string]int // rows by a description of what they held beyond the format
-	before []string       // places of rows without a value in front of the first one
+	source  *Source
+	columns settings.Columns // as far as the user has named them
+	format  *format
+	first   string            // place of the first row
+	unclear *AmbiguousColumns // set where the user has to say which columns are learned
+	nothing string            // why there may be no rows
+	cutRow  string            // the way out where a row of JSON Lines ends too soon
+	table   bool              // rows of cells
+	headed  bool              // whose first row names the columns
+	unused  map[string]int    // rows by a description of what they held beyond the format
+	before  []string          // places of rows without a value in front of the first one
 	// rows with arguments of tool calls that were JSON texts
 	parsedArguments int
 }
 
-func (b *builder) fail(where string, err error) error {
+func (b *builder) fail(where string, err error) *usererr.Error {
 	var syntax *jsontext.SyntacticError
 	hint := ""
 	if errors.Is(err, errRowTooLong) {
@@ -88,7 +106,7 @@ func (b *builder) fail(where string, err error) error {
 			err = fmt.Errorf("%w at %s", err, quote(string(syntax.JSONPointer)))
 		}
 		if b.source.Container == "JSON Lines" && errors.Is(syntax.Err, io.ErrUnexpectedEOF) {
-			hint = "JSON Lines has one whole object on each line; objects that span lines belong into one array: [{…}, {…}]"
+			hint = b.cutRow
 		}
 	}
 	e := usererr.New(readOp, b.source.Path, "%w", err).Of(usererr.Format).At("%s", where)
@@ -116,31 +134,39 @@ func (b *builder) addJSON(value jsontext.Value, where string) error {
 	if err := json.Unmarshal(value, &row); err != nil {
 		return b.fail(where, err)
 	}
-	return b.add(row, where)
+	return b.add(row, func() []string { return namesIn(value) }, where)
 }
 
-func (b *builder) add(row fields, where string) error {
-	found := detect(row)
-	switch {
-	case found == nil && b.format != nil && b.format.nothingIn(row):
-		found = b.format
-	case found == nil && b.format == nil && allNull(row):
-		b.before = append(b.before, where)
+// namesIn are the names of an object in its order.
+func namesIn(object jsontext.Value) (names []string) {
+	d := jsontext.NewDecoder(bytes.NewReader(object))
+	_, _ = d.ReadToken() // the object is valid
+	for d.PeekKind() == jsontext.KindString {
+		name, _ := d.ReadToken()
+		names = append(names, name.String())
+		_ = d.SkipValue()
+	}
+	return names
+}
+
+// add adds a row; names are its columns in the order of the file.
+func (b *builder) add(row fields, names func() []string, where string) error {
+	if b.unclear == nil && b.format == nil {
+		if allNull(row) {
+			b.before = append(b.before, where)
+			return nil
+		}
+		if err := b.begin(row, names(), where); err != nil {
+			return err
+		}
+	}
+	if b.unclear != nil {
+		if !b.unclear.showRow(row) {
+			return b.unclear
+		}
 		return nil
 	}
-	if b.format == nil {
-		if found == nil {
-			return usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).Of(usererr.Format).At("%s", where).
-				Hinted("known are messages, conversations, instruction + output, prompt + completion, and text")
-		}
-		b.format, b.first, b.source.Format = found, where, found.name
-		for _, earlier := range b.before {
-			if err := b.add(fields{}, earlier); err != nil {
-				return err
-			}
-		}
-	}
-	if found != b.format {
+	if found := b.formatOf(row); found != b.format {
 		is := "of no known format"
 		if found != nil {
 			is = "of format " + found.name
@@ -163,6 +189,40 @@ func (b *builder) add(row fields, where string) error {
 	parsed.Where = where
 	b.source.Rows = append(b.source.Rows, parsed)
 	return nil
+}
+
+// begin takes the format of the first row that has a value; rows before it are empty rows of that.
+func (b *builder) begin(row fields, names []string, where string) error {
+	found, err := b.choose(row, names, where)
+	if err != nil || b.unclear != nil {
+		return err
+	}
+	if found == nil {
+		e := usererr.New(readOp, b.source.Path, "no known format: the columns are %s", columns(row)).Of(usererr.Format).At("%s", where)
+		if list := listIn(row); list != "" {
+			return e.Hinted("%s", alone(list))
+		}
+		return e.Hinted("known are messages, conversations, question + answer, instruction + output, prompt + completion, and text")
+	}
+	b.format, b.first, b.source.Format = found, where, found.name
+	for _, earlier := range b.before {
+		if err := b.add(fields{}, nil, earlier); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// formatOf is the format of a row behind the first, nil where it is of none that is known.
+func (b *builder) formatOf(row fields) *format {
+	if b.format.named && b.format.matches(row) {
+		return b.format
+	}
+	found := detect(row)
+	if found == nil && b.format.nothingIn(row) {
+		return b.format
+	}
+	return found
 }
 
 func allNull(row fields) bool {

@@ -51,6 +51,7 @@ func FuzzEncode(f *testing.F) {
 	} {
 		f.Add([]byte(row+"\n"), "jsonl", long|uint8(i))
 	}
+	addTables(f, func(data []byte, extension string) { f.Add(data, extension, uint8(long)) })
 	f.Add([]byte("a text\x00\xff\r\n"), "txt", uint8(9))
 	f.Fuzz(func(t *testing.T, data []byte, extension string, how uint8) {
 		source, err := Read(bytes.NewReader(data), "x."+extension)

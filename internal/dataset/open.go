@@ -9,18 +9,24 @@ import (
 	"path/filepath"
 
 	"qlora-wgpu/internal/files"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
 // Open reads a file, or a folder that holds train.jsonl and, at will, valid.jsonl (the layout of MLX; valid is nil
 // without it, and test.jsonl is left to be named by its own path).
 func Open(path string) (train, valid *Source, err error) {
+	return OpenColumns(path, settings.Columns{})
+}
+
+// OpenColumns is Open, told which columns are learned.
+func OpenColumns(path string, columns settings.Columns) (train, valid *Source, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, openError(path, err)
 	}
 	if !info.IsDir() {
-		train, err = openFile(path, info)
+		train, err = openFile(path, info, columns)
 		return train, nil, err
 	}
 	name := filepath.Join(path, "train.jsonl")
@@ -32,7 +38,7 @@ func Open(path string) (train, valid *Source, err error) {
 	if err != nil {
 		return nil, nil, openError(name, err)
 	}
-	if train, err = openFile(name, info); err != nil {
+	if train, err = openFile(name, info, columns); err != nil {
 		return nil, nil, err
 	}
 	name = filepath.Join(path, "valid.jsonl")
@@ -43,11 +49,11 @@ func Open(path string) (train, valid *Source, err error) {
 	if err != nil {
 		return nil, nil, openError(name, err)
 	}
-	valid, err = openFile(name, info)
+	valid, err = openFile(name, info, columns)
 	return train, valid, err
 }
 
-func openFile(path string, info fs.FileInfo) (*Source, error) {
+func openFile(path string, info fs.FileInfo, columns settings.Columns) (*Source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, usererr.New(readOp, path, "not a regular file").
 			Hinted("a run that goes on after an interruption reads it again, so a pipe will not do")
@@ -57,7 +63,7 @@ func openFile(path string, info fs.FileInfo) (*Source, error) {
 		return nil, openError(path, err)
 	}
 	defer file.Close()
-	return Read(file, path)
+	return ReadColumns(file, path, columns)
 }
 
 func openError(path string, err error) error {

@@ -5,14 +5,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json/jsontext"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -26,39 +25,27 @@ const (
 
 var errRowTooLong = fmt.Errorf("a row longer than %d MiB", maxRowBytes>>20)
 
-// Read reads a whole data set, row by row. The name in path decides only between text (.txt), CSV (.csv) and JSON
-// (anything else, by its first character); path is named in errors.
+// Read reads a whole data set, row by row. The content decides what it is, with a look at the name in path: .txt is
+// text, .csv, .tsv and .tab are tables, a name without an extension ("pasted") can be anything, and any other is JSON
+// or a table that is unmistakable. path is named in errors.
 //
-// A .txt file is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are
-// what a language model should learn from; the Encoder cuts it into pieces of the sequence length.
-func Read(r io.Reader, path string) (*Source, error) {
+// A text is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are what a
+// language model should learn from; the Encoder cuts it into pieces of the sequence length.
+//
+// Where it is not clear which column is the question, the error holds an *AmbiguousColumns.
+func Read(r io.Reader, path string) (*Source, error) { return ReadColumns(r, path, settings.Columns{}) }
+
+// ReadColumns is Read, told which columns are learned.
+func ReadColumns(r io.Reader, path string, columns settings.Columns) (*Source, error) {
 	hash := sha256.New()
 	file := &fileReader{in: io.TeeReader(r, hash)}
-	in := bufio.NewReaderSize(file, 64<<10)
-	if err := checkStart(in, path); err != nil {
-		return nil, err
-	}
-	b := &builder{source: &Source{Path: path}, unused: map[string]int{}}
-	var err error
-	switch extension := strings.ToLower(filepath.Ext(path)); {
-	case extension == ".txt":
-		err = b.readText(in)
-	case extension == ".csv":
-		err = b.readCSV(in)
-	default:
-		switch firstCharacter(in) {
-		case '[':
-			err = b.readArray(in)
-		case '{', 0:
-			err = b.readLines(in)
-		default:
-			err = usererr.New(readOp, path, "neither JSON Lines nor a JSON array: it begins with %q", firstCharacter(in)).Of(usererr.Format).
-				At("line 1").
-				Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
-		}
-	}
+	b := &builder{source: &Source{Path: path}, columns: columns, unused: map[string]int{}}
+	err := b.read(file)
 	if file.err != nil {
 		return nil, usererr.New(readOp, path, "%w", file.err)
+	}
+	if b.unclear != nil {
+		return nil, b.unclear.mistake(path)
 	}
 	if err != nil {
 		return nil, err
@@ -67,44 +54,90 @@ func Read(r io.Reader, path string) (*Source, error) {
 		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
 	}
 	if len(b.source.Rows) == 0 {
-		return nil, usererr.New(readOp, path, "no rows: the file is empty").Of(usererr.Format)
+		return nil, usererr.New(readOp, path, "no rows: %s", b.nothing).Of(usererr.Format).
+			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
 	b.source.Notes = append(b.source.Notes, b.notes()...)
 	b.source.Hash = hex.EncodeToString(hash.Sum(nil))
 	return b.source, nil
 }
 
-// checkStart skips a UTF-8 byte order mark and names the kinds of file that people pass by mistake.
-func checkStart(in *bufio.Reader, path string) error {
-	start, err := in.Peek(4)
-	if err != nil && err != io.EOF {
-		return usererr.New(readOp, path, "%w", err)
+// read finds out what a file is and reads its rows.
+func (b *builder) read(file io.Reader) error {
+	in, start, whole, err := b.openText(file)
+	if err != nil {
+		return err
+	}
+	b.nothing = "the file is empty"
+	if len(start) > 0 {
+		b.nothing = "the file has nothing but spaces and line ends"
+	}
+	extension := strings.ToLower(filepath.Ext(b.source.Path))
+	table := extension == ".csv" || extension == ".tsv" || extension == ".tab"
+	utf16 := len(b.source.Notes) > 0 // as Excel saves a table under a name that ends in .txt
+	text := extension == ".txt" && !utf16
+	anything := extension == "" || extension == ".txt"
+	first := firstCharacter(start)
+	if bytes.IndexByte(start, '\n') < 0 && bytes.IndexByte(start, '\r') >= 0 && !text { // lines as an old Macintosh ends them
+		in = bufio.NewReaderSize(&returnsAsLines{in}, sampleBytes)
+		if start, err = in.Peek(sampleBytes); err != nil && err != io.EOF {
+			return err
+		}
 	}
 	switch {
-	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
-		_, err := in.Discard(3)
-		return err
-	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return usererr.New(readOp, path, "the text is UTF-16").Of(usererr.Unsupported).Hinted("save the file as UTF-8")
-	case bytes.HasPrefix(start, []byte("PAR1")):
-		return usererr.New(readOp, path, "a Parquet file").Of(usererr.Unsupported).Hinted("convert it to JSON Lines")
-	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start,
-		[]byte("PK\x03\x04")), bytes.HasPrefix(start, []byte("\x28\xb5\x2f\xfd")):
-		return usererr.New(readOp, path, "a compressed file").Of(usererr.Unsupported).Hinted("unpack it first")
+	case text:
+		return b.readText(in, start, whole)
+	case first == '{' && (looksLikeJSON(start) || !table && !anything), first == 0 && !table:
+		return b.readLines(in, start)
+	case first == '[' && (looksLikeJSON(start) || !table && !anything):
+		return b.readArray(in)
 	}
-	return nil
+	if separator, certain := separatorOf(start, whole, extension); table || certain {
+		return b.readTable(in, separator)
+	}
+	if anything {
+		return b.readText(in, start, whole)
+	}
+	return usererr.New(readOp, b.source.Path, "neither JSON Lines nor a JSON array nor a table: it begins with %q", first).Of(usererr.Format).
+		At("line 1").
+		Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
 }
 
-// firstCharacter is the first byte that is not white space, or 0 where the first 4 KiB have none.
-func firstCharacter(in *bufio.Reader) byte {
-	start, _ := in.Peek(4 << 10)
+// firstCharacter is the first byte that is not white space, or 0 where there is none.
+func firstCharacter(start []byte) byte {
 	if start = bytes.TrimLeft(start, " \t\r\n"); len(start) > 0 {
 		return start[0]
 	}
 	return 0
 }
 
-func (b *builder) readText(in io.Reader) error {
+// looksLikeJSON tells JSON Lines and arrays of rows from other texts that begin with a bracket.
+func looksLikeJSON(start []byte) bool {
+	start = bytes.TrimLeft(start, " \t\r\n")
+	if len(start) == 0 {
+		return false
+	}
+	next := firstCharacter(start[1:])
+	switch start[0] {
+	case '{':
+		return next == 0 || next == '"' || next == '}'
+	case '[':
+		return next == 0 || next == '{' || next == '[' || next == '"' || next == ']'
+	}
+	return false
+}
+
+// readText says where a text looks like something else.
+func (b *builder) readText(in io.Reader, start []byte, whole bool) error {
+	is := ""
+	if separator, certain := separatorOf(start, whole, ""); looksLikeJSON(start) {
+		is = "JSON, and is read as one text: a name that ends in .json"
+	} else if certain {
+		is = "a table " + separator.words() + ", and is read as one text: a name that ends in .csv"
+	}
+	if is != "" {
+		b.source.Notes = append(b.source.Notes, "it looks like "+is+" makes rows of it")
+	}
 	b.source.Format, b.source.Container = "text", "text file"
 	path := b.source.Path
 	data, err := io.ReadAll(io.LimitReader(in, maxTextBytes+1))
@@ -142,84 +175,6 @@ func invalidUTF8(data []byte) int {
 	}
 }
 
-// readLines reads JSON Lines. Empty lines are skipped.
-func (b *builder) readLines(in *bufio.Reader) error {
-	b.source.Container = "JSON Lines"
-	var line []byte
-	for number := 1; ; number++ {
-		var err error
-		where := fmt.Sprintf("line %d", number)
-		line, err = readLine(in, line[:0])
-		if err != nil && err != io.EOF {
-			return b.fail(where, err)
-		}
-		if row := bytes.TrimSpace(line); len(row) > 0 {
-			if addErr := b.addJSON(row, where); addErr != nil {
-				return addErr
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// readLine appends the next line to buffer; io.EOF comes with the last one.
-func readLine(in *bufio.Reader, buffer []byte) ([]byte, error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		if len(buffer)+len(part) > maxRowBytes {
-			return buffer, errRowTooLong
-		}
-		buffer = append(buffer, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return buffer, err
-		}
-	}
-}
-
-// readArray reads the elements of one JSON array, each of which may span lines.
-func (b *builder) readArray(in io.Reader) error {
-	b.source.Container = "JSON array"
-	lines := &lineReader{rowLimiter: rowLimiter{in: in, limit: maxRowBytes}}
-	decoder := jsontext.NewDecoder(lines)
-	row := 0
-	fail := func(err error) error {
-		at := decoder.InputOffset()
-		var syntax *jsontext.SyntacticError
-		if errors.As(err, &syntax) {
-			at = syntax.ByteOffset
-		}
-		return b.fail(fmt.Sprintf("row %d (line %d)", row, lines.lineAt(at)), err)
-	}
-	if _, err := decoder.ReadToken(); err != nil {
-		return fail(err)
-	}
-	for ; ; row++ {
-		lines.limit = decoder.InputOffset() + maxRowBytes
-		if decoder.PeekKind() == ']' {
-			break
-		}
-		value, err := decoder.ReadValue()
-		if err != nil {
-			return fail(err)
-		}
-		line := lines.lineAt(decoder.InputOffset() - int64(len(value)))
-		if err := b.addJSON(value, fmt.Sprintf("row %d (line %d)", row, line)); err != nil {
-			return err
-		}
-	}
-	if _, err := decoder.ReadToken(); err != nil {
-		return fail(err)
-	}
-	if _, err := decoder.ReadToken(); err == nil {
-		return fail(errors.New("there is more behind the end of the array"))
-	} else if err != io.EOF {
-		return fail(err)
-	}
-	return nil
-}
-
 // fileReader keeps the error of a reader, so that a broken disk is not reported as a bad row.
 type fileReader struct {
 	in  io.Reader
@@ -234,48 +189,15 @@ func (f *fileReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// rowLimiter passes bytes on up to an offset that the consumer moves from row to row, because the decoders behind it
-// would hold a row of any length.
-type rowLimiter struct {
-	in    io.Reader
-	read  int64 // bytes passed on
-	limit int64 // bytes that may be passed on
-}
+// returnsAsLines passes bytes on with each CR as LF.
+type returnsAsLines struct{ in io.Reader }
 
-func (l *rowLimiter) Read(p []byte) (int, error) {
-	if l.read >= l.limit {
-		return 0, errRowTooLong
-	}
-	n, err := l.in.Read(p[:min(int64(len(p)), l.limit-l.read)])
-	l.read += int64(n)
-	return n, err
-}
-
-// lineReader is a rowLimiter that knows on which line an offset lies.
-type lineReader struct {
-	rowLimiter
-	newlines []int64 // offsets of newlines that lineAt has not passed yet
-	passed   int     // newlines that it has
-}
-
-func (l *lineReader) Read(p []byte) (int, error) {
-	start := l.read
-	n, err := l.rowLimiter.Read(p)
+func (r *returnsAsLines) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
 	for i, c := range p[:n] {
-		if c == '\n' {
-			l.newlines = append(l.newlines, start+int64(i))
+		if c == '\r' {
+			p[i] = '\n'
 		}
 	}
 	return n, err
-}
-
-// lineAt counts lines from 1; offsets must not decrease from call to call.
-func (l *lineReader) lineAt(offset int64) int {
-	k := 0
-	for k < len(l.newlines) && l.newlines[k] < offset {
-		k++
-	}
-	l.newlines = l.newlines[k:]
-	l.passed += k
-	return l.passed + 1
 }

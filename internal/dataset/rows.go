@@ -38,9 +38,9 @@ func stringOf(value jsontext.Value, what string) (string, error) {
 	return text, err
 }
 
-// withSystem puts the column "system", if it has a text, in front of the turns.
-func (p *rowParser) withSystem(turns []chat.Message) ([]chat.Message, error) {
-	system, err := p.stringField("system")
+// withSystem puts a column, if it has a text, as the system's turn in front of the others.
+func (p *rowParser) withSystem(column string, turns []chat.Message) ([]chat.Message, error) {
+	system, err := p.stringField(column)
 	if err != nil || system == "" {
 		return turns, err
 	}
@@ -72,7 +72,7 @@ func (p *rowParser) alpaca() (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	turns, err = p.withSystem(append(turns, chat.Message{Role: "user", Content: instruction},
+	turns, err = p.withSystem("system", append(turns, chat.Message{Role: "user", Content: instruction},
 		chat.Message{Role: "assistant", Content: output}))
 	return Row{Messages: turns}, err
 }
@@ -107,12 +107,12 @@ func (p *rowParser) promptCompletion() (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	turns, err := p.withSystem([]chat.Message{{Role: "user", Content: prompt}, {Role: "assistant", Content: completion}})
+	turns, err := p.withSystem("system", []chat.Message{{Role: "user", Content: prompt}, {Role: "assistant", Content: completion}})
 	return Row{Messages: turns}, err
 }
 
-func (p *rowParser) text() (Row, error) {
-	text, err := p.stringField("text")
+func (p *rowParser) textOf(column string) (Row, error) {
+	text, err := p.stringField(column)
 	return Row{Text: text}, err
 }
 
@@ -135,7 +135,7 @@ func (p *rowParser) conversation(column string) (Row, error) {
 		}
 		turns[i] = turn
 	}
-	turns, err := p.withSystem(turns)
+	turns, err := p.withSystem("system", turns)
 	if err != nil {
 		return Row{}, err
 	}

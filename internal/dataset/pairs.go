@@ -1,0 +1,209 @@
+package dataset
+
+import (
+	"encoding/json/jsontext"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"qlora-wgpu/internal/chat"
+)
+
+// Names of columns, in small letters, as data sets of questions and answers have them: any of the first with any of the
+// second, and pairs whose names mean that only together.
+var (
+	questionNames = []string{"question", "query", "prompt", "instruction", "input"}
+	answerNames   = []string{"answer", "response", "completion", "output"}
+	pairNames     = [][2]string{
+		{"user", "assistant"}, {"human", "assistant"}, {"human", "bot"}, {"q", "a"}, {"problem", "solution"}, {"inputs", "targets"},
+		{"input", "target"},
+	}
+)
+
+// pairColumns are columns of single questions and answers, as the file names them; below and system may be empty.
+type pairColumns struct {
+	question, answer string
+	below            string // stands under the question, as Alpaca's input
+	system           string
+}
+
+func (c pairColumns) format(name string) *format {
+	f := &format{name: name, named: true, needs: []string{c.question, c.answer}, parse: func(p *rowParser) (Row, error) { return p.pair(c) }}
+	for _, column := range []string{c.below, c.system} {
+		if column != "" {
+			f.beside = append(f.beside, column)
+		}
+	}
+	return f
+}
+
+func (p *rowParser) pair(c pairColumns) (Row, error) {
+	question, err := p.stringField(c.question)
+	if err != nil {
+		return Row{}, err
+	}
+	if c.below != "" && p.row[c.below].Kind() == jsontext.KindString { // a column of another kind is none that is known
+		below, err := p.stringField(c.below)
+		if err != nil {
+			return Row{}, err
+		}
+		if question != "" && below != "" {
+			question += "\n"
+		}
+		question += below
+	}
+	answer, err := p.stringField(c.answer)
+	if err != nil {
+		return Row{}, err
+	}
+	turns := []chat.Message{{Role: "user", Content: question}, {Role: "assistant", Content: answer}}
+	if c.system != "" {
+		turns, err = p.withSystem(c.system, turns)
+	}
+	return Row{Messages: turns}, err
+}
+
+// pairsIn finds the columns that may be questions and answers by names in any case.
+func pairsIn(row fields) (found []pairColumns) {
+	columns := map[string]string{} // by name in small letters
+	for _, name := range slices.Sorted(maps.Keys(row)) {
+		small := strings.ToLower(strings.TrimSpace(name))
+		if _, twice := columns[small]; !twice {
+			columns[small] = name
+		}
+	}
+	filled := func(name string) bool {
+		column, there := columns[name]
+		return there && row[column].Kind() != jsontext.KindNull
+	}
+	below := ""
+	_, instructed := columns["instruction"]
+	for _, name := range []string{"input", "context"} {
+		if filled(name) && below == "" && (name == "context" || instructed) {
+			below = columns[name]
+		}
+	}
+	system := ""
+	for _, name := range []string{"system", "system_prompt"} {
+		if system == "" {
+			system = columns[name]
+		}
+	}
+	add := func(question, answer string) {
+		if column, there := columns[answer]; there && filled(question) && columns[question] != below {
+			found = append(found, pairColumns{columns[question], column, below, system})
+		}
+	}
+	for _, question := range questionNames {
+		for _, answer := range answerNames {
+			add(question, answer)
+		}
+	}
+	for _, pair := range pairNames {
+		add(pair[0], pair[1])
+	}
+	return found
+}
+
+// isHeader tells the names of columns of a known format.
+func isHeader(cells []string) bool {
+	row := fields{}
+	for _, cell := range cells {
+		row[cell] = jsontext.Value(`""`)
+	}
+	return detect(row) != nil || len(pairsIn(row)) > 0 || textIn(row) != ""
+}
+
+// textIn is a column "text" in any case.
+func textIn(row fields) string {
+	for _, name := range slices.Sorted(maps.Keys(row)) {
+		if strings.EqualFold(strings.TrimSpace(name), "text") && row[name].Kind() != jsontext.KindNull {
+			return name
+		}
+	}
+	return ""
+}
+
+// choose finds the format of the first row that has a value, nil where there is none; names are its columns in the
+// order of the file.
+func (b *builder) choose(row fields, names []string, where string) (*format, error) {
+	if b.columns.Given() {
+		return b.given(names, where)
+	}
+	if f := detect(row); f != nil {
+		return f, nil
+	}
+	if row["instruction"].Kind() == jsontext.KindNull && row["input"].Kind() == jsontext.KindString && row["output"] != nil {
+		return &formats[alpacaFormat], nil // its first instruction is empty
+	}
+	switch pairs := pairsIn(row); {
+	case len(pairs) == 1:
+		pair := pairs[0]
+		if pair.below != "" {
+			b.source.Notes = append(b.source.Notes, fmt.Sprintf("column %s is put below the question", quote(pair.below)))
+		}
+		return pair.format(pair.name()), nil
+	case len(pairs) == 0 && textIn(row) != "":
+		name := textIn(row)
+		return &format{name: "text", named: true, needs: []string{name}, parse: func(p *rowParser) (Row, error) { return p.textOf(name) }}, nil
+	case len(pairs) == 0 && texts(row) < 2:
+		return nil, nil
+	}
+	b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, table: b.table, where: where}
+	if b.headed {
+		b.unclear.show(names)
+	}
+	return nil, nil
+}
+
+func (c pairColumns) name() string {
+	name := strings.ToLower(strings.TrimSpace(c.question) + "/" + strings.TrimSpace(c.answer))
+	if name == "instruction/output" {
+		return formats[alpacaFormat].name
+	}
+	return name
+}
+
+// given is the format of the columns that the user has named.
+func (b *builder) given(names []string, where string) (*format, error) {
+	c := pairColumns{}
+	for _, one := range []struct {
+		name string
+		into *string
+	}{{b.columns.Question, &c.question}, {b.columns.Answer, &c.answer}, {b.columns.System, &c.system}} {
+		if one.name == "" {
+			continue
+		}
+		at := indexFold(names, one.name)
+		if at < 0 {
+			return nil, b.fail(where, fmt.Errorf("there is no column %s: the columns are %s", quote(one.name), quotedList(names))).
+				Hinted("data_columns names columns of the file")
+		}
+		*one.into = names[at]
+	}
+	return c.format("question/answer"), nil
+}
+
+// indexFold finds a name, in any case where none is the same.
+func indexFold(names []string, name string) int {
+	if at := slices.Index(names, name); at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(names, func(other string) bool { return strings.EqualFold(strings.TrimSpace(other), strings.TrimSpace(name)) })
+}
+
+// Pairs are the rows as questions and answers; false where a row is something else: a text, several turns, one with
+// fields or tools beside its content.
+func (s *Source) Pairs() ([][2]string, bool) {
+	list := make([][2]string, 0, len(s.Rows))
+	for _, row := range s.Rows {
+		m := row.Messages
+		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[0].Fields)+len(m[1].Fields) > 0 || m[1].Train != nil ||
+			row.Tools != nil || len(row.LeftOut) > 0 {
+			return nil, false
+		}
+		list = append(list, [2]string{m[0].Content, m[1].Content})
+	}
+	return list, true
+}
