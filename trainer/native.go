@@ -37,7 +37,11 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		defer quantized.Close()
 		in.Quantized = quantized
 	}
-	if in.Data, in.Valid, err = dataset.Open(c.Data); err != nil {
+	columns, err := c.Columns()
+	if err != nil {
+		return nil, err
+	}
+	if in.Data, in.Valid, err = dataset.OpenColumns(c.Data, columns); err != nil {
 		return nil, err
 	}
 	if in.ChatTemplate, err = answer.ReadTemplate(c.ChatTemplate); err != nil {

@@ -108,6 +108,26 @@ func TestTokenizeWithTheEmbeddedModel(t *testing.T) {
 	require.Regexp(t, `"target":\[0(,0)*(,1)+\]`, stdout, "the answer and its end, nothing before")
 }
 
+// A table whose columns are named gives the same ids as the conversations that it holds; without names it is asked for.
+func TestColumnsOfATable(t *testing.T) {
+	model := demotest.Model(t, 1, nil)
+	status, want, stderr := invoke(t, "tokenize", "--model", model, "--chat", writeFile(t, "rows.jsonl",
+		`{"messages":[{"role":"user","content":"a; b"},{"role":"assistant","content":"c"}]}`))
+	require.Zero(t, status, stderr)
+	table := writeFile(t, "rows.csv", "Frage;Antwort\n\"a; b\";c\n")
+	status, got, stderr := invoke(t, "tokenize", "--model", model, "--chat", "--data-columns", "prompt=Frage,completion=Antwort", table)
+	require.Zero(t, status, stderr)
+	require.Equal(t, want, got)
+	require.Equal(t, "Data: the first row names the columns\n", stderr)
+
+	status, _, stderr = invoke(t, "tokenize", "--model", model, "--chat", table)
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, `does the first row ("Frage", "Antwort") name the columns, or is it an example? (`)
+	status, _, stderr = invoke(t, "tokenize", "--model", model, "--chat", "--data-columns", "prompt=Frage", table)
+	require.Equal(t, statusUserError, status)
+	require.Contains(t, stderr, `data_columns is "prompt=Frage", allowed: prompt=NAME,completion=NAME`)
+}
+
 // What training makes of a conversation is printed, with its tools and another template, and what it would say.
 func TestTokenizeIsWhatTrainDoes(t *testing.T) {
 	model := demotest.Model(t, 1, nil)

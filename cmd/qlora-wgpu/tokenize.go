@@ -25,6 +25,7 @@ import (
 type tokenizeCommand struct {
 	Source   settings.Source   `embed:""`
 	Template settings.Template `embed:""`
+	Learned  settings.Learned  `embed:""`
 	Chat     bool              `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
 	Input    string            `arg:"" optional:"" help:"File of JSON lines, {\"text\": …} each, or with --chat a data set of conversations; standard input without it." placeholder:"FILE"`
 }
@@ -36,7 +37,8 @@ const (
 
 // Run prints a line for each line that it reads.
 func (t *tokenizeCommand) Run(c *console) error {
-	if err := t.Source.Check(); err != nil {
+	columns, err := t.Learned.Columns()
+	if err := errors.Join(t.Source.Check(), err); err != nil {
 		return err
 	}
 	text, err := openProcessor(t.Source.Model, t.Template.ChatTemplate)
@@ -54,7 +56,7 @@ func (t *tokenizeCommand) Run(c *console) error {
 	}
 	out := bufio.NewWriter(c.stdout)
 	if t.Chat {
-		err = tokenizeConversations(c, in, name, out, text)
+		err = tokenizeConversations(c, in, name, columns, out, text)
 	} else {
 		err = tokenizeTexts(in, name, out, text.Tokenizer)
 	}
@@ -92,8 +94,10 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 
 // tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
 // default. What training warns of is said on stderr.
-func tokenizeConversations(c *console, in io.Reader, name string, out *bufio.Writer, text *processor.Processor) error {
-	source, err := dataset.Read(in, name)
+func tokenizeConversations(
+	c *console, in io.Reader, name string, columns settings.Columns, out *bufio.Writer, text *processor.Processor,
+) error {
+	source, err := dataset.ReadColumns(in, name, columns)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,11 @@ func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (st
 	if err := c.Check(); err != nil {
 		return stats, err
 	}
-	data, valid, err := dataset.Open(c.Data)
+	columns, err := c.Columns()
+	if err != nil {
+		return stats, err
+	}
+	data, valid, err := dataset.OpenColumns(c.Data, columns)
 	if err != nil {
 		return stats, err
 	}
