@@ -23,7 +23,7 @@ type demoCommand struct {
 	GPU       settings.GPU `embed:""`
 }
 
-// noAutotune: measuring takes longer than so short a run gains by it.
+// noAutotune: measuring takes longer than so few answers gain by it.
 const noAutotune = "off"
 
 // maxDemoFile is more bytes than a file of the demo has.
@@ -73,14 +73,8 @@ func (d *demoCommand) unpack() (trainer.Config, error) {
 	config.Data = filepath.Join(d.OutputDir, "train.jsonl")
 	config.OutputDir = filepath.Join(d.OutputDir, "adapter")
 	config.GPU = d.GPU
-	recipe := demo.Recipe
-	config.LoraR, config.LoraAlpha = recipe.Rank, recipe.Alpha
-	config.LearningRate, config.LRSchedulerType, config.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
-	config.MaxSteps, config.BatchSize, config.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
-	config.MaxSeqLength = recipe.MaxSeqLength
-	// the activations of so small a model fit anywhere
-	config.LoggingSteps, config.SaveSteps, config.GradientCheckpointing = 5, 0, trainer.CheckpointOff
-	config.Autotune = noAutotune
+	demo.Recipe.Set(&config)
+	config.LoggingSteps, config.SaveSteps = 5, 0
 	config.Overwrite = true
 	write := func(name string, content []byte) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {

@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"qlora-wgpu/internal/settings"
 )
 
 // Example is a prompt and the answer that a fine-tuned model gives to it, word for word.
@@ -44,6 +46,16 @@ var Recipe = Hyperparameters{
 	WarmupRatio:               0.1,
 	Scheduler:                 "linear",
 	MaxNewTokens:              32,
+}
+
+// Set lays the recipe over a run's settings.
+func (h Hyperparameters) Set(c *settings.Train) {
+	c.LoraR, c.LoraAlpha = h.Rank, h.Alpha
+	c.LearningRate, c.LRSchedulerType, c.WarmupRatio = h.LearningRate, h.Scheduler, h.WarmupRatio
+	c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = h.Steps, h.BatchSize, h.GradientAccumulationSteps
+	c.MaxSeqLength = h.MaxSeqLength
+	// the activations of so small a model fit anywhere, and measuring takes longer than so short a run gains by it
+	c.GradientCheckpointing, c.Autotune = settings.CheckpointOff, "off"
 }
 
 // ModelNames are the files of the model, a Hugging Face folder: configuration, tokenizer, chat template (in
