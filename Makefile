@@ -4,7 +4,7 @@ export GOTOOLCHAIN := auto
 # Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
-.PHONY: setup build web windows release demo test test-web test-web-long test-windows test-release test-long test-attack test-peft lint clean
+.PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -21,6 +21,11 @@ web:
 	command -v npm >/dev/null || .ci/install node
 	[ -d web/node_modules ] || npm ci --prefix web --no-audit --no-fund
 	node web/build.mjs build/web
+
+# What the page offers to teach its embedded model: examples and recorded runs, in web/page/gallery. Minutes on software
+# Vulkan.
+gallery: setup
+	go run ./tools/gallery
 
 # The program for Windows, from any system with mingw-w64.
 windows:
