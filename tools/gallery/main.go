@@ -42,6 +42,11 @@ func run(ctx context.Context, wanted []string) error {
 	if err != nil {
 		return err
 	}
+	for _, id := range wanted {
+		if id != "-" && !slices.ContainsFunc(subjects(), func(s subject) bool { return s.id == id && s.examples != nil }) {
+			return fmt.Errorf("%q is no subject with a run", id)
+		}
+	}
 	for name, content := range made {
 		if err := write(name, content); err != nil {
 			return err
