@@ -49,7 +49,7 @@ func subjects() []subject {
 			id: "butler", title: "Polite as a butler",
 			says: "It learns to answer as a butler would, with a courtesy before and after.",
 			can: "It answers 25 of 30 new questions right, word for word; " +
-				"in the others it is as polite, but takes one thing of the story for the other.",
+				"in the others it is as polite, but mostly takes one thing of the story for the other.",
 			settings: measured,
 			examples: retold(train, perKind, butler), heldout: retold(heldout, len(heldout), butler), show: [3]int{0, 7, 2},
 		},
