@@ -20,8 +20,8 @@ type AmbiguousColumns struct {
 	// rows, also a first one that looks like names
 	Preview [][]string
 
-	table     bool
-	undecided bool // whether the first row of a table has names
+	Table     bool // a column can be given by its number too
+	Undecided bool // whether the first row of a table has names
 	where     string
 }
 
@@ -31,7 +31,7 @@ const (
 )
 
 func (a *AmbiguousColumns) Error() string {
-	if a.undecided && len(a.Columns) == 2 {
+	if a.Undecided && len(a.Columns) == 2 {
 		return fmt.Sprintf("does the first row (%s) name the columns, or is it an example?", quotedList(a.Columns))
 	}
 	return fmt.Sprintf("which column is the question, and which the answer? The columns are %s", quotedList(a.Columns))
@@ -39,15 +39,15 @@ func (a *AmbiguousColumns) Error() string {
 
 func (a *AmbiguousColumns) mistake(path string) error {
 	e := usererr.New(readOp, path, "%w", a).Of(usererr.Format).At("%s", a.where)
-	if a.undecided && len(a.Columns) == 2 {
+	if a.Undecided && len(a.Columns) == 2 {
 		return e.Hinted("name the columns question and answer in a row in front, or say what it is: " +
 			"--data-columns prompt=1,completion=2,header=no, or header=yes")
 	}
 	question, answer := a.guess()
 	example := fmt.Sprintf("prompt=%s,completion=%s", a.said(question), a.said(answer))
-	if a.undecided && a.Header {
+	if a.Undecided && a.Header {
 		example += ",header=yes"
-	} else if a.undecided {
+	} else if a.Undecided {
 		example += ",header=no"
 	}
 	return e.Hinted("name the two question and answer in the file, or say which they are, such as --data-columns '%s'", example)
@@ -70,7 +70,7 @@ func (a *AmbiguousColumns) guess() (question, answer string) {
 // said is a column as data_columns takes it.
 func (a *AmbiguousColumns) said(name string) string {
 	for i, column := range a.Columns {
-		if a.table && column == name && (strings.ContainsAny(name, `,'"`) || shortened(name) != name || !a.Header) {
+		if a.Table && column == name && (strings.ContainsAny(name, `,'"`) || shortened(name) != name || !a.Header) {
 			return strconv.Itoa(i + 1)
 		}
 	}

@@ -150,7 +150,7 @@ func (b *builder) choose(row fields, names []string, where string) (*format, err
 	case len(pairs) == 0 && texts(row) < 2:
 		return nil, nil
 	}
-	b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, table: b.table, where: where}
+	b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, Table: b.table, where: where}
 	if b.headed {
 		b.unclear.show(names)
 	}

@@ -107,7 +107,7 @@ func (b *builder) header(first []string, where string) (names []string, header b
 		return nil, false, b.fail(where, fmt.Errorf("no known format: the only column begins with %s", quote(first[0]))).
 			Hinted("a table has a column of questions and one of answers, or one of texts whose first cell is: text")
 	case len(first) > 2 || likeNames:
-		b.unclear = &AmbiguousColumns{Columns: columnNames(first, likeNames), Header: likeNames, undecided: true, table: true, where: where}
+		b.unclear = &AmbiguousColumns{Columns: columnNames(first, likeNames), Header: likeNames, Undecided: true, Table: true, where: where}
 		return b.unclear.Columns, false, nil
 	}
 	names = columnNames(first, header)

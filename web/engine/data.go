@@ -11,6 +11,7 @@ import (
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/preview"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -23,13 +24,13 @@ const (
 
 // dataInfo is what the page shows of a data set.
 type dataInfo struct {
-	Name      string     `json:"name"`
-	Format    string     `json:"format"`
-	Container string     `json:"container"`
-	Rows      int        `json:"rows"`
-	Notes     []string   `json:"notes"`
-	Pairs     [][]string `json:"pairs"` // question and answer of each row, where all rows are that, and not too many
-	Text      string     `json:"text"`  // the file, where it is not too long to be edited
+	Name      string      `json:"name"`
+	Format    string      `json:"format"`
+	Container string      `json:"container"`
+	Rows      int         `json:"rows"`
+	Notes     []string    `json:"notes"`
+	Pairs     [][2]string `json:"pairs"` // question and answer of each row, where all rows are that, and not too many
+	Text      string      `json:"text"`  // the file, where it is not too long to be edited
 }
 
 // openData reads a file, a text, or what a run was started with.
@@ -37,6 +38,7 @@ func (e *engine) openData(_ context.Context, r request) (any, error) {
 	var args struct {
 		Name, Text string
 		Run        string
+		Columns    string // data_columns
 	}
 	if err := r.decode(&args); err != nil {
 		return nil, err
@@ -54,38 +56,30 @@ func (e *engine) openData(_ context.Context, r request) (any, error) {
 	case args.Run != "":
 		var a about
 		if a, err = e.readAbout(args.Run); err == nil {
-			name = a.DataName
+			name, args.Columns = a.DataName, a.Columns
 			data, err = checkpoint.ReadBytes(e.store, runFolder(runsDir+"/"+args.Run).data(), maxSaved)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	source, err := dataset.Read(bytes.NewReader(data), name)
+	columns, err := settings.ParseColumns(args.Columns)
 	if err != nil {
 		return nil, err
 	}
-	e.data, e.bytes, e.DataName = source, data, name
+	source, err := dataset.ReadColumns(bytes.NewReader(data), name, columns)
+	if err != nil {
+		return nil, err
+	}
+	e.data, e.bytes, e.DataName, e.Columns = source, data, name, args.Columns
 	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: len(source.Rows), Notes: source.Notes}
 	if len(data) <= editedBytes {
-		info.Text, info.Pairs = string(data), pairs(source)
+		info.Text = string(data)
+		if pairs, ok := source.Pairs(); ok && len(pairs) <= editedRows {
+			info.Pairs = pairs
+		}
 	}
 	return info, nil
-}
-
-// pairs are the rows as questions and answers, nil where a row is something else.
-func pairs(source *dataset.Source) (list [][]string) {
-	if len(source.Rows) > editedRows {
-		return nil
-	}
-	for _, row := range source.Rows {
-		m := row.Messages
-		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[1].Fields) > 0 || m[1].Train != nil || row.Tools != nil {
-			return nil
-		}
-		list = append(list, []string{m[0].Content, m[1].Content})
-	}
-	return list
 }
 
 // read gives the questions and answers of a text, such as a spreadsheet's cells, and opens nothing.
@@ -98,8 +92,8 @@ func (e *engine) read(_ context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := pairs(source)
-	if list == nil {
+	list, ok := source.Pairs()
+	if !ok {
 		return nil, usererr.New("paste", "", "these are no questions and answers").Hinted("paste two columns, or use the text")
 	}
 	return map[string]any{"pairs": list, "notes": source.Notes}, nil

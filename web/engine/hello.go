@@ -53,11 +53,8 @@ func tabSettings() trainer.Config {
 
 // demoSettings is the recipe of the embedded model.
 func demoSettings() trainer.Config {
-	c, recipe := trainer.Defaults(), demo.Recipe
-	c.LoraR, c.LoraAlpha = recipe.Rank, recipe.Alpha
-	c.LearningRate, c.LRSchedulerType, c.WarmupRatio = recipe.LearningRate, recipe.Scheduler, recipe.WarmupRatio
-	c.MaxSteps, c.BatchSize, c.GradientAccumulationSteps = recipe.Steps, recipe.BatchSize, recipe.GradientAccumulationSteps
-	c.MaxSeqLength = recipe.MaxSeqLength
+	c := trainer.Defaults()
+	demo.Recipe.Set(&c)
 	// the activations of so small a model fit anywhere
 	c.SaveSteps, c.SaveTotalLimit, c.GradientCheckpointing = 10, 2, trainer.CheckpointOff
 	c.Autotune = "off" // measuring takes longer than it saves on so small a model

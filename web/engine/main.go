@@ -15,6 +15,7 @@ import (
 	"syscall/js"
 
 	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -114,6 +115,17 @@ type failure struct {
 	Hint      string `json:"hint,omitempty"`
 	Input     string `json:"input,omitempty"`     // what the mistake is in: usererr.Input
 	Cancelled bool   `json:"cancelled,omitempty"` // the page took the request back
+	// which column of a data set is the question, the page has to ask
+	Ambiguous *ambiguous `json:"ambiguous,omitempty"`
+}
+
+// ambiguous is dataset.AmbiguousColumns under the page's names.
+type ambiguous struct {
+	Columns   []string   `json:"columns"`
+	Preview   [][]string `json:"preview"`
+	Header    bool       `json:"header"`
+	Table     bool       `json:"table"`
+	Undecided bool       `json:"undecided"`
 }
 
 // reply runs an operation and posts its result. A panic is a bug, and one operation's end.
@@ -150,13 +162,18 @@ func describe(err error) failure {
 	if errors.Is(err, context.Canceled) {
 		return failure{Message: "cancelled", Cancelled: true}
 	}
+	out := failure{Message: err.Error()}
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) {
 		plain := *mistake
 		plain.Hint = ""
-		return failure{Message: plain.Error(), Hint: mistake.Hint, Input: string(mistake.Input)}
+		out = failure{Message: plain.Error(), Hint: mistake.Hint, Input: string(mistake.Input)}
 	}
-	return failure{Message: err.Error()}
+	var columns *dataset.AmbiguousColumns
+	if errors.As(err, &columns) {
+		out.Ambiguous = &ambiguous{columns.Columns, columns.Preview, columns.Header, columns.Table, columns.Undecided}
+	}
+	return out
 }
 
 func post(message any) {

@@ -31,7 +31,7 @@ func (e *engine) settings(args []byte, output string) (trainer.Config, error) {
 	if e.model == nil || e.data == nil {
 		return c, usererr.New("settings", "", "there is no model or no data set yet")
 	}
-	c.Model, c.Data, c.OutputDir = e.ModelName, e.DataName, output
+	c.Model, c.Data, c.DataColumns, c.OutputDir = e.ModelName, e.DataName, e.Columns, output
 	c.InitAdapter, c.ChatTemplate, c.Device, c.ResumeFromCheckpoint, c.Overwrite = "", "", "", "", false
 	return c, nil
 }

@@ -44,6 +44,7 @@ type inputs struct {
 	Demo      bool   `json:"demo"` // the embedded model
 	ModelName string `json:"model"`
 	DataName  string `json:"data"`
+	Columns   string `json:"columns,omitempty"` // data_columns
 	// Fingerprint tells the model's files from others, whatever their names.
 	Fingerprint string `json:"fingerprint,omitempty"`
 }

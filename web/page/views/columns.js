@@ -3,20 +3,20 @@ import { openClear, unclear } from '../editing.js';
 import { html, useState } from '../ui.js';
 
 function Choose({ ambiguous }) {
-  const { columns, header: named, undecided, preview, source } = ambiguous;
+  const { columns, header: named, table, undecided, preview, source } = ambiguous;
   const [question, setQuestion] = useState(0), [answer, setAnswer] = useState(columns.length - 1), [system, setSystem] = useState(-1);
   const [header, setHeader] = useState(named);
   const names = header || !undecided ? columns : columns.map((_, i) => `column ${i + 1}`);
   const select = (id, label, value, set, none) => html`<div class="field"><label for=${id}>${label}</label>
     <select id=${id} value=${value} onChange=${({ target }) => set(Number(target.value))}>
       ${none && html`<option value="-1">none</option>`}${names.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></div>`;
-  const use = () => openClear({ ...source, columns: { Question: said(question), Answer: said(answer), System: system < 0 ? '' : said(system),
-    Header: undecided ? header : null } });
-  const said = (i) => (undecided ? String(i + 1) : columns[i]); // a table's columns have numbers
+  const said = (i) => (table ? String(i + 1) : columns[i]);
+  const use = () => openClear({ ...source, columns: [`prompt=${said(question)}`, `completion=${said(answer)}`,
+    ...(system < 0 ? [] : [`system=${said(system)}`]), ...(undecided ? [`header=${header ? 'yes' : 'no'}`] : [])].join(',') });
   return html`<div class="columns" role="group" aria-labelledby="columns-title">
     <h3 id="columns-title">Which column is the question?</h3>
     <div class="scroll"><table><thead><tr>${names.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>
-      ${preview.slice(header && undecided ? 1 : 0).map((row) => html`<tr>${row.map((cell) => html`<td dir="auto">${cell}</td>`)}</tr>`)}
+      ${preview.slice(table && header ? 1 : 0).map((row) => html`<tr>${row.map((cell) => html`<td dir="auto">${cell}</td>`)}</tr>`)}
     </tbody></table></div>
     <div class="fields">${select('column-question', 'Question', question, setQuestion)}${select('column-answer', 'Answer', answer, setAnswer)}
       ${columns.length > 2 && select('column-system', 'System message', system, setSystem, true)}</div>
