@@ -220,7 +220,7 @@ func (d *Device) kernelFor(ctx context.Context, spec KernelSpec) error {
 // CompileAhead begins to make kernels and does not wait for them: the browser compiles beside what the engine does,
 // until ctx is cancelled. What goes wrong is told where a kernel is used.
 func (d *Device) CompileAhead(ctx context.Context, specs []KernelSpec) {
-	d.host.compiling.Go(func() { _ = d.Compile(ctx, specs) })
+	d.host.compiling.Go(func() { _ = d.Compile(ctx, specs, nil) })
 }
 
 func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
@@ -236,6 +236,16 @@ func (d *Device) writeQueue(b *Buffer, offset int64, data []byte) error {
 func (d *Device) submit(commands *wgpu.CommandBuffer) error {
 	d.queue.Submit(commands)
 	return d.lost
+}
+
+// whenDone has then called once the device is done with all that was submitted; on a device that is gone, never.
+func (d *Device) whenDone(then func()) {
+	done := d.host.queue.Call("onSubmittedWorkDone")
+	go func() {
+		if _, err := browser.Await(context.Background(), done); err == nil && d.lost == nil {
+			then()
+		}
+	}()
 }
 
 func endPass(p *wgpu.ComputePassEncoder) error {

@@ -71,8 +71,8 @@ func TestACancelledCompileIsTakenUpAgain(t *testing.T) {
 	for unroll := range uint32(4 * compilers) {
 		specs = append(specs, scaleSpec(unroll+1))
 	}
-	require.ErrorIs(t, d.Compile(canceltest.At(t, 3), specs), context.Canceled)
+	require.ErrorIs(t, d.Compile(canceltest.At(t, 3), specs, nil), context.Canceled)
 	require.Len(t, d.kernels, 2)
-	require.NoError(t, d.Compile(t.Context(), specs))
+	require.NoError(t, d.Compile(t.Context(), specs, nil))
 	require.Len(t, d.kernels, len(specs))
 }

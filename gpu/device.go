@@ -78,8 +78,7 @@ type Device struct {
 	features []string     // that the device was asked for and has, beyond those that every one has
 	native   *wgpu.Device // nil for a dry device
 	queue    *wgpu.Queue
-	//lint:ignore U1000 the browser's is used
-	host hostDevice // what native and browser keep beside it
+	host     hostDevice // what native and browser keep beside it
 
 	mu          sync.Mutex
 	kernels     map[string]func() (*Kernel, error) // by label; each makes its kernel once
@@ -94,6 +93,7 @@ type Device struct {
 	peakBytes   int64
 	memoryLimit int64
 	profile     *profile // while dispatches are timed
+	watcher     *watcher // nil: nobody watches
 	lost        error
 	abandoned   bool
 }

@@ -131,9 +131,10 @@ func (d *Device) newKernel(spec KernelSpec, label string) (_ *Kernel, err error)
 }
 
 // Compile makes kernels, several at a time: a driver may take a tenth of a second and more for each. What another call
-// is making is waited for. The error is the first of Kernel, or ctx's, which is looked at before each. Natively a kernel
-// that is being made is finished; in a browser, which may have a hundred others to make first, it is not waited for.
-func (d *Device) Compile(ctx context.Context, specs []KernelSpec) error {
+// is making is waited for. made is told of each one that is there, by several goroutines; nil: nobody wants to know.
+// The error is the first of Kernel, or ctx's, which is looked at before each. Natively a kernel that is being made is
+// finished; in a browser, which may have a hundred others to make first, it is not waited for.
+func (d *Device) Compile(ctx context.Context, specs []KernelSpec, made func()) error {
 	var group errgroup.Group
 	group.SetLimit(compilers)
 	for _, spec := range specs {
@@ -141,7 +142,11 @@ func (d *Device) Compile(ctx context.Context, specs []KernelSpec) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return d.kernelFor(ctx, spec)
+			err := d.kernelFor(ctx, spec)
+			if err == nil && made != nil {
+				made()
+			}
+			return err
 		})
 	}
 	return group.Wait()

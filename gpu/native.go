@@ -40,8 +40,6 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-type hostDevice struct{}
-
 // Adapters lists what this machine offers, in WebGPU's own order: none where there is no driver, which is no error
 // natively.
 func Adapters() ([]AdapterInfo, error) {
@@ -237,8 +235,10 @@ const mapPending = -1
 // freed that the device still used.
 func (d *Device) pollUntil(enough func(queueEmpty bool) bool) {
 	for start := time.Now(); !enough(d.native.Poll(false, nil)); {
+		d.host.hear()
 		time.Sleep(min(max(time.Since(start)/8, 20*time.Microsecond), time.Millisecond))
 	}
+	d.host.hear()
 }
 
 // mapWait maps the buffer's first size bytes and waits until the device is done with what was submitted on it, and no

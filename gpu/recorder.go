@@ -146,6 +146,7 @@ func (r *Recorder) endPass() {
 // flush submits what was recorded. Params and uploads are written first: they are ordered before this submission and
 // after the one before.
 func (r *Recorder) flush() {
+	cost := r.pending.cost
 	r.pending.cost, r.pending.dispatches = 0, 0
 	if r.encoder == nil {
 		return
@@ -169,7 +170,9 @@ func (r *Recorder) flush() {
 		r.fail("finish", err)
 	}
 	if r.err == nil {
-		r.err = d.submit(commands)
+		if r.err = d.submit(commands); r.err == nil {
+			d.submitted(cost)
+		}
 	}
 	if commands != nil {
 		commands.Release()

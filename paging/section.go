@@ -31,21 +31,37 @@ type Cache interface {
 	Release()
 }
 
+// Progress is how much of the sections is in place.
+type Progress struct {
+	Sections, OfSections int
+	Bytes, OfBytes       int64
+}
+
 // Load puts all sections in place: from the cache (nil: there is none), or made from the model file and then kept.
 // The next sections are made while one is being placed. settings name all that the bytes depend on beside the model
-// file and the sizes. progress gets sections, after each; it may be nil. Errors are what Make and Place return, and
+// file and the sizes. progress is told after each piece; it may be nil. Errors are what Make and Place return, and
 // ctx's; what was placed before stays.
-func Load(ctx context.Context, sections []Section, cache Cache, settings string, progress func(done, total int)) error {
+func Load(ctx context.Context, sections []Section, cache Cache, settings string, progress func(Progress)) error {
 	var sizes []int64
 	for _, s := range sections {
 		sizes = append(sizes, s.Parts...)
 	}
-	if progress == nil {
-		progress = func(int, int) {}
+	at := Progress{OfSections: len(sections)}
+	for _, size := range sizes {
+		at.OfBytes += size
+	}
+	placed := func(bytes int, section bool) {
+		at.Bytes += int64(bytes)
+		if section {
+			at.Sections++
+		}
+		if progress != nil {
+			progress(at)
+		}
 	}
 	if cache != nil {
 		if parts := cache.Find(ctx, settings, sizes); parts != nil {
-			return placeAll(ctx, sections, parts, progress)
+			return placeAll(ctx, sections, parts, placed)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -56,7 +72,7 @@ func Load(ctx context.Context, sections []Section, cache Cache, settings string,
 	if cache != nil {
 		keep, finish = cache.Create(settings, sizes)
 	}
-	err := makeAll(ctx, sections, keep, progress)
+	err := makeAll(ctx, sections, keep, placed)
 	if finish != nil {
 		finish(err == nil)
 	}
@@ -64,8 +80,8 @@ func Load(ctx context.Context, sections []Section, cache Cache, settings string,
 }
 
 // placeAll places parts that are all there.
-func placeAll(ctx context.Context, sections []Section, parts [][]byte, progress func(done, total int)) error {
-	for i, s := range sections {
+func placeAll(ctx context.Context, sections []Section, parts [][]byte, placed func(bytes int, section bool)) error {
+	for _, s := range sections {
 		for j := range s.Parts {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -73,15 +89,15 @@ func placeAll(ctx context.Context, sections []Section, parts [][]byte, progress 
 			if err := s.Place(j, 0, parts[j]); err != nil {
 				return err
 			}
+			placed(len(parts[j]), j == len(s.Parts)-1)
 		}
 		parts = parts[len(s.Parts):]
-		progress(i+1, len(sections))
 	}
 	return nil
 }
 
 // makeAll makes sections in one goroutine and places them in this one: the device is no other's.
-func makeAll(ctx context.Context, sections []Section, keep func(data []byte), progress func(done, total int)) error {
+func makeAll(ctx context.Context, sections []Section, keep func(data []byte), placed func(bytes int, section bool)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	pieces := make(chan []byte)
 	group.Go(func() error {
@@ -105,7 +121,7 @@ func makeAll(ctx context.Context, sections []Section, keep func(data []byte), pr
 		return nil
 	})
 	place := func() error {
-		for i, s := range sections {
+		for _, s := range sections {
 			for j, size := range s.Parts {
 				for at := int64(0); at < size; {
 					data, more := <-pieces
@@ -119,9 +135,9 @@ func makeAll(ctx context.Context, sections []Section, keep func(data []byte), pr
 						keep(data)
 					}
 					at += int64(len(data))
+					placed(len(data), j == len(s.Parts)-1 && at >= size)
 				}
 			}
-			progress(i+1, len(sections))
 		}
 		return nil
 	}

@@ -74,9 +74,9 @@ func TestLoad(t *testing.T) {
 	bad := errors.New("bad")
 	cache := &memory{}
 	load := func(ctx context.Context, failMaking, failPlacing error) (placed string, made, progress int, err error) {
-		err = Load(ctx, fake(&placed, &made, failMaking, failPlacing), cache, "", func(done, total int) {
-			progress++
-			require.Equal(t, []int{progress, 2}, []int{done, total})
+		err = Load(ctx, fake(&placed, &made, failMaking, failPlacing), cache, "", func(p Progress) {
+			require.Equal(t, Progress{progress, 2, int64(len(placed)), 9}, Progress{min(p.Sections, progress), p.OfSections, p.Bytes, p.OfBytes})
+			progress = p.Sections
 		})
 		return placed, made, progress, err
 	}
@@ -111,9 +111,11 @@ func TestLoadHearsACancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var placed string
 		var made int
-		err := Load(ctx, fake(&placed, &made, nil, nil), nil, "", func(done, _ int) {
-			require.Equal(t, 1, done)
-			cancel()
+		err := Load(ctx, fake(&placed, &made, nil, nil), nil, "", func(at Progress) {
+			require.LessOrEqual(t, at.Sections, 1)
+			if at.Sections == 1 {
+				cancel()
+			}
 		})
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, "abcde", placed)

@@ -9,6 +9,9 @@ import (
 type (
 	// Event is one of the types below, or another, whose String is a line for people; empty: there is nothing to read.
 	Event = events.Event
+	// Progress says how far something is that takes its time, until the next one of its kind: its String is to stand for
+	// that long, and no line to keep.
+	Progress = events.Progress
 	// Warning is what the user should know, and may not have wanted.
 	Warning = events.Warning
 	// StepStats is one optimizer step.

@@ -101,7 +101,8 @@ func (r *run) optimizer() optim.Settings {
 func (r *run) step(ctx context.Context) error {
 	start := time.Now()
 	window, tokens := r.loader.Window()
-	rate := r.schedule.LearningRate(r.state.Step)
+	rate, step := r.schedule.LearningRate(r.state.Step), r.state.Step+1
+	r.engine.Stepping = func(p events.Part) { r.emit(events.Stepping{Part: p, Step: step}) }
 	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, r.optimizer())
 	if err != nil {
 		return err
@@ -153,7 +154,7 @@ func (r *run) skip(stats StepStats) error {
 }
 
 func (r *run) evaluate(ctx context.Context) error {
-	stats, err := dataloader.Evaluate(ctx, r.engine, r.loader.Validation, r.working)
+	stats, err := dataloader.Evaluate(ctx, r.engine, r.loader.Validation, r.emit)
 	if err != nil {
 		return err
 	}

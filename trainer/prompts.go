@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"strings"
+	"time"
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/events"
@@ -72,11 +73,19 @@ func (r *run) baseAnswers(ctx context.Context) ([]events.Answer, error) { return
 
 func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err error) {
 	likeliest := settings.Sampling{MaxTokens: r.in.Prompts.MaxTokens, TopP: 1}
+	now := events.Answering{Part: events.Part{Total: int64(len(r.prompts.asked))}, Step: step}
 	for i, prompt := range r.prompts.asked {
 		var text strings.Builder
+		now.Done, now.Prompt, now.Text = int64(i), r.in.Prompts.Texts[i], ""
+		r.emit(now)
+		told := time.Now()
 		err := answer.Text(ctx, r.engine.Generator(), r.text, prompt, likeliest, func(piece string) error {
-			r.working()
 			text.WriteString(piece)
+			if time.Since(told) >= answeringEvery {
+				now.Text = strings.TrimSpace(text.String())
+				r.emit(now)
+				told = time.Now()
+			}
 			return nil
 		})
 		if err != nil {
@@ -86,5 +95,12 @@ func (r *run) answers(ctx context.Context, step int) (all []events.Answer, err e
 		r.emit(a)
 		all = append(all, a)
 	}
+	if len(all) > 0 {
+		now.Done, now.Prompt, now.Text = now.Total, "", ""
+		r.emit(now)
+	}
 	return all, r.tellProbabilities(ctx, step)
 }
+
+// answeringEvery is the least time between two tellings of an answer's text so far.
+const answeringEvery = 200 * time.Millisecond

@@ -214,9 +214,6 @@ func (r *run) info(format string, args ...any) {
 	r.emit(events.Info{Message: fmt.Sprintf(format, args...)})
 }
 
-// working says that something gets on which has nothing to tell yet.
-func (r *run) working() { r.emit(events.Working{}) }
-
 func (r *run) warn(format string, args ...any) {
 	r.emit(events.Warning{Message: fmt.Sprintf(format, args...)})
 }
@@ -239,8 +236,11 @@ func (r *run) compile(ctx context.Context) error {
 	for _, prompt := range r.prompts.asked {
 		r.engine.Generator().Dry(rec, prompt.IDs)
 	}
-	if err := r.session.Device.Compile(ctx, rec.Kernels()); err != nil {
+	specs := rec.Kernels()
+	meter := events.NewMeter(int64(len(specs)), func(p events.Part) { r.emit(events.Compiling{Part: p}) })
+	if err := r.session.Device.Compile(ctx, specs, func() { meter.Add(1) }); err != nil {
 		return r.engine.ReadError(ctx, err)
 	}
+	meter.End()
 	return nil
 }

@@ -26,18 +26,27 @@ var momentTypes = map[gpu.DType]safetensors.DType{gpu.F32: safetensors.F32, gpu.
 type snapshot struct {
 	adapter []lora.Tensor
 	moments []safetensors.Data // nil where no checkpoint is to be written
+	meter   *events.Meter      // of the bytes that are read and written
 }
 
-func (r *run) snapshot(ctx context.Context, moments bool) (s snapshot, err error) {
+// snapshot reads it to write so many times the adapter, and the moments where they are wanted.
+func (r *run) snapshot(ctx context.Context, adapters int64, moments bool) (s snapshot, err error) {
 	state := r.engine.Adapter.State
+	adapter, total := 4*r.engine.Adapter.Parameters(), int64(0)
+	if moments {
+		_, total = state.Bytes()
+	}
+	s.meter = events.NewMeter(2*total+(1+adapters)*adapter, func(p events.Part) {
+		r.emit(events.Saving{Part: p, Step: r.state.Step})
+	}).Begin()
 	if s.adapter, err = r.engine.Adapter.Tensors(ctx, state.Param); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrEngineFault, err)
 	}
+	s.meter.Add(adapter)
 	if !moments {
 		return s, nil
 	}
 	for _, e := range state.Entries {
-		r.working()
 		for kind, suffix := range optim.Moments {
 			t := state.MomentShape(e)
 			data, err := state.ReadMoment(ctx, kind, e)
@@ -47,6 +56,7 @@ func (r *run) snapshot(ctx context.Context, moments bool) (s snapshot, err error
 			s.moments = append(s.moments, safetensors.Data{
 				Name: e.Name + suffix, DType: momentTypes[t.DType], Shape: []int{t.Rows, t.Cols}, Bytes: data,
 			})
+			s.meter.Add(int64(len(data)))
 		}
 	}
 	sortData(s.moments)
@@ -55,7 +65,7 @@ func (r *run) snapshot(ctx context.Context, moments bool) (s snapshot, err error
 
 // saveNow writes checkpoint-N of the state as it is.
 func (r *run) saveNow(ctx context.Context) error {
-	s, err := r.snapshot(ctx, true)
+	s, err := r.snapshot(ctx, 1, true)
 	if err != nil {
 		return err
 	}
@@ -79,12 +89,13 @@ func (r *run) saveCheckpoint(s snapshot) error {
 	size := 4 * r.engine.Adapter.Parameters()
 	files := []checkpoint.File{
 		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
-		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(getsOn{w, r}, s.adapter) }},
-		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(getsOn{w, r}, nil, s.moments) }},
+		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
+		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(getsOn{w, s.meter}, nil, s.moments) }},
 	}
 	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(r.config, state), state, files); err != nil {
 		return err
 	}
+	s.meter.End()
 	r.savedStep = state.Step
 	r.emit(events.Checkpoint{Step: state.Step})
 	r.removeOldCheckpoints()
@@ -94,12 +105,13 @@ func (r *run) saveCheckpoint(s snapshot) error {
 // getsOn tells of every write: a slow disk takes minutes for a large adapter.
 type getsOn struct {
 	io.Writer
-	run *run
+	meter *events.Meter
 }
 
 func (g getsOn) Write(p []byte) (int, error) {
-	g.run.working()
-	return g.Writer.Write(p)
+	n, err := g.Writer.Write(p)
+	g.meter.Add(int64(n))
+	return n, err
 }
 
 // removeOldCheckpoints tries it again the next time where it fails.
@@ -113,7 +125,11 @@ func (r *run) removeOldCheckpoints() {
 // Where one of them cannot be written, the other one is.
 func (r *run) saveResult(ctx context.Context) error {
 	last := r.config.SaveSteps > 0 && r.state.Step != r.savedStep
-	s, err := r.snapshot(ctx, last)
+	adapters := int64(1)
+	if last {
+		adapters = 2
+	}
+	s, err := r.snapshot(ctx, adapters, last)
 	if err != nil {
 		return err
 	}
@@ -133,6 +149,7 @@ func (r *run) saveResult(ctx context.Context) error {
 	case err != nil:
 		return adapterIsThere(err, r.config.OutputDir)
 	}
+	s.meter.End()
 	return nil
 }
 

@@ -35,9 +35,13 @@ func (e *evalCommand) Run(c *console) error {
 // logEvent keeps stdout free for the result of a command.
 func (c *console) logEvent(e trainer.Event) {
 	said := e.String()
-	if _, ok := e.(trainer.Warning); ok {
+	switch e.(type) {
+	case trainer.Warning:
 		c.warn(said)
-	} else if said != "" {
-		fmt.Fprintln(c.stderr, said)
+	case trainer.Progress: // no line to keep
+	default:
+		if said != "" {
+			fmt.Fprintln(c.stderr, said)
+		}
 	}
 }

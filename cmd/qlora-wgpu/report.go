@@ -9,6 +9,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/trainer"
 )
 
@@ -17,8 +18,10 @@ import (
 type reporter struct {
 	console      *console
 	loggingSteps int
-	bar          *progressbar.ProgressBar
-	losses       []float64 // since the last line
+	bar          *progressbar.ProgressBar // of the steps
+	before       *progressbar.ProgressBar // of what comes before the first step
+	kind         string                   // of before
+	losses       []float64                // since the last line
 }
 
 func newReporter(c *console, loggingSteps int) *reporter {
@@ -34,10 +37,37 @@ func (r *reporter) event(e trainer.Event) {
 	case trainer.Warning:
 		r.hideBar()
 		r.console.warn(e.String())
+	case events.Progress:
+		r.progress(e)
 	default:
 		if said := e.String(); said != "" {
 			r.print("%s", said)
 		}
+	}
+}
+
+// progress shows how far something is, beside the steps or in a bar of its own before them.
+func (r *reporter) progress(e events.Progress) {
+	if !r.console.terminal {
+		return
+	}
+	if r.bar != nil {
+		r.bar.Describe(e.String())
+		return
+	}
+	done, total := e.Progress()
+	if r.before == nil || r.kind != e.Kind() || r.before.GetMax64() != total {
+		r.hideBar()
+		r.kind = e.Kind()
+		r.before = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(bare(r.console.stderr)),
+			progressbar.OptionSetWidth(20),
+			progressbar.OptionSetPredictTime(false))
+	}
+	r.before.Describe(e.String())
+	_ = r.before.Set64(done) // as below
+	if done == total {
+		r.hideBar()
 	}
 }
 
@@ -57,6 +87,7 @@ func (r *reporter) step(s trainer.StepStats) {
 		return
 	}
 	if r.bar == nil {
+		r.hideBar()
 		r.bar = progressbar.NewOptions(s.MaxSteps,
 			progressbar.OptionSetWriter(bare(r.console.stderr)),
 			progressbar.OptionShowCount(),
@@ -77,15 +108,20 @@ func (r *reporter) print(format string, args ...any) {
 }
 
 func (r *reporter) hideBar() {
-	if r.bar != nil {
-		_ = r.bar.Clear()
+	for _, bar := range []*progressbar.ProgressBar{r.bar, r.before} {
+		if bar != nil {
+			_ = bar.Clear()
+		}
 	}
+	r.before = nil
 }
 
 // end leaves the bar's last state on a line of its own.
 func (r *reporter) end() {
 	if r.bar != nil {
 		fmt.Fprintln(r.console.stderr)
+	} else {
+		r.hideBar()
 	}
 }
 

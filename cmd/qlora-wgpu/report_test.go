@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,26 @@ func TestBarOnATerminal(t *testing.T) {
 	require.Contains(t, stderr.String(), "loss 0.5000, 321 tokens/s, 0.5 GB")
 	require.Contains(t, stderr.String(), "(3/4)")
 	require.NotContains(t, stdout.String(), "tokens/s")
+}
+
+// What comes before the first step has a bar while somebody watches, beside the steps it stands before theirs, and no
+// line of it stays.
+func TestProgressOnATerminal(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		var stdout, stderr bytes.Buffer
+		r := newReporter(&console{context: t.Context(), stdout: &stdout, stderr: &stderr, terminal: terminal}, 1)
+		r.event(events.Load{})
+		r.event(events.Load{Part: events.Part{Done: 1, Total: 4}, Bytes: 3, TotalBytes: 10})
+		r.event(events.Compiling{Part: events.Part{Done: 2, Total: 4}})
+		r.event(events.Compiling{Part: events.Part{Done: 4, Total: 4}})
+		r.event(trainer.StepStats{Step: 3, MaxSteps: 4, Loss: 0.5})
+		r.event(events.Stepping{Part: events.Part{Done: 1, Total: 8}, Step: 4})
+		r.end()
+		require.Equal(t, "{'loss': 0.5, 'grad_norm': 0.0, 'learning_rate': 0.0, 'epoch': 0.0}\n", stdout.String())
+		for _, said := range []string{"Loading the model: 30 %", "Compiling shaders: 2 of 4", "Step 4: 12 %", "(3/4)"} {
+			require.Equal(t, terminal, strings.Contains(stderr.String(), said), "%q: %q", said, stderr.String())
+		}
+	}
 }
 
 func TestNumbersArePythons(t *testing.T) {

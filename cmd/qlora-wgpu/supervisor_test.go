@@ -102,7 +102,7 @@ func fakeTraining(mode, dir string) int {
 		for step := 41; step <= 43; step++ {
 			for range 80 { // an evaluation of 800 ms: longer than the limit, but it gets on
 				time.Sleep(10 * time.Millisecond)
-				t.event(events.Working{})
+				t.event(events.Evaluating{})
 			}
 			t.event(events.Step{Step: step, Seconds: 0.002})
 		}

@@ -25,10 +25,14 @@ func main() {
 	config.MaxSteps, config.LearningRate = 30, 5e-4
 
 	summary, err := trainer.Train(ctx, config, func(e trainer.Event) {
-		if s, ok := e.(trainer.StepStats); ok {
-			fmt.Printf("step %d of %d: loss %.4f, %.0f tokens/s\n", s.Step, s.MaxSteps, s.Loss, s.TokensPerSecond)
-		} else if said := e.String(); said != "" {
-			fmt.Println(said)
+		switch e := e.(type) {
+		case trainer.StepStats:
+			fmt.Printf("step %d of %d: loss %.4f, %.0f tokens/s\n", e.Step, e.MaxSteps, e.Loss, e.TokensPerSecond)
+		case trainer.Progress: // how far something is, for a moment
+		default:
+			if said := e.String(); said != "" {
+				fmt.Println(said)
+			}
 		}
 	})
 	if err != nil {

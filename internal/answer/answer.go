@@ -155,7 +155,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	if err := a.ready(ctx, engine.Demand{EvalTokens: dataloader.Longest(samples)}); err != nil {
 		return stats, err
 	}
-	stats, err = dataloader.Evaluate(ctx, a.side(), samples, func() {})
+	stats, err = dataloader.Evaluate(ctx, a.side(), samples, a.emit)
 	if err == nil && !events.IsFinite(stats.Perplexity) {
 		return stats, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).
 			Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")

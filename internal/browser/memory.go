@@ -19,7 +19,9 @@ type Memory struct {
 }
 
 // NewMemory is an empty store.
-func NewMemory() *Memory { return &Memory{files: map[string][]byte{}, folders: map[string]bool{".": true}} }
+func NewMemory() *Memory {
+	return &Memory{files: map[string][]byte{}, folders: map[string]bool{".": true}}
+}
 
 func missing(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 

@@ -47,8 +47,17 @@ func New(
 	}
 	encoder := p.Encoder(trainOn(c), l.MaxSeqLength)
 	encoder.Stop = ctx.Err
+	encode := func(from *dataset.Source) ([]dataset.Sample, dataset.Report, error) {
+		meter := events.NewMeter(int64(len(from.Rows)), func(p events.Part) { emit(events.Encoding{Part: p}) })
+		encoder.Encoded = func() { meter.Add(1) }
+		samples, report, err := encoder.Encode(from)
+		if err == nil {
+			meter.End()
+		}
+		return samples, report, err
+	}
 	var err error
-	if l.Samples, l.Report, err = encoder.Encode(data); err != nil {
+	if l.Samples, l.Report, err = encode(data); err != nil {
 		return nil, usererr.In(err, usererr.Data)
 	}
 	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, data.Format, data.Container,
@@ -65,7 +74,7 @@ func New(
 	switch {
 	case valid != nil:
 		var report dataset.Report
-		if l.Validation, report, err = encoder.Encode(valid); err == nil {
+		if l.Validation, report, err = encode(valid); err == nil {
 			warn("Validation: ", report)
 		}
 	case c.ValSize > 0:

@@ -43,6 +43,8 @@ type Encoder struct {
 
 	// Stop ends the encoding, which gives its error, once it gives one: a context's Err. nil: nothing does.
 	Stop func() error
+	// Encoded is told of each row that is encoded, by several goroutines. nil: nobody wants to know.
+	Encoded func()
 }
 
 // encodedRow is what became of one row.
@@ -83,6 +85,9 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 				rows[i] = e.encodeRow(s.Rows[i], i)
 				if rows[i].err != nil {
 					return nil // collect reports the first one in the file's order
+				}
+				if e.Encoded != nil {
+					e.Encoded()
 				}
 			}
 			return nil

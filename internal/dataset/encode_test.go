@@ -3,8 +3,10 @@ package dataset
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -199,6 +201,18 @@ func TestEncodeSharedFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every row is told, whatever becomes of it.
+func TestEncodeTellsEveryRow(t *testing.T) {
+	rows := []Row{{Text: "a text"}, {Text: " "}, {Text: strings.Repeat("a long text ", 40)}}
+	e := encoder(t, 16)
+	var told atomic.Int64
+	e.Encoded = func() { told.Add(1) }
+	_, report, err := e.Encode(&Source{Path: "rows.jsonl", Rows: slices.Repeat(rows, 100)})
+	require.NoError(t, err)
+	require.Equal(t, 300, report.Rows)
+	require.Equal(t, int64(300), told.Load())
 }
 
 func TestEncodeRefusesDataWithoutTargets(t *testing.T) {

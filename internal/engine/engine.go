@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
@@ -40,8 +41,12 @@ type Engine struct {
 	bare      bool                  // evaluations leave the adapter out
 	sizes     map[string]model.Size // that programs were planned for
 	named     []gpu.KernelSpec      // that the planned programs dispatch
+	planned   int64                 // FLOPs of the largest micro-batch, as planned
+	off       float64               // the FLOPs of the last step were so many times what the plan says; 0: there was none
 	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
 	ChunkTokens int
+	// Stepping is told how far the device is with a step, in FLOPs; nil: nobody wants to know.
+	Stepping func(events.Part)
 }
 
 // New wraps a loaded model. adapter may be nil for evaluation and generation. plan says what happens to activations and
@@ -161,6 +166,8 @@ func (e *Engine) Accumulate(rec *gpu.Recorder, window []model.Input, first uint6
 // settings.Step counts from 1.
 func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, settings optim.Settings) (StepResult, error) {
 	start := time.Now()
+	end, stop := e.follow(window)
+	defer stop()
 	rec := e.Device.Record(fmt.Sprintf("step %d", settings.Step))
 	r := StepResult{Targets: e.Accumulate(rec, window, first)}
 	if r.Targets == 0 {
@@ -177,6 +184,7 @@ func (e *Engine) Step(ctx context.Context, window []model.Input, first uint64, s
 	if err := e.Model.Store().Finish(); err != nil {
 		return r, e.ReadError(ctx, err)
 	}
+	end(rec.Cost)
 	r.Paging = e.Model.Store().TakeCounters()
 	// Stalls count as work: while the host waits for a slot, the device computes.
 	e.Device.Calibrate(rec.Cost, time.Since(start))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/opcases"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/shaders"
@@ -164,11 +165,13 @@ func (s *Session) check(ctx context.Context) error {
 			trials = append(trials, t)
 			s.Device.CompileAhead(ctx, t.Kernels())
 		}
+		meter := events.NewMeter(int64(len(trials)), func(p events.Part) { s.emit(events.Checking{Part: p}) })
 		for _, t := range trials {
-			if failure = s.Device.Compile(ctx, t.Kernels()); failure != nil && ctx.Err() != nil {
+			if failure = s.Device.Compile(ctx, t.Kernels(), nil); failure != nil && ctx.Err() != nil {
 				return
 			} // what else goes wrong in it, the case tells
 			r := t.Run(ctx)
+			meter.Add(1)
 			if failure = ctx.Err(); failure == nil && !r.OK() { // a cancelled case says nothing against the device
 				failure = WrongDevice(s.Device, r)
 			}
@@ -176,6 +179,7 @@ func (s *Session) check(ctx context.Context) error {
 				return
 			}
 		}
+		meter.End()
 	})
 	if failure != nil {
 		return failure

@@ -66,7 +66,13 @@ func (e *Engine) record(program string, tokens int, record func(rec *gpu.Recorde
 		}
 	}()
 	e.sizes[program] = model.Size{Tokens: tokens, Chunk: e.ChunkTokens}
-	e.Model.Store().Log(program, func() { e.named = append(e.named, e.arena.Plan(program, record).Kernels()...) })
+	e.Model.Store().Log(program, func() {
+		rec := e.arena.Plan(program, record)
+		e.named = append(e.named, rec.Kernels()...)
+		if program == programTrain {
+			e.planned = rec.Cost
+		}
+	})
 	return nil
 }
 

@@ -121,10 +121,9 @@ func (s *Session) warn(format string, args ...any) {
 // load puts the model where the plan says.
 func (s *Session) load(ctx context.Context, d Demand, plan *paging.Plan) (err error) {
 	start, o := time.Now(), s.options
-	progress := func(done, total int) { s.emit(events.Load{Done: done, Total: total}) }
-	progress(0, 0)
+	s.emit(events.Load{})
 	if s.model, err = model.Load(ctx, s.Device, s.Source, model.LoadOptions{
-		Format: d.Format, Plan: plan, Cache: o.Quantized, Progress: progress,
+		Format: d.Format, Plan: plan, Cache: o.Quantized, Progress: s.loaded(),
 	}); err != nil {
 		return s.about(err)
 	}
@@ -136,6 +135,22 @@ func (s *Session) load(ctx context.Context, d Demand, plan *paging.Plan) (err er
 		float64(s.model.FrozenBytes())/(1<<20), time.Since(start).Seconds())
 	return nil
 }
+
+// loaded tells of each section, and in large ones of what there is of them.
+func (s *Session) loaded() func(p paging.Progress) {
+	told, sections := time.Now(), 0
+	return func(p paging.Progress) {
+		if p.Sections == sections && time.Since(told) < loadEvery {
+			return
+		}
+		told, sections = time.Now(), p.Sections
+		s.emit(events.Load{
+			Part: events.Part{Done: int64(p.Sections), Total: int64(p.OfSections)}, Bytes: p.Bytes, TotalBytes: p.OfBytes,
+		})
+	}
+}
+
+const loadEvery = 100 * time.Millisecond
 
 // describeFormat tells how the linears are kept, and what was rounded for it where that is all that was done to them.
 func (s *Session) describeFormat(format frozen.Format) string {
@@ -179,6 +194,9 @@ func (s *Session) tune(ctx context.Context) error {
 		Report: func(line string) {
 			lines++
 			s.info("%s", line)
+		},
+		Measured: func(done, total int) {
+			s.emit(events.Tuning{Part: events.Part{Done: int64(done), Total: int64(total)}})
 		},
 	})
 	if ctx.Err() != nil {

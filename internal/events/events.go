@@ -1,5 +1,6 @@
 // Package events holds what a run tells whoever shows or logs it: one type a kind. What a consumer decides by is a
-// field; String is for people alone, and empty where there is nothing to read.
+// field; String is for people alone: a line to keep, or of a Progress what is to stand until the next one. It is empty
+// where there is nothing to read.
 package events
 
 import (
@@ -25,19 +26,11 @@ type Warning struct {
 	Message string `json:"message"`
 }
 
-// Preparing tells of work before the first step that may take seconds: checking the kernels, measuring their variants.
+// Preparing tells of work before the first step that begins, or has come to its end: checking the kernels, measuring
+// their variants.
 type Preparing struct {
 	Message string `json:"message"`
 }
-
-// Load is how many sections of the model are in their places. Both are 0 where loading begins.
-type Load struct {
-	Done  int `json:"done"`
-	Total int `json:"total"`
-}
-
-// Working says that something which takes its time gets on: a row of an evaluation, a piece of a checkpoint.
-type Working struct{}
 
 // Memory is the plan of where everything lies.
 type Memory struct{ *paging.Plan }
@@ -90,8 +83,6 @@ type Done struct {
 func (Info) Kind() string       { return "info" }
 func (Warning) Kind() string    { return "warning" }
 func (Preparing) Kind() string  { return "preparing" }
-func (Load) Kind() string       { return "load" }
-func (Working) Kind() string    { return "working" }
 func (Memory) Kind() string     { return "memory" }
 func (Schedule) Kind() string   { return "schedule" }
 func (Reserved) Kind() string   { return "reserved" }
@@ -104,8 +95,6 @@ func (Done) Kind() string       { return "done" }
 func (e Info) String() string      { return e.Message }
 func (e Warning) String() string   { return e.Message }
 func (e Preparing) String() string { return e.Message }
-func (Load) String() string        { return "" }
-func (Working) String() string     { return "" }
 func (Reserved) String() string    { return "" }
 func (Answer) String() string      { return "" }
 

@@ -18,6 +18,9 @@ type Tuning struct {
 	// Trying is told each candidate, "operation class variant", before it runs, and "" when all is well again: one that
 	// takes the process with it can be found afterwards. nil: nobody wants to know.
 	Trying func(candidate string)
+	// Measured is told how many of all shapes' candidates are measured, after each; at the end those that there is no time
+	// for count too. nil: nobody wants to know.
+	Measured func(done, total int)
 }
 
 // Tune measures the variants of every shape class that was asked for and has no choice yet (a dry recording of a step
@@ -33,6 +36,15 @@ func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
 		return nil
 	}
 	shapes := wantedShapes(dev.Variants.Wanted())
+	done, all := 0, 0
+	for i := range shapes {
+		all += len(o.candidates(dev, &shapes[i]))
+	}
+	measured := func(n int) {
+		if done += n; n > 0 && o.Measured != nil {
+			o.Measured(done, all)
+		}
+	}
 	for i := range shapes {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -44,17 +56,19 @@ func Tune(ctx context.Context, dev *gpu.Device, o Tuning) error {
 					dev.Variants.Set(s.Op, s.class, like)
 				}
 			}
+			measured(all - done)
 			return nil
 		}
-		if err := o.tune(ctx, dev, &shapes[i]); err != nil {
+		if err := o.tune(ctx, dev, &shapes[i], func() { measured(1) }); err != nil {
 			return err
 		}
 	}
+	measured(all - done) // of shapes that do not fit the device
 	return nil
 }
 
-// tune finds the best variant of a shape.
-func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error {
+// tune finds the best variant of a shape, and tells measured of each.
+func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape, measured func()) error {
 	try := func(candidate string, run func() error) error {
 		o.Trying(candidate)
 		err := run()
@@ -100,8 +114,7 @@ func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error 
 		release()
 		part, bench, release = more, larger, releaseLarger
 	}
-	rejected := func(name string) bool { return slices.Contains(o.Rejected, prefix+name) }
-	names := slices.DeleteFunc(of.candidates(dev, s.Cell), rejected)
+	names := o.candidates(dev, s)
 	// where that kills, one after the other tells which
 	if all := prefix + "compiled together"; !slices.Contains(o.Rejected, all) {
 		if err := try(all, func() error { return compile(ctx, dev, s.Op, names, bench) }); err != nil {
@@ -128,12 +141,22 @@ func (o Tuning) tune(ctx context.Context, dev *gpu.Device, s *tunedShape) error 
 			if now.less(dev, took[best]) {
 				best = i
 			}
+			if round == 0 {
+				measured()
+			}
 		}
 	}
 	s.best = names[best]
 	dev.Variants.Set(s.Op, s.class, s.best)
 	o.Report(fmt.Sprintf("autotune: %s: %s, %.1f GFLOP/s", s.key(), s.best, float64(part.Flops())/took[best].Seconds/1e9))
 	return nil
+}
+
+// candidates are the variants to measure for a shape.
+func (o Tuning) candidates(dev *gpu.Device, s *tunedShape) []string {
+	return slices.DeleteFunc(find(s.Op).candidates(dev, s.Cell), func(name string) bool {
+		return slices.Contains(o.Rejected, s.key()+" "+name)
+	})
 }
 
 // compile makes the candidates' kernels, several at a time.
@@ -146,7 +169,7 @@ func compile(ctx context.Context, dev *gpu.Device, op string, variants []string,
 		specs = append(specs, rec.Kernels()...)
 	}
 	dev.Variants.Force(op, "")
-	return dev.Compile(ctx, specs)
+	return dev.Compile(ctx, specs, nil)
 }
 
 // hangs is how long a fraction of a second's work may take before the device is taken for stuck. WebGPU would wait for

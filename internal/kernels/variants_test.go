@@ -189,6 +189,7 @@ func TestTuneOutOfTime(t *testing.T) {
 		dev.Variants.Choose(op, class, "")
 	}
 	var lines []string
+	var measured [][2]int
 	deadline := time.Now().Add(time.Second)
 	testify.NoError(t, Tune(t.Context(), dev, Tuning{
 		Deadline: deadline, Rejected: []string{op + " T128 N192 K64 registers_32x4", op + " T128 N64 K64 uniform_32x2"},
@@ -196,8 +197,15 @@ func TestTuneOutOfTime(t *testing.T) {
 			lines = append(lines, line)
 			time.Sleep(time.Until(deadline) + time.Millisecond)
 		},
+		Measured: func(done, total int) { measured = append(measured, [2]int{done, total}) },
 	}))
 	testify.Len(t, lines, 2)
+	all := measured[0][1]
+	testify.Greater(t, all, len(measured))
+	for i, m := range measured[:len(measured)-1] {
+		testify.Equal(t, [2]int{i + 1, all}, m)
+	}
+	testify.Equal(t, [2]int{all, all}, measured[len(measured)-1], "what there was no time for counts at the end")
 	testify.Contains(t, lines[1], "2 shapes")
 	testify.Equal(t, []string{"registers_32x4", "registers_32x4", ""}, []string{
 		dev.Variants.Choose(op, "T128 N64 K64", ""), dev.Variants.Choose(op, "T128 N128 K64", ""), dev.Variants.Choose(op, "T128 N192 K64", ""),

@@ -92,7 +92,7 @@ type LoadOptions struct {
 	Format   frozen.Format         // of the linears' weights
 	Plan     *paging.Plan          // where the weights lie; nil: all on the device
 	Cache    paging.Cache          // of quantized models; nil: none
-	Progress func(done, total int) // is called after each section; nil: not wanted
+	Progress func(paging.Progress) // is called after each piece; nil: not wanted
 }
 
 // Load puts a model's weights into their places: from the cache, or made from the model file. Host memory holds, beside

@@ -38,9 +38,6 @@ func (e *engine) settings(args []byte, output string) (trainer.Config, error) {
 
 // emit posts an event of a request: {event: kind, id, message: for people, and under the kind what is decided by}.
 func (e *engine) emit(r request, ev trainer.Event) {
-	if _, nothing := ev.(events.Working); nothing {
-		return // the page sees that the worker lives
-	}
 	out := map[string]any{"event": ev.Kind(), "id": r.id, ev.Kind(): ev}
 	if said := ev.String(); said != "" {
 		out["message"] = said
@@ -50,6 +47,9 @@ func (e *engine) emit(r request, ev trainer.Event) {
 		out["heap"] = &e.heap
 	}
 	post(out)
+	if _, computes := ev.(events.Encoding); computes { // without a pause: a wish of the page's gets in
+		browser.Yield()
+	}
 }
 
 // loading follows the heap, and lets messages in: quantizing is work without a pause.
