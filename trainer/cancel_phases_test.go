@@ -5,6 +5,7 @@ package trainer
 import (
 	"bytes"
 	"context"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/lora"
 )
@@ -22,10 +24,21 @@ import (
 type phase struct {
 	name  string
 	from  func(Event) bool
-	kind  string // "": none, the look counts
+	kind  string // "create": the so many-th file that is written; "": none, the look counts
 	n     int64
 	next  string // how the kind and text of the event begin that would say that the phase has ended
 	saved int    // step of the checkpoint that is there then
+}
+
+// creating is an output that tells which files are begun.
+type creating struct {
+	Output
+	begun func(name string)
+}
+
+func (w creating) Create(name string) (checkpoint.Writer, error) {
+	w.begun(name)
+	return w.Output.Create(name)
 }
 
 func TestCancelledInEveryPhase(t *testing.T) {
@@ -43,21 +56,30 @@ func TestCancelledInEveryPhase(t *testing.T) {
 	for _, p := range []phase{
 		{"encoding the data", first("info"), "", 4, "info Data:", 0},
 		{"loading", first("load"), "load", 1, "info Model:", 0},
-		{"compiling", first("reserved"), "", 10, "working", 0},
-		{"base answers", first("reserved"), "working", 2, "answer", 0},
+		{"compiling", first("reserved"), "", 10, "answering", 0},
+		{"base answers", first("reserved"), "answering", 1, "answer ", 0},
 		{"before the first step", first("answer"), "answer", 1, "step", 0},
-		{"answers in mid-run", evaluated(2), "working", 2, "answer", 2},
-		{"evaluation in mid-run", step(2), "working", 2, "eval", 2},
+		{"answers in mid-run", evaluated(2), "answering", 1, "answer ", 2},
+		{"evaluation in mid-run", step(2), "", 2, "eval ", 2},
 		{"between two steps", step(1), "", 1, "step", 1},
-		{"saving", step(3), "working", 2, "step", 3},
+		{"saving", step(3), "create", 2, "step", 3},
 		{"a checkpoint that is complete", step(3), "checkpoint", 1, "step", 3},
-		{"the last evaluation", step(6), "working", 2, "eval", 6},
-		{"the last answers", evaluated(6), "working", 2, "done", 6},
+		{"the last evaluation", step(6), "", 2, "eval ", 6},
+		{"the last answers", evaluated(6), "answering", 1, "done", 6},
 	} {
 		t.Run(p.name, func(t *testing.T) {
 			config := c.anew()
 			var begun bool
 			var count int64
+			var under *attempt
+			come := func(kind string) {
+				if begun && kind == p.kind {
+					if count++; count == p.n {
+						under.Cancel()
+					}
+				}
+			}
+			c.in.Output = creating{Folder{}, func(string) { come("create") }}
 			a, err := c.run(config, moment{}, func(a *attempt, e Event) {
 				if begun {
 					require.False(t, strings.HasPrefix(e.Kind()+" "+e.String(), p.next), "%s %v", e.Kind(), e)
@@ -68,14 +90,13 @@ func TestCancelledInEveryPhase(t *testing.T) {
 						a.CancelAfter(p.n)
 					}
 					return
-				case begun && e.Kind() == p.kind:
-					if count++; count == p.n {
-						a.Cancel()
-					}
+				default:
+					under = a
+					come(e.Kind())
 				}
 			})
 			require.ErrorIs(t, err, context.Canceled)
-			require.Subset(t, map[bool][]string{true: {"info", "working", "checkpoint"}}[p.saved > 0], a.after,
+			require.Subset(t, map[bool][]string{true: {"info", "checkpoint"}}[p.saved > 0], a.after,
 				"nothing but the saving comes after the cancel")
 			require.Equal(t, p.saved, c.saved(config))
 			require.NoFileExists(t, filepath.Join(config.OutputDir, lora.WeightsFile))
@@ -129,16 +150,16 @@ func TestCancelledWhileTheResultIsWritten(t *testing.T) {
 	whole := c.anew()
 	_, err := c.run(whole, moment{}, nil)
 	require.NoError(t, err)
-	config, told := c.anew(), 0
-	_, err = c.run(config, moment{}, func(a *attempt, e Event) {
-		if answer, ok := e.(events.Answer); ok && answer.Step == 6 {
-			told++
+	config := c.anew()
+	var under *attempt
+	c.in.Output = creating{c.in.Output, func(name string) {
+		if path.Base(path.Dir(name)) == "out" && strings.HasPrefix(path.Base(name), "adapter") {
+			under.Cancel()
 		}
-		if told == 2 && e.Kind() == "working" { // the snapshot's
-			a.Cancel()
-		}
-	})
+	}}
+	_, err = c.run(config, moment{}, func(a *attempt, _ Event) { under = a })
 	require.NoError(t, err)
+	require.True(t, under.Cancelled())
 	c.complete(whole, config, "")
 	require.Equal(t, 6, c.saved(config))
 }

@@ -80,7 +80,7 @@ type attempt struct {
 	events int64
 	late   time.Duration // from the cancel to the return
 	steps  []int
-	after  []string // kinds of events that came after the cancel
+	after  []string // kinds of events that came after the cancel, beside those of progress
 }
 
 // moment is when an attempt is cancelled: at the n-th event, at the n-th look at the context, or after a delay.
@@ -103,7 +103,7 @@ func (c *cancellable) run(config Config, at moment, watch func(*attempt, Event))
 		if step, ok := e.(events.Step); ok {
 			a.steps = append(a.steps, step.Step)
 		}
-		if a.Cancelled() {
+		if _, sign := e.(events.Progress); !sign && a.Cancelled() {
 			a.after = append(a.after, e.Kind())
 		}
 		if a.events++; a.events == at.event {

@@ -6,8 +6,8 @@
 // What comes before the first step (checking the device, planning memory, loading, compiling, measuring) is done at
 // once, by Prepare alone if the caller wants it early. From there on settings, data and seed decide every byte of the
 // adapter: a run that was interrupted and resumed, that streams its weights, or that runs in a browser's tab gives
-// those of one that nothing disturbed. What a step computed is told as an Event, and written to the log before the next
-// one.
+// those of one that nothing disturbed. Estimate tells beforehand how long that takes. What a step computed is told as
+// an Event, and written to the log before the next one.
 //
 // Errors. A mistake in settings or files is a *usererr.Error, with file, place and a way out. What the device or its
 // driver did is an ErrEngineFault: it is worth another try from the last checkpoint, on a device opened anew. When the

@@ -15,6 +15,7 @@ import (
 	"qlora-wgpu/internal/demo"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
 )
 
@@ -35,7 +36,7 @@ func inputs(t *testing.T, c Config, dev *gpu.Device) Inputs {
 	t.Cleanup(func() { source.Close() })
 	rows, valid, err := dataset.Open(c.Data)
 	require.NoError(t, err)
-	return Inputs{Model: source, Data: rows, Valid: valid, Output: Folder{}, Opened: dev}
+	return Inputs{Model: source, Data: rows, Valid: valid, Output: Folder{}, Cache: host.MeasurementsIn(""), Opened: dev}
 }
 
 // Whatever takes its time tells how far it is: in order, never beyond its total, and to its end.

@@ -117,7 +117,23 @@ func Prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
 }
 
 // prepare loads all that a run needs, reserves its memory and compiles its kernels.
-func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, err error) {
+func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (*run, error) {
+	r, err := open(ctx, c, in, emit)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.takeMemory(ctx); err == nil {
+		err = r.compile(ctx)
+	}
+	if err != nil {
+		r.release()
+		return nil, err
+	}
+	return r, nil
+}
+
+// open checks the settings, opens the device and lays the steps over the data.
+func open(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, err error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -161,10 +177,7 @@ func prepare(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run
 			return nil, err
 		}
 	}
-	if err := r.takeMemory(ctx); err != nil {
-		return nil, err
-	}
-	return r, r.compile(ctx)
+	return r, nil
 }
 
 // takeMemory puts model and adapter on the device and reserves all that the run needs before its first step.

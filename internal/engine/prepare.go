@@ -80,6 +80,17 @@ func (s *Session) Prepare(ctx context.Context, d Demand, with Trainable) (*Engin
 	}
 }
 
+// Plan is the plan that Prepare makes of the demand where the device has what it says.
+func (s *Session) Plan(d Demand) (*paging.Plan, error) {
+	defer s.unlimit()
+	budget, err := s.budget(d)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := d.Plan(s.Device, budget)
+	return plan, s.about(err)
+}
+
 // Extend reserves what an engine without a budget needs to evaluate and answer more than it was prepared for: its
 // weights stay where they are.
 func (s *Session) Extend(ctx context.Context, d Demand) error {

@@ -45,6 +45,9 @@ type Load struct {
 	TotalBytes int64 `json:"total_bytes"`
 }
 
+// Estimating is how many parts of a run have been tried to tell how long it will take.
+type Estimating struct{ Part }
+
 // Stepping is how far the step under way is, in estimated FLOPs that the device has done.
 type Stepping struct {
 	Part
@@ -73,6 +76,7 @@ func (Checking) Kind() string   { return "checking" }
 func (Compiling) Kind() string  { return "compiling" }
 func (Tuning) Kind() string     { return "tuning" }
 func (Load) Kind() string       { return "load" }
+func (Estimating) Kind() string { return "estimating" }
 func (Stepping) Kind() string   { return "stepping" }
 func (Evaluating) Kind() string { return "evaluating" }
 func (Answering) Kind() string  { return "answering" }
@@ -99,6 +103,10 @@ func (e Load) String() string {
 		return "Loading the model"
 	}
 	return fmt.Sprintf("Loading the model: %d %%", Part{e.Bytes, e.TotalBytes}.percent())
+}
+
+func (e Estimating) String() string {
+	return fmt.Sprintf("Estimating the time: %d of %d", e.Done, e.Total)
 }
 
 func (e Stepping) String() string { return fmt.Sprintf("Step %d: %d %%", e.Step, e.percent()) }

@@ -63,6 +63,7 @@ func TestProgressTellsItsNumbers(t *testing.T) {
 		"Measuring kernels: 3 of 4":        Tuning{Part{3, 4}},
 		"Loading the model":                Load{},
 		"Loading the model: 12 %":          Load{Part{3, 4}, 1, 8},
+		"Estimating the time: 3 of 4":      Estimating{Part{3, 4}},
 		"Step 7: 75 %":                     Stepping{Part{3, 4}, 7},
 		"Evaluating: row 3 of 4":           Evaluating{Part{3, 4}},
 		"Answering: 4 of 4":                Answering{Part: Part{3, 4}},

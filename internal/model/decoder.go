@@ -116,6 +116,14 @@ func (m *Model) FrozenBytes() int64 { return m.store.FrozenBytes() }
 // Parameters counts the base model's parameters.
 func (m *Model) Parameters() int64 { return m.spec.Parameters() }
 
+// First is the model with its first n layers only. It shares weights and tables with m, which releases them: it is not
+// to outlive m, nor to have more positions.
+func (m *Model) First(n int) *Model {
+	short := *m
+	short.spec, short.layers = m.spec.WithLayers(n), m.layers[:n]
+	return &short
+}
+
 // Release frees the weights and tables.
 func (m *Model) Release() {
 	m.store.Release()

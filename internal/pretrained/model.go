@@ -177,6 +177,13 @@ func (m *Model) Digest(ctx context.Context) (string, error) {
 	return hex.EncodeToString(whole.Sum(nil)), nil
 }
 
+// WithLayers is the model with its first n layers only, as many as it has at most. It reads m's files, and closes none.
+func (m *Model) WithLayers(n int) *Model {
+	short := *m
+	short.Spec, short.closers = m.Spec.WithLayers(min(n, len(m.Spec.Layers))), nil
+	return &short
+}
+
 // Close releases the files; reads fail from then on.
 func (m *Model) Close() error {
 	var errs []error
