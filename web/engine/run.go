@@ -195,8 +195,8 @@ func (e *engine) runInputs(args trainArgs) trainer.Inputs {
 	}
 }
 
-// prepare checks the device and compiles the shaders while the user still looks at the page. What fails here fails
-// again, and is told, at the start.
+// prepare checks the device, compiles the shaders of a model that is loaded soon, and tells how long the run will take,
+// while the user still looks at the page. What fails here fails again, and is told, at the start.
 func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 	c, err := e.settings(r.args, runsDir+"/none") // nothing is written
 	if err != nil {
@@ -211,7 +211,13 @@ func (e *engine) prepare(ctx context.Context, r request) (any, error) {
 		return nil, err
 	}
 	defer e.heap.end()
-	return nil, trainer.Prepare(ctx, c, in, func(ev trainer.Event) { e.emit(r, ev) })
+	tell := func(ev trainer.Event) { e.emit(r, ev) }
+	if e.Demo {
+		if err := trainer.Prepare(ctx, c, in, tell); err != nil {
+			return nil, err
+		}
+	}
+	return trainer.Estimate(ctx, c, in, tell)
 }
 
 // attempt is one run. What panics on a device that is gone is that device's error.

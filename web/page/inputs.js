@@ -219,12 +219,14 @@ export function followInputs() {
   effect(() => { if (!opening.value && !busy.value) later(60); });
 }
 
-// prepareAhead compiles the shaders and measures while the user still looks at the page; every other request makes it
-// give way. Loading a large model ahead is not worth it.
-export function prepareAhead(request) {
-  if (model.value?.source.kind === 'demo' && preview.value.state === 'there' && !preview.value.found.shortage) {
-    engine.ask('prepare', request, { background: true }).catch(() => {});
-  }
+// prepareAhead compiles shaders and finds out how long the run will take while the user still looks at the page; every
+// other request makes it give way.
+export async function prepareAhead(request) {
+  const { found } = preview.value;
+  try {
+    const { seconds } = await engine.ask('prepare', request, { background: true });
+    if (preview.value.found === found) preview.value = { ...preview.value, seconds };
+  } catch { /* it made way, or what is wrong is told at the start */ }
 }
 
 // setQuestions shows questions without answers.

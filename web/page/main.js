@@ -50,11 +50,12 @@ function ahead() {
   let timer = 0, done = null;
   effect(() => {
     clearTimeout(timer);
-    const ready = preview.value.state === 'there' && !busy.value && !opening.value && run.value.state === 'none';
+    const ready = preview.value.state === 'there' && !preview.value.found.shortage && !busy.value && !opening.value &&
+      run.value.state === 'none';
     if (ready && preview.value.config !== done) timer = setTimeout(() => {
       done = preview.value.config;
       prepareAhead(trainRequest(config.value));
-    }, 300);
+    }, 1000);
   });
 }
 

@@ -15,7 +15,7 @@ export const status = computed(() => {
   if (busy.value) {
     const { text, done, total, kind } = doing.value ?? {};
     if (text && kind !== 'stepping') return `${text}${total && kind !== 'answering' ? `: ${Math.floor(100 * done / total)} %` : ''}…`;
-    return `Training: step ${count(step)} of ${count(steps)}.`;
+    return `Training: step ${count(Math.min(step + 1, steps))} of ${count(steps)}.`;
   }
   if (obstacle.value) return obstacle.value;
   if (state === 'paused') return `Paused after step ${step} of ${count(steps)}. It is kept in this browser; you may close the page.`;
