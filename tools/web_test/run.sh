@@ -1,12 +1,13 @@
 #!/bin/sh
 # Tests of the browser half, in headless Chromium on its software adapter.
-#   tools/web_test/run.sh              all but the last
+#   tools/web_test/run.sh              all but the last two
 #   tools/web_test/run.sh check [NAME] web/check: every shader, every operation's cases and training steps; only what contains NAME
 #   tools/web_test/run.sh wait         a read-back that takes longer than five seconds, on Chromium's software adapter without Chromium
 #   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`
 #   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
+#   tools/web_test/run.sh firefox      a run in Firefox, paused and reloaded, where there is one and it has a WebGPU adapter
 # Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another
-# executable.
+# executable, FIREFOX one of Firefox.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto
@@ -20,7 +21,7 @@ if [ -z "$CHROMIUM" ]; then
 fi
 export CHROMIUM
 command -v npm >/dev/null || .ci/install node
-for package in playwright-core axe-core; do
+for package in playwright-core axe-core puppeteer-core; do
   [ -d "tools/web_test/node_modules/$package" ] || npm ci --prefix tools/web_test --no-audit --no-fund
 done
 
@@ -47,11 +48,19 @@ busy() {
   VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd QLORA_TEST_LONG=1 go test -count=1 -run TestReadWaitsForAsLongAsItTakes ./gpu
 }
 
+in_firefox() {
+  : "${FIREFOX:=$(command -v firefox || command -v firefox-esr || true)}"
+  [ -n "$FIREFOX" ] || { echo "SKIP the page in Firefox: there is none (Debian: apt-get install firefox-esr)"; return 0; }
+  export FIREFOX
+  program && node tools/web_test/firefox.mjs
+}
+
 case $part in
   all) busy && check && program && node tools/web_test/web.mjs build/web-test ;;
   wait) busy ;;
   check) check "${1-}" ;;
   page) program && node tools/web_test/web.mjs build/web-test "${1-}" ;;
   long) program && node tools/web_test/long.mjs build/web-test-long ;;
+  firefox) in_firefox ;;
   *) echo "unknown: $part" >&2; exit 2 ;;
 esac
