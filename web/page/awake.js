@@ -30,8 +30,7 @@ export function followAwake() {
     was = busy.value;
     if (!ended || document.visibilityState === 'visible' || mayTell.value !== 'granted') return;
     const { state, step } = run.value;
-    try { new Notification(title, { body: state === 'done' ? 'The training is done.' : `The training stopped after step ${step}.` }); } catch {
-      /* some phones have them in service workers alone */
-    }
+    const body = state === 'done' ? 'The training is done.' : `The training stopped after step ${step}.`;
+    try { new Notification(title, { body }); } catch { /* some phones have them in service workers alone */ }
   });
 }

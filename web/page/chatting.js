@@ -27,8 +27,9 @@ export async function ask(question) {
   const change = (side, more) => {
     turns.value = turns.value.map((turn) => (turn.key === key ? { ...turn, [side]: { ...turn[side], ...more } } : turn));
   };
-  const messages = Object.fromEntries(Object.keys(sides).map((side) => [side, [...told(side, at), { role: 'user', content: question.trim() }]]));
-  turns.value = [...turns.value, { key, question: question.trim(), base: { text: '', end: '' }, tuned: { text: '', end: '' }, error: null }];
+  const content = question.trim(), nothing = { text: '', end: '' };
+  const messages = Object.fromEntries(Object.keys(sides).map((side) => [side, [...told(side, at), { role: 'user', content }]]));
+  turns.value = [...turns.value, { key, question: content, base: nothing, tuned: nothing, error: null }];
   const { temperature, tokens } = options.value;
   asking.value = engine.ask('chat', { Settings: settings(), Run: run.value.id, Messages: messages, Temperature: temperature,
     MaxTokens: Math.min(tokens, most()), Seed: key }, { told: ({ event, side, piece }) => {

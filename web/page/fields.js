@@ -36,7 +36,7 @@ export function check(values, model) {
     const text = values[key];
     if (text === undefined || choices) continue;
     const number = Number(text), kind = step === 1 ? 'a whole number' : 'a number';
-    const good = text.trim() !== '' && Number.isFinite(number) && number >= min && number <= max && (step !== 1 || Number.isInteger(number));
+    const within = text.trim() !== '' && number >= min && number <= max, good = within && (step !== 1 || Number.isInteger(number));
     if (!good) faults[key] = `${kind} from ${plain.format(min)} to ${plain.format(max)}`;
   }
   return faults;

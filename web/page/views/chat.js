@@ -58,7 +58,8 @@ export function Chat() {
       </div>
       <${Options} />
       <p class="buttons">
-        ${turns.value.length > 0 && html`<button type="button" class="quiet" id="forget-turns" onClick=${forgetTurns}>New conversation</button>`}
+        ${turns.value.length > 0 && html`<button type="button" class="quiet" id="forget-turns" onClick=${forgetTurns}>New
+          conversation</button>`}
         <button type="button" class="quiet" id="measure" disabled=${works || !data.value} onClick=${measure}>Measure the loss on the
           examples</button>
       </p>

@@ -18,12 +18,15 @@ function Choose({ ambiguous }) {
     <div class="scroll"><table><thead><tr>${names.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>
       ${preview.slice(table && header ? 1 : 0).map((row) => html`<tr>${row.map((cell) => html`<td dir="auto">${cell}</td>`)}</tr>`)}
     </tbody></table></div>
-    <div class="fields">${select('column-question', 'Question', question, setQuestion)}${select('column-answer', 'Answer', answer, setAnswer)}
+    <div class="fields">${select('column-question', 'Question', question, setQuestion)}
+      ${select('column-answer', 'Answer', answer, setAnswer)}
       ${columns.length > 2 && select('column-system', 'System message', system, setSystem, true)}</div>
     ${undecided && html`<label class="check"><input type="checkbox" id="column-header" checked=${header}
       onChange=${({ target }) => setHeader(target.checked)} /> The first row names the columns</label>`}
-    <p class="buttons"><button type="button" class="primary" id="columns-use" disabled=${question === answer} onClick=${use}>Use these</button>
-      <button type="button" class="quiet" onClick=${() => { unclear.value = null; }}>Keep the examples as they were</button></p>
+    <p class="buttons">
+      <button type="button" class="primary" id="columns-use" disabled=${question === answer} onClick=${use}>Use these</button>
+      <button type="button" class="quiet" onClick=${() => { unclear.value = null; }}>Keep the examples as they were</button>
+    </p>
   </div>`;
 }
 

@@ -20,7 +20,8 @@ function lines() {
   const at = [...new Set([steps, evals, ...others.map(({ losses }) => losses)].flatMap((each) => [...each.keys()]))].sort((a, b) => a - b);
   const of = (values) => at.map((step) => values.get(step) ?? null);
   const known = at.filter((step) => steps.has(step));
-  const smooth = new Map(medians(known.map((step) => steps.get(step)), Math.max(2, Math.round(max / 30))).map((loss, i) => [known[i], loss]));
+  const middle = medians(known.map((step) => steps.get(step)), Math.max(2, Math.round(max / 30)));
+  const smooth = new Map(middle.map((loss, i) => [known[i], loss]));
   return [at, of(steps), of(smooth), of(evals), ...others.map(({ losses }) => of(losses))];
 }
 
@@ -50,12 +51,12 @@ function make(place) {
 function caption({ steps, evals }) {
   const list = [...steps].sort(([a], [b]) => a - b), held = [...evals].sort(([a], [b]) => a - b);
   const [first, last] = [list[0], list.at(-1)];
-  const text = `Loss after each step, from ${digits(first[1])} at step ${first[0]} to ${digits(last[1])} at step ${last[0]}: the lower, the ` +
-    'better the model predicts your answers.';
+  const text = `Loss after each step, from ${digits(first[1])} at step ${first[0]} to ${digits(last[1])} at step ${last[0]}: the lower, ` +
+    'the better the model predicts your answers.';
   if (!held.length) return text;
   const best = held.reduce((least, each) => (each[1] < least[1] ? each : least)), newest = held.at(-1);
-  return `${text} On the examples held back: ${digits(newest[1])}${newest[1] > best[1] * 1.02 ? `, worse than the ${digits(best[1])} of step ` +
-    `${best[0]}: it has begun to learn the examples by heart.` : '.'}`;
+  const over = `, worse than the ${digits(best[1])} of step ${best[0]}: it has begun to learn the examples by heart.`;
+  return `${text} On the examples held back: ${digits(newest[1])}${newest[1] > best[1] * 1.02 ? over : '.'}`;
 }
 
 export function Curve() {
@@ -74,6 +75,7 @@ export function Curve() {
   }, [curve.value]);
   if (!there) return null;
   return html`<section class="card" aria-label="Loss">
-    <figure class="chart"><div id="chart" ref=${place} /><figcaption id="chart-text" class="muted">${caption(curve.value)}</figcaption></figure>
+    <figure class="chart"><div id="chart" ref=${place} />
+      <figcaption id="chart-text" class="muted">${caption(curve.value)}</figcaption></figure>
   </section>`;
 }

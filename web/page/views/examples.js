@@ -57,7 +57,9 @@ export function Examples() {
     <div role="tabpanel" id=${`panel-${tab.value}`} aria-labelledby=${`tab-${tab.value}`}>
       ${tab.value === 'text' ? html`<${Text} />` : pairs.value ? html`<${Table} />` : data.value ? html`<${Rows} />` : null}
     </div>
-    <p class="buttons"><button type="button" class="quiet" id="pick-data" disabled=${busy.value} onClick=${pickData}>Open a file…</button></p>
+    <p class="buttons">
+      <button type="button" class="quiet" id="pick-data" disabled=${busy.value} onClick=${pickData}>Open a file…</button>
+    </p>
     <p class="hint">Or drop a file anywhere: CSV, TSV, JSON, JSON Lines or text. From a spreadsheet, copy the cells and paste them into the
       table.</p>
   </section>`;

@@ -9,7 +9,10 @@ const at = signal(null); // [sequence, token] that is looked at
 
 const roles = { system: 'system message', user: 'question', assistant: 'answer', tool: 'tool', '': 'mark of the template' };
 
-const percent = (p) => (p === null || p === undefined ? '–' : p > 0.9995 ? '100 %' : p < 0.0005 ? '< 0.1 %' : `${(100 * p).toPrecision(3)} %`);
+function percent(p) {
+  if (p === null || p === undefined) return '–';
+  return p > 0.9995 ? '100 %' : p < 0.0005 ? '< 0.1 %' : `${(100 * p).toPrecision(3)} %`;
+}
 
 // About says what there is to know of a token.
 function About({ batch }) {
@@ -17,10 +20,10 @@ function About({ batch }) {
   const token = batch[row]?.[column];
   if (!token) return html`<p id="mask-token" class="hint">Point at a token, or go through them with the arrow keys.</p>`;
   const { first, now } = chances.value, before = first?.sequences[row]?.[column], after = now?.sequences[row]?.[column];
-  return html`<p id="mask-token" class="hint">“${token.text}” is token ${token.id} of the vocabulary, ${roles[token.role] ?? token.role}. ${token.target
-    ? before === undefined ? 'The model learns to write it.'
-      : html`The model found it <b>${percent(before)}</b> likely before, and after step ${now.step} <b>${percent(after)}</b>.`
-    : 'The model only reads it.'}</p>`;
+  const learns = before === undefined ? 'The model learns to write it.'
+    : html`The model found it <b>${percent(before)}</b> likely before, and after step ${now.step} <b>${percent(after)}</b>.`;
+  return html`<p id="mask-token" class="hint">“${token.text}” is token ${token.id} of the vocabulary,
+    ${' '}${roles[token.role] ?? token.role}. ${token.target ? learns : 'The model only reads it.'}</p>`;
 }
 
 function Token({ token, row, column }) {
@@ -49,8 +52,8 @@ export function Mask() {
       only <span class="context role-user">reads</span> the rest. While it trains, what it finds likely is filled.</p>
     <div id="mask" class="mask" tabindex="0" role="group" aria-label="Tokens of the first batch" aria-describedby="mask-token"
       onMouseOver=${look} onClick=${look} onKeyDown=${move}>
-      ${batch.map((sequence, row) => html`<p dir="auto" key=${row}>${sequence.map((token, column) => html`<${Token} key=${column} token=${token}
-        row=${row} column=${column} />`)}${whole[row].length > tokens ? ' …' : ''}</p>`)}
+      ${batch.map((sequence, row) => html`<p dir="auto" key=${row}>${sequence.map((token, column) =>
+        html`<${Token} key=${column} token=${token} row=${row} column=${column} />`)}${whole[row].length > tokens ? ' …' : ''}</p>`)}
     </div>
     <${About} batch=${batch} />
     <p id="mask-more" class="hint">${whole.length} examples with ${all} tokens, ${learned} of which are learned${whole.length > sequences

@@ -13,7 +13,8 @@ export function Rows() {
     return () => { wanted = false; };
   }, [info, from, to]);
   return html`<div class="table"><div id="rows" class="rows">${rows.map(({ text, turns }, i) => html`<div class="row look" key=${from + i}>
-      ${turns?.length ? turns.map(({ role, content }) => html`<p dir="auto"><b>${role}</b> ${content}</p>`) : html`<p dir="auto">${text}</p>`}
+      ${turns?.length ? turns.map(({ role, content }) => html`<p dir="auto"><b>${role}</b> ${content}</p>`)
+        : html`<p dir="auto">${text}</p>`}
     </div>`)}</div>
     <${Pager} from=${from} to=${to} total=${total} />
     <p class="hint">${info.text ? 'These can be edited as text.' : 'The file is too large to be edited here.'}</p></div>`;

@@ -12,7 +12,8 @@ const naming = signal(''); // the run whose name is being changed
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 function Name({ id, name }) {
-  if (naming.value !== id) return html`<button type="button" class="name plain" title="Rename" onClick=${() => { naming.value = id; }}>${name}</button>`;
+  if (naming.value !== id) return html`<button type="button" class="name plain" title="Rename"
+    onClick=${() => { naming.value = id; }}>${name}</button>`;
   const done = ({ target }) => {
     naming.value = '';
     if (target.value.trim() && target.value !== name) rename(id, target.value.trim());
@@ -42,7 +43,8 @@ function Entry({ about }) {
           aria-pressed=${String(compared.value.has(id))} aria-label=${`Compare ${label}`} onClick=${() => compare(about)}>Compare</button>`}
         <button type="button" class="quiet" disabled=${off} aria-label=${`Download the adapter of ${label}`}
           onClick=${() => guard('runs', () => save('adapter', id))}>Download</button>
-        <button type="button" class="quiet" disabled=${off} aria-label=${`Delete ${label}`} onClick=${() => { asking.value = id; }}>Delete</button>
+        <button type="button" class="quiet" disabled=${off} aria-label=${`Delete ${label}`}
+          onClick=${() => { asking.value = id; }}>Delete</button>
       </span>`}
   </li>`;
 }

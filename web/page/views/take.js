@@ -11,8 +11,8 @@ function lines() {
   const name = kind === 'demo' ? 'out-demo/model' : kind === 'hub' ? id.split('/').at(-1) : model.value?.name ?? 'MODEL';
   const hub = kind === 'hub' ? id : name;
   return {
-    'With the program': `${kind === 'demo' ? '# qlora-wgpu demo has written the embedded model to out-demo/model\n' : ''}unzip adapter.zip\n` +
-      `qlora-wgpu generate --model ${quoted(name)} --adapter adapter --prompt "..."`,
+    'With the program': `${kind === 'demo' ? '# qlora-wgpu demo has written the embedded model to out-demo/model\n' : ''}` +
+      `unzip adapter.zip\nqlora-wgpu generate --model ${quoted(name)} --adapter adapter --prompt "..."`,
     'With Python': `from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n` +
       `model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(hub)})\n` +
       `model = PeftModel.from_pretrained(model, "adapter")\ntokenizer = AutoTokenizer.from_pretrained(${JSON.stringify(hub)})`,

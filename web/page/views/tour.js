@@ -15,7 +15,8 @@ export function Tour() {
   }, [at.value]);
   if (!step) return null;
   const last = at.value + 1 === steps.length;
-  return html`<aside class="tour" id="tour-card" aria-label="Tour" tabindex="-1" ref=${card} onKeyDown=${({ key }) => { if (key === 'Escape') end(); }}>
+  return html`<aside class="tour" id="tour-card" aria-label="Tour" tabindex="-1" ref=${card}
+    onKeyDown=${({ key }) => { if (key === 'Escape') end(); }}>
     <h2>${step.title} <span class="muted">${at.value + 1} of ${steps.length}</span></h2>
     <p>${step.text}</p>
     <p class="buttons">${waiting.value ? html`<span class="muted">The next step comes when it moves.</span>`
