@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"runtime/debug"
+	"strings"
 	"syscall/js"
 
 	"qlora-wgpu/internal/browser"
@@ -165,15 +167,29 @@ func describe(err error) failure {
 	out := failure{Message: err.Error()}
 	var mistake *usererr.Error
 	if errors.As(err, &mistake) {
-		plain := *mistake
-		plain.Hint = ""
-		out = failure{Message: plain.Error(), Hint: mistake.Hint, Input: string(mistake.Input)}
+		out = failure{Message: said(mistake), Hint: mistake.Hint, Input: string(mistake.Input)}
 	}
 	var columns *dataset.AmbiguousColumns
 	if errors.As(err, &columns) {
 		out.Ambiguous = &ambiguous{columns.Columns, columns.Preview, columns.Header, columns.Table, columns.Undecided}
 	}
 	return out
+}
+
+// said is a mistake without the program's word for what it was doing: the file that the user opened, the place in it and
+// the reason.
+func said(e *usererr.Error) string {
+	var parts []string
+	if e.Path != "" && !strings.HasPrefix(e.Path, runsDir) { // where a run lies in the browser is nobody's concern
+		parts = append(parts, path.Base(e.Path))
+	}
+	if e.Where != "" {
+		parts = append(parts, e.Where)
+	}
+	if e.Kind == usererr.Unsupported {
+		parts = append(parts, "not supported")
+	}
+	return usererr.OneLine(strings.Join(append(parts, e.Err.Error()), ": "))
 }
 
 func post(message any) {

@@ -75,6 +75,15 @@ export async function openKept(fingerprint, ask) {
   return Boolean(await openModel(files, { kind: 'files', ...found }, { keepSettings: true }));
 }
 
+let before = null; // the last examples that a run could start with
+
+// wayBack is the button that opens them again.
+function wayBack() {
+  if (!before || before === data.value || !(before.source?.file || before.source?.text)) return [];
+  const { source, kind, name } = before;
+  return [{ label: `Back to ${name}`, act: () => openData({ ...source, kind }) }];
+}
+
 // openData opens a file, a text, or what a run was trained on. columns (data_columns) says which are learned, where
 // their names do not tell; where that is not clear, unclear is called with the error. What was open stays where it cannot be read.
 export async function openData({ name = '', text = '', file = null, run: id = '', columns = '', kind = 'text' }, unclear) {
@@ -82,6 +91,7 @@ export async function openData({ name = '', text = '', file = null, run: id = ''
     try {
       const info = await asking(engine.ask('data', { Name: name, Text: text, Run: id, Columns: columns }, { files: file ? [file] : [] }));
       batch(() => {
+        if (preview.value.state === 'there') before = data.value;
         edited.value = null;
         data.value = { ...info, kind, source: { name: info.name, text, file, columns } };
       });
@@ -136,7 +146,7 @@ async function look() {
     if (mine !== version || error.cancelled) return;
     preview.value = { state: 'failed', problem: error };
     tell('warnings', null);
-    tellError('plan', error);
+    tellError('plan', error, error.input === 'data' ? wayBack() : []);
   }
   seen = mine;
 }
