@@ -34,8 +34,8 @@ cpSync(join(goroot, 'lib/wasm/wasm_exec.js'), join(out, 'vendor/wasm_exec.js'));
 cpSync(join(uplot, 'dist/uPlot.esm.js'), join(out, 'vendor/uPlot.js'));
 cpSync(join(uplot, 'dist/uPlot.min.css'), join(out, 'vendor/uPlot.css'));
 // One style sheet and one wave of requests: what a page of many small files would otherwise wait for.
-const sheets = ['base', 'layout', 'card', 'controls', 'gallery', 'stage', 'messages', 'chat', 'examples', 'settings', 'runs', 'mask', 'explain',
-  'tour', 'notice'];
+const sheets = ['base', 'layout', 'card', 'controls', 'gallery', 'stage', 'messages', 'chat', 'examples', 'settings', 'runs', 'mask',
+  'explain', 'tour', 'notice'];
 writeFileSync(join(out, 'style.css'), sheets.map((name) => readFileSync(join(out, 'css', `${name}.css`), 'utf8')).join('\n'));
 rmSync(join(out, 'css'), { recursive: true });
 for (const [name, file] of Object.entries(modules)) {

@@ -11,8 +11,7 @@ import (
 )
 
 // Memory keeps files in the tab's memory, where the browser gives no private file system: they are gone with the tab.
-// It implements checkpoint.Store and trainer.Output. Names are relative paths; a folder is there while a file lies below
-// it, or once it was made.
+// It implements checkpoint.Store and trainer.Output. Names are relative paths; a folder is there once it was made.
 type Memory struct {
 	files   map[string][]byte
 	folders map[string]bool

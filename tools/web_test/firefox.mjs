@@ -15,7 +15,8 @@ const startable = (page) => until(page, 'Start may be pressed', () => {
   return !start.disabled && !start.hidden;
 });
 
-// loaded waits for the engine before the button: a reloaded Firefox keeps a button enabled until a script says otherwise.
+// loaded waits for the engine before the button: a reloaded Firefox keeps a button enabled until a script says
+// otherwise.
 async function loaded(page) {
   await until(page, 'the engine has answered', () => globalThis.messages.some(({ result }) => result?.adapter));
   await startable(page);

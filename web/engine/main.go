@@ -176,8 +176,8 @@ func describe(err error) failure {
 	return out
 }
 
-// said is a mistake without the program's word for what it was doing: the file that the user opened, the place in it and
-// the reason.
+// said is a mistake without the program's word for what it was doing: the file that the user opened, the place in it
+// and the reason.
 func said(e *usererr.Error) string {
 	var parts []string
 	if e.Path != "" && !strings.HasPrefix(e.Path, runsDir) { // where a run lies in the browser is nobody's concern

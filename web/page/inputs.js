@@ -85,7 +85,8 @@ function wayBack() {
 }
 
 // openData opens a file, a text, or what a run was trained on. columns (data_columns) says which are learned, where
-// their names do not tell; where that is not clear, unclear is called with the error. What was open stays where it cannot be read.
+// their names do not tell; where that is not clear, unclear is called with the error. What was open stays where it
+// cannot be read.
 export async function openData({ name = '', text = '', file = null, run: id = '', columns = '', kind = 'text' }, unclear) {
   return guard('data', () => exclusively('data', 'Reading the examples…', async ({ asking }) => {
     try {
