@@ -61,7 +61,10 @@ var operations = map[string]operation{
 }
 
 // atOnce are operations that do not wait for a running one.
-var atOnce = map[string]operation{"inspect": (*engine).inspect}
+var atOnce = map[string]operation{"inspect": (*engine).inspect, "alive": alive}
+
+// alive answers: the page asks after it has slept.
+func alive(*engine, context.Context, request) (any, error) { return true, nil }
 
 // desk takes the page's messages. Messages come between the steps of a goroutine that computes, so it needs no lock.
 type desk struct {

@@ -10,6 +10,8 @@ export class EngineError extends Error {
   }
 }
 
+const atOnce = ['inspect', 'alive']; // operations that wait for no other
+
 export class Engine {
   #worker = null;
   #pending = new Map();
@@ -91,7 +93,7 @@ export class Engine {
   ask(op, args = {}, { files = [], told, background = false } = {}) {
     const id = this.#next++;
     let cancelled = false;
-    if (!background && op !== 'inspect') this.#background?.cancel();
+    if (!background && !atOnce.includes(op)) this.#background?.cancel();
     const promise = this.#ready.then(() => {
       if (this.#dead) throw this.#dead;
       if (cancelled) throw new EngineError({ message: 'cancelled', cancelled: true });

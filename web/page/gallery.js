@@ -1,10 +1,10 @@
 // The subjects of the gallery: examples, questions and settings for the embedded model, and a recorded result of each.
 import { fetchFile } from './fetching.js';
-import { openData, setQuestions, showSettings } from './inputs.js';
+import { exclusively, openData, setQuestions, showSettings } from './inputs.js';
 import { guard } from './messages.js';
 import { leave, play } from './run.js';
 import { batch, signal } from './ui.js';
-import { busy, data, edited, greeting, model, subject } from './state.js';
+import { busy, data, edited, greeting, model, opening, subject } from './state.js';
 
 export const gallery = signal([]);
 
@@ -16,19 +16,24 @@ export async function fetchGallery() {
   if (found) gallery.value = found;
 }
 
-// choose opens a subject: its examples, questions, settings and recorded result.
+// choose opens a subject: its examples, questions, settings and recorded result. The last that was chosen wins.
 export async function choose(entry) {
   if (busy.value) return;
+  opening.value?.cancel();
   leave();
   batch(() => {
     subject.value = entry;
+    edited.value = null;
     setQuestions(entry.questions);
     if (greeting.value && (!model.value || model.value.source.kind === 'demo')) showSettings({ ...greeting.value.demo, ...entry.settings });
   });
   if (entry.record) guard('gallery', async () => play(await text(entry.record), entry)); // while the rest is opened
   if (!greeting.value) return;
   if (entry.data) {
-    await guard('data', async () => openData({ name: entry.data.split('/').at(-1), text: await text(entry.data), kind: 'subject' }));
+    const examples = await guard('data', () => exclusively('data', 'Fetching the examples…', () => text(entry.data)),
+      [{ label: 'Retry', act: () => choose(entry) }]);
+    if (examples === undefined || subject.value !== entry) return;
+    await openData({ name: entry.data.split('/').at(-1), text: examples, kind: 'subject' });
   } else {
     batch(() => {
       data.value = data.value && { ...data.value, kind: 'edited' };

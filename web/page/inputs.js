@@ -144,8 +144,8 @@ async function look() {
     preview.value = { state: 'there', found, config: settings };
     tellOf(found);
   } catch (error) {
-    if (mine !== version || error.cancelled) return;
-    preview.value = { state: 'failed', problem: error };
+    if (mine !== version) return;
+    preview.value = error.cancelled ? { state: 'none' } : { state: 'failed', problem: error }; // cancelled: the engine was ended
     tell('warnings', null);
     tellError('plan', error, error.input === 'data' ? wayBack() : []);
   }
@@ -185,7 +185,7 @@ export function settle() {
   clearTimeout(timer);
   const turn = async () => {
     while (edited.value || seen !== version) {
-      if (edited.value && (edited.value.fault || !(await readEdited()))) return false;
+      if (edited.value && (opening.value || edited.value.fault || !(await readEdited()))) return false;
       if (seen !== version) await look();
     }
     return preview.value.state === 'there';

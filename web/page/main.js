@@ -1,16 +1,19 @@
 // The page: begins the engine, opens what was there before, and keeps what the user writes.
-import { alone, available } from './absence.js';
+import { available } from './absence.js';
+import { followSleep } from './asleep.js';
 import { followAwake } from './awake.js';
 import { followChat } from './chatting.js';
-import { keepDraft, restoreDraft } from './draft.js';
+import { keepDraft, keptDraft, restoreDraft, writeDraft } from './draft.js';
 import { followEditing } from './editing.js';
 import { engine } from './engine.js';
 import { choose, fetchGallery, gallery } from './gallery.js';
 import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './inputs.js';
+import { followAddress, openNamed } from './links.js';
 import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
-import { followRun, openRun, trainRequest } from './run.js';
+import { followRun, openRun, pause, trainRequest } from './run.js';
 import { broken, busy, config, greeting, memory, opening, preview, run, runs } from './state.js';
+import { alone } from './tabs.js';
 import { followTour } from './tour.js';
 import { effect, html, render } from './ui.js';
 import { App } from './views/app.js';
@@ -33,12 +36,17 @@ async function hello() {
   return true;
 }
 
-// begin opens what the user left: a draft, the run that was shown, or the first subject.
+// begin opens what the address names, or what the user left: a draft, the run that was shown; or the first subject.
 async function begin() {
-  const draft = await restoreDraft();
+  const draft = await keptDraft();
   const [newest] = runs.value;
   const last = runs.value.find(({ id }) => id === draft?.run) ?? (!draft && newest?.state === 'paused' ? newest : null);
-  if (last) return openRun(last.id);
+  if (draft && !last) draft.run = undefined; // it ended before anything of it was saved
+  const paused = last?.state === 'paused';
+  const reopen = () => (last ? restoreDraft(draft).then(() => openRun(last.id)) : null);
+  if (await openNamed(draft, paused ? reopen : null)) return paused ? null : openDemo({ keepSettings: true });
+  if (last) return reopen();
+  await restoreDraft(draft);
   if (!draft && gallery.value.length) await choose(gallery.value[0]);
   if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
   if (newest?.state === 'paused') tell('run', { kind: 'note', text: `A run of ${newest.model} stopped after step ${newest.step} of ` +
@@ -59,9 +67,25 @@ function ahead() {
   });
 }
 
+// giveWay brings everything to where another tab can go on: a run is paused after the step that it is at.
+async function giveWay() {
+  opening.value?.cancel();
+  pause(false);
+  await new Promise((resolve) => { effect(() => { if (!busy.value) resolve(); }); });
+  await writeDraft();
+  engine.end();
+}
+
+// watch shows what is recorded, where nothing can be trained. No engine and no model is fetched then.
+async function watch() {
+  await fetchGallery();
+  followAddress();
+  if (gallery.value.length && !(await openNamed())) choose(gallery.value[0]);
+}
+
 async function start() {
-  if (!(await available())) return;
-  await alone();
+  if (!(await available())) return watch();
+  await alone({ end: giveWay, cut: () => engine.end() });
   engine.begin();
   fetchDemo();
   if (hinted && hinted < 8) memory.value = String(hinted);
@@ -75,9 +99,11 @@ async function start() {
   followBlock();
   followFields();
   followDrops();
+  followSleep();
   addEventListener('beforeunload', (event) => { if (busy.value) event.preventDefault(); });
   await fetchGallery();
   if (!(await hello())) return;
+  followAddress();
   await guard('begin', begin);
   keepDraft();
   ahead();

@@ -1,5 +1,6 @@
 // A run: start, pause, stop, go on, and what is shown of it.
 import { engine } from './engine.js';
+import { isHub, openAgain } from './hub.js';
 import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
 import { base, busy, bytesAllowed, chances, config, curve, data, doing, every, greeting, latest, model, obstacle, plan, preview, questions, recorded,
@@ -29,12 +30,13 @@ export async function start() {
   }
   const settings = config.value;
   batch(() => {
+    base.value = settings; // they belong to the run, with what no field shows
     if (!going) clear(settings.max_steps);
     plan.value = null;
     run.value = { ...run.value, state: 'running', steps: settings.max_steps, step: going ? before.step : 0 };
   });
   request = engine.ask('train', { ...trainRequest(settings), Run: going ? before.id : '', Name: going ? '' : nameOf(),
-    Page: { subject: subject.value?.id, questions: asked() } });
+    Page: { subject: subject.value?.id, questions: asked(), revision: model.value.source.revision } });
   try {
     const about = await request;
     show(about, 'done');
@@ -51,7 +53,7 @@ const nameOf = () => (data.value.kind === 'subject' ? subject.value.title : data
 
 function show(about, state) {
   const { page, ...rest } = about;
-  run.value = { ...rest, steps: about.max_steps, state };
+  run.value = { ...rest, revision: page?.revision, steps: about.max_steps, state };
 }
 
 // clear forgets what is shown of a run. Answers stay until there are new ones.
@@ -126,7 +128,7 @@ export async function openRun(id) {
   if (!found) return;
   const { log, settings, page, ...about } = found;
   batch(() => {
-    show(about, about.state === 'paused' ? 'paused' : 'done');
+    show({ ...about, page }, about.state === 'paused' ? 'paused' : 'done');
     showSettings(settings);
     clear(settings.max_steps);
     const texts = page?.questions ?? [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
@@ -139,32 +141,36 @@ export async function openRun(id) {
   });
   if (about.unfed) tell('data', { kind: 'warning', text: `This run was trained on ${about.data}`, hint: 'open the same examples to go on with it' });
   else if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
-  await rightModel(about);
+  await rightModel({ ...about, revision: page?.revision });
 }
 
 // followModel says when the open model is not the one of the run that can go on, and offers that.
 function followModel() {
   effect(() => {
     if (sameModel.value) return tell('other model', null);
-    const { demo, fingerprint, model: name } = run.value;
+    const { demo, fingerprint, revision, model: name } = run.value;
     tell('other model', { kind: 'warning', text: `The open model is not the one of this run, ${name}. An adapter fits only the weights ` +
-      'that it was trained on', actions: [{ label: `Open ${name}`, act: () => (demo ? openDemo({ keepSettings: true }) : reopen(fingerprint, name)) },
+      'that it was trained on', actions: [{ label: `Open ${name}`,
+      act: () => (demo ? openDemo({ keepSettings: true }) : reopen(fingerprint, name, revision)) },
       { label: 'Begin a new run', act: leave }] });
   });
 }
 
 // rightModel opens the model of a run where that is possible without the user, and offers it otherwise.
-async function rightModel({ demo, fingerprint, model: name }) {
+async function rightModel({ demo, fingerprint, model: name, revision }) {
   if (!name || model.value && (!fingerprint || fingerprint === model.value.fingerprint)) return;
   if (demo) {
     await openDemo({ keepSettings: true });
+  } else if (isHub(name)) {
+    await openAgain({ fingerprint, id: name, revision });
   } else if (!(await openKept(fingerprint, false))) {
     tell('model', { kind: 'warning', text: `This run was trained on ${name}`, hint: 'open the same model to go on with it',
       actions: [{ label: `Open ${name}`, act: () => reopen(fingerprint, name) }] });
   }
 }
 
-async function reopen(fingerprint, name) {
+async function reopen(fingerprint, name, revision) {
+  if (isHub(name)) return openAgain({ fingerprint, id: name, revision });
   if (await openKept(fingerprint, true)) return;
   tell('model', { text: `${name} is not where it was.`, hint: 'choose it again under Model' });
 }

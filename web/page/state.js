@@ -3,6 +3,9 @@ import { check } from './fields.js';
 import { computed, signal } from './ui.js';
 
 export const arriving = signal({}); // files on their way: name → [bytes, of]
+// Why nothing can be trained here: insecure, browser or adapter, where recordings are shown, or second or used, where
+// another tab has it. Empty: it can.
+export const absent = signal('');
 export const greeting = signal(null); // what the engine says of itself and of this browser: hello
 export const broken = signal(null); // why the engine cannot work; null: it does, or is still on its way
 

@@ -30,4 +30,8 @@ async function run() {
   await go.run(instance);
 }
 
+// Of several tabs, the engine that began last is the only one, even where the page of another does not hear that it has
+// lost its turn: two would write to the same runs.
+navigator.locks.request('qlora-wgpu engine', { steal: true }, () => new Promise(() => {})).catch(() => close());
+
 run().catch(fatal);

@@ -1,5 +1,5 @@
 // A question, and in one cell what the model answers: before, now, and after. Words that changed are marked.
-import { busy, questions } from '../state.js';
+import { absent, busy, questions } from '../state.js';
 import { html } from '../ui.js';
 
 // changed splits an answer into words, each with whether the other answer lacks it at its place: a longest common
@@ -27,7 +27,8 @@ export function Answer({ entry, at }) {
     questions.value = questions.value.map((each) => (each.key === key ? { ...each, text: target.value, old: true } : each));
   };
   return html`<div class="answer ${old ? 'old' : ''}" role="listitem">
-    <textarea rows="1" dir="auto" class="question" aria-label=${`Question ${at + 1}`} disabled=${busy.value} value=${text} onInput=${edit} />
+    <textarea rows="1" dir="auto" class="question" aria-label=${`Question ${at + 1}`}
+      disabled=${busy.value || absent.value !== ''} value=${text} onInput=${edit} />
     ${before && html`<p class="before" dir="auto"><span class="when">before</span> <span class="said">${before}</span></p>`}
     ${now && html`<p class="now ${last ? 'after' : ''}" dir="auto" title=${`after step ${step}`}>
       <span class="when">${last ? 'after' : `step ${step}`}</span> <span class="said">${changed(before, now).map((word) =>

@@ -1,11 +1,15 @@
-// The row of subjects.
+// The row of subjects, and what the model can make of the chosen one.
 import { choose, gallery } from '../gallery.js';
-import { busy, subject } from '../state.js';
+import { absent, busy, subject } from '../state.js';
 import { html } from '../ui.js';
 
 export function Gallery() {
-  return html`<section class="gallery" aria-label="Subjects">${gallery.value.map((entry) => html`
-    <button type="button" key=${entry.id} id=${`subject-${entry.id}`} class="subject" aria-pressed=${String(subject.value?.id === entry.id)}
-      disabled=${busy.value} onClick=${() => choose(entry)}><b>${entry.title}</b><small>${entry.says}</small></button>`)}
+  const entries = gallery.value.filter(({ record }) => record || !absent.value); // without an engine there is only what is recorded
+  const chosen = entries.find(({ id }) => id === subject.value?.id);
+  return html`<section class="subjects" aria-label="Subjects">
+    <div class="gallery" role="group" aria-label="Choose what it learns">${entries.map((entry) => html`
+      <button type="button" key=${entry.id} id=${`subject-${entry.id}`} class="subject" aria-pressed=${String(chosen === entry)}
+        disabled=${busy.value} onClick=${() => choose(entry)}><b>${entry.title}</b><small>${entry.says}</small></button>`)}</div>
+    <p id="can" class="can muted" aria-live="polite">${chosen?.can}</p>
   </section>`;
 }

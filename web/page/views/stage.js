@@ -4,12 +4,15 @@ import { guard } from '../messages.js';
 import { left, percent } from '../pace.js';
 import { leave, pause, start } from '../run.js';
 import { save } from '../runs.js';
-import { busy, doing, latest, obstacle, opening, preview, questions, recorded, run } from '../state.js';
+import { absent, busy, curve, doing, latest, obstacle, opening, preview, questions, recorded, run } from '../state.js';
 import { computed, html, useEffect, useRef } from '../ui.js';
 import { Answer } from './answer.js';
 
 // status says what the page is at. It never says Ready where Start is off.
 export const status = computed(() => {
+  if (absent.value) {
+    return recorded.value ? `A recording: step ${count(latest.value?.step ?? 0)} of ${count(curve.value.max)}.` : 'Choose what it learns.';
+  }
   const { state, step, steps } = run.value;
   if (state === 'pausing' || state === 'stopping') return 'Finishing this step and saving…';
   if (busy.value) {
@@ -37,6 +40,7 @@ const single = (act) => (event) => { if (event.detail < 2) act(); };
 
 function Buttons() {
   const { state, step, id } = run.value, ending = state === 'pausing' || state === 'stopping';
+  if (absent.value) return null;
   if (busy.value) {
     return html`<button type="button" id="pause" key="pause" disabled=${ending} onClick=${single(() => pause(false))}>Pause</button>
       <button type="button" id="stop" key="stop" disabled=${ending} onClick=${single(() => pause(true))}>Stop</button>`;
@@ -55,6 +59,7 @@ function Bar() {
   const { step = 0, steps } = run.value, { done, total } = opening.value ?? doing.value ?? {};
   const own = opening.value || (doing.value && doing.value.kind !== 'stepping');
   if (own) return html`<progress id="progress" aria-label="Progress" max=${total || undefined} value=${total ? done : undefined} />`;
+  if (absent.value) return html`<progress id="progress" aria-label="Recorded steps" max=${curve.value.max} value=${latest.value?.step ?? 0} />`;
   const part = doing.value?.kind === 'stepping' && doing.value.step > step ? doing.value.done / doing.value.total : 0;
   return html`<progress id="progress" aria-label="Steps done" max=${steps || 1} value=${Math.min(step + part, steps || 1)} />`;
 }
@@ -91,7 +96,7 @@ export function Stage() {
       <div class="buttons actions"><${Buttons} /></div>
     </div>
     <${Bar} />
-    ${recorded.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its place.</p>`}
+    ${recorded.value && !absent.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its place.</p>`}
     <div class="answers" id="answers" role="list" aria-label="Questions and answers">
       ${questions.value.map((each, i) => html`<${Answer} key=${each.key} entry=${each} at=${i} />`)}
     </div>
