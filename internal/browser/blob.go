@@ -85,7 +85,7 @@ func (b *Blob) read(dst []byte, at int64) error {
 // Bytes reads all of it.
 func (b *Blob) Bytes() ([]byte, error) {
 	data := make([]byte, b.size)
-	if _, err := b.ReadAt(data, 0); err != nil {
+	if _, err := b.ReadAt(data, 0); err != nil && err != io.EOF { // which is where an empty one begins
 		return nil, err
 	}
 	return data, nil
