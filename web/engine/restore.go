@@ -29,7 +29,7 @@ const (
 // of the list.
 func (e *engine) restore(_ context.Context, r request) (any, error) {
 	a := about{Date: time.Now()}
-	members, kind, err := members(r.files)
+	members, beside, kind, err := members(r.files)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (e *engine) restore(_ context.Context, r request) (any, error) {
 	if a.State = kind; kind == stateAdapter {
 		err = e.restoreAdapter(f, members, &a)
 	} else {
-		err = e.restoreCheckpoint(f, members, &a)
+		err = e.restoreCheckpoint(f, members, beside, &a)
 	}
 	if err == nil {
 		err = e.writeAbout(a)
@@ -51,7 +51,7 @@ func (e *engine) restore(_ context.Context, r request) (any, error) {
 	return a, nil
 }
 
-func (e *engine) restoreCheckpoint(f runFolder, members []member, a *about) error {
+func (e *engine) restoreCheckpoint(f runFolder, members, beside []member, a *about) error {
 	dir := f.output() + "/incoming"
 	if err := e.unpackAll(dir, members); err != nil {
 		return err
@@ -63,6 +63,13 @@ func (e *engine) restoreCheckpoint(f runFolder, members []member, a *about) erro
 	a.Step, a.MaxSteps = last.Step, last.Settings.MaxSteps
 	a.ModelName, a.DataName = path.Base(last.Settings.Model), path.Base(last.Settings.Data)
 	a.Name = fmt.Sprintf("checkpoint-%d", last.Step)
+	for _, m := range beside {
+		if m.name == a.DataName {
+			if err := e.unpack(f.data(), m); err != nil {
+				return err
+			}
+		}
+	}
 	return e.store.Rename(dir, fmt.Sprintf("%s/checkpoint-%d", f.output(), last.Step))
 }
 
@@ -95,10 +102,11 @@ type member struct {
 }
 
 // members are the files of the newest checkpoint among the files given, or where there is none of the adapter. A zip
-// file may hold several folders; names are used without them.
-func members(files []file) (list []member, kind string, err error) {
-	fail := func(format string, args ...any) ([]member, string, error) {
-		return nil, "", usererr.New("read checkpoint or adapter", path.Base(files[0].name), format, args...).Of(usererr.Format).
+// file may hold several folders; names are used without them. beside are the files at the top of one, among which this
+// page lays a checkpoint's examples.
+func members(files []file) (list, beside []member, kind string, err error) {
+	fail := func(format string, args ...any) ([]member, []member, string, error) {
+		return nil, nil, "", usererr.New("read checkpoint or adapter", path.Base(files[0].name), format, args...).Of(usererr.Format).
 			Hinted("choose a zip file that this page wrote, all files of a checkpoint-N folder, or adapter_config.json and " +
 				"adapter_model.safetensors")
 	}
@@ -125,6 +133,9 @@ func members(files []file) (list []member, kind string, err error) {
 		return fail("there is neither a checkpoint (manifest.json) nor an adapter (%s) in it", lora.ConfigFile)
 	}
 	list = folders[dir]
+	if dir != "." {
+		beside = folders["."]
+	}
 	if kind == stateAdapter { // what else lies beside it is not read
 		list = slices.DeleteFunc(list, func(m member) bool {
 			return !slices.Contains([]string{lora.ConfigFile, lora.WeightsFile, cardFile}, path.Base(m.name))
@@ -143,7 +154,7 @@ func members(files []file) (list []member, kind string, err error) {
 			return fail("%s has %d bytes", m.name, m.size)
 		}
 	}
-	return list, kind, nil
+	return list, beside, kind, nil
 }
 
 // theOne is the folder to take: the checkpoint of the latest step, or else the outermost adapter.
