@@ -126,7 +126,9 @@ export async function openRun(id) {
   tell('run', null);
   const found = await guard('runs', () => engine.ask('run', { Run: id }));
   if (!found) return;
-  const { log, settings, page, ...about } = found;
+  const { log: all, settings, page, ...about } = found;
+  // what came after the checkpoint is done again
+  const log = about.state === 'paused' ? all.filter(({ step = 0 }) => step <= about.step) : all;
   batch(() => {
     show({ ...about, page }, about.state === 'paused' ? 'paused' : 'done');
     showSettings(settings);
@@ -250,7 +252,9 @@ export function followRun() {
   });
   engine.on('step', onStep);
   engine.on('eval', onEval);
-  engine.on('warning', ({ message }) => { if (busy.value) tell(`warning ${message}`, { kind: 'warning', text: message }); });
+  engine.on('warning', ({ message }) => {
+    if (busy.value && !preview.value.found?.warnings.includes(message)) tell(`warning ${message}`, { kind: 'warning', text: message });
+  });
   engine.on('lost', ({ message }) => say({ text: `The graphics device was lost (${message}). Going on from the last checkpoint` }));
   followPace(engine);
 }
