@@ -3,7 +3,7 @@ import { gallery } from './gallery.js';
 import { openAgain } from './hub.js';
 import { openData, openKept, setQuestions } from './inputs.js';
 import { keep, kept } from './keep.js';
-import { absent, base, data, edited, model, questions, run, subject, values } from './state.js';
+import { absent, base, data, edited, memory, model, questions, run, runs, subject, values } from './state.js';
 import { batch, effect } from './ui.js';
 
 const name = 'draft';
@@ -11,8 +11,9 @@ const name = 'draft';
 // draftNow is what the user has chosen and written so far.
 export function draftNow() {
   const { kind, id, folder, revision } = model.value?.source ?? {};
-  return { subject: subject.value?.id, base: base.value, values: values.value, questions: questions.value.map(({ text }) => text),
-    data: data.value && { kind: data.value.kind, ...data.value.source }, pairs: edited.value?.pairs,
+  return { subject: subject.value?.id, base: base.value, values: values.value, memory: memory.value,
+    questions: questions.value.map(({ text }) => text), pairs: edited.value?.pairs,
+    data: data.value && { kind: data.value.kind, ...data.value.source },
     model: model.value && { kind, id, folder, revision, fingerprint: model.value.fingerprint }, run: run.value.id };
 }
 
@@ -27,7 +28,7 @@ export function keepDraft() {
     writeDraft();
   };
   effect(() => {
-    void [subject.value, base.value, values.value, questions.value, data.value, edited.value, model.value, run.value.id];
+    void [subject.value, base.value, values.value, memory.value, questions.value, data.value, edited.value, model.value, run.value.id];
     clearTimeout(timer);
     timer = setTimeout(write, 300);
   });
@@ -43,12 +44,26 @@ export async function restoreDraft(draft) {
     subject.value = gallery.value.find(({ id }) => id === draft.subject) ?? null;
     base.value = draft.base;
     values.value = draft.values;
+    memory.value = draft.memory ?? memory.value;
     setQuestions(draft.questions);
   });
-  if (draft.run) return draft; // the run has its own examples and model
-  if (draft.data) await openData(draft.data);
+  if (runs.value.some(({ id }) => id === draft.run)) return draft; // it has its own examples and model
+  if (draft.data && draft.data.kind !== 'run') await openData(draft.data);
   if (draft.pairs) edited.value = { pairs: draft.pairs };
   if (draft.model?.kind === 'hub') await openAgain(draft.model);
   if (draft.model?.kind === 'files') await openKept(draft.model.fingerprint, false);
   return draft;
+}
+
+// redo puts what was changed since a run was opened over what it has: the settings of a run that can go on are its own.
+export function redo({ values: changed, questions: texts }) {
+  const asked = questions.value;
+  batch(() => {
+    if (run.value.state === 'done') values.value = changed;
+    setQuestions(texts);
+    questions.value = questions.value.map(({ key, text, ...rest }, i) => {
+      const same = asked.find((each) => each.text === text);
+      return same ? { ...same, key } : { ...rest, ...asked[i], key, text, old: true };
+    });
+  });
 }

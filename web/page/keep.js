@@ -15,12 +15,16 @@ async function table(mode) {
   return database.transaction('handles', mode).objectStore('handles');
 }
 
+let over = false; // all was forgotten: what the page writes on its way out is not kept
+
 export const keep = async (name, value) => {
+  if (over) return;
   try { await done((await table('readwrite')).put(value, name)); } catch { /* it is written again the next time */ }
 };
 export const kept = async (name) => {
   try { return await done((await table('readonly')).get(name)); } catch { return undefined; }
 };
 export const forgetKept = async () => {
+  over = true;
   try { await done((await table('readwrite')).clear()); } catch { /* nothing was kept */ }
 };

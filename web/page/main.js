@@ -3,7 +3,7 @@ import { available } from './absence.js';
 import { followSleep } from './asleep.js';
 import { followAwake } from './awake.js';
 import { followChat } from './chatting.js';
-import { keepDraft, keptDraft, restoreDraft, writeDraft } from './draft.js';
+import { keepDraft, keptDraft, redo, restoreDraft, writeDraft } from './draft.js';
 import { followEditing } from './editing.js';
 import { engine } from './engine.js';
 import { choose, fetchGallery, gallery } from './gallery.js';
@@ -12,7 +12,7 @@ import { followAddress, openNamed } from './links.js';
 import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
 import { followRun, openRun, pause, trainRequest } from './run.js';
-import { broken, busy, config, greeting, memory, opening, preview, run, runs } from './state.js';
+import { broken, busy, config, data, edited, greeting, memory, opening, preview, run, runs } from './state.js';
 import { alone } from './tabs.js';
 import { followTour } from './tour.js';
 import { effect, html, render } from './ui.js';
@@ -43,11 +43,16 @@ async function begin() {
   const last = runs.value.find(({ id }) => id === draft?.run) ?? (!draft && newest?.state === 'paused' ? newest : null);
   if (draft && !last) draft.run = undefined; // it ended before anything of it was saved
   const paused = last?.state === 'paused';
-  const reopen = () => (last ? restoreDraft(draft).then(() => openRun(last.id)) : null);
+  const reopen = async () => {
+    if (!last) return;
+    await restoreDraft(draft);
+    await openRun(last.id);
+    if (draft) redo(draft);
+  };
   if (await openNamed(draft, paused ? reopen : null)) return paused ? null : openDemo({ keepSettings: true });
   if (last) return reopen();
   await restoreDraft(draft);
-  if (!draft && gallery.value.length) await choose(gallery.value[0]);
+  if (!data.value && !edited.value && gallery.value.length) await choose(gallery.value[0]);
   if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
   if (newest?.state === 'paused') tell('run', { kind: 'note', text: `A run of ${newest.model} stopped after step ${newest.step} of ` +
     `${newest.max_steps}.`, actions: [{ label: 'Go on with it', act: () => openRun(newest.id) }] });
