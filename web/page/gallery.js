@@ -30,10 +30,13 @@ export async function choose(entry) {
   if (entry.record) guard('gallery', async () => play(await text(entry.record), entry)); // while the rest is opened
   if (!greeting.value) return;
   if (entry.data) {
-    const examples = await guard('data', () => exclusively('data', 'Fetching the examples…', () => text(entry.data)),
-      [{ label: 'Retry', act: () => choose(entry) }]);
-    if (examples === undefined || subject.value !== entry) return;
-    await openData({ name: entry.data.split('/').at(-1), text: examples, kind: 'subject' });
+    const rows = await guard('data', () => exclusively('data', 'Fetching the examples…', async ({ taken }) => {
+      const found = await text(entry.data);
+      return taken() ? null : found;
+    }), [{ label: 'Retry', act: () => choose(entry) }]);
+    if (subject.value !== entry) return;
+    if (rows) await openData({ name: entry.data.split('/').at(-1), text: rows, kind: 'subject' });
+    else subject.value = null; // other examples are open
   } else {
     batch(() => {
       data.value = data.value && { ...data.value, kind: 'edited' };
