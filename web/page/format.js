@@ -23,4 +23,9 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
-export const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}` : '');
+// sentence makes a message one. A name that it begins with stays as it is written.
+export const sentence = (text) => {
+  if (!text) return '';
+  const begin = /^[^\s:]*[./_]/.test(text) ? text : `${text[0].toUpperCase()}${text.slice(1)}`;
+  return `${begin}${/[.!?…]$/.test(text) ? '' : '.'}`;
+};

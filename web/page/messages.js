@@ -5,10 +5,11 @@ import { html, signal } from './ui.js';
 
 const messages = signal(new Map());
 
-// tell shows a message of a topic: {kind: error, warning or note, text, hint, actions: [{label, act}]}. null takes it back.
+// tell shows a message of a topic: {kind: error, warning or note, text, hint, actions: [{label, act}]}. null takes it
+// back. An effect that tells something does not depend on what else is told.
 export function tell(topic, message) {
-  if (!message && !messages.value.has(topic)) return;
-  const next = new Map(messages.value);
+  if (!message && !messages.peek().has(topic)) return;
+  const next = new Map(messages.peek());
   next.delete(topic);
   if (message) next.set(topic, { kind: 'error', ...message });
   messages.value = next;
