@@ -4,7 +4,7 @@ import { guard } from '../messages.js';
 import { left, percent } from '../pace.js';
 import { leave, pause, start } from '../run.js';
 import { save } from '../runs.js';
-import { absent, busy, curve, doing, latest, obstacle, opening, preview, questions, recorded, run } from '../state.js';
+import { absent, busy, curve, doing, greeting, latest, obstacle, opening, preview, questions, recorded, run } from '../state.js';
 import { computed, html, useEffect, useRef } from '../ui.js';
 import { Answer } from './answer.js';
 
@@ -21,7 +21,10 @@ export const status = computed(() => {
     return `Training: step ${count(Math.min(step + 1, steps))} of ${count(steps)}.`;
   }
   if (obstacle.value) return obstacle.value;
-  if (state === 'paused') return `Paused after step ${step} of ${count(steps)}. It is kept in this browser; you may close the page.`;
+  if (state === 'paused') {
+    return `Paused after step ${step} of ${count(steps)}. ${greeting.value.unkept ? 'It is gone with this tab: download a checkpoint.'
+      : 'It is kept in this browser; you may close the page.'}`;
+  }
   if (state === 'done') {
     return step < steps ? `Stopped after step ${step}. The adapter is as far as it came.`
       : `Done: ${plural(steps, 'step')}. Ask it something, and take the adapter with you.`;
