@@ -1,19 +1,20 @@
 // Where the page cannot work, or not now.
 import assert from 'node:assert/strict';
 import { complaints, launch, software, until } from './browser.mjs';
-import { accessible, ready, serve } from './page.mjs';
+import { accessible } from './looks.mjs';
+import { ready } from './page.mjs';
+import { serve } from './program.mjs';
 
 export const absence = {
   async 'a second tab waits for the first'(t) {
-    t.page ??= await t.open();
-    const second = await t.open();
+    const context = await t.context(), first = await t.open(context);
+    await ready(first);
+    const second = await t.open(context);
     await until(second, 'it says so', () => document.getElementById('notice').dataset.kind === 'second' &&
       !document.getElementById('notice').hidden);
     assert.deepEqual(await accessible(second), []);
-    await t.page.close();
-    await ready(second, 'Start');
-    assert.deepEqual(second.seen, []);
-    t.page = second;
+    await first.close();
+    await ready(second);
   },
 
   async 'without WebGPU or an adapter it helps'(t) {

@@ -20,8 +20,9 @@ export function launch(flags = software) {
 export function complaints(page) {
   const seen = [];
   page.on('console', (entry) => {
-    if (entry.type() === 'error' || entry.type() === 'warning') seen.push(entry.text());
-    console.log(`console ${entry.type()}: ${entry.text()}`);
+    const { url } = entry.location(), text = /^Failed to load resource/.test(entry.text()) ? `${entry.text()}: ${url}` : entry.text();
+    if (entry.type() === 'error' || entry.type() === 'warning') seen.push(text);
+    console.log(`console ${entry.type()}: ${text}`);
   });
   page.on('pageerror', (err) => {
     seen.push(err.message);
@@ -34,7 +35,7 @@ export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives
 // something true.
-export async function until(page, what, test, arg, limit = 180e3) {
+export async function until(page, what, test, arg, limit = 120e3) {
   const end = Date.now() + limit;
   for (;;) {
     const value = await page.evaluate(test, arg);

@@ -5,14 +5,15 @@
 import assert from 'node:assert/strict';
 import puppeteer from 'puppeteer-core';
 import { complaints, sleep, until } from './browser.mjs';
-import { afterStep, examples, paste, record, serve, set, small, steps } from './page.mjs';
+import { afterStep, examples, paste, record, set, small, steps } from './page.mjs';
+import { serve } from './program.mjs';
 
 const count = 12, pauseAt = 4; // steps; answers are generated after the fourth, and the pause breaks them off
 const prefs = { 'dom.webgpu.enabled': true, 'gfx.webgpu.ignore-blocklist': true }; // Linux: off, software drivers refused
 
 const startable = (page) => until(page, 'Start may be pressed', () => {
   const start = document.getElementById('start');
-  return !start.disabled && !start.hidden;
+  return start && !start.disabled;
 });
 
 // loaded waits for the engine before the button: a reloaded Firefox keeps a button enabled until a script says

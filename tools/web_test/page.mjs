@@ -1,66 +1,102 @@
-// What a page of `qlora-wgpu web` can do, for the tests.
-import { spawn } from 'node:child_process';
+// The page of `qlora-wgpu web` as a visitor uses it, for the tests.
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { until } from './browser.mjs';
 
-// A small run: a dozen examples, two at a time.
-export const examples = (await readFile('internal/demo/train.jsonl', 'utf8')).split('\n').slice(0, 12).join('\n') + '\n';
-export const small = { max_steps: 20, batch_size: 2, max_seq_length: 48, save_steps: 10 };
+const first = (n, lines) => lines.split('\n').slice(0, n).join('\n') + '\n';
+const demo = await readFile('internal/demo/train.jsonl', 'utf8');
 
-export const binary = process.env.QLORA ?? 'bin/qlora-wgpu';
+// A small run: a dozen examples, two at a time. A tiny one ends within seconds.
+export const examples = first(12, demo);
+export const small = { max_steps: 20, batch_size: 2, max_seq_length: 48, save_steps: 10, val_size: 0 };
+export const few = first(6, demo);
+export const tiny = { max_steps: 6, batch_size: 2, gradient_accumulation_steps: 1, max_seq_length: 32, save_steps: 4, val_size: 0 };
+export const question = 'Where is Ann?';
 
-// serve starts the program on a free port of a host and resolves to the page's address.
-export async function serve(host = '127.0.0.1') {
-  const child = spawn(binary, ['web', '--addr', `${host}:0`], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const address = await new Promise((resolve, reject) => {
-    child.stdout.on('data', (text) => { const found = /http:\/\/[0-9.[\]:]+:[0-9]+/.exec(text); if (found) resolve(found[0]); });
-    child.on('exit', (code) => reject(new Error(`qlora-wgpu web ended with status ${code}`)));
-  });
-  return { address, stop: () => child.kill('SIGTERM') };
-}
-
-// native runs the program to its end and gives its output.
-export function native(...args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let out = '', err = '';
-    child.stdout.on('data', (text) => { out += text; });
-    child.stderr.on('data', (text) => { err += text; });
-    child.on('exit', (code) => (code === 0
-      ? resolve(out) : reject(new Error(`qlora-wgpu ${args.join(' ')}: status ${code}\n${out}${err}`))));
-  });
-}
-
-// record keeps every message that the page gets from its engine in globalThis.messages.
+// record keeps what goes to the engine in globalThis.sent and what comes from it in globalThis.messages; presses the
+// button globalThis.press.id as soon as the message comes that it waits for, by its event and step or by their number;
+// and notes in globalThis.lies whenever the page says that it is ready where Start is off.
 export const record = () => {
-  globalThis.messages = [];
+  Object.assign(globalThis, { sent: [], messages: [], lies: [], press: null });
   const Original = Worker;
   globalThis.Worker = class extends Original {
     constructor(...args) {
       super(...args);
-      this.addEventListener('message', ({ data }) => { if (typeof data === 'string') globalThis.messages.push(JSON.parse(data)); });
+      this.addEventListener('message', ({ data }) => {
+        if (typeof data !== 'string') return;
+        const message = JSON.parse(data), { press } = globalThis;
+        globalThis.messages.push(message);
+        if (!press) return;
+        const { event, step, after } = press, its = message[event]?.step;
+        if (after ? globalThis.messages.length < after : message.event !== event || (step ?? its) !== its) return;
+        globalThis.press = { event: 'pressed' };
+        setTimeout(() => { // once the page has heard the message too
+          document.getElementById(press.id)?.click();
+          globalThis.press = null;
+        });
+      });
+    }
+    postMessage(message, ...rest) {
+      const { args, files, ...request } = message;
+      globalThis.sent.push({ ...request, args: args && JSON.parse(args), files: files?.map(({ name }) => name) });
+      super.postMessage(message, ...rest);
     }
   };
+  document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+    const status = document.getElementById('status')?.innerText ?? '', start = document.getElementById('start');
+    if (/^ready/i.test(status) && start?.disabled) globalThis.lies.push(status);
+  }).observe(document.getElementById('app'), { subtree: true, childList: true, characterData: true, attributes: true }));
 };
 
-export const text = (page, id) => page.evaluate((id) => document.getElementById(id).innerText, id);
-export const button = (page) =>
-  page.evaluate(() => ({ text: document.getElementById('start').textContent, enabled: !document.getElementById('start').disabled &&
-  !document.getElementById('start').hidden }));
+export const text = (page, id) => page.evaluate((id) => document.getElementById(id)?.innerText ?? '', id);
+export const status = (page) => text(page, 'status');
 
-// ready waits until the page may be started, with this text on the button.
-export const ready = (page, label) => until(page, `the button says ${label}`, (label) => {
-  const b = document.getElementById('start');
-  return !b.disabled && !b.hidden && b.textContent.startsWith(label);
+// ready waits until Start can be pressed and says what it should.
+export const ready = (page, label = 'Start') => until(page, `Start says ${label}`, (label) => {
+  const start = document.getElementById('start');
+  return start && !start.disabled && start.textContent.startsWith(label);
 }, label);
 
-// steps gives the losses by step that the page's engine has told since the page was opened.
+// said waits for a message of a topic, and gives its text.
+export const said = (page, topic, pattern = '.', limit = 30e3) => until(page, `a message about ${topic} like ${pattern}`,
+  ([topic, pattern]) => {
+    const text = document.querySelector(`#messages [data-topic="${topic}"]`)?.innerText ?? '';
+    return new RegExp(pattern, 'i').test(text) && text;
+  }, [topic, pattern.source ?? pattern], limit);
+
+// errors are the texts of what the page shows as going wrong.
+export const errors = (page) => page.evaluate(() => [...document.querySelectorAll('#messages .error')].map((e) => e.innerText));
+
+// fine waits until nothing is shown as going wrong.
+export const fine = (page) => until(page, 'nothing goes wrong', () => !document.querySelector('#messages .error'), null, 30e3);
+
+// look gives what the page shows of its run, and what its engine really has been asked and has told.
+export const look = (page) => page.evaluate(() => {
+  const { sent, messages } = globalThis;
+  const shown = (id) => (document.getElementById(id)?.checkVisibility() ? document.getElementById(id) : null);
+  const fatal = messages.some(({ fatal }) => fatal !== undefined);
+  const answered = new Set(messages.filter((m) => m.event === undefined && m.id !== undefined).map(({ id }) => id));
+  const trains = sent.filter(({ op }) => op === 'train'), pending = fatal ? [] : trains.filter(({ id }) => !answered.has(id));
+  const start = shown('start'), progress = document.getElementById('progress');
+  const train = trains.at(-1), step = messages.findLast(({ event, id }) => event === 'step' && id === train?.id)?.step.step ?? 0;
+  const before = !train?.args.Run ? 0 : Math.max(0, ...messages.flatMap(({ result }) => result?.runs ?? result ?? [])
+    .filter(({ id }) => id === train.args.Run).map(({ step }) => step)); // of the run that it went on with
+  return { status: document.getElementById('status')?.innerText ?? '', start: start && { text: start.textContent, on: !start.disabled },
+    pause: shown('pause') !== null, stop: shown('stop') !== null, fresh: shown('fresh') !== null,
+    pending: pending.length, trains: trains.length, told: Math.max(step, before),
+    shown: progress?.getAttribute('aria-label') === 'Steps done' ? Math.floor(progress.value) : 0,
+    topics: [...document.querySelectorAll('#messages [data-topic]')].map((e) => `${e.dataset.topic}: ${e.innerText}`) };
+});
+
+export const sent = (page, op) => page.evaluate((op) => globalThis.sent.filter((request) => request.op === op), op);
+
 export const steps = async (page) =>
   new Map(await page.evaluate(() => globalThis.messages.filter(({ event }) => event === 'step').map(({ step }) => [step.step, step.loss])));
 
 export const afterStep = (page, n) =>
   until(page, `step ${n} is done`, (n) => globalThis.messages.some(({ event, step }) => event === 'step' && step.step >= n), n);
+
+// clear forgets what has been recorded.
+export const clear = (page) => page.evaluate(() => { globalThis.messages.length = 0; globalThis.sent.length = 0; });
 
 export async function set(page, values) {
   await page.evaluate(() => { document.querySelector('#settings details').open = true; });
@@ -72,35 +108,28 @@ export async function paste(page, data) {
   await page.click('#tab-text');
   await page.fill('#data-text', data);
   await page.click('#data-apply');
-  await until(page, 'the pasted examples are open', () => document.getElementById('data-name').textContent === 'pasted.jsonl' &&
-    document.getElementById('status').textContent.startsWith('Ready'));
+  const rows = data.trim().split('\n').length;
+  await until(page, 'the pasted examples are open',
+    (rows) => document.getElementById('data-facts').innerText.startsWith(`${rows} row`), rows);
 }
 
-// download clicks and gives the members of the zip file that comes.
-export async function download(page, id) {
-  const [file] = await Promise.all([page.waitForEvent('download'), page.click(`#${id}`)]);
-  return unzip(await readFile(await file.path()));
+// askOnly leaves one question, or none.
+export async function askOnly(page, question) {
+  for (const [i, field] of (await page.$$('#answers textarea')).entries()) await field.fill(i === 0 && question ? question : '');
 }
 
-// unzip reads a zip file whose members are stored as they are.
-function unzip(zip) {
-  const end = zip.lastIndexOf('PK\x05\x06', undefined, 'latin1');
-  const members = new Map();
-  for (let at = zip.readUInt32LE(end + 16), n = zip.readUInt16LE(end + 10); n > 0; n--) {
-    const size = zip.readUInt32LE(at + 20), names = zip.readUInt16LE(at + 28), local = zip.readUInt32LE(at + 42);
-    const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
-    members.set(zip.toString('utf8', at + 46, at + 46 + names), zip.subarray(start, start + size));
-    at += 46 + names + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);
-  }
-  return members;
+// prepare makes the page ready for a run.
+export async function prepare(page, { data = few, settings = tiny, ask = question } = {}) {
+  await ready(page);
+  await paste(page, data);
+  await set(page, settings);
+  await askOnly(page, ask);
+  await ready(page);
 }
 
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+// file is one that a visitor chooses.
+export const file = (name, data) => ({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(data) });
 
-// accessible runs axe-core over the page as it is and gives its serious and critical findings.
-export async function accessible(page) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
-  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).slice(0, 5).join(', ')}`);
-}
+export const modelNames = ['config.json', 'tokenizer.json', 'model.safetensors', 'tokenizer_config.json'];
+export const modelFiles = () =>
+  Promise.all(modelNames.map(async (name) => file(name, await readFile(`internal/demo/model/${name}`))));

@@ -1,9 +1,11 @@
 #!/bin/sh
 # Tests of the browser half, in headless Chromium on its software adapter.
-#   tools/web_test/run.sh              all but the last two
+#   tools/web_test/run.sh              all but the last four
 #   tools/web_test/run.sh check [NAME] web/check: every shader, every operation's cases and training steps; only what contains NAME
 #   tools/web_test/run.sh wait         a read-back that takes longer than five seconds, on Chromium's software adapter without Chromium
-#   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`
+#   tools/web_test/run.sh page [NAME]  the page of `qlora-wgpu web`: the tests whose name fits NAME
+#   tools/web_test/run.sh walk [N] [SEED]  N actions of a random visitor, 300
+#   tools/web_test/run.sh cancels [N]  pause at N moments of a run, 100, and a device that is lost
 #   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
 #   tools/web_test/run.sh firefox      a run in Firefox, paused and reloaded, where there is one and it has a WebGPU adapter
 # Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another
@@ -60,6 +62,8 @@ case $part in
   wait) busy ;;
   check) check "${1-}" ;;
   page) program && node tools/web_test/web.mjs build/web-test "${1-}" ;;
+  walk) program && QLORA_WALK=${1-300} QLORA_SEED=${2-1} node tools/web_test/web.mjs build/web-test 'whatever a visitor does' ;;
+  cancels) program && QLORA_CANCELS=${1-100} node tools/web_test/web.mjs build/web-test 'at any moment' ;;
   long) program && node tools/web_test/long.mjs build/web-test-long ;;
   firefox) in_firefox ;;
   *) echo "unknown: $part" >&2; exit 2 ;;

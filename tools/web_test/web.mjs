@@ -1,16 +1,26 @@
-// Drives the page as a user does, in headless Chromium on its software adapter.
+// Drives the page as a visitor does, in headless Chromium on its software adapter.
 //   node web.mjs FOLDER [NAME]
-// FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. The first
-// four build on each other.
+// FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. Every test
+// opens the page in a context of its own, but for those of training.mjs, which build on each other.
 import assert from 'node:assert/strict';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { absence } from './absence.mjs';
-import { complaints, launch, sleep } from './browser.mjs';
+import { complaints, launch } from './browser.mjs';
+import { drafts } from './drafts.mjs';
 import { earlier } from './earlier.mjs';
+import { ends } from './ends.mjs';
+import { faults } from './faults.mjs';
+import { hub } from './hub.mjs';
 import { inputs } from './inputs.mjs';
-import { accessible, binary, record, serve } from './page.mjs';
+import { keyboard } from './keyboard.mjs';
+import { record } from './page.mjs';
+import { binary, serve } from './program.mjs';
+import { runs } from './runs.mjs';
+import { starts } from './starts.mjs';
 import { training } from './training.mjs';
+import { views } from './views.mjs';
+import { walk } from './walk.mjs';
 
 const [folder, only = ''] = process.argv.slice(2);
 if (!folder) {
@@ -23,65 +33,68 @@ const path = (...names) => join(folder, ...names);
 
 const { address, stop } = await serve();
 const browser = await launch();
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', acceptDownloads: true });
-await context.addInitScript(record);
+let pages = []; // that the running test has opened
+
+// context is a browser of its own: nothing is in it, and scripts runs in its pages before theirs.
+async function context(...scripts) {
+  const made = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', acceptDownloads: true });
+  for (const script of [record, ...scripts]) await made.addInitScript(script);
+  return made;
+}
 
 // open opens the page and holds it to silence: in the console, and towards other servers than its own and, while a test
-// wants that, page.foreign.
-async function open(where = context) {
-  const page = await where.newPage();
+// wants that, page.foreign. What fits page.expected may be complained about.
+async function open(where) {
+  const page = await (where ?? await context()).newPage();
   page.seen = complaints(page);
   page.on('request', (request) => {
     const url = request.url();
     if (!url.startsWith(address) && !/^(data|blob):/.test(url) &&
       !(page.foreign && url.startsWith(`${page.foreign}/`))) page.seen.push(`a request to ${url}`);
   });
+  pages.push(page);
   await page.goto(address);
   return page;
 }
 
-async function shoot(page, name) {
-  for (const width of [1280, 390]) {
-    for (const scheme of ['light', 'dark']) {
-      await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
-      await page.emulateMedia({ colorScheme: scheme });
-      await page.evaluate(() => scrollTo(0, 0));
-      await sleep(200); // the chart is drawn again
-      await page.screenshot({ path: path(`${name}-${width}-${scheme}.png`), fullPage: true });
-      await page.screenshot({ path: path(`${name}-${width}-${scheme}-top.png`) });
-      assert.deepEqual(await accessible(page), [], `axe-core at ${width} px, ${scheme}`);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(wide <= 0, `the page is ${wide} px wider than a screen of ${width}`);
-    }
-  }
-  await page.setViewportSize({ width: 1280, height: 900 });
-  await page.emulateMedia({ colorScheme: 'light' });
+async function silent(page) {
+  const seen = page.seen.filter((line) => !page.expected?.test(line));
+  assert.deepEqual(seen, [], 'the console complained');
+  if (page.isClosed()) return;
+  assert.deepEqual(await page.evaluate(() => globalThis.lies), [], 'the page said that it is ready where Start was off');
+  const said = await page.$$eval('#messages .message p:first-child', (all) => all.map((e) => e.innerText));
+  assert.deepEqual(said, [...new Set(said)], 'the page says something twice');
 }
 
-// t is what the tests share: the open page among it, and the losses of the run that nothing interrupted.
-const t = { address, browser, open, shoot, accessible, path, page: null, whole: null };
-const tests = { ...training, ...inputs, ...earlier, ...absence };
+const t = { address, browser, context, open, path };
+const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...drafts, ...runs, ...faults, ...earlier, ...absence, ...keyboard,
+  ...views, ...walk };
 
-let failed = 0, ran = 0;
+const failed = [], begun = Date.now();
+let ran = 0;
 try {
   for (const [name, test] of Object.entries(tests)) {
-    if (!new RegExp(only).test(name)) continue;
+    if (!new RegExp(only, 'i').test(name)) continue;
     ran++;
-    const start = Date.now();
+    const start = Date.now(), took = () => `${((Date.now() - start) / 1e3).toFixed(0)} s`;
+    const kept = new Set(browser.contexts());
     try {
       await test(t);
-      assert.deepEqual(t.page?.seen ?? [], [], 'the console complained');
-      console.log(`ok   ${name} (${((Date.now() - start) / 1e3).toFixed(0)} s)`);
+      for (const page of pages) await silent(page);
+      console.log(`ok   ${name} (${took()})`);
     } catch (error) {
-      failed++;
-      console.log(`FAIL ${name}: ${error.message}`);
-      await t.page?.screenshot({ path: path('failed.png'), fullPage: true }).catch(() => {});
-      break; // those that follow build on it
+      failed.push(name);
+      console.log(`FAIL ${name} (${took()}): ${error.stack}`);
+      for (const page of pages) await page.screenshot({ path: path(`failed-${failed.length}.png`), fullPage: true }).catch(() => {});
     }
+    pages = [];
+    // what a test of training leaves open is for the next one
+    if (!(name in training)) for (const each of browser.contexts()) if (!kept.has(each)) await each.close();
   }
 } finally {
   await browser.close();
   stop();
 }
-console.log(`${ran - failed} of ${ran} tests of the page passed (${binary})`);
-process.exitCode = failed === 0 && ran > 0 ? 0 : 1;
+console.log(`${ran - failed.length} of ${ran} tests of the page passed in ${((Date.now() - begun) / 1e3).toFixed(0)} s (${binary})`);
+for (const name of failed) console.log(`failed: ${name}`);
+process.exitCode = failed.length === 0 && ran > 0 ? 0 : 1;
