@@ -208,7 +208,7 @@ function followHeldBack() {
   let mine = '';
   effect(() => {
     const rows = data.value?.rows, wished = base.value.val_size;
-    if (rows === undefined || !(wished >= 1) || run.value.state === 'paused') return;
+    if (rows === undefined || !(wished >= 1) || run.value.state !== 'none') return; // a run has its own
     const { val_size: now } = untracked(() => values.value);
     if (now !== mine && now !== String(wished)) return;
     mine = String(heldBack(rows));
