@@ -20,7 +20,7 @@ const asked = () => questions.value.map(({ text }) => text.trim()).filter(Boolea
 // start begins a run, or goes on with the paused one. Whatever the user wishes meanwhile is heard.
 export async function start() {
   if (busy.value || obstacle.value) return;
-  const before = run.value, going = before.state === 'paused';
+  const before = run.value, going = before.state === 'paused', own = going ? config.value : null;
   run.value = { ...(going ? before : {}), state: 'starting' };
   doing.value = { text: 'Getting ready' };
   tell('run', null);
@@ -28,7 +28,7 @@ export async function start() {
     run.value = before;
     return;
   }
-  const settings = config.value;
+  const settings = own ?? config.value; // a run that goes on has the settings that it began with
   batch(() => {
     base.value = settings; // they belong to the run, with what no field shows
     if (!going) clear(settings.max_steps);
