@@ -7,7 +7,8 @@ export function Gallery() {
   const entries = gallery.value.filter(({ record }) => record || !absent.value); // without an engine there is only what is recorded
   const chosen = entries.find(({ id }) => id === subject.value?.id);
   return html`<section class="subjects" aria-label="Subjects">
-    <div class="gallery" role="group" aria-label="Choose what it learns">${entries.map((entry) => html`
+    <div class="gallery" role="group" aria-label="Choose what it learns"
+      tabindex=${busy.value ? 0 : undefined}>${entries.map((entry) => html`
       <button type="button" key=${entry.id} id=${`subject-${entry.id}`} class="subject" aria-pressed=${String(chosen === entry)}
         disabled=${busy.value} onClick=${() => choose(entry)}><b>${entry.title}</b><small>${entry.says}</small></button>`)}</div>
     <p id="can" class="can muted" aria-live="polite">${chosen?.can}</p>
