@@ -13,11 +13,14 @@ import { ends } from './ends.mjs';
 import { faults } from './faults.mjs';
 import { hub } from './hub.mjs';
 import { inputs } from './inputs.mjs';
+import { kept } from './kept.mjs';
 import { keyboard } from './keyboard.mjs';
 import { record } from './page.mjs';
 import { binary, serve } from './program.mjs';
 import { runs } from './runs.mjs';
+import { share } from './share.mjs';
 import { starts } from './starts.mjs';
+import { tabs } from './tabs.mjs';
 import { training } from './training.mjs';
 import { views } from './views.mjs';
 import { walk } from './walk.mjs';
@@ -67,7 +70,7 @@ async function silent(page) {
 }
 
 const t = { address, browser, context, open, path };
-const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...drafts, ...runs, ...faults, ...earlier, ...absence, ...keyboard,
+const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier, ...absence, ...tabs, ...keyboard,
   ...views, ...walk };
 
 const failed = [], begun = Date.now();

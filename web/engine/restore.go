@@ -25,8 +25,8 @@ const (
 	maxMemberBytes = 2 << 30
 )
 
-// restore takes a checkpoint or an adapter, their files or a zip with their folder, verifies it whole and makes it a run
-// of the list.
+// restore takes a checkpoint or an adapter, their files or a zip with their folder, verifies it whole and makes it a
+// run of the list.
 func (e *engine) restore(_ context.Context, r request) (any, error) {
 	a := about{Date: time.Now()}
 	members, beside, kind, err := members(r.files)

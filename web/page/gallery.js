@@ -2,7 +2,8 @@
 import { fetchFile } from './fetching.js';
 import { exclusively, openData, setQuestions, showSettings } from './inputs.js';
 import { guard } from './messages.js';
-import { leave, play } from './run.js';
+import { leave } from './run.js';
+import { play } from './showing.js';
 import { batch, signal } from './ui.js';
 import { busy, data, edited, greeting, model, opening, subject } from './state.js';
 

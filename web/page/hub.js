@@ -81,8 +81,8 @@ function tellUnkept(id, error) {
     hint: 'clear another model, or free space on this computer' });
 }
 
-// openRecord opens a model that is kept, without the network, and tells whether it was all there. What it cannot open, it
-// has said.
+// openRecord opens a model that is kept, without the network, and tells whether it was all there. What it cannot open,
+// it has said.
 export async function openRecord(record, options) {
   const files = await filesOfKept(record);
   if (!files) { // the browser has made room
@@ -102,8 +102,8 @@ async function openCached(fingerprint, id) {
   return Boolean(record) && openRecord(record, { keepSettings: true });
 }
 
-// openFromHub opens a model by its name or the address of a page of it: from what is kept, or else from the hub. What was
-// open stays until the model is there, and where it does not come.
+// openFromHub opens a model by its name or the address of a page of it: from what is kept, or else from the hub. What
+// was open stays until the model is there, and where it does not come.
 export async function openFromHub(text, options) {
   const asked = parse(text);
   tell('hub', null);

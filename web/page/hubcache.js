@@ -7,7 +7,7 @@ export const hub = 'https://huggingface.co';
 export const fileAt = (id, sha, file) => `${hub}/${id}/resolve/${sha}/${file}`;
 const recordAt = (id, sha) => `${hub}/${id}/tree/${sha}`;
 
-// What is kept: [{id, sha, revisions, files: [{name, size}], size, fingerprint, date}], the newest first. part: only some
+// What is kept: [{id, sha, revisions, files: [{name, size}], size, fingerprint, date}], the newest first. part: some
 // files are there, since fetching them was broken off; it has an id, a sha and a size.
 export const keptModels = signal([]);
 

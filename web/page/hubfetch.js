@@ -98,8 +98,8 @@ async function more(id, path, state, signal, told) {
   }
 }
 
-// inParallel does work for each of a list, some at once, and gives the results in the list's order. The first that fails
-// takes the others back by the signal that work gets.
+// inParallel does work for each of a list, some at once, and gives the results in the list's order. The first that
+// fails takes the others back by the signal that work gets.
 export async function inParallel(list, signal, work) {
   const results = new Array(list.length), stop = new AbortController(), both = AbortSignal.any([signal, stop.signal]);
   let next = 0;

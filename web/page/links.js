@@ -1,5 +1,5 @@
-// What the page's address names: #set=ID a subject of the gallery, #share=… what somebody shared. It is taken out of the
-// address once it is open, so that a reload shows what the visitor made of it.
+// What the page's address names: #set=ID a subject of the gallery, #share=… what somebody shared. It is taken out of
+// the address once it is open, so that a reload shows what the visitor made of it.
 import { draftNow, restoreDraft } from './draft.js';
 import { choose, gallery } from './gallery.js';
 import { openFromHub } from './hub.js';
@@ -86,8 +86,8 @@ async function take(link, draft) {
   return false;
 }
 
-// openNamed opens what the address names, and tells whether it is shown. draft is what was here before. waits: a run that
-// can go on comes first.
+// openNamed opens what the address names, and tells whether it is shown. draft is what was here before. waits: a run
+// that can go on comes first.
 export async function openNamed(draft, waits) {
   const link = named();
   if (!link) return false;

@@ -11,7 +11,8 @@ import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './input
 import { followAddress, openNamed } from './links.js';
 import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
-import { followRun, openRun, pause, trainRequest } from './run.js';
+import { followModel, openRun, pause, trainRequest } from './run.js';
+import { followEvents } from './showing.js';
 import { broken, busy, config, data, edited, greeting, memory, opening, preview, run, runs } from './state.js';
 import { alone } from './tabs.js';
 import { followTour } from './tour.js';
@@ -31,8 +32,9 @@ async function hello() {
     tellError('engine', error, [{ label: 'Retry', act: () => location.reload() }]);
     return false;
   }
-  if (greeting.value.unkept) tell('unkept', { kind: 'warning', text: `This browser keeps nothing for this page (${greeting.value.unkept}): ` +
-    'runs are gone with the tab', hint: 'download what you want to keep' });
+  const { unkept } = greeting.value;
+  if (unkept) tell('unkept', { kind: 'warning', text: `This browser keeps nothing for this page (${unkept}): runs are gone with the tab`,
+    hint: 'download what you want to keep' });
   return true;
 }
 
@@ -97,7 +99,8 @@ async function start() {
   engine.on('fatal', (error) => { broken.value = error; tellError('engine', error, [{ label: 'Reload', act: () => location.reload() }]); });
   followInputs();
   followEditing();
-  followRun();
+  followEvents();
+  followModel();
   followAwake();
   followChat();
   followTour();

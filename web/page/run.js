@@ -3,9 +3,9 @@ import { engine } from './engine.js';
 import { isHub, openAgain } from './hub.js';
 import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
-import { base, busy, bytesAllowed, chances, config, curve, data, doing, every, greeting, latest, model, obstacle, plan, preview, questions, recorded,
-  run, runs, sameModel, subject } from './state.js';
-import { followPace } from './pace.js';
+import { addAnswer, clear, replay } from './showing.js';
+import { base, busy, bytesAllowed, config, data, doing, every, greeting, model, obstacle, plan, preview, questions, run, runs, sameModel,
+  subject } from './state.js';
 import { batch, effect } from './ui.js';
 
 const none = { state: 'none' };
@@ -54,17 +54,6 @@ const nameOf = () => (data.value.kind === 'subject' ? subject.value.title : data
 function show(about, state) {
   const { page, ...rest } = about;
   run.value = { ...rest, revision: page?.revision, steps: about.max_steps, state };
-}
-
-// clear forgets what is shown of a run. Answers stay until there are new ones.
-function clear(steps) {
-  batch(() => {
-    curve.value = { steps: new Map(), evals: new Map(), norms: new Map(), max: steps };
-    latest.value = null;
-    recorded.value = false;
-    chances.value = {};
-    questions.value = questions.value.map((each) => ({ ...each, old: true }));
-  });
 }
 
 // ended looks at what a run that did not come to its end has left.
@@ -135,19 +124,16 @@ export async function openRun(id) {
     clear(settings.max_steps);
     const texts = page?.questions ?? [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
     if (texts.length) setQuestions(texts);
-    for (const line of log) {
-      if (line.prompt) addAnswer(line, about.state === 'done' ? settings.max_steps : settings.max_steps + 1);
-      else if (line.eval_loss !== undefined) onEval({ eval: line });
-      else if (line.loss !== undefined) onStep({ step: line });
-    }
+    replay(log, about.state === 'done' ? settings.max_steps : settings.max_steps + 1);
   });
-  if (about.unfed) tell('data', { kind: 'warning', text: `This run was trained on ${about.data}`, hint: 'open the same examples to go on with it' });
-  else if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
+  if (about.unfed) {
+    tell('data', { kind: 'warning', text: `This run was trained on ${about.data}`, hint: 'open the same examples to go on with it' });
+  } else if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
   await rightModel({ ...about, revision: page?.revision });
 }
 
 // followModel says when the open model is not the one of the run that can go on, and offers that.
-function followModel() {
+export function followModel() {
   effect(() => {
     if (sameModel.value) return tell('other model', null);
     const { demo, fingerprint, revision, model: name } = run.value;
@@ -175,86 +161,4 @@ async function reopen(fingerprint, name, revision) {
   if (isHub(name)) return openAgain({ fingerprint, id: name, revision });
   if (await openKept(fingerprint, true)) return;
   tell('model', { text: `${name} is not where it was.`, hint: 'choose it again under Model' });
-}
-
-function onStep({ step: s }) {
-  const { steps, norms, evals } = curve.value;
-  steps.set(s.step, s.loss);
-  norms.set(s.step, s.grad_norm);
-  batch(() => {
-    curve.value = { steps, norms, evals, max: s.max_steps };
-    latest.value = s;
-    if (run.value.state !== 'none') run.value = { ...run.value, step: s.step, steps: s.max_steps };
-    doing.value = null;
-  });
-}
-
-function onEval({ eval: e }) {
-  const { steps, norms, evals, max } = curve.value;
-  evals.set(e.step, e.eval_loss);
-  curve.value = { steps, norms, evals, max };
-}
-
-// addAnswer shows an answer given after a step; step 0 is the base model, and after last it is final.
-function addAnswer({ step, prompt, answer }, last) {
-  questions.value = questions.value.map((each) => {
-    if (each.text.trim() !== prompt) return each;
-    const text = answer || '(nothing)';
-    if (step === 0) return { ...each, before: text, now: '', step: 0, last: false, old: false };
-    return { ...each, now: text, step, last: step >= last, old: false };
-  });
-}
-
-// play shows a recorded run, line by line, until something else takes its place.
-let playing = 0;
-export async function play(log, { id }) {
-  const mine = ++playing, still = () => mine === playing && run.value.state === 'none' && subject.value?.id === id;
-  const lines = log.trim().split('\n').map((line) => JSON.parse(line));
-  const max = Math.max(...lines.map(({ max_steps: steps }) => steps ?? 0));
-  clear(max);
-  recorded.value = true;
-  for (const line of lines) {
-    if (!still()) return;
-    if (line.prompt) addAnswer(line, max);
-    else if (line.eval_loss !== undefined) onEval({ eval: line });
-    else {
-      onStep({ step: line });
-      await new Promise((resolve) => { setTimeout(resolve, 40); });
-    }
-  }
-}
-
-// What the engine tells of work that takes its time.
-const works = {
-  encoding: () => 'Turning the examples into tokens',
-  checking: () => 'Checking the arithmetic of this device',
-  compiling: () => 'Compiling shaders',
-  tuning: () => 'Measuring what is fastest here',
-  load: ({ total }) => (total ? 'Quantizing the model to 4 bits' : 'Reading the model'),
-  stepping: ({ step }) => `Step ${step}`,
-  evaluating: () => 'Measuring on the examples held back',
-  answering: ({ done, total }) => `Answer ${Math.min(done + 1, total)} of ${total}`,
-  saving: () => 'Saving',
-};
-
-// followRun shows the events of the engine.
-export function followRun() {
-  followModel();
-  const say = (work) => { if (busy.value) doing.value = work; };
-  engine.on('run', ({ run: about }) => { run.value = { ...run.value, id: about.id, name: about.name }; });
-  engine.on('preparing', ({ message }) => say({ text: message.replace(/[….]+$/, '') }));
-  for (const [kind, text] of Object.entries(works)) engine.on(kind, ({ [kind]: part }) => say({ kind, text: text(part), ...part }));
-  engine.on('answering', ({ answering: a }) => { if (busy.value && a.text) addAnswer({ step: a.step, prompt: a.prompt, answer: a.text }, Infinity); });
-  engine.on('reserved', ({ reserved }) => { if (busy.value) plan.value = reserved; });
-  engine.on('answer', ({ answer }) => addAnswer(answer, curve.value.max));
-  engine.on('probabilities', ({ probabilities: p }) => {
-    chances.value = { first: chances.value.first ?? p, now: p };
-  });
-  engine.on('step', onStep);
-  engine.on('eval', onEval);
-  engine.on('warning', ({ message }) => {
-    if (busy.value && !preview.value.found?.warnings.includes(message)) tell(`warning ${message}`, { kind: 'warning', text: message });
-  });
-  engine.on('lost', ({ message }) => say({ text: `The graphics device was lost (${message}). Going on from the last checkpoint` }));
-  followPace(engine);
 }

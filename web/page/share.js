@@ -68,8 +68,8 @@ export async function make() {
 
 const isText = (value, limit) => typeof value === 'string' && value.length <= limit;
 
-// read gives what a link carries: {set, settings, questions, pairs, text, model, larger: it is for another model than the
-// embedded one, refused: how many of its settings are none}.
+// read gives what a link carries: {set, settings, questions, pairs, text, model, larger: it is for another model than
+// the embedded one, refused: how many of its settings are none}.
 export async function read(packed) {
   let found;
   try {

@@ -24,15 +24,16 @@ export const questions = signal([]); // [{key, text, before, now, step, after}]:
 // What a run would be with what is open: {state: none, asked, there or failed, found, problem, config}.
 export const preview = signal({ state: 'none' });
 
-// The run that is shown: {state, id, name, step, steps, unfed: its examples are not kept, …}. Its state is none, starting, running, pausing, stopping,
-// paused (it can go on) or done.
+// The run that is shown: {state, id, name, step, steps, unfed: its examples are not kept, …}. Its state is none,
+// starting, running, pausing, stopping, paused (it can go on) or done.
 export const run = signal({ state: 'none' });
 // What the engine is at while a run is under way: {text, done, total}; null: a step, of which it has nothing to tell.
 export const doing = signal(null);
 export const plan = signal(null); // what the present run has reserved
 export const latest = signal(null); // its last step
 export const curve = signal({ steps: new Map(), evals: new Map(), norms: new Map(), max: 0 });
-// How likely the model finds the targets of the first batch: {first, now}, each {step, sequences}, before the run and now.
+// How likely the model finds the targets of the first batch, before the run and now: {first, now}, each {step,
+// sequences}.
 export const chances = signal({});
 export const recorded = signal(false); // curve and answers are the gallery's, not the visitor's own
 export const runs = signal([]); // that this browser holds

@@ -1,5 +1,6 @@
-// One tab trains at a time: two would write to the same runs. The one that does holds a lock; another may ask it to give
-// way, which it does after the step that it is at, and takes the lock from one that does not answer, such as a frozen one.
+// One tab trains at a time: two would write to the same runs. The one that does holds a lock; another may ask it to
+// give way, which it does after the step that it is at, and takes the lock from one that does not answer, such as a
+// frozen one.
 import { absent } from './state.js';
 import { signal } from './ui.js';
 

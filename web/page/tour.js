@@ -6,7 +6,8 @@ export const steps = [
   { at: 'stage', title: 'Ask, then teach', text: 'These are questions that the model answers in its plain way. Press Start: it will be ' +
     'asked now and then while it learns, and the words that change are marked.', due: () => true },
   { at: 'chart', title: 'The loss', text: 'Each step shows the model a few examples and measures how surprised it is by your answers: ' +
-    'that is the loss. It falls as the answers become expected. The line of the examples held back says whether it also holds for new ones.',
+    'that is the loss. It falls as the answers become expected. The line of the examples held back says whether it also ' +
+    'holds for new ones.',
     due: () => latest.value !== null && run.value.state !== 'none' },
   { at: 'mask', title: 'What it learns from', text: 'Only the marked tokens count: your answers. Their underline fills as the model ' +
     'finds them likely. Point at one to see its number.', due: () => (chances.value.now?.step ?? 0) > 0 },

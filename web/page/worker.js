@@ -1,4 +1,5 @@
-// Runs the engine. Everything that ends it early is told to the page as {fatal}; the bytes that have come, as {arrived}.
+// Runs the engine. Everything that ends it early is told to the page as {fatal}; the bytes that have come, as
+// {arrived}.
 importScripts('vendor/wasm_exec.js');
 
 const fatal = (detail) => postMessage(JSON.stringify({ fatal: String(detail) }));

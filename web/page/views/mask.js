@@ -1,5 +1,5 @@
-// The tokens of the first batch, by the role of whose turn they are; those that the model learns to write are marked, and
-// with each goes how likely the model finds it.
+// The tokens of the first batch, by the role of whose turn they are; those that the model learns to write are marked,
+// and with each goes how likely the model finds it.
 import { chances, preview } from '../state.js';
 import { html, signal } from '../ui.js';
 

@@ -36,7 +36,10 @@ export const status = computed(() => {
 });
 
 // spoken is what a screen reader is told: not every step, but every tenth of the run.
-const spoken = computed(() => (busy.value && !doing.value?.text ? `Training: ${Math.floor(percent.value / 10) * 10} % done.` : status.value));
+const spoken = computed(() => {
+  const training = busy.value && (!doing.value?.text || doing.value.kind === 'stepping');
+  return training ? `Training: ${Math.floor(percent.value / 10) * 10} % done.` : status.value;
+});
 
 // A double click on Start must not press what takes its place.
 const single = (act) => (event) => { if (event.detail < 2) act(); };
@@ -62,7 +65,8 @@ function Bar() {
   const { step = 0, steps } = run.value, { done, total } = opening.value ?? doing.value ?? {};
   const own = opening.value || (doing.value && doing.value.kind !== 'stepping');
   if (own) return html`<progress id="progress" aria-label="Progress" max=${total || undefined} value=${total ? done : undefined} />`;
-  if (absent.value) return html`<progress id="progress" aria-label="Recorded steps" max=${curve.value.max} value=${latest.value?.step ?? 0} />`;
+  if (absent.value) return html`<progress id="progress" aria-label="Recorded steps" max=${curve.value.max}
+    value=${latest.value?.step ?? 0} />`;
   const part = doing.value?.kind === 'stepping' && doing.value.step > step ? doing.value.done / doing.value.total : 0;
   return html`<progress id="progress" aria-label="Steps done" max=${steps || 1} value=${Math.min(step + part, steps || 1)} />`;
 }
@@ -82,9 +86,9 @@ export function Stage() {
   const place = useRef(null), { state } = run.value;
   // where a button goes that had the focus, the one that takes its place gets it
   useEffect(() => {
-    if (document.activeElement === document.body && place.current.dataset.focused) (place.current.querySelector('.actions .primary:enabled') ??
-      place.current.querySelector('.actions button:enabled'))
-      ?.focus({ preventScroll: true });
+    if (document.activeElement !== document.body || !place.current.dataset.focused) return;
+    const first = place.current.querySelector('.actions .primary:enabled') ?? place.current.querySelector('.actions button:enabled');
+    first?.focus({ preventScroll: true });
   }, [state, obstacle.value]);
   const mark = ({ type }) => { if (type === 'focusin') place.current.dataset.focused = 'yes'; };
   useEffect(() => {
