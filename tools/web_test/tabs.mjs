@@ -21,7 +21,7 @@ export const tabs = {
     await notice(second, 'second');
     await second.click('#use-here');
     await notice(first, 'used');
-    assert.equal(await first.evaluate(() => document.activeElement.id), 'notice');
+    await until(first, 'it has the focus', () => document.activeElement.id === 'notice');
     await ready(second, 'Go on from step');
     const done = Math.max(...(await steps(first)).keys());
     assert.match(await text(second, 'start'), new RegExp(`step ${done}$`));
@@ -38,9 +38,11 @@ export const tabs = {
     await ready(first);
     const second = await t.open(context);
     await notice(second, 'second');
-    const stuck = first.evaluate(() => { for (const end = Date.now() + 20e3; Date.now() < end;); });
+    let over = false;
+    const stuck = first.evaluate(() => { for (const end = Date.now() + 60e3; Date.now() < end;); }).then(() => { over = true; });
     await second.click('#use-here');
     await ready(second);
+    assert.ok(!over, 'the second waited until the first answered');
     await stuck;
     await notice(first, 'used');
   },
