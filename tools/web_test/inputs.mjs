@@ -1,7 +1,7 @@
 // What the visitor brings: wrong files, a model of their own, too little memory.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { until } from './browser.mjs';
+import { sleep, until } from './browser.mjs';
 import { accessible } from './looks.mjs';
 import { afterStep, errors, few, file, fine, look, modelFiles, modelNames, prepare, ready, said, set, status, steps, text, tiny }
   from './page.mjs';
@@ -91,6 +91,21 @@ export const inputs = {
     await ready(page);
     assert.equal(await page.inputValue('#Memory'), '4');
     assert.equal(await page.evaluate(() => globalThis.sent.find(({ op }) => op === 'preview').args.Memory), 4 * 2 ** 30);
+  },
+
+  async 'a model that cannot be opened again makes way for the embedded one after a reload'(t) {
+    const page = await t.open();
+    await prepare(page);
+    await page.setInputFiles('#file-model', await modelFiles()); // without handles, which a browser could keep
+    await until(page, 'the model is open', () => document.getElementById('model-name').textContent === 'the folder');
+    await ready(page);
+    await sleep(1000); // the draft is written a moment later
+    await page.reload();
+    await ready(page);
+    assert.match(await said(page, 'lost model'), /not kept/);
+    assert.match(await text(page, 'model-name'), /embedded/);
+    assert.match(await text(page, 'data-facts'), /^6 rows/);
+    assert.deepEqual(await errors(page), []);
   },
 
   async 'a run of a local model goes on after a reload, with that model alone'(t) {

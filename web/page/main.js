@@ -13,7 +13,7 @@ import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
 import { followModel, openRun, pause, trainRequest } from './run.js';
 import { followEvents } from './showing.js';
-import { broken, busy, config, data, edited, greeting, memory, opening, preview, run, runs } from './state.js';
+import { broken, busy, config, data, edited, greeting, memory, model, opening, preview, run, runs } from './state.js';
 import { alone } from './tabs.js';
 import { followTour } from './tour.js';
 import { effect, html, render } from './ui.js';
@@ -55,7 +55,13 @@ async function begin() {
   if (last) return reopen();
   await restoreDraft(draft);
   if (!data.value && !edited.value && gallery.value.length) await choose(gallery.value[0]);
-  if (!draft?.model || draft.model.kind === 'demo') await openDemo({ keepSettings: Boolean(draft) });
+  if (!model.value) {
+    const lost = draft?.model?.kind === 'demo' ? null : draft?.model;
+    await openDemo({ keepSettings: draft !== null && !lost });
+    const name = lost?.id || lost?.folder || 'The model that was open';
+    if (lost) tell('lost model', { kind: 'note', text: `${name} is not kept in this browser: the embedded one is open`,
+      hint: 'choose yours again under Model' });
+  }
   if (newest?.state === 'paused') tell('run', { kind: 'note', text: `A run of ${newest.model} stopped after step ${newest.step} of ` +
     `${newest.max_steps}.`, actions: [{ label: 'Go on with it', act: () => openRun(newest.id) }] });
 }

@@ -77,7 +77,7 @@ export function ModelCard() {
     <p class="buttons">
       <button type="button" class="quiet" id="pick-model" disabled=${off} onClick=${() => pickModel(false)}>GGUF file…</button>
       <button type="button" class="quiet" id="pick-folder" disabled=${off} onClick=${() => pickModel(true)}>Model folder…</button>
-      ${info && !demo && html`<button type="button" class="quiet" id="embedded-model" disabled=${off}
+      ${!demo && html`<button type="button" class="quiet" id="embedded-model" disabled=${off}
         onClick=${() => openDemo()}>Use the embedded one</button>`}
     </p>
     <p class="hint">Or drop a GGUF file or a Hugging Face folder anywhere on this page.</p>
