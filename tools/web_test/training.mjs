@@ -118,6 +118,7 @@ export const training = {
     for (const [step, loss] of wanted) close(whole.get(step), loss, 1e-3);
     // Native into the tab.
     const checkpoint = t.path('native', 'run', 'checkpoint-10');
+    await clear(page);
     await page.click('#start'); // another run is under way, beside which the upload is laid
     await afterStep(page, 1);
     await page.click('#pause');
