@@ -3,7 +3,7 @@ import { engine } from './engine.js';
 import { isHub, openAgain } from './hub.js';
 import { openData, openDemo, openKept, settle, setQuestions, showSettings } from './inputs.js';
 import { guard, tell, tellError } from './messages.js';
-import { addAnswer, clear, replay } from './showing.js';
+import { addAnswer, clear, endPlay, replay } from './showing.js';
 import { base, busy, bytesAllowed, config, data, doing, every, greeting, model, obstacle, plan, preview, questions, run, runs, sameModel,
   subject } from './state.js';
 import { batch, effect } from './ui.js';
@@ -59,6 +59,7 @@ function show(about, state) {
 // ended looks at what a run that did not come to its end has left.
 async function ended(error, before) {
   const { id, state } = run.value;
+  if (/storage is full|QuotaExceeded/.test(error.message)) error.hint = 'make room, by deleting a run or a model that is kept here, and go on';
   tellError('run', error, error.broken ? [{ label: 'Start the engine again', act: () => location.reload() }] : []);
   const list = await engine.ask('runs').catch(() => []);
   const left = list.find((each) => each.id === id);
@@ -92,7 +93,9 @@ export function pause(forGood) {
 
 // leave puts the shown run away: it stays in the list.
 export function leave() {
-  if (busy.value || run.value.state === 'none') return;
+  if (busy.value) return;
+  endPlay();
+  if (run.value.state === 'none') return;
   const left = run.value;
   batch(() => {
     clear(1);

@@ -68,6 +68,14 @@ export async function play(log, { id }) {
   }
 }
 
+// endPlay takes a recording away: what it shows is not of the examples that are open now.
+export function endPlay() {
+  playing++;
+  if (!recorded.value) return;
+  clear(1);
+  questions.value = questions.value.map(({ key, text }) => ({ key, text, before: '', now: '', step: 0, last: false }));
+}
+
 // What the engine tells of work that takes its time.
 const works = {
   encoding: () => 'Turning the examples into tokens',
