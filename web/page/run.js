@@ -59,7 +59,9 @@ function show(about, state) {
 // ended looks at what a run that did not come to its end has left.
 async function ended(error, before) {
   const { id, state } = run.value;
-  if (/storage is full|QuotaExceeded/.test(error.message)) error.hint = 'make room, by deleting a run or a model that is kept here, and go on';
+  if (/storage is full|QuotaExceeded/.test(error.message)) {
+    error.hint = 'make room, by deleting a run or a model that is kept here, and go on';
+  }
   tellError('run', error, error.broken ? [{ label: 'Start the engine again', act: () => location.reload() }] : []);
   const list = await engine.ask('runs').catch(() => []);
   const left = list.find((each) => each.id === id);
