@@ -1,7 +1,10 @@
 // How numbers are written.
 const plain = new Intl.NumberFormat('en');
 export const count = (n) => plain.format(Math.round(n));
-export const digits = (x, n = 3) => (Number.isFinite(x) ? (x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(1) : x.toPrecision(n)) : '–');
+export const digits = (x, n = 3) => {
+  if (!Number.isFinite(x)) return '–';
+  return x === 0 ? '0' : Math.abs(x) < 1e-3 ? x.toExponential(1) : x.toPrecision(n);
+};
 export const plural = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
 
 export function bytes(n) {

@@ -32,6 +32,7 @@ function make(place) {
   const axis = { stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font, labelFont: font,
     labelSize: 18, labelGap: 0 };
   const line = (label, stroke, more) => ({ label, stroke, points: { show: false }, value: (_, value) => digits(value), ...more });
+  const alone = { size: 6, show: () => curve.value.steps.size === 1 }; // one step makes no line yet
   const accent = colour('accent');
   const plot = new uPlot({
     width: Math.max(200, place.clientWidth), height: 250, padding: [12, 12, 0, 0], cursor: { y: false, points: { size: 7 } },
@@ -39,7 +40,8 @@ function make(place) {
       y: { range: (_, low, high) => (low === null ? [0, 1] : [Math.min(0, low), high * 1.05 || 1]) } },
     axes: [{ ...axis, label: 'step', grid: { show: false }, space: 60,
       incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, label: 'loss', size: 44 }],
-    series: [{ label: 'step' }, line('loss', accent, { width: 2 }), line('median', accent, { width: 1, alpha: 0.5 }),
+    series: [{ label: 'step', value: (_, step) => step ?? '–' }, line('loss', accent, { width: 2, points: alone }),
+      line('median', accent, { width: 1, alpha: 0.5 }),
       line('held back', colour('warm'), { width: 2, spanGaps: true, points: { size: 6 } }),
       ...beside().map(({ name }, i) => line(name, colour(['good', 'muted', 'bad'][i]), { width: 1.5, dash: [6, 4] }))],
   }, lines(), place);
@@ -51,8 +53,8 @@ function make(place) {
 function caption({ steps, evals }) {
   const list = [...steps].sort(([a], [b]) => a - b), held = [...evals].sort(([a], [b]) => a - b);
   const [first, last] = [list[0], list.at(-1)];
-  const text = `Loss after each step, from ${digits(first[1])} at step ${first[0]} to ${digits(last[1])} at step ${last[0]}: the lower, ` +
-    'the better the model predicts your answers.';
+  const text = `Loss after each step, ${list.length > 1 ? 'from ' : ''}${digits(first[1])} at step ${first[0]}` +
+    `${list.length > 1 ? ` to ${digits(last[1])} at step ${last[0]}` : ''}: the lower, the better the model predicts your answers.`;
   if (!held.length) return text;
   const best = held.reduce((least, each) => (each[1] < least[1] ? each : least)), newest = held.at(-1);
   const over = `, worse than the ${digits(best[1])} of step ${best[0]}: it has begun to learn the examples by heart.`;

@@ -1,5 +1,6 @@
 // The tokens of the first batch, by the role of whose turn they are; those that the model learns to write are marked,
 // and with each goes how likely the model finds it.
+import { count, plural } from '../format.js';
 import { chances, preview } from '../state.js';
 import { html, signal } from '../ui.js';
 
@@ -56,7 +57,8 @@ export function Mask() {
         html`<${Token} key=${column} token=${token} row=${row} column=${column} />`)}${whole[row].length > tokens ? ' …' : ''}</p>`)}
     </div>
     <${About} batch=${batch} />
-    <p id="mask-more" class="hint">${whole.length} examples with ${all} tokens, ${learned} of which are learned${whole.length > sequences
-      ? `; the first ${sequences} examples are shown` : ''}.</p>
+    <p id="mask-more" class="hint">${all === 0 ? 'They are not there yet.'
+      : `${plural(whole.length, 'example')} with ${count(all)} tokens, ${count(learned)} of which are learned${whole.length > sequences
+        ? `; the first ${sequences} examples are shown` : ''}.`}</p>
   </section>`;
 }

@@ -49,7 +49,7 @@ function Hub({ off }) {
   return html`<form id="hub" class="hub" onSubmit=${submit}>
       <label for="hub-id">Or fetch one from Hugging Face</label>
       <div class="ask-line">
-        <input id="hub-id" type="text" autocomplete="off" autocapitalize="off" spellcheck="false" placeholder="owner/name or its address"
+        <input id="hub-id" type="text" autocomplete="off" autocapitalize="off" spellcheck="false" placeholder="owner/name or link"
           aria-describedby="hub-hint" readonly=${fetching} disabled=${closed && !fetching} value=${id.value}
           onInput=${({ target }) => { id.value = target.value; }} />
         ${fetching ? html`<button type="button" class="quiet" id="hub-go" key="go"

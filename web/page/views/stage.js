@@ -103,7 +103,8 @@ export function Stage() {
       <div class="buttons actions"><${Buttons} /></div>
     </div>
     <${Bar} />
-    ${recorded.value && !absent.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its place.</p>`}
+    ${recorded.value && !absent.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its
+      place.</p>`}
     <div class="answers" id="answers" role="list" aria-label="Questions and answers">
       ${questions.value.map((each, i) => html`<${Answer} key=${each.key} entry=${each} at=${i} />`)}
     </div>
