@@ -94,7 +94,7 @@ export function followEvents() {
   const say = (work) => { if (busy.value) doing.value = work; };
   engine.on('run', ({ run: about }) => { run.value = { ...run.value, id: about.id, name: about.name }; });
   engine.on('preparing', ({ message }) => say({ text: message.replace(/[….]+$/, '') }));
-  for (const [kind, text] of Object.entries(works)) engine.on(kind, ({ [kind]: part }) => say({ kind, text: text(part), ...part }));
+  for (const [kind, text] of Object.entries(works)) engine.on(kind, ({ [kind]: part }) => say({ ...part, kind, text: text(part) }));
   engine.on('answering', ({ answering: { step, prompt, text } }) => {
     if (busy.value && text) addAnswer({ step, prompt, answer: text }, Infinity);
   });
