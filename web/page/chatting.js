@@ -10,6 +10,7 @@ export const turns = signal([]); // [{key, question, base, tuned: {text, end}, e
 export const asking = signal(null); // the engine's answer under way
 export const options = signal({ temperature: 0, tokens: 128 });
 export const measured = signal(null); // {base, tuned}: losses over the examples
+export const measuring = signal(null); // {side, done, total}: the examples that are measured; null: none are
 
 // most is how many tokens an answer may have with the open model.
 export const most = () => Math.min(1024, model.value?.max_positions ?? 128);
@@ -53,13 +54,19 @@ export function forgetTurns() {
 
 // measure gives the losses over the examples.
 export async function measure() {
+  measuring.value = { side: 'base', done: 0, total: 0 };
   asking.value = engine.ask('measure', { Settings: settings(), Run: run.value.id });
   measured.value = (await guard('chat', () => asking.value)) ?? null;
-  asking.value = null;
+  measuring.value = asking.value = null;
 }
 
-// followChat forgets a conversation with another run's adapter.
+// followChat shows how far measuring is, and forgets a conversation with another run's adapter.
 export function followChat() {
+  engine.on('evaluating', ({ evaluating: { done, total } }) => {
+    if (!measuring.value) return;
+    const { side, done: before } = measuring.value;
+    measuring.value = { side: done < before ? 'tuned' : side, done, total }; // the base comes first
+  });
   let shown = '';
   effect(() => {
     const { id = '' } = run.value;
