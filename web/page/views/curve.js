@@ -1,7 +1,7 @@
 // The loss of every step, a running median, the loss of the rows that were held back, and other runs beside.
 import uPlot from '../vendor/uPlot.js';
 import { digits } from '../format.js';
-import { compared, curve } from '../state.js';
+import { compared, curve, run } from '../state.js';
 import { colour, theme } from '../theme.js';
 import { html, useEffect, useRef } from '../ui.js';
 
@@ -13,7 +13,7 @@ function medians(losses, reach) {
   });
 }
 
-const beside = () => [...compared.value.values()];
+const beside = () => [...compared.value].filter(([id]) => id !== run.value.id).map(([, other]) => other);
 
 function lines() {
   const { steps, evals, max } = curve.value, others = beside();
@@ -41,7 +41,7 @@ function make(place) {
     axes: [{ ...axis, label: 'step', grid: { show: false }, space: 60,
       incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, label: 'loss', size: 44 }],
     series: [{ label: 'step', value: (_, step) => step ?? '–' }, line('loss', accent, { width: 2, points: alone }),
-      line('median', accent, { width: 1, alpha: 0.5 }),
+      line('median', `${accent}80`, { width: 1 }),
       line('held back', colour('warm'), { width: 2, spanGaps: true, points: { size: 6 } }),
       ...beside().map(({ name }, i) => line(name, colour(['good', 'muted', 'bad'][i]), { width: 1.5, dash: [6, 4] }))],
   }, lines(), place);
@@ -53,6 +53,7 @@ function make(place) {
 function caption({ steps, evals }) {
   const list = [...steps].sort(([a], [b]) => a - b), held = [...evals].sort(([a], [b]) => a - b);
   const [first, last] = [list[0], list.at(-1)];
+  if (!first) return 'Losses of the runs that are compared, after each step.';
   const text = `Loss after each step, ${list.length > 1 ? 'from ' : ''}${digits(first[1])} at step ${first[0]}` +
     `${list.length > 1 ? ` to ${digits(last[1])} at step ${last[0]}` : ''}: the lower, the better the model predicts your answers.`;
   if (!held.length) return text;
@@ -63,7 +64,7 @@ function caption({ steps, evals }) {
 
 export function Curve() {
   const place = useRef(null), plot = useRef(null);
-  const there = curve.value.steps.size > 0, key = `${theme.value} ${[...compared.value.keys()]}`;
+  const there = curve.value.steps.size > 0 || beside().length > 0, key = `${theme.value} ${run.value.id} ${[...compared.value.keys()]}`;
   useEffect(() => {
     if (!there) return undefined;
     plot.current = make(place.current);
