@@ -35,6 +35,12 @@ export async function guard(topic, work, actions) {
 export const told = (topic) => messages.value.get(topic);
 
 const rank = ['error', 'warning', 'note'];
+const lasting = ['engine', 'begin', 'plan']; // they say why nothing can start, for as long as it is so
+
+function dismiss(topic) {
+  tell(topic, null);
+  document.getElementById('stage').focus({ preventScroll: true }); // the button that had it is gone
+}
 
 export function Messages() {
   const list = [...messages.value].sort(([, a], [, b]) => rank.indexOf(a.kind) - rank.indexOf(b.kind));
@@ -44,7 +50,7 @@ export function Messages() {
       ${hint && html`<p class="way">${sentence(hint)}</p>`}
       <div class="buttons">
         ${actions.map(({ label, act }) => html`<button type="button" class="quiet" onClick=${() => act()}>${label}</button>`)}
-        ${kind !== 'error' && html`<button type="button" class="quiet plain" onClick=${() => tell(topic, null)}>Dismiss</button>`}
+        ${!lasting.includes(topic) && html`<button type="button" class="quiet plain" onClick=${() => dismiss(topic)}>Dismiss</button>`}
       </div>
     </div>`)}</div>`;
 }

@@ -44,7 +44,8 @@ export const busy = computed(() => ['starting', 'running', 'pausing', 'stopping'
 export const locked = computed(() => busy.value || run.value.state === 'paused'); // the settings belong to the run
 
 export const bytesAllowed = computed(() => Math.round(Number(memory.value) * 2 ** 30) || 0);
-export const faults = computed(() => check(values.value, model.value));
+export const faults = computed(() => ({ ...check(values.value, model.value),
+  ...(Number(memory.value) >= 0 ? {} : { Memory: 'a number from 0' }) }));
 
 // every is after how many steps a run is asked and evaluated.
 export const every = (steps) => Math.max(1, Math.round(steps / 5));

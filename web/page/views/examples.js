@@ -42,16 +42,20 @@ function Tabs() {
   </div>`;
 }
 
+// own examples are written or changed here: the name of what they were before would lie.
+const own = () => Boolean(edited.value?.pairs) || data.value?.kind === 'edited';
+
 function facts() {
   const info = data.value;
-  if (edited.value?.pairs || info?.kind === 'edited') return `${plural(pairs.value?.length ?? info.rows, 'row')}, edited here`;
+  if (own()) return `${plural(pairs.value?.length ?? info.rows, 'row')}, edited here`;
   return info ? `${count(info.rows)} ${info.rows === 1 ? 'row' : 'rows'}, ${info.format}, ${info.container}` : '';
 }
 
 export function Examples() {
   return html`<section class="card" aria-labelledby="data-title">
     <h2 id="data-title">Examples</h2>
-    <p class="name"><span id="data-name">${data.value?.name ?? '…'}</span> <span id="data-facts" class="muted">${facts()}</span></p>
+    <p class="name"><span id="data-name">${own() ? 'Your examples' : data.value?.name ?? '…'}</span>
+      ${' '}<span id="data-facts" class="muted">${facts()}</span></p>
     <${Columns} />
     <${Tabs} />
     <div role="tabpanel" id=${`panel-${tab.value}`} aria-labelledby=${`tab-${tab.value}`}>

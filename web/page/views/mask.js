@@ -8,7 +8,8 @@ const sequences = 8, tokens = 400; // shown at most
 
 const at = signal(null); // [sequence, token] that is looked at
 
-const roles = { system: 'system message', user: 'question', assistant: 'answer', tool: 'tool', '': 'mark of the template' };
+const roles = { system: 'in the system message', user: 'in the question', assistant: 'in the answer', tool: 'in what a tool says',
+  '': 'a mark of the template' };
 
 function percent(p) {
   if (p === null || p === undefined) return '–';

@@ -28,8 +28,10 @@ export function Settings() {
         <div class="field">
           <label for="Memory">Memory, GiB</label>
           <input id="Memory" type="number" inputmode="decimal" min="0" step="any" aria-describedby="Memory-hint" value=${memory.value}
+            aria-invalid=${String(faults.value.Memory !== undefined)}
             onInput=${({ target }) => { memory.value = target.value; }} />
-          <span id="Memory-hint" class="hint">What a run may take. Empty: unknown</span>
+          <span id="Memory-hint" class=${faults.value.Memory ? 'fault' : 'hint'}>${faults.value.Memory ? `Give ${faults.value.Memory}.`
+            : 'What a run may take. Empty: unknown'}</span>
         </div>
       </div></details>
     </form>

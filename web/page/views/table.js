@@ -9,7 +9,7 @@ const first = signal(0);
 
 function Row({ at, pair }) {
   const field = (column, kind, label) => html`<textarea rows="1" dir="auto" class=${kind} aria-label=${`${label} of example ${at + 1}`}
-    disabled=${busy.value} value=${pair[column]}
+    disabled=${busy.value} value=${pair[column]} placeholder=${label}
     onInput=${({ target }) => change(pairs.value.with(at, pair.with(column, target.value)), `${at} ${column}`)}
     onPaste=${(event) => { if (paste(event.clipboardData.getData('text/plain'), at, column)) event.preventDefault(); }} />`;
   return html`<div class="row">
