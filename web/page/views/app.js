@@ -1,5 +1,4 @@
 // The whole page: what is in it, in the order in which it is read.
-import { Messages } from '../messages.js';
 import { dragged } from '../picking.js';
 import { absent, greeting } from '../state.js';
 import { html } from '../ui.js';
@@ -25,7 +24,6 @@ function Bench() {
   return html`<div class="bench">
     <div class="column">
       <${Stage} />
-      <${Messages} />
       <${Curve} />
       <${Chat} />
       <${Take} />
@@ -45,7 +43,7 @@ function Bench() {
 // Recordings is what remains of it without an engine.
 function Recordings() {
   return html`<div class="bench">
-    <div class="column"><${Stage} /><${Messages} /></div>
+    <div class="column"><${Stage} /></div>
     <div class="column"><${Curve} /></div>
   </div>`;
 }

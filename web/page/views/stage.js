@@ -1,6 +1,6 @@
 // The stage: Start, what is going on, and the answers as they change.
 import { count, digits, duration, plural } from '../format.js';
-import { guard } from '../messages.js';
+import { guard, Messages } from '../messages.js';
 import { left, percent } from '../pace.js';
 import { leave, pause, start } from '../run.js';
 import { save } from '../runs.js';
@@ -26,6 +26,7 @@ export const status = computed(() => {
       : 'It is kept in this browser; you may close the page.'}`;
   }
   if (state === 'done') {
+    if (!steps) return 'An adapter from elsewhere. Ask it something.';
     return step < steps ? `Stopped after step ${step}. The adapter is as far as it came.`
       : `Done: ${plural(steps, 'step')}. Ask it something, and take the adapter with you.`;
   }
@@ -103,6 +104,7 @@ export function Stage() {
       <div class="buttons actions"><${Buttons} /></div>
     </div>
     <${Bar} />
+    <${Messages} />
     ${recorded.value && !absent.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its
       place.</p>`}
     <div class="answers" id="answers" role="list" aria-label="Questions and answers">
