@@ -125,15 +125,18 @@ export async function openRun(id) {
   const log = about.state === 'paused' ? all.filter(({ step = 0 }) => step <= about.step) : all;
   batch(() => {
     show({ ...about, page }, about.state === 'paused' ? 'paused' : 'done');
-    showSettings(settings);
+    if (about.state !== 'adapter') showSettings(settings); // one from elsewhere has none
     clear(settings.max_steps);
     const texts = page?.questions ?? [...new Set(log.filter(({ prompt }) => prompt).map(({ prompt }) => prompt))];
     if (texts.length) setQuestions(texts);
     replay(log, about.state === 'done' ? settings.max_steps : settings.max_steps + 1);
   });
-  if (about.unfed) {
-    tell('data', { kind: 'warning', text: `This run was trained on ${about.data}`, hint: 'open the same examples to go on with it' });
-  } else if (about.state !== 'adapter') await openData({ run: id, kind: 'run' });
+  if (about.state === 'adapter') {
+    // nothing is known of what it was trained on
+  } else if (about.unfed) {
+    tell('data', { kind: 'warning', text: `This run was trained on ${about.data || 'examples that did not come with it'}`,
+      hint: 'open the same examples to go on with it' });
+  } else await openData({ run: id, kind: 'run' });
   await rightModel({ ...about, revision: page?.revision });
 }
 

@@ -31,15 +31,15 @@ async function copy(text) {
 }
 
 export function Take() {
-  const { id, state } = run.value;
+  const { id, state, steps } = run.value;
   const there = !busy.value && (state === 'done' || state === 'paused');
   return html`<section class="card" aria-labelledby="files-title">
     <h2 id="files-title">Take it with you</h2>
     <p class="muted">The adapter is a few files that Hugging Face PEFT and the program read. A checkpoint goes on in
       ${' '}<code>qlora-wgpu train --resume</code>, and one of the program’s goes on here, as does an adapter of PEFT’s.</p>
     <p class="buttons">
-      <button type="button" id="save-checkpoint" disabled=${!there} onClick=${() => guard('take', () => save('checkpoint', id))}>Download
-        a checkpoint</button>
+      <button type="button" id="save-checkpoint" disabled=${!there || !steps}
+        onClick=${() => guard('take', () => save('checkpoint', id))}>Download a checkpoint</button>
       <button type="button" class="quiet" id="pick-checkpoint" disabled=${busy.value} onClick=${pickCheckpoint}>Bring one back…</button>
     </p>
     ${there && Object.entries(lines()).map(([name, text]) => html`<details key=${name}><summary>${name}</summary>
