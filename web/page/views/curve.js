@@ -32,7 +32,7 @@ function make(place) {
   const axis = { stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font, labelFont: font,
     labelSize: 18, labelGap: 0 };
   const line = (label, stroke, more) => ({ label, stroke, points: { show: false }, value: (_, value) => digits(value), ...more });
-  const alone = { size: 6, show: () => curve.value.steps.size === 1 }; // one step makes no line yet
+  const alone = { size: 6, fill: colour('card'), show: () => curve.value.steps.size === 1 }; // one step makes no line yet
   const accent = colour('accent');
   const plot = new uPlot({
     width: Math.max(200, place.clientWidth), height: 250, padding: [12, 12, 0, 0], cursor: { y: false, points: { size: 7 } },
@@ -42,7 +42,7 @@ function make(place) {
       incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }, { ...axis, label: 'loss', size: 44 }],
     series: [{ label: 'step', value: (_, step) => step ?? '–' }, line('loss', accent, { width: 2, points: alone }),
       line('median', `${accent}80`, { width: 1 }),
-      line('held back', colour('warm'), { width: 2, spanGaps: true, points: { size: 6 } }),
+      line('held back', colour('warm'), { width: 2, spanGaps: true, points: { size: 6, fill: colour('card') } }),
       ...beside().map(({ name }, i) => line(name, colour(['good', 'muted', 'bad'][i]), { width: 1.5, dash: [6, 4] }))],
   }, lines(), place);
   plot.root.setAttribute('aria-hidden', 'true'); // the caption says it
