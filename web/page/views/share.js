@@ -1,4 +1,5 @@
 // A link to what is open, for somebody else.
+import { settle } from '../inputs.js';
 import { tellError } from '../messages.js';
 import { make } from '../share.js';
 import { data, edited, greeting, questions, values } from '../state.js';
@@ -11,6 +12,7 @@ const refused = 'This browser did not let the page copy it: copy it here.';
 async function share() {
   tellError('share', null);
   try {
+    await settle(); // an edit that is read only now would take the link back at once
     const link = await make();
     const copied = await navigator.clipboard.writeText(link.url).then(() => true, () => false);
     made.value = { ...link, copied };
