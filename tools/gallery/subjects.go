@@ -41,7 +41,7 @@ func subjects() []subject {
 			id: "pirate", title: "Talk like a pirate",
 			says: "It learns to answer in the words of a pirate, with an opening for each kind of question.",
 			can: "It answers 24 of 30 new questions right, word for word; " +
-				"in the others it speaks like a pirate too, but mostly of the wrong one of two things.",
+				"in the others it speaks like a pirate too, but often names the wrong one of two things.",
 			settings: measured,
 			examples: train, embedded: true, heldout: heldout, show: [3]int{0, 7, 2},
 		},

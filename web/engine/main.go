@@ -57,11 +57,13 @@ var operations = map[string]operation{
 	"preview": (*engine).preview, "prepare": (*engine).prepare, "train": (*engine).train,
 	"chat": (*engine).chat, "measure": (*engine).measure,
 	"runs": (*engine).runs, "run": (*engine).openRun, "rename": (*engine).rename, "delete": (*engine).deleteRun, "forget": (*engine).forget,
-	"adapter": (*engine).adapterFile, "checkpoint": (*engine).checkpointFile, "restore": (*engine).restore,
+	"restore": (*engine).restore,
 }
 
 // atOnce are operations that do not wait for a running one.
-var atOnce = map[string]operation{"inspect": (*engine).inspect, "alive": alive}
+var atOnce = map[string]operation{
+	"inspect": (*engine).inspect, "alive": alive, "adapter": (*engine).adapterFile, "checkpoint": (*engine).checkpointFile,
+}
 
 // alive answers: the page asks after it has slept.
 func alive(*engine, context.Context, request) (any, error) { return true, nil }

@@ -10,7 +10,7 @@ export class EngineError extends Error {
   }
 }
 
-const atOnce = ['inspect', 'alive']; // operations that wait for no other
+const atOnce = ['inspect', 'alive', 'adapter', 'checkpoint']; // operations that wait for no other
 
 export class Engine {
   #worker = null;

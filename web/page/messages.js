@@ -13,6 +13,15 @@ export function tell(topic, message) {
   next.delete(topic);
   if (message) next.set(topic, { kind: 'error', ...message });
   messages.value = next;
+  if (message && (message.kind ?? 'error') === 'error') requestAnimationFrame(() => bringIntoSight(topic));
+}
+
+// bringIntoSight scrolls to an error that is out of sight, unless the user is writing.
+function bringIntoSight(topic) {
+  const place = document.querySelector(`[data-topic="${CSS.escape(topic)}"]`)?.getBoundingClientRect();
+  const writing = document.activeElement?.matches('input, textarea, select');
+  const away = place && (place.bottom < 0 || place.top > innerHeight);
+  if (away && !writing) document.getElementById('messages').scrollIntoView({ block: 'center' });
 }
 
 // tellError shows what was thrown. A wish of the user's own is no error.

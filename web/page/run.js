@@ -49,7 +49,11 @@ export async function start() {
   }
 }
 
-const nameOf = () => (data.value.kind === 'subject' ? subject.value.title : data.value.name.replace(/\.\w+$/, ''));
+function nameOf() {
+  const { kind, name } = data.value;
+  if (kind === 'edited') return 'Your examples';
+  return kind === 'subject' && subject.value ? subject.value.title : name.replace(/\.\w+$/, '');
+}
 
 function show(about, state) {
   const { page, ...rest } = about;
@@ -103,10 +107,10 @@ export function leave() {
     clear(1);
     run.value = none;
   });
-  if (left.state === 'paused') {
-    tell('run', { kind: 'note', text: `The run that stopped after step ${left.step} is in the list of runs.`,
-      actions: [{ label: 'Go on with it', act: () => openRun(left.id) }] });
-  }
+  if (left.unfed) tell('data', null);
+  const paused = left.state === 'paused';
+  tell('run', { kind: 'note', text: paused ? `The run that stopped after step ${left.step} is in the list of runs.`
+    : 'The run before is in the list of runs.', actions: [{ label: paused ? 'Go on with it' : 'Open it', act: () => openRun(left.id) }] });
 }
 
 // leaveForData puts the shown run away for other examples, unless it has none and waits for them.

@@ -1,7 +1,7 @@
 // What QLoRA keeps of the weights, what it trains, and what the current step does.
 import { engine } from '../engine.js';
 import { bytes, count, digits, many } from '../format.js';
-import { base, config, curve, latest, model, plan } from '../state.js';
+import { base, config, curve, latest, model, plan, recorded } from '../state.js';
 import { effect, html, signal } from '../ui.js';
 
 const tensor = signal(''), block = signal(0), inspected = signal(null);
@@ -123,7 +123,7 @@ export function ExplainCard() {
     <p id="explain-now" class="explain-now">${s?.target_tokens ? `Step ${s.step}: the frozen ${frozen} carried a batch forwards, ` +
       `${count(s.target_tokens)} answer tokens gave a loss of ${digits(s.loss)}; the error went back through the same ${frozen}, and ` +
       (s.learning_rate === 0 ? 'A and B will move from the next step on: the learning rate begins at 0.'
-        : `only A and B moved, at a learning rate of ${digits(s.learning_rate, 2)}.`) : 'Waiting for you to start.'}</p>
+        : `only A and B moved, at a learning rate of ${digits(s.learning_rate, 2)}.`) : recorded.value ? 'A recorded run is shown. Start your own to see here what each step does.' : 'Waiting for you to start.'}</p>
     <div class="explain"><${Share} /><${Weights} /><${Twice} /><${Pull} /></div>
   </section>`;
 }
