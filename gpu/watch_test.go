@@ -3,6 +3,7 @@ package gpu
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -10,6 +11,8 @@ import (
 // Whoever watches is told all that was recorded, submission by submission, by the time that a result is there; and
 // nothing of what comes after.
 func TestWatchTellsWhatIsDone(t *testing.T) {
+	defer func(usual time.Duration) { askEvery = usual }(askEvery)
+	askEvery = 0
 	d := open(t, Limits{MaxSubmitCost: 1000})
 	const n = 64
 	x, err := d.NewTensor("x", F32, 1, n)
