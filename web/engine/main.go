@@ -185,7 +185,7 @@ func describe(err error) failure {
 // and the reason.
 func said(e *usererr.Error) string {
 	var parts []string
-	if e.Path != "" && !strings.HasPrefix(e.Path, runsDir) { // where a run lies in the browser is nobody's concern
+	if e.Path != "" { // where it lies in the browser is nobody's concern
 		parts = append(parts, path.Base(e.Path))
 	}
 	if e.Where != "" {

@@ -1,4 +1,5 @@
 // The stage: Start, what is going on, and the answers as they change.
+import { askToTell, mayTell } from '../awake.js';
 import { count, digits, duration, plural } from '../format.js';
 import { guard, Messages } from '../messages.js';
 import { left, percent } from '../pace.js';
@@ -104,6 +105,8 @@ export function Stage() {
       <div class="buttons actions"><${Buttons} /></div>
     </div>
     <${Bar} />
+    ${busy.value && mayTell.value === 'default' && html`<p class="hint">You may look elsewhere meanwhile.
+      ${' '}<button type="button" id="tell-end" class="quiet" onClick=${askToTell}>Tell me when it is done</button></p>`}
     <${Messages} />
     ${recorded.value && !absent.value && html`<p id="recorded" class="hint">A recorded run of this subject. Start trains your own in its
       place.</p>`}
