@@ -70,8 +70,8 @@ async function silent(page) {
 }
 
 const t = { address, browser, context, open, path };
-const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier, ...absence,
-  ...tabs, ...keyboard, ...views, ...walk };
+const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier,
+  ...absence, ...tabs, ...keyboard, ...views, ...walk };
 
 const failed = [], begun = Date.now();
 let ran = 0;
