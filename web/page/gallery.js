@@ -20,7 +20,7 @@ export async function fetchGallery() {
 // choose opens a subject: its examples, questions, settings and recorded result. The last that was chosen wins.
 export async function choose(entry) {
   if (busy.value) return;
-  opening.value?.cancel();
+  if (opening.value?.what === 'data') opening.value.cancel();
   leave();
   batch(() => {
     subject.value = entry;

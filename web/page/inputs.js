@@ -10,11 +10,16 @@ import { base, busy, bytesAllowed, config, data, edited, greeting, model, openin
   from './state.js';
 import { batch, effect, untracked } from './ui.js';
 
-// exclusively shows that something is being opened, and takes back what was being opened before.
+const kindOf = ({ what }) => (what === 'hub' ? 'model' : what);
+
+// exclusively shows that something is being opened. It takes back what of its kind was being opened before, and waits
+// for what is of another: examples do not take a model back.
 export async function exclusively(what, text, work) {
+  while (opening.value && kindOf(opening.value) !== kindOf({ what })) await opening.value.ended;
   opening.value?.cancel();
-  let taken = false;
-  const mine = { what, text, cancels: [], cancel: () => { taken = true; for (const cancel of mine.cancels) cancel(); } };
+  let taken = false, end;
+  const mine = { what, text, cancels: [], cancel: () => { taken = true; for (const cancel of mine.cancels) cancel(); },
+    ended: new Promise((resolve) => { end = resolve; }) };
   const show = (change) => { if (opening.value?.cancel === mine.cancel) opening.value = { ...opening.value, ...change }; };
   opening.value = mine;
   const asking = (request) => { mine.cancels.push(() => request.cancel()); return request; };
@@ -22,6 +27,7 @@ export async function exclusively(what, text, work) {
     return await work({ show, asking, taken: () => taken, onCancel: (cancel) => mine.cancels.push(cancel) });
   } finally {
     if (opening.value?.cancel === mine.cancel) opening.value = null;
+    end();
   }
 }
 
