@@ -57,7 +57,7 @@ async function begin() {
   if (!data.value && !edited.value && gallery.value.length) await choose(gallery.value[0]);
   if (!model.value) {
     const lost = draft?.model?.kind === 'demo' ? null : draft?.model;
-    await openDemo({ keepSettings: draft !== null && !lost });
+    await openDemo({ keepSettings: Boolean(draft?.values) && !lost });
     const name = lost?.id || lost?.folder || 'The model that was open';
     if (lost) tell('lost model', { kind: 'note', text: `${name} is not kept in this browser: the embedded one is open`,
       hint: 'choose yours again under Model' });
