@@ -4,7 +4,8 @@ export GOTOOLCHAIN := auto
 # Mistakes, what can be simpler, and dead code; built from its own module, so that go.mod has none of it.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
-.PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long test-attack test-peft lint clean
+.PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
+	test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:

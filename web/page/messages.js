@@ -41,8 +41,6 @@ export async function guard(topic, work, actions) {
   }
 }
 
-export const told = (topic) => messages.value.get(topic);
-
 const rank = ['error', 'warning', 'note'];
 const lasting = ['engine', 'begin', 'plan']; // they say why nothing can start, for as long as it is so
 

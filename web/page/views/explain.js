@@ -123,7 +123,8 @@ export function ExplainCard() {
     <p id="explain-now" class="explain-now">${s?.target_tokens ? `Step ${s.step}: the frozen ${frozen} carried a batch forwards, ` +
       `${count(s.target_tokens)} answer tokens gave a loss of ${digits(s.loss)}; the error went back through the same ${frozen}, and ` +
       (s.learning_rate === 0 ? 'A and B will move from the next step on: the learning rate begins at 0.'
-        : `only A and B moved, at a learning rate of ${digits(s.learning_rate, 2)}.`) : recorded.value ? 'A recorded run is shown. Start your own to see here what each step does.' : 'Waiting for you to start.'}</p>
+        : `only A and B moved, at a learning rate of ${digits(s.learning_rate, 2)}.`)
+      : recorded.value ? 'A recorded run is shown. Start your own to see here what each step does.' : 'Waiting for you to start.'}</p>
     <div class="explain"><${Share} /><${Weights} /><${Twice} /><${Pull} /></div>
   </section>`;
 }
