@@ -23,7 +23,8 @@ export const status = computed(() => {
   }
   if (obstacle.value) return obstacle.value;
   if (state === 'paused') {
-    return `Paused after step ${step} of ${count(steps)}. ${greeting.value.unkept ? 'It is gone with this tab: download a checkpoint.'
+    const owed = step === steps ? ' The answers at the end are still to come.' : '';
+    return `Paused after step ${step} of ${count(steps)}.${owed} ${greeting.value.unkept ? 'It is gone with this tab: download a checkpoint.'
       : 'It is kept in this browser; you may close the page.'}`;
   }
   if (state === 'done') {
@@ -43,8 +44,14 @@ const spoken = computed(() => {
   return training ? `Training: ${Math.floor(percent.value / 10) * 10} % done.` : status.value;
 });
 
-// A double click on Start must not press what takes its place.
-const single = (act) => (event) => { if (event.detail < 2) act(); };
+// A double click or tap on Start must not press what takes its place; a key or a script (detail 0) does not slip.
+const slip = 400; // ms
+let pressed = -Infinity;
+const press = ({ timeStamp }) => {
+  pressed = timeStamp;
+  start();
+};
+const single = (act) => ({ detail, timeStamp }) => { if (detail === 0 || (detail === 1 && timeStamp - pressed > slip)) act(); };
 
 function Buttons() {
   const { state, step, id } = run.value, ending = state === 'pausing' || state === 'stopping';
@@ -58,7 +65,7 @@ function Buttons() {
     ${(state === 'done' || state === 'paused') && html`<button type="button" id="save-adapter" key="save"
       class=${state === 'done' ? 'primary' : ''} onClick=${() => guard('take', () => save('adapter', id))}>Download the adapter</button>`}
     <button type="button" id="start" key="start" class=${state === 'done' ? '' : 'primary'} disabled=${obstacle.value !== ''}
-      onClick=${start}>${label}</button>
+      onClick=${press}>${label}</button>
     ${state === 'paused' && html`<button type="button" id="fresh" key="fresh" onClick=${leave}>New run</button>`}
     ${opening.value && html`<button type="button" id="cancel" key="cancel" onClick=${() => opening.value?.cancel()}>Cancel</button>`}`;
 }
