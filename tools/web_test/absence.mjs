@@ -1,6 +1,6 @@
 // Where the page cannot work, or not now.
 import assert from 'node:assert/strict';
-import { complaints, launch, software, until } from './browser.mjs';
+import { complaints, inFirefox, launch, until } from './browser.mjs';
 import { accessible } from './looks.mjs';
 import { ready } from './page.mjs';
 import { serve } from './program.mjs';
@@ -23,11 +23,11 @@ export const absence = {
     const everywhere = await serve('0.0.0.0');
     const other = '192.0.2.1', port = everywhere.address.split(':').at(-1);
     try {
-      for (const [kind, flags, url] of [
-        ['adapter', [], t.address],
-        ['insecure', [...software, `--host-resolver-rules=MAP ${other} 127.0.0.1`], `http://${other}:${port}`],
+      for (const [kind, how, url] of [
+        [inFirefox ? 'browser' : 'adapter', { adapter: false }, t.address],
+        ...(inFirefox ? [] : [['insecure', { local: other }, `http://${other}:${port}`]]),
       ]) {
-        const browser = await launch(flags);
+        const browser = await launch(how);
         try {
           const absent = await browser.newPage();
           const seen = complaints(absent);

@@ -1,18 +1,29 @@
-// Headless Chromium as all tests here use it.
-import { chromium } from 'playwright-core';
+// The headless browser of all tests here: Chromium, or Firefox where FIREFOX names its executable.
+import { chromium, firefox } from 'playwright-core';
+
+export const inFirefox = Boolean(process.env.FIREFOX);
 
 // software is what makes Chromium offer its software WebGPU adapter.
-export const software = [
+const software = [
   '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
   '--disable-gpu-watchdog', // making a pipeline of a large kernel can take longer than it allows
 ];
 
+// prefs are what makes Firefox offer one on Linux, where WebGPU is off and software drivers are refused.
+const prefs = { 'dom.webgpu.enabled': true, 'gfx.webgpu.ignore-blocklist': true };
+
 // launch makes a new temporary profile and removes it on close, with all processes of the browser; on SIGINT and
-// SIGTERM too.
-export function launch(flags = software) {
+// SIGTERM too. adapter: whether WebGPU has one. local: an address that becomes this computer's, in
+// Chromium.
+export function launch({ adapter = true, local = '' } = {}) {
+  if (inFirefox) {
+    return firefox.launch({ channel: 'moz-firefox', executablePath: process.env.FIREFOX,
+      firefoxUserPrefs: adapter ? prefs : {} });
+  }
   return chromium.launch({
     executablePath: process.env.CHROMIUM,
-    args: ['--headless=new', '--no-sandbox', '--disable-background-networking', '--disable-quic', ...flags],
+    args: ['--headless=new', '--no-sandbox', '--disable-background-networking', '--disable-quic', ...(adapter ? software : []),
+      ...(local ? [`--host-resolver-rules=MAP ${local} 127.0.0.1`] : [])],
   });
 }
 
@@ -36,6 +47,7 @@ export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 // until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives
 // something true.
 export async function until(page, what, test, arg, limit = 120e3) {
+  if (inFirefox) limit *= 3; // whose software adapter is slower
   const end = Date.now() + limit;
   for (;;) {
     const value = await page.evaluate(test, arg);

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { inFirefox, until } from './browser.mjs';
 
 export const binary = process.env.QLORA ?? 'bin/qlora-wgpu';
 
@@ -33,11 +34,37 @@ export async function losses(dir) {
   return new Map(log.filter(({ loss }) => loss !== undefined).map(({ step, loss }) => [step, loss]));
 }
 
+// taken does what makes the page offer a file, and gives its name and its bytes.
+export async function taken(page, press) {
+  if (inFirefox) return takenAside(page, press);
+  const [file] = await Promise.all([page.waitForEvent('download'), press()]);
+  return { name: file.suggestedFilename(), bytes: await readFile(await file.path()) };
+}
+
+// takenAside is for Firefox, of whose downloads Playwright does not hear.
+async function takenAside(page, press) {
+  await page.evaluate(() => {
+    const make = URL.createObjectURL;
+    let blob;
+    URL.createObjectURL = (made) => make.call(URL, blob = made);
+    HTMLAnchorElement.prototype.click = function () { globalThis.offered = { name: this.download, blob }; };
+  });
+  await press();
+  await until(page, 'a file is offered', () => globalThis.offered);
+  const { name, data } = await page.evaluate(async () => {
+    const { name, blob } = globalThis.offered, reader = new FileReader();
+    delete globalThis.offered;
+    await new Promise((resolve) => { reader.onload = resolve; reader.readAsDataURL(blob); });
+    return { name, data: reader.result };
+  });
+  return { name, bytes: Buffer.from(data.slice(data.indexOf(',') + 1), 'base64') };
+}
+
 // download clicks and gives the members of the zip file that comes, which it also leaves where keep is given.
 export async function download(page, id, keep) {
-  const [file] = await Promise.all([page.waitForEvent('download'), page.click(`#${id}`)]);
-  if (keep) await file.saveAs(keep);
-  return unzip(await readFile(await file.path()));
+  const { bytes } = await taken(page, () => page.click(`#${id}`));
+  if (keep) await writeFile(keep, bytes);
+  return unzip(bytes);
 }
 
 // unzip reads a zip file whose members are stored as they are.

@@ -7,9 +7,9 @@
 #   tools/web_test/run.sh walk [N] [SEED]  N actions of a random visitor, 300
 #   tools/web_test/run.sh cancels [N]  pause at N moments of a run, 100, and a device that is lost
 #   tools/web_test/run.sh long         SmolLM2-135M in the page, compared with a native run; wants its GGUF in ../shared
-#   tools/web_test/run.sh firefox      a run in Firefox, paused and reloaded, where there is one and it has a WebGPU adapter
+#   tools/web_test/run.sh firefox [NAME]  the page in Firefox, where there is one; its WebGPU works on the system's Vulkan driver
 # Installs Chromium and Node where they are missing and Debian's packages can be installed. CHROMIUM names another
-# executable, FIREFOX one of Firefox.
+# executable.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto
@@ -23,7 +23,7 @@ if [ -z "$CHROMIUM" ]; then
 fi
 export CHROMIUM
 command -v npm >/dev/null || .ci/install node
-for package in playwright-core axe-core puppeteer-core; do
+for package in playwright-core axe-core; do
   [ -d "tools/web_test/node_modules/$package" ] || npm ci --prefix tools/web_test --no-audit --no-fund
 done
 
@@ -54,7 +54,7 @@ in_firefox() {
   : "${FIREFOX:=$(command -v firefox || command -v firefox-esr || true)}"
   [ -n "$FIREFOX" ] || { echo "SKIP the page in Firefox: there is none (Debian: apt-get install firefox-esr)"; return 0; }
   export FIREFOX
-  program && node tools/web_test/firefox.mjs
+  program && node tools/web_test/web.mjs build/web-test-firefox "${1-}"
 }
 
 case $part in
@@ -65,6 +65,6 @@ case $part in
   walk) program && QLORA_WALK=${1-300} QLORA_SEED=${2-1} node tools/web_test/web.mjs build/web-test 'whatever a visitor does' ;;
   cancels) program && QLORA_CANCELS=${1-100} node tools/web_test/web.mjs build/web-test 'at any moment' ;;
   long) program && node tools/web_test/long.mjs build/web-test-long ;;
-  firefox) in_firefox ;;
+  firefox) in_firefox "${1-}" ;;
   *) echo "unknown: $part" >&2; exit 2 ;;
 esac

@@ -1,6 +1,6 @@
 // Two tabs, and a browser in which nothing can be trained.
 import assert from 'node:assert/strict';
-import { complaints, launch, until } from './browser.mjs';
+import { complaints, inFirefox, launch, until } from './browser.mjs';
 import { afterStep, prepare, ready, steps, text, tiny } from './page.mjs';
 
 const long = { ...tiny, max_steps: 60 }; // long enough to be interrupted
@@ -48,14 +48,14 @@ export const tabs = {
   },
 
   async 'without an adapter recordings play, and no engine is fetched'(t) {
-    const browser = await launch([]);
+    const browser = await launch({ adapter: false });
     try {
       const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
       complaints(page);
       const fetched = [];
       page.on('request', (request) => fetched.push(request.url()));
       await page.goto(`${t.address}/#set=butler`);
-      await notice(page, 'adapter');
+      await notice(page, inFirefox ? 'browser' : 'adapter');
       await until(page, 'the recording has been played', () =>
         /^A recording: step (\d+) of \1\.$/.test(document.getElementById('status').innerText));
       assert.equal(await page.$('#start'), null);

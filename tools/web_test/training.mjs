@@ -91,7 +91,7 @@ export const training = {
     await page.click('#start');
     await afterStep(page, 13);
     // The device goes in the middle of a step.
-    await page.workers()[0].evaluate(() => {
+    await page.workers().at(-1).evaluate(() => {
       const encode = GPUDevice.prototype.createCommandEncoder;
       GPUDevice.prototype.createCommandEncoder = function (...args) {
         GPUDevice.prototype.createCommandEncoder = encode;

@@ -1,4 +1,5 @@
-// Drives the page as a visitor does, in headless Chromium on its software adapter.
+// Drives the page as a visitor does, in headless Chromium on its software adapter or, where FIREFOX
+// names its executable, in Firefox.
 //   node web.mjs FOLDER [NAME]
 // FOLDER gets screenshots and whatever the tests write; only tests whose name fits the expression NAME run. Every test
 // opens the page in a context of its own, but for those of training.mjs, which build on each other.
@@ -6,7 +7,7 @@ import assert from 'node:assert/strict';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { absence } from './absence.mjs';
-import { complaints, launch } from './browser.mjs';
+import { complaints, inFirefox, launch } from './browser.mjs';
 import { drafts } from './drafts.mjs';
 import { earlier } from './earlier.mjs';
 import { ends } from './ends.mjs';
@@ -34,8 +35,8 @@ await rm(folder, { recursive: true, force: true });
 await mkdir(folder, { recursive: true });
 const path = (...names) => join(folder, ...names);
 
-const { address, stop } = await serve();
 const browser = await launch();
+const { address, stop } = await serve();
 let pages = []; // that the running test has opened
 
 // context is a browser of its own: nothing is in it, and scripts runs in its pages before theirs.
@@ -49,6 +50,7 @@ async function context(...scripts) {
 // wants that, page.foreign. What fits page.expected may be complained about.
 async function open(where) {
   const page = await (where ?? await context()).newPage();
+  if (inFirefox) page.fill = (selector, value) => write(page, selector, value);
   page.seen = complaints(page);
   page.on('request', (request) => {
     const url = request.url();
@@ -59,6 +61,12 @@ async function open(where) {
   await page.goto(address);
   return page;
 }
+
+// write puts a value into a field as its events do: driving Firefox, Playwright adds to what is in a field of numbers.
+const write = (page, selector, value) => page.locator(selector).evaluate((field, value) => {
+  field.value = value;
+  for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, { bubbles: true }));
+}, value);
 
 async function silent(page) {
   const seen = page.seen.filter((line) => !page.expected?.test(line));
