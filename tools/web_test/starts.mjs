@@ -85,11 +85,13 @@ export const starts = {
     await page.evaluate(() => document.getElementById('start').click());
     assert.match(await status(page), /fetching|opening|download/i);
     assert.equal((await look(page)).trains, 0);
+    await set(page, { seed: 7 });
     come();
     await until(page, 'the model is open', () => document.getElementById('model-name').textContent === 'some/storyteller');
     await ready(page);
     const after = await shown(page);
     assert.notEqual(after.learning_rate, before.learning_rate, 'the storyteller\'s learning rate stayed');
+    assert.equal(after.seed, '7', 'what was typed while the model was opened is lost');
     await set(page, tiny);
     await page.click('#start');
     await ready(page, 'Train again');

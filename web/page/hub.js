@@ -4,7 +4,7 @@ import { clearKept, filesOfKept, hub, keepFile, keepRecord, keptFile, keptModels
 import { ask, failed, fetchWhole, forgetBegun, inParallel } from './hubfetch.js';
 import { exclusively, openModel } from './inputs.js';
 import { guard, tell } from './messages.js';
-import { model } from './state.js';
+import { model, values } from './state.js';
 
 // Models that fit a tab: public, of the Llama family, with the bytes that are fetched.
 export const suggested = [
@@ -106,6 +106,7 @@ async function openCached(fingerprint, id) {
 // was open stays until the model is there, and where it does not come.
 export async function openFromHub(text, options) {
   const asked = parse(text);
+  options = { then: values.value, ...options };
   tell('hub', null);
   await refreshKept();
   const record = asked && keptModels.value.find(({ id, sha, revisions, part }) =>

@@ -52,8 +52,8 @@ export function fetchDemo() {
 }
 
 // openModel opens files as a model. source tells where they came from: {kind: demo, hub or files, id, handles, folder}.
-// Settings stay where the kind of model stays and keepSettings is set.
-export async function openModel(files, source, { keepSettings = false } = {}) {
+// Settings stay where the kind of model stays and keepSettings is set, and where they have been changed since then.
+export async function openModel(files, source, { keepSettings = false, then = values.value } = {}) {
   return guard('model', () => exclusively('model', 'Opening the model…', async ({ asking }) => {
     const list = await files;
     const info = await asking(engine.ask('model', { Name: source.id ?? source.folder ?? '', Demo: source.kind === 'demo' },
@@ -61,12 +61,14 @@ export async function openModel(files, source, { keepSettings = false } = {}) {
     batch(() => {
       model.value = { ...info, source };
       if (!keepSettings && run.value.state !== 'paused') {
+        const typed = Object.entries(values.value).filter(([key, text]) => text !== then[key]);
         showSettings(source.kind === 'demo' ? { ...greeting.value.demo, ...subject.value?.settings } : greeting.value.defaults);
+        values.value = { ...values.value, ...Object.fromEntries(typed) };
       }
     });
     if (source.handles?.length) await keep(`model ${info.fingerprint}`, { handles: source.handles, folder: source.folder });
     return info;
-  }), [{ label: 'Retry', act: () => openModel(source.kind === 'demo' ? fetchDemo() : files, source, { keepSettings }) }]);
+  }), [{ label: 'Retry', act: () => openModel(source.kind === 'demo' ? fetchDemo() : files, source, { keepSettings, then }) }]);
 }
 
 export const openDemo = (options) => openModel(fetchDemo(), { kind: 'demo', id: 'the embedded model' }, options);
