@@ -39,15 +39,18 @@ export async function start() {
     Page: { subject: subject.value?.id, questions: asked(), revision: model.value.source.revision } });
   try {
     const about = await request;
+    await refresh();
     show(about, 'done');
   } catch (error) {
     await ended(error, going ? before : none);
   } finally {
     request = null;
     doing.value = null;
-    runs.value = await engine.ask('runs').catch(() => runs.value);
   }
 }
+
+// refresh brings the list of runs up to date, as far as the engine answers.
+async function refresh() { runs.value = await engine.ask('runs').catch(() => runs.value); }
 
 function nameOf() {
   const { kind, name } = data.value;
@@ -67,8 +70,8 @@ async function ended(error, before) {
     error.hint = 'make room, by deleting a run or a model that is kept here, and go on';
   }
   tellError('run', error, error.broken ? [{ label: 'Start the engine again', act: () => location.reload() }] : []);
-  const list = await engine.ask('runs').catch(() => []);
-  const left = list.find((each) => each.id === id);
+  await refresh();
+  const left = runs.value.find((each) => each.id === id);
   if (left && left.step > 0) {
     show(left, state === 'stopping' ? 'done' : 'paused');
     if (state === 'stopping') await askAll(left);
