@@ -71,7 +71,7 @@ async function ended(error, before) {
   }
   tellError('run', error, error.broken ? [{ label: 'Start the engine again', act: () => location.reload() }] : []);
   await refresh();
-  const left = runs.value.find((each) => each.id === id);
+  const left = error.broken ? undefined : runs.value.find((each) => each.id === id);
   if (left && left.step > 0) {
     show(left, state === 'stopping' ? 'done' : 'paused');
     if (state === 'stopping') await askAll(left);
