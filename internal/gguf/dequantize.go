@@ -112,10 +112,26 @@ func q8_0(dst []float32, b []byte) {
 var iq4nlValues = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
 // iq4nl: as q4_0, with a table of 16 values instead of q − 8.
-func iq4nl(dst []float32, b []byte) {
-	d, qs, out := float16(b), (*[16]byte)(b[2:]), (*[32]float32)(dst)
+func iq4nl(dst []float32, b []byte) { scaled(dst, float16(b), &iq4nlValues, b[2:]) }
+
+// scaled is d times the value of each of 32 codes in 16 bytes as in q4_0.
+func scaled(dst []float32, d float32, values *[16]float32, codes []byte) {
+	qs, out := (*[16]byte)(codes), (*[32]float32)(dst)
 	for i, q := range qs {
-		out[i] = d * iq4nlValues[q&15]
-		out[i+16] = d * iq4nlValues[q>>4]
+		out[i] = d * values[q&15]
+		out[i+16] = d * values[q>>4]
 	}
+}
+
+// mxfp4Values are twice what E2M1 holds; minus zero is zero, as it is in ggml's table of integers.
+var mxfp4Values = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+
+// mxfp4: the exponent of a power of two as E8M0, 16 bytes as in q4_0; half of the power times the code's value. 255,
+// which the format's definition calls NaN, is 2^127 in ggml.
+func mxfp4(dst []float32, b []byte) {
+	bits := uint32(1<<21) << (b[0] & 1) // 2^-128 and 2^-127 are subnormal
+	if b[0] > 1 {
+		bits = uint32(b[0]-1) << 23
+	}
+	scaled(dst, math.Float32frombits(bits), &mxfp4Values, b[1:])
 }

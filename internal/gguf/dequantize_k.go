@@ -1,6 +1,8 @@
 package gguf
 
-// The K types hold 256 elements in groups of 16 or 32, each group with a small integer scale of its own.
+import "encoding/binary"
+
+// The K types, and IQ4_XS, hold 256 elements in groups of 16 or 32, each group with a small integer scale of its own.
 
 // q2k: 16 bytes of (scale, min) nibbles per group of 16, 64 bytes of 2-bit codes, d f16, dmin f16; d·scale·q −
 // dmin·min. A run of 32 bytes holds 128 elements: bits 0-1 are the first 32 of them, bits 2-3 the next 32, and so on.
@@ -79,5 +81,14 @@ func q6k(dst []float32, b []byte) {
 		for i, q := range low {
 			out[i] = ds * float32(int32(q>>(lowShift&7)&15)|int32(high[i]>>(highShift&7)&3)<<4-32)
 		}
+	}
+}
+
+// iq4xs: d f16, 8 bit pairs and 8 nibbles of the scales per group of 32, 128 bytes as in iq4nl; d·(scale − 32)·value.
+func iq4xs(dst []float32, b []byte) {
+	d, high := float16(b), binary.LittleEndian.Uint16(b[2:])
+	for g := range 8 {
+		scale := int32(b[4+g/2]>>(g%2*4)&15) | int32(high>>(2*g)&3)<<4
+		scaled(dst[32*g:], d*float32(scale-32), &iq4nlValues, b[8+16*g:])
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMetadata(t *testing.T) {
-	f := fixture(t)
+	f, _ := fixture(t, "types")
 	for key, want := range map[string]int64{
 		"test.uint8": 200, "test.int8": -3, "test.uint16": 60000, "test.int16": -300, "test.uint32": 4000000000,
 		"test.int32": -70000, "test.uint64": 1 << 40, "test.int64": -1 << 40, "general.alignment": 64,

@@ -179,7 +179,7 @@ func (f *File) readTensor(h *headerReader, begin, alignment uint64) (next uint64
 	layout, ok := layouts[t.Type]
 	if !ok {
 		return 0, bad(f.path, at, "tensor %q has type %v", name, t.Type).Of(usererr.Unsupported).
-			Hinted("convert the model to F16, BF16, Q8_0 or one of Q2_K to Q6_K")
+			Hinted("take the model in one of %s, or make that: llama-quantize --allow-requantize THIS.gguf OTHER.gguf Q8_0", readTypes())
 	}
 	if first%uint64(layout.elements) != 0 {
 		return 0, bad(f.path, at, "tensor %q has rows of %d elements, %v comes in blocks of %d", name, first, t.Type, layout.elements)

@@ -1,26 +1,33 @@
 package gguf
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Type is ggml's element type, by its number in the file.
 type Type uint32
 
 // The types that are read.
 const (
-	F32   Type = 0
-	F16   Type = 1
-	Q4_0  Type = 2
-	Q4_1  Type = 3
-	Q5_0  Type = 6
-	Q5_1  Type = 7
-	Q8_0  Type = 8
-	Q2_K  Type = 10
-	Q3_K  Type = 11
-	Q4_K  Type = 12
-	Q5_K  Type = 13
-	Q6_K  Type = 14
-	IQ4NL Type = 20
-	BF16  Type = 30
+	F32    Type = 0
+	F16    Type = 1
+	Q4_0   Type = 2
+	Q4_1   Type = 3
+	Q5_0   Type = 6
+	Q5_1   Type = 7
+	Q8_0   Type = 8
+	Q2_K   Type = 10
+	Q3_K   Type = 11
+	Q4_K   Type = 12
+	Q5_K   Type = 13
+	Q6_K   Type = 14
+	IQ4_NL Type = 20
+	IQ4_XS Type = 23
+	BF16   Type = 30
+	MXFP4  Type = 39
 )
 
 // layout is how a type stores a row: blocks of a fixed number of elements. dequantize takes any number of whole blocks.
@@ -30,30 +37,33 @@ type layout struct {
 }
 
 var layouts = map[Type]layout{
-	F32:   {1, 4, float32s},
-	F16:   {1, 2, float16s},
-	BF16:  {1, 2, bfloat16s},
-	Q4_0:  {32, 18, blocks(32, 18, q4_0)},
-	Q4_1:  {32, 20, blocks(32, 20, q4_1)},
-	Q5_0:  {32, 22, blocks(32, 22, q5_0)},
-	Q5_1:  {32, 24, blocks(32, 24, q5_1)},
-	Q8_0:  {32, 34, blocks(32, 34, q8_0)},
-	IQ4NL: {32, 18, blocks(32, 18, iq4nl)},
-	Q2_K:  {256, 84, blocks(256, 84, q2k)},
-	Q3_K:  {256, 110, blocks(256, 110, q3k)},
-	Q4_K:  {256, 144, blocks(256, 144, q4k)},
-	Q5_K:  {256, 176, blocks(256, 176, q5k)},
-	Q6_K:  {256, 210, blocks(256, 210, q6k)},
+	F32:    {1, 4, float32s},
+	F16:    {1, 2, float16s},
+	BF16:   {1, 2, bfloat16s},
+	Q4_0:   {32, 18, blocks(32, 18, q4_0)},
+	Q4_1:   {32, 20, blocks(32, 20, q4_1)},
+	Q5_0:   {32, 22, blocks(32, 22, q5_0)},
+	Q5_1:   {32, 24, blocks(32, 24, q5_1)},
+	Q8_0:   {32, 34, blocks(32, 34, q8_0)},
+	IQ4_NL: {32, 18, blocks(32, 18, iq4nl)},
+	MXFP4:  {32, 17, blocks(32, 17, mxfp4)},
+	Q2_K:   {256, 84, blocks(256, 84, q2k)},
+	Q3_K:   {256, 110, blocks(256, 110, q3k)},
+	Q4_K:   {256, 144, blocks(256, 144, q4k)},
+	Q5_K:   {256, 176, blocks(256, 176, q5k)},
+	Q6_K:   {256, 210, blocks(256, 210, q6k)},
+	IQ4_XS: {256, 136, blocks(256, 136, iq4xs)},
 }
 
 // names covers the types that are not read too, so that a message can say what a file holds (enum ggml_type in ggml.h).
 var names = map[Type]string{
 	F32: "F32", F16: "F16", BF16: "BF16", Q4_0: "Q4_0", Q4_1: "Q4_1", Q5_0: "Q5_0", Q5_1: "Q5_1", Q8_0: "Q8_0",
-	Q2_K: "Q2_K", Q3_K: "Q3_K", Q4_K: "Q4_K", Q5_K: "Q5_K", Q6_K: "Q6_K", IQ4NL: "IQ4_NL",
+	Q2_K: "Q2_K", Q3_K: "Q3_K", Q4_K: "Q4_K", Q5_K: "Q5_K", Q6_K: "Q6_K", IQ4_NL: "IQ4_NL",
+	IQ4_XS: "IQ4_XS", MXFP4: "MXFP4",
 	4: "Q4_2", 5: "Q4_3", 9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S",
-	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 31: "Q4_0_4_4",
+	22: "IQ2_S", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 31: "Q4_0_4_4",
 	32: "Q4_0_4_8", 33: "Q4_0_8_8", 34: "TQ1_0", 35: "TQ2_0", 36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8",
-	39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
+	40: "NVFP4", 41: "Q1_0",
 }
 
 // String is ggml's name of the type.
@@ -62,4 +72,13 @@ func (t Type) String() string {
 		return name
 	}
 	return fmt.Sprintf("number %d", uint32(t))
+}
+
+// readTypes lists the types that are read, by their numbers.
+func readTypes() string {
+	var list []string
+	for _, t := range slices.Sorted(maps.Keys(layouts)) {
+		list = append(list, t.String())
+	}
+	return strings.Join(list, ", ")
 }
