@@ -43,6 +43,8 @@ type Tensor struct {
 	Shape  []int // row-major: rows first, columns last (ggml's ne reversed)
 	Offset int64 // of the first byte, from the start of the file
 	Size   int64 // bytes
+
+	part int // of a split model
 }
 
 // Rows is the product of all dimensions but the last; 1 for a vector or a scalar.
@@ -64,12 +66,18 @@ func (t Tensor) Cols() int {
 
 // File is an open file whose header has been checked. Its methods may be called concurrently.
 type File struct {
-	r         io.ReaderAt
-	path      string
+	path      string // of the part with the metadata
+	sources   []source
 	metadata  map[string]value
 	tensors   []Tensor
 	index     map[string]int
 	dataStart int64
+}
+
+// source is what holds tensors: the file, or a part of it.
+type source struct {
+	r    io.ReaderAt
+	path string
 }
 
 // Read checks the header of a file of size bytes and keeps r for later reads. The path only serves messages.
@@ -78,7 +86,7 @@ type File struct {
 func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 	end := min(size, maxHeader)
 	h := &headerReader{r: bufio.NewReaderSize(io.NewSectionReader(r, 0, end), 64<<10), path: path, size: size, end: end}
-	f := &File{r: r, path: path, metadata: map[string]value{}, index: map[string]int{}}
+	f := &File{path: path, sources: []source{{r, path}}, metadata: map[string]value{}, index: map[string]int{}}
 	var magic [4]byte
 	if err := h.read(magic[:]); err != nil {
 		return nil, err
@@ -234,6 +242,9 @@ func (f *File) Lookup(name string) (Tensor, bool) {
 	return f.tensors[i], true
 }
 
+// PathOf is the path of the file that holds a tensor: of the part, where the model is split.
+func (f *File) PathOf(t Tensor) string { return f.sources[t.part].path }
+
 // DataStart is the length of the header: metadata, tensor table, padding.
 func (f *File) DataStart() int64 { return f.dataStart }
 
@@ -242,14 +253,15 @@ func (f *File) ReadBytes(t Tensor, dst []byte, at int64) error {
 	if at < 0 || at > t.Size || int64(len(dst)) > t.Size-at {
 		panic(fmt.Sprintf("gguf: bytes [%d, %d) of tensor %q of %d bytes", at, at+int64(len(dst)), t.Name, t.Size))
 	}
-	n, err := f.r.ReadAt(dst, t.Offset+at)
+	from := f.sources[t.part]
+	n, err := from.r.ReadAt(dst, t.Offset+at)
 	if n == len(dst) {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return bad(f.path, t.Offset+at, "tensor %q: %w", t.Name, err)
+	return bad(from.path, t.Offset+at, "tensor %q: %w", t.Name, err)
 }
 
 // ReadFloat32 dequantizes rows [firstRow, firstRow+rows) into dst of rows·Cols elements. A range outside the tensor or

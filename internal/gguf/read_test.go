@@ -194,7 +194,7 @@ func TestReadAccepts(t *testing.T) {
 	start := f.DataStart()
 	require.Zero(t, start%8)
 	require.Equal(t, []Tensor{
-		{"scalar", F32, []int{}, start, 4}, {"cube", F16, []int{2, 2, 3}, start + 8, 24}, {"last", Q8_0, []int{32}, start + 32, 34},
+		{"scalar", F32, []int{}, start, 4, 0}, {"cube", F16, []int{2, 2, 3}, start + 8, 24, 0}, {"last", Q8_0, []int{32}, start + 32, 34, 0},
 	},
 		f.Tensors())
 	scalar, _ := f.Lookup("scalar")
@@ -257,7 +257,7 @@ func TestReadModel(t *testing.T) {
 	require.Len(t, f.Tensors(), 272)
 	down, ok := f.Lookup("blk.0.ffn_down.weight")
 	require.True(t, ok)
-	require.Equal(t, Tensor{"blk.0.ffn_down.weight", Q4_1, []int{576, 1536}, 31868992, 576 * 1536 / 32 * 20}, down)
+	require.Equal(t, Tensor{"blk.0.ffn_down.weight", Q4_1, []int{576, 1536}, 31868992, 576 * 1536 / 32 * 20, 0}, down)
 	tokens, ok, err := f.Strings("tokenizer.ggml.tokens")
 	require.NoError(t, err)
 	require.True(t, ok)

@@ -2,7 +2,7 @@ package pretrained
 
 import (
 	"fmt"
-	"io"
+	"hash"
 	"math"
 	"slices"
 
@@ -11,24 +11,34 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// OpenGGUF opens a GGUF file of a family that is known. Tensors have Hugging Face's names; rows of q_proj and k_proj,
-// which some families' files hold with the two halves of each head interleaved, come back in Hugging Face's order. The
-// path only serves messages. Errors are *usererr.Error.
-func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
-	f, err := gguf.Read(r, size, path)
-	if err != nil {
-		return nil, partHint(err, path)
-	}
+// OpenGGUF opens a GGUF file in a folder, of a family that is known; of a split model it may be any part, and the others
+// lie beside it. Tensors have Hugging Face's names; rows of q_proj and k_proj, which some families' files hold with the
+// two halves of each head interleaved, come back in Hugging Face's order. The path, which ends in the name, only serves
+// messages. Errors are *usererr.Error.
+func OpenGGUF(folder Folder, name, path string) (*Model, error) {
 	m, h := newModel(path)
-	g := &ggufReader{File: f, path: path}
-	if err := g.refusePart(); err != nil {
+	if err := m.openGGUF(folder, name, h); err != nil {
+		m.Close()
 		return nil, err
 	}
+	return m, nil
+}
+
+func (m *Model) openGGUF(folder Folder, name string, h hash.Hash) error {
+	parts, err := m.openParts(folder, name, m.path)
+	if err != nil {
+		return err
+	}
+	f, err := joined(parts)
+	if err != nil {
+		return err
+	}
+	g := &ggufReader{File: f, path: m.path}
 	if err := g.describe(m); err != nil {
-		return nil, err
+		return err
 	}
 	if layers, tensors := len(m.Spec.Layers), len(f.Tensors()); layers > tensors { // before so many are listed
-		return nil, usererr.New(op, path, "%s.block_count is %d, the file has %d tensors", g.family.GGUF, layers, tensors).
+		return usererr.New(op, m.path, "%s.block_count is %d, the file has %d tensors", g.family.GGUF, layers, tensors).
 			Of(usererr.Format)
 	}
 	listed := map[string]spec.Tensor{}
@@ -36,7 +46,7 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 		listed[t.GGUF] = t
 	}
 	if err := g.refuseUnused(listed); err != nil {
-		return nil, err
+		return err
 	}
 	for _, t := range f.Tensors() {
 		entry, ok := listed[t.Name]
@@ -45,26 +55,25 @@ func OpenGGUF(r io.ReaderAt, size int64, path string) (*Model, error) {
 		}
 		w, err := g.weight(t, entry)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := m.add(w); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if m.tokenizer = g.tokenizer(m.Spec.Vocab); g.err != nil {
-		return nil, g.err
+		return g.err
 	}
 	if m.tokenizer.Model == "" {
-		m.noTokenizer = usererr.New(op, path, "the file has no tokenizer: tokenizer.ggml.model is missing").
+		m.noTokenizer = usererr.New(op, m.path, "the file has no tokenizer: tokenizer.ggml.model is missing").
 			Hinted("make the GGUF of a folder that has one, with llama.cpp's convert_hf_to_gguf.py")
 	}
-	if err := hashPart(h, r, f.DataStart()); err != nil {
-		return nil, usererr.New(op, path, "%w", err)
+	for _, p := range parts {
+		if err := hashPart(h, p.file, p.head.DataStart()); err != nil {
+			return usererr.New(op, m.path, "%w", err)
+		}
 	}
-	if err := m.hashTensors(h); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m.hashTensors(h)
 }
 
 // refuseUnused refuses tensors that no part of the model reads, as llama.cpp does: a GGUF holds none that its
@@ -130,7 +139,7 @@ func (g *ggufReader) unsupported(format string, args ...any) *usererr.Error {
 // weight is a tensor under its Hugging Face name and with its row order.
 func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 	w := weight{
-		Tensor: Tensor{entry.Name, t.Rows(), t.Cols()}, file: g.path, kind: t.Type.String(), size: t.Size,
+		Tensor: Tensor{entry.Name, t.Rows(), t.Cols()}, file: g.PathOf(t), kind: t.Type.String(), size: t.Size,
 		readRows:  func(first, rows int, dst []float32) error { return g.ReadFloat32(t, dst, first, rows) },
 		readBytes: func(dst []byte, at int64) error { return g.ReadBytes(t, dst, at) },
 	}
@@ -142,7 +151,7 @@ func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 		features = w.Cols
 	}
 	if features%(2*entry.Heads) != 0 {
-		return weight{}, usererr.New(op, g.path, "tensor %s has %d outputs for %d heads", t.Name, features, entry.Heads).Of(usererr.Format)
+		return weight{}, usererr.New(op, g.PathOf(t), "tensor %s has %d outputs for %d heads", t.Name, features, entry.Heads).Of(usererr.Format)
 	}
 	stored := storedRow(features / entry.Heads)
 	if entry.Role == spec.Bias {

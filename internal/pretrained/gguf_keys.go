@@ -85,6 +85,7 @@ func (g *ggufReader) keys() (*spec.Keys, error) {
 		}
 	}
 	k.Default("rms_norm_eps", 0.0) // llama.cpp has no default for it
+	k.Default("rope_theta", 10000.0)
 	if g.err != nil {
 		return nil, g.err
 	}

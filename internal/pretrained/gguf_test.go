@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/gguf"
+	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 )
@@ -100,8 +101,11 @@ func small() ([]pair, []matrix) {
 }
 
 func openBytes(b []byte) (*Model, error) {
-	return OpenGGUF(bytes.NewReader(b), int64(len(b)), "m.gguf")
+	return openIn(memory{"m.gguf": b}, "m.gguf")
 }
+
+// openIn opens a file of a folder, by its name alone.
+func openIn(folder memory, name string) (*Model, error) { return OpenGGUF(folder, name, name) }
 
 func TestOpenSmallGGUF(t *testing.T) {
 	pairs, tensors := small()
@@ -166,7 +170,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u,
 			`the model has a tensor "blk.0.attn_sinks.weight"`,
 		},
-		{"a part", pair{"split.count", 3}, matrix{}, u, "the file is one of 3 parts of a split model (merge the parts first: "},
+		{"a part of no place", pair{"split.count", 3}, matrix{}, f, "split.count is 3, but split.no is missing"},
 		{"parts of no number", pair{"split.count", "x"}, matrix{}, f, "split.count has type string, an integer was wanted"},
 		{
 			"k of another width", pair{}, matrix{name: "blk.0.attn_k.weight", ne: []uint64{2, 3}}, f,
@@ -207,37 +211,20 @@ func TestOpenGGUFRefuses(t *testing.T) {
 	}
 }
 
-// Any part of a split model is refused by its number, though only the first has the configuration; a file of one part
-// is whole.
-func TestPartsOfAGGUF(t *testing.T) {
-	base, tensors := small()
-	tensors = tensors[:5] // without rope factors
-	for number, message := range map[int]string{
-		0: "open model m.gguf: unsupported: the file is part 1 of 3 of a split model (merge the parts first: ",
-		1: "the file is part 2 of 3 of a split model (",
-		2: "the file is part 3 of 3 of a split model (",
-		3: "the file is one of 3 parts of a split model (",
-	} {
-		pairs := []pair{{"split.no", number}, {"split.count", 3}, {"split.tensors.count", 9}}
-		some := tensors[2:3]
-		if number == 0 {
-			pairs, some = append(base, pairs...), tensors[:2]
-		}
-		_, err := openBytes(ggufFile(t, pairs, some))
-		require.ErrorContains(t, err, message)
-	}
-	_, err := openBytes(ggufFile(t, append(base, pair{"split.no", 0}, pair{"split.count", 1}), tensors))
+// What llama.cpp has a default for is its, whatever the family's in transformers is.
+func TestKeysThatAGGUFLacks(t *testing.T) {
+	pairs, tensors := small()
+	var m Model
+	parts, err := m.openParts(memory{"m.gguf": ggufFile(t, pairs, tensors)}, "m.gguf", "m.gguf")
 	require.NoError(t, err)
-
-	for _, name := range []string{"m-00002-of-00003.gguf", "m.gguf-split-b", "m.gguf.part2of2", "m.Q8_0.gguf-part-b"} {
-		data := ggufFile(t, base, tensors)
-		_, err := OpenGGUF(bytes.NewReader(data[:len(data)-40]), int64(len(data)-40), name)
-		require.ErrorContains(t, err, "(its name is that of a piece: join all pieces into one file first)", name)
+	g := &ggufReader{File: parts[0].head, path: "m.gguf", family: architectures.Llama}
+	keys, err := g.keys()
+	require.NoError(t, err)
+	for name, want := range map[string]any{
+		"rope_theta": 10000.0, "head_dim": 4.0, "vocab_size": 3.0, "tie_word_embeddings": false, "attention_bias": true, "mlp_bias": false,
+	} {
+		require.Equal(t, want, keys.Values[name], name)
 	}
-	data := ggufFile(t, base, tensors)
-	_, err = OpenGGUF(bytes.NewReader(data[:len(data)-40]), int64(len(data)-40), "whole.gguf")
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "piece")
 }
 
 // All tensors without a use are counted, the first of them named.

@@ -17,7 +17,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// Open opens a model on disk: a folder as [OpenFolder] wants it, or a GGUF file.
+// Open opens a model on disk: a folder as [OpenFolder] wants it, or a GGUF file, which may be any part of a
+// split model.
 func Open(path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -36,13 +37,10 @@ func Open(path string) (*Model, error) {
 		return nil, partHint(usererr.New(op, path, "the file is no GGUF").Of(usererr.Format).
 			Hinted("give a GGUF file or the folder that holds config.json and the safetensors files"), path)
 	}
-	m, err := OpenGGUF(f, f.Size(), path)
-	if err != nil {
-		f.Close()
-		return nil, err
+	if err := f.Close(); err != nil {
+		return nil, usererr.New(op, path, "%w", bare(err))
 	}
-	m.closers = append(m.closers, f)
-	return m, nil
+	return OpenGGUF(osFolder(filepath.Dir(path)), filepath.Base(path), path)
 }
 
 // bare drops the path, which the error that wraps it names already.

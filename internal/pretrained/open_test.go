@@ -92,12 +92,9 @@ func TestOpenGGUF(t *testing.T) {
 	require.False(t, tok.AddBos)
 	require.Nil(t, tok.JSON)
 
-	raw, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	defer raw.Close()
-	info, err := raw.Stat()
-	require.NoError(t, err)
-	again, err := OpenGGUF(raw, info.Size(), "another name")
+	again, err := openIn(memory{"another name": data}, "another name")
 	require.NoError(t, err)
 	require.Equal(t, m.ContentHash(), again.ContentHash())
 }

@@ -82,7 +82,7 @@ func FuzzGGUF(f *testing.F) {
 	f.Add(smallGGUF("", gguf.Q4_0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		attack(t, func() (*pretrained.Model, error) {
-			return pretrained.OpenGGUF(bytes.NewReader(b), int64(len(b)), "m.gguf")
+			return pretrained.OpenGGUF(modelTexts{"m.gguf": string(b)}, "m.gguf", "m.gguf")
 		})
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 // Source is the base model.
 type Source struct {
-	Model string `json:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file or a Hugging Face folder." placeholder:"PATH"`
+	Model string `json:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file, any part of a split one, or a Hugging Face folder." placeholder:"PATH"`
 }
 
 // Check wants a path.

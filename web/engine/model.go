@@ -78,7 +78,7 @@ type modelInfo struct {
 	Fingerprint  string              `json:"fingerprint"`
 }
 
-// openModel opens a GGUF file or the files of a Hugging Face folder.
+// openModel opens a GGUF file, the parts of one, or the files of a Hugging Face folder.
 func (e *engine) openModel(_ context.Context, r request) (any, error) {
 	var args struct {
 		Name string // of a folder
@@ -89,11 +89,14 @@ func (e *engine) openModel(_ context.Context, r request) (any, error) {
 	}
 	files, name := r.files, args.Name
 	f, total := folder{}, int64(0)
-	gguf := -1
+	gguf, other := -1, -1
 	for i, file := range files {
 		f[nameIn(file.name)] = metered{file.blob, &e.heap}
 		total += file.blob.Size()
 		if strings.HasSuffix(strings.ToLower(file.name), ".gguf") {
+			if gguf >= 0 && !pretrained.SameModel(path.Base(files[gguf].name), path.Base(file.name)) {
+				other = gguf
+			}
 			gguf = i
 		}
 	}
@@ -106,9 +109,12 @@ func (e *engine) openModel(_ context.Context, r request) (any, error) {
 			name = "the folder"
 		}
 		source, err = pretrained.OpenFolder(f, name)
+	case other >= 0:
+		err = usererr.New("open model", path.Base(files[gguf].name), "%s was chosen too", path.Base(files[other].name)).
+			Hinted("choose one GGUF file, or all parts of one model (NAME-00001-of-00003.gguf, …)")
 	case gguf >= 0:
 		name = path.Base(files[gguf].name)
-		source, err = pretrained.OpenGGUF(metered{files[gguf].blob, &e.heap}, files[gguf].blob.Size(), name)
+		source, err = pretrained.OpenGGUF(f, name, name)
 	default:
 		return nil, usererr.New("open model", path.Base(files[0].name), "neither a GGUF file nor the files of a Hugging Face folder").
 			Hinted("choose a .gguf file, or config.json, tokenizer.json and all *.safetensors files together")
