@@ -140,8 +140,12 @@ func TestReadRefuses(t *testing.T) {
 			"bytes overflow", start(1, 0).tensor("a", F32, 0, 1<<31, 1<<30), f,
 			`offset 24: bad format: the size of tensor "a" F32[1073741824 2147483648] overflows`,
 		},
-		{"unsupported type", start(1, 0).tensor("a", 16, 0, 256), u, `offset 24: unsupported: tensor "a" has type IQ2_XXS (take`},
-		{"unknown tensor type", start(1, 0).tensor("a", 999, 0, 256), u, `offset 24: unsupported: tensor "a" has type number 999 (take the model in one of F32, F16, Q4_0, Q4_1, Q`},
+		{
+			"unsupported type", start(1, 0).tensor("a", 16, 0, 256), u, `offset 24: unsupported: tensor "a" has type IQ2_XXS (take`,
+		},
+		{
+			"unknown tensor type", start(1, 0).tensor("a", 999, 0, 256), u, `offset 24: unsupported: tensor "a" has type number 999 (take the model in one of F32, F16, Q4_0, Q4_1, Q`,
+		},
 		{
 			"half a block", start(1, 0).tensor("a", Q4_0, 0, 48, 2), f,
 			`offset 24: bad format: tensor "a" has rows of 48 elements, Q4_0 comes in blocks of 32`,

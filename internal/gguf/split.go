@@ -36,8 +36,8 @@ func (f *File) Split() (number, count int, err error) {
 }
 
 // Join makes one file of all parts of a split model, in their order: the metadata of the first, the tensors of each.
-// Errors are *usererr.Error of kind Format: a part of another place or number, tensors that are not as many as each part
-// says, a tensor in two parts.
+// Errors are *usererr.Error of kind Format: a part of another place or number, tensors that are not as many as each
+// part says, a tensor in two parts.
 func Join(parts []*File) (*File, error) {
 	first := parts[0]
 	whole := &File{path: first.path, metadata: first.metadata, index: maps.Clone(first.index), dataStart: first.dataStart}

@@ -11,10 +11,10 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// OpenGGUF opens a GGUF file in a folder, of a family that is known; of a split model it may be any part, and the others
-// lie beside it. Tensors have Hugging Face's names; rows of q_proj and k_proj, which some families' files hold with the
-// two halves of each head interleaved, come back in Hugging Face's order. The path, which ends in the name, only serves
-// messages. Errors are *usererr.Error.
+// OpenGGUF opens a GGUF file in a folder, of a family that is known; of a split model it may be any part, and the
+// others lie beside it. Tensors have Hugging Face's names; rows of q_proj and k_proj, which some families' files hold
+// with the two halves of each head interleaved, come back in Hugging Face's order. The path, which ends in the name,
+// only serves messages. Errors are *usererr.Error.
 func OpenGGUF(folder Folder, name, path string) (*Model, error) {
 	m, h := newModel(path)
 	if err := m.openGGUF(folder, name, h); err != nil {

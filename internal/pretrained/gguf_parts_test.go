@@ -13,8 +13,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// inParts is a model as gguf-split leaves it: the metadata in the first part, tensors by twos, with what change makes of
-// a part's own keys.
+// inParts is a model as gguf-split leaves it: the metadata in the first part, tensors by twos, with what change makes
+// of a part's own keys.
 func inParts(t *testing.T, pairs []pair, tensors []matrix, change func(part int, own []pair) []pair) memory {
 	count, folder := (len(tensors)+1)/2, memory{}
 	for i := range count {
@@ -119,7 +119,10 @@ func TestPartsThatAreNoModel(t *testing.T) {
 		"two missing": {without(partOf(0, 3), partOf(2, 3)), partOf(1, 3), "there is no m-00001-of-00003.gguf, m-00003-of-00003.gguf ("},
 		"another name": {renamed, "first.gguf", "first.gguf: the file is part 1 of 3 of a split model, its name does not end in " +
 			"-00001-of-00003.gguf (name the parts so"},
-		"another place":   {swapped, partOf(0, 3), "m-00002-of-00003.gguf: offset 44: bad format: split.no says part 3 of 3, where part 2 of 3 was wanted ("},
+		"another place": {
+			swapped, partOf(0, 3),
+			"m-00002-of-00003.gguf: offset 44: bad format: split.no says part 3 of 3, where part 2 of 3 was wanted (",
+		},
 		"its own place":   {swapped, partOf(1, 3), "m-00002-of-00003.gguf: the file is part 3 of 3 of a split model, its name does not end in"},
 		"cut":             {cut, partOf(0, 3), "m-00003-of-00003.gguf: offset 160: bad format: tensor"},
 		"cut, with a way": {cut, partOf(2, 3), "(fetch this part again; if the parts are pieces of a file that was cut anywhere, join"},
