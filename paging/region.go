@@ -24,7 +24,6 @@ type Weights interface {
 type Layout struct {
 	Parts []int64 // bytes of each part, its header counted
 
-	format  frozen.Format
 	limit   int64
 	header  []byte
 	linears map[string]*frozen.Weight
@@ -38,36 +37,36 @@ type vector struct {
 
 const wordBytes = 4
 
-// NewLayout starts a layout whose parts hold at most limit bytes; the format is that of its linears.
-func NewLayout(format frozen.Format, limit int64) *Layout {
+// NewLayout starts a layout whose parts hold at most limit bytes, and begin with the header of the formats of its
+// linears.
+func NewLayout(formats frozen.Formats, limit int64) *Layout {
 	return &Layout{
-		format: format, limit: limit / 256 * 256, header: format.Header(),
-		linears: map[string]*frozen.Weight{}, vectors: map[string]vector{},
+		limit: limit / 256 * 256, header: formats.Header(), linears: map[string]*frozen.Weight{}, vectors: map[string]vector{},
 	}
 }
 
 // bytesOf is what rows of a linear take, each piece aligned.
-func (l *Layout) bytesOf(rows, k int, bias bool) int64 {
-	bytes := l.format.Bytes(rows, k)
+func bytesOf(format frozen.Format, rows, k int, bias bool) int64 {
+	bytes := format.Bytes(rows, k)
 	if bias {
 		bytes += int64(frozen.Aligned(rows)) * wordBytes
 	}
 	return bytes
 }
 
-// AddLinear places a weight [n, k], and its bias [n]. It panics where not even one step of rows fits a part: a limit
-// that no device has.
-func (l *Layout) AddLinear(name string, n, k int, bias bool) {
-	w := &frozen.Weight{Name: name, N: n, K: k}
-	step := l.format.RowStep(k, l.limit)
+// AddLinear places a weight [n, k] in a format, and its bias [n]. It panics where not even one step of rows fits a
+// part: a limit that no device has.
+func (l *Layout) AddLinear(name string, format frozen.Format, n, k int, bias bool) {
+	w := &frozen.Weight{Name: name, Format: format, N: n, K: k}
+	step := format.RowStep(k, l.limit)
 	for row := 0; row < n; {
 		rows := n - row
 		room := l.room()
-		if l.bytesOf(rows, k, bias) > room {
+		if bytesOf(format, rows, k, bias) > room {
 			rows = 0
 			for low, high := 0, (n-row)/step; low <= high; { // the most steps that fit
 				mid := (low + high) / 2
-				if l.bytesOf(mid*step, k, bias) <= room {
+				if bytesOf(format, mid*step, k, bias) <= room {
 					rows, low = mid*step, mid+1
 				} else {
 					high = mid - 1
@@ -82,7 +81,7 @@ func (l *Layout) AddLinear(name string, n, k int, bias bool) {
 			continue
 		}
 		s := frozen.Shard{Part: len(l.Parts) - 1, Row: row, Rows: rows, Bias: kernels.NoBias}
-		for _, words := range l.format.Pieces(row, rows, k) {
+		for _, words := range format.Pieces(row, rows, k) {
 			s.Pieces = append(s.Pieces, l.take(words))
 		}
 		if bias {
@@ -149,7 +148,8 @@ func (l *Layout) NewPart(part int) []byte {
 
 // Writer puts a linear's values into the parts.
 func (l *Layout) Writer(parts [][]byte, name string) frozen.Writer {
-	return l.format.Writer(l.linears[name], parts)
+	w := l.linears[name]
+	return w.Format.Writer(w, parts)
 }
 
 // PutVector copies a vector into the parts, which NewParts made. It panics where it is of another length.
@@ -164,7 +164,7 @@ func (l *Layout) PutVector(parts [][]byte, name string, values []float32) {
 // attach takes from a part's bytes what its linears' kernels are told beside them.
 func (l *Layout) attach(part int, data []byte) {
 	for _, w := range l.linears {
-		l.format.Attach(w, part, data)
+		w.Format.Attach(w, part, data)
 	}
 }
 
@@ -198,7 +198,7 @@ func (r *Region) Linear(name string) frozen.Linear {
 	if w == nil {
 		panic("paging: region has no linear " + name)
 	}
-	return r.Layout.format.Open(w, r.Parts)
+	return w.Format.Open(w, r.Parts)
 }
 
 // Vector is a vector of the region; it panics where there is none of this name.

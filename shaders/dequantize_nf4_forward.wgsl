@@ -13,8 +13,8 @@ struct Params {
   codes: u32,
   nested: u32,
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let i = group * 64u + lane;
   if (i >= params.words) { return; }
   let codes = region[params.packed + i];
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   let s = scale(absmax, i * 8u);
   w[2u * i] = decode(codes) * s;
   w[2u * i + 1u] = decode(codes >> 16u) * s;

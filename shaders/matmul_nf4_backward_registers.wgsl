@@ -16,7 +16,7 @@ import package::nf4_select::{decode};
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   let t0 = (group / params.col_tiles) * TILE_T;
   let word0 = ((group % params.col_tiles) * 8u + lane) * TILE_W;
   let last_t = params.tokens - 1u;

@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
         @builtin(subgroup_invocation_id) id: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   // Where the numbers of a subgroup's invocations have gaps, each works for itself.
   let present = subgroupAdd(1u);
   let dense = subgroupAll(id < present);

@@ -28,8 +28,8 @@ struct Params {
   codes: u32,
   nested: u32,
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   col_tiles: u32,
   accumulate: u32,  // 1: dx +=
   part_rows: u32,   // of a part, a multiple of 16
@@ -49,7 +49,7 @@ fn codes_at(n: u32, i: u32) -> u32 {
 
 fn scale_at(n: u32, i: u32) -> f32 {
   if (n >= params.rows || i >= params.words) { return 0.0; }
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   return scale(absmax, (n * params.words + i) * 8u);
 }
 

@@ -24,8 +24,8 @@ struct Params {
   offset: f32,      // of the double quantization
   codes_first: u32, // the shard's block 0 in bytes from the window of codes, modulo 2^32
   nested_first: u32, // the nested absmax of the shard's first group in the window of nested
-  first_block: u32, // the shard's first absmax within its first group of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   first_token: u32, // of the window
   accumulate: u32,  // 1: dx +=
 }
@@ -38,7 +38,7 @@ struct Params {
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.shifts, params.offset);
   let word0 = (group * 8u + lane) * TILE_W;
   let last_t = params.tokens - 1u;
   // unroll w TILE_W {

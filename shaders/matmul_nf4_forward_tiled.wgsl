@@ -31,8 +31,8 @@ struct Params {
   nested: u32,
   bias: u32,        // 0xffffffff: none
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   row_tiles: u32,
   span4: u32,       // columns / 4 of a row that share one absmax
   part4: u32,       // columns / 4 of a part, a multiple of span4 and of 4
@@ -47,7 +47,7 @@ struct Params {
 // they may be any: x is zero there, or the output is not stored.
 fn scales_at(n: u32, k: u32) -> vec4<f32> {
   if (n >= params.rows || k >= params.cols4) { return vec4<f32>(); }
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   return scales4(absmax, n * params.cols4 + k, params.cols4);
 }
 

@@ -18,7 +18,7 @@ import package::products::{dots};
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   let t0 = (group / params.row_tiles) * TILE_T;
   let n0 = ((group % params.row_tiles) * 2u + lane / 32u) * 4u;
   let words = params.cols4 / 2u;

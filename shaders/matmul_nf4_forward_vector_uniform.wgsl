@@ -29,8 +29,8 @@ struct Params {
   offset: f32,      // of the double quantization
   codes_first: u32, // the shard's block 0 in bytes from the window of codes, modulo 2^32
   nested_first: u32, // the nested absmax of the shard's first group in the window of nested
-  first_block: u32, // the shard's first absmax within its first group of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   first_w0: u32,    // where a window's first row begins in it, in vec4
   first_w1: u32,
   first_w2: u32,
@@ -60,7 +60,7 @@ fn dot8(word: u32, a: vec4<f32>, b: vec4<f32>) -> f32 {
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
-  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes_first, params.nested_first, params.first_block, params.shifts, params.offset);
   let mine = (group / params.parts * 8u + lane) * TILE_R;
   // unroll w WINDOWS {
   let end_w0 = select(0u, params.cols32, 0u /*w*/ % params.parts == group % params.parts);

@@ -44,7 +44,7 @@ type loaded struct {
 	processor *processor.Processor
 	adapter   *lora.Files
 	sampling  settings.Sampling
-	format    frozen.Format
+	format    frozen.Formats
 	budget    int64          // 0: none
 	engine    *engine.Engine // nil until something is asked
 	demand    engine.Demand  // that the engine is ready for

@@ -24,7 +24,7 @@ type StartResult struct {
 
 // Start loads the model at path twice, with a cache in a folder of its own that is removed afterwards. Both times the
 // file is closed and opened anew, and the first counts until the cache's file is complete.
-func Start(ctx context.Context, dev *gpu.Device, path string, format frozen.Format, emit func(events.Event)) (*StartResult, error) {
+func Start(ctx context.Context, dev *gpu.Device, path string, format frozen.Formats, emit func(events.Event)) (*StartResult, error) {
 	dir, err := os.MkdirTemp("", "qlora-wgpu-bench")
 	if err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ import (
 // Demand is what is asked of a device: to train, or without that to evaluate, to answer, or both.
 type Demand struct {
 	Shape   spec.Spec
-	Format  frozen.Format // of the linears' weights
-	Adapter lora.Config   // rank 0: the base model alone
+	Format  frozen.Formats // of the linears' weights
+	Adapter lora.Config    // rank 0: the base model alone
 
 	Tokens        int // of the largest micro-batch; 0: nothing trains
 	TypicalTokens int // of an average one, whose kernels are measured first; 0: unknown

@@ -153,7 +153,7 @@ func (s *Session) loaded() func(p paging.Progress) {
 const loadEvery = 100 * time.Millisecond
 
 // describeFormat tells how the linears are kept, and what was rounded for it where that is all that was done to them.
-func (s *Session) describeFormat(format frozen.Format) string {
+func (s *Session) describeFormat(format frozen.Formats) string {
 	if format != (frozen.BFloat16{}) {
 		return format.String()
 	}

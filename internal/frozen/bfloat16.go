@@ -15,6 +15,8 @@ func (BFloat16) Key() string    { return "bfloat16" }
 func (BFloat16) Cached() bool   { return false } // the model file is as quick to read
 func (BFloat16) Header() []byte { return nil }
 
+func (f BFloat16) Of(string) Format { return f }
+
 func (BFloat16) Together(int) int { return 1 }
 
 // RowStep is the rows of a partial sum of the backward product, so that a cut changes no byte of it (see

@@ -23,17 +23,24 @@ type Linear interface {
 	Dequantize(rec *gpu.Recorder, w *gpu.Tensor)
 }
 
-// Format is a way to keep weights. A region of weights is cut into parts, each of which begins with the format's
-// header. A weight lies in shards, whole rows within one part; a shard is a few pieces, one after another.
-type Format interface {
+// Formats says how the weights of a model's linears are kept. A Format is one for all of them.
+type Formats interface {
 	// String tells people how weights are kept.
 	fmt.Stringer
 	// Key tells apart formats whose bytes differ: caches go by it.
 	Key() string
 	// Cached tells whether making the bytes of a model file takes so long that a cache is worth its room.
 	Cached() bool
-	// Header is what each part begins with; nil: nothing.
+	// Header is what each part of a region begins with; nil: nothing.
 	Header() []byte
+	// Of is the format of a linear, by its name: model.layers.0.self_attn.q_proj.
+	Of(linear string) Format
+}
+
+// Format is a way to keep weights. A region of weights is cut into parts. A weight lies in shards, whole rows within
+// one part; a shard is a few pieces, one after another.
+type Format interface {
+	Formats
 	// RowStep is how many rows lie between possible cuts of a weight with k columns, where a part holds limit bytes.
 	RowStep(k int, limit int64) int
 	// Bytes is what so many rows of k columns take at most, wherever they begin, each piece aligned.
@@ -64,6 +71,7 @@ type Writer interface {
 // Weight is where a weight [N, K] lies in a region's parts.
 type Weight struct {
 	Name   string
+	Format Format
 	N, K   int
 	Shards []Shard // in the order of rows
 }

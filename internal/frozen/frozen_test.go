@@ -47,7 +47,7 @@ func TestNF4RegionsKeepTheirBytes(t *testing.T) {
 	} {
 		layout := paging.NewLayout(frozen.NF4(want.block), int64(want.limit))
 		for _, l := range linears {
-			layout.AddLinear(l.name, l.n, l.k, l.bias)
+			layout.AddLinear(l.name, frozen.NF4(want.block), l.n, l.k, l.bias)
 		}
 		layout.AddVector("v", 260)
 		parts, rng := layout.NewParts(), rand.New(rand.NewPCG(3, 4))
@@ -71,7 +71,7 @@ func TestNF4RegionsKeepTheirBytes(t *testing.T) {
 	}
 }
 
-var formats = []frozen.Format{frozen.NF4(64), frozen.BFloat16{}}
+var formats = []frozen.Format{frozen.NF4(64), frozen.NF4Single(64), frozen.BFloat16{}}
 
 // However a weight is cut into parts, and whatever rows are written at a time, what the device decodes is the same; and
 // both products are those of what it decodes, the bias of every row with it.
@@ -84,7 +84,7 @@ func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
 		var decoded [][]float32
 		for _, limit := range []int64{12 << 10, 40 << 10, 1 << 20} {
 			layout := paging.NewLayout(format, limit)
-			layout.AddLinear("w", n, k, true)
+			layout.AddLinear("w", format, n, k, true)
 			if limit == 12<<10 {
 				require.Greater(t, len(layout.Parts), 1, "%v is cut", format)
 			}
@@ -174,7 +174,7 @@ func TestAValueThatIsNotFiniteIsNamed(t *testing.T) {
 	const n, k = 64, 72
 	for _, format := range formats {
 		layout := paging.NewLayout(format, 1<<20)
-		layout.AddLinear("w", n, k, false)
+		layout.AddLinear("w", format, n, k, false)
 		w := layout.Writer(layout.NewParts(), "w")
 		all := values(rand.New(rand.NewPCG(1, 2)), 16*k)
 		require.Equal(t, -1, w.Rows(16, all))
@@ -188,9 +188,11 @@ func TestAValueThatIsNotFiniteIsNamed(t *testing.T) {
 // What caches go by tells formats apart.
 func TestFormatsHaveKeysOfTheirOwn(t *testing.T) {
 	keys := map[string]bool{}
-	for _, format := range []frozen.Format{frozen.NF4(32), frozen.NF4(64), frozen.NF4(128), frozen.BFloat16{}} {
+	for _, format := range []frozen.Format{
+		frozen.NF4(32), frozen.NF4(64), frozen.NF4(128), frozen.NF4Single(64), frozen.BFloat16{},
+	} {
 		keys[format.Key()] = true
 	}
-	require.Len(t, keys, 4)
+	require.Len(t, keys, 5)
 	require.True(t, keys["NF4 blocks of 64"], "as every cache so far has it")
 }

@@ -144,7 +144,8 @@ func TestReadRefuses(t *testing.T) {
 			"unsupported type", start(1, 0).tensor("a", 16, 0, 256), u, `offset 24: unsupported: tensor "a" has type IQ2_XXS (take`,
 		},
 		{
-			"unknown tensor type", start(1, 0).tensor("a", 999, 0, 256), u, `offset 24: unsupported: tensor "a" has type number 999 (take the model in one of F32, F16, Q4_0, Q4_1, Q`,
+			"unknown tensor type", start(1, 0).tensor("a", 999, 0, 256), u,
+			`offset 24: unsupported: tensor "a" has type number 999 (take the model in one of F32, F16, Q4_0, Q4_1, Q`,
 		},
 		{
 			"half a block", start(1, 0).tensor("a", Q4_0, 0, 48, 2), f,

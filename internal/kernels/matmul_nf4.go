@@ -107,7 +107,7 @@ func nf4Operands(m *maker, c Cell) nf4Product {
 	}
 	packed := uint32((RegionHeader + 63) / 64 * 64)
 	codes := packed + uint32(c.N*c.K/8)
-	p.w = &NF4Weight{Name: "autotune", N: c.N, K: c.K, BlockSize: block, Shards: []NF4Shard{{
+	p.w = &NF4Weight{Name: "autotune", N: c.N, K: c.K, BlockSize: block, Group: 256, Shards: []NF4Shard{{
 		Region: region.Single(), Rows: c.N, Packed: packed, Codes: codes, Nested: codes + uint32(ceilDiv(blocks, 4)), Bias: NoBias,
 	}}}
 	return p
@@ -116,7 +116,7 @@ func nf4Operands(m *maker, c Cell) nf4Product {
 type dequantizeNF4Params struct {
 	Words, Packed, Codes, Nested uint32
 	Offset                       float32
-	FirstBlock, BlockShift       uint32
+	FirstBlock, Shifts           uint32
 }
 
 var dequantizeNF4Forward = define("dequantize_nf4_forward", "rw", dequantizeNF4Params{})
@@ -131,7 +131,7 @@ func DequantizeNF4Forward(rec *gpu.Recorder, out *gpu.Tensor, w *NF4Weight) {
 		words := s.Rows * w.K / 8
 		rec.Dispatch(dequantizeNF4Forward.spec(nil), ceilDiv(words, 64), int64(16*words), dequantizeNF4Params{
 			Words: uint32(words), Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
-			BlockShift: w.blockShift(),
+			Shifts: w.shifts(),
 		}, s.Region, out.Slice(s.Row, s.Rows).Single())
 	}
 }

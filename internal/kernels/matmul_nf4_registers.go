@@ -11,13 +11,13 @@ import (
 type matmulNF4ForwardParams struct {
 	Tokens, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
 	Offset                                                            float32
-	FirstBlock, BlockShift, RowTiles, Span4                           uint32
+	FirstBlock, Shifts, RowTiles, Span4                               uint32
 }
 
 type matmulNF4BackwardParams struct {
 	Tokens, Rows, Words, DyStride4, DyFirst4, Packed, Codes, Nested uint32
 	Offset                                                          float32
-	FirstBlock, BlockShift, ColTiles, Accumulate                    uint32
+	FirstBlock, Shifts, ColTiles, Accumulate                        uint32
 }
 
 var (
@@ -72,7 +72,7 @@ func (p nf4Product) forwardByShards(rec *gpu.Recorder, v *Variant) {
 		rec.Dispatch(v.spec(), rowTiles*ceilDiv(x.Rows, v.tokens), flops(x.Rows, s.Rows, w.K), matmulNF4ForwardParams{
 			Tokens: uint32(x.Rows), Rows: uint32(s.Rows), Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 			Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
-			BlockShift: w.blockShift(), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
+			Shifts: w.shifts(), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
 		}, s.Region, x.Single(), p.y.Single())
 	}
 }
@@ -84,7 +84,7 @@ func (p nf4Product) backwardByShards(rec *gpu.Recorder, v *Variant) {
 		rec.Dispatch(v.spec(), colTiles*ceilDiv(dx.Rows, v.tokens), flops(dx.Rows, s.Rows, w.K), matmulNF4BackwardParams{
 			Tokens: uint32(dx.Rows), Rows: uint32(s.Rows), Words: uint32(w.K / 8), DyStride4: uint32(w.N / 4), DyFirst4: uint32(s.Row / 4),
 			Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset, FirstBlock: s.FirstBlock,
-			BlockShift: w.blockShift(), ColTiles: uint32(colTiles), Accumulate: flag(p.accumulate || i > 0),
+			Shifts: w.shifts(), ColTiles: uint32(colTiles), Accumulate: flag(p.accumulate || i > 0),
 		}, s.Region, dy.Single(), dx.Single())
 	}
 }

@@ -7,13 +7,13 @@ import "qlora-wgpu/gpu"
 type matmulNF4ForwardTiledParams struct {
 	Tokens, FirstToken, Padded16, Rows, Cols4, YStride, YFirst, Packed, Codes, Nested, Bias uint32
 	Offset                                                                                  float32
-	FirstBlock, BlockShift, RowTiles, Span4, Part4, PartTiles                               uint32
+	FirstBlock, Shifts, RowTiles, Span4, Part4, PartTiles                                   uint32
 }
 
 type matmulNF4BackwardTiledParams struct {
 	Tokens, FirstToken, Padded16, Rows, Words, DyFirst, Packed, Codes, Nested uint32
 	Offset                                                                    float32
-	FirstBlock, BlockShift, ColTiles, Accumulate, PartRows, PartTiles         uint32
+	FirstBlock, Shifts, ColTiles, Accumulate, PartRows, PartTiles             uint32
 }
 
 var (
@@ -58,7 +58,7 @@ func (p nf4Product) forwardByTiles(rec *gpu.Recorder, v *Variant) {
 				Tokens: uint32(x.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows),
 				Cols4: uint32(w.K / 4), YStride: uint32(w.N), YFirst: uint32(s.Row),
 				Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Bias: s.Bias, Offset: s.Offset, FirstBlock: s.FirstBlock,
-				BlockShift: w.blockShift(), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
+				Shifts: w.shifts(), RowTiles: uint32(rowTiles), Span4: uint32(w.span() / 4),
 				Part4: uint32(columns / 4), PartTiles: uint32(tiles),
 			}, s.Region, r, out.Single())
 		})
@@ -87,7 +87,7 @@ func (p nf4Product) backwardByTiles(rec *gpu.Recorder, v *Variant) {
 			rec.Dispatch(v.spec(), parts*tiles, flops(tokens, s.Rows, w.K), matmulNF4BackwardTiledParams{
 				Tokens: uint32(dx.Rows), FirstToken: uint32(first), Padded16: uint32(packed.padded16), Rows: uint32(s.Rows),
 				Words: uint32(w.K / 8), DyFirst: uint32(s.Row), Packed: s.Packed, Codes: s.Codes, Nested: s.Nested, Offset: s.Offset,
-				FirstBlock: s.FirstBlock, BlockShift: w.blockShift(), ColTiles: uint32(colTiles),
+				FirstBlock: s.FirstBlock, Shifts: w.shifts(), ColTiles: uint32(colTiles),
 				Accumulate: flag(parts == 1 && (p.accumulate || i > 0)), PartRows: uint32(rows), PartTiles: uint32(tiles),
 			}, s.Region, r, out.Single())
 		})

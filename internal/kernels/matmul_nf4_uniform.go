@@ -5,15 +5,15 @@ import "qlora-wgpu/gpu"
 // The NF4 products with activations and scales in uniform arrays, for CPU devices.
 
 type matmulNF4ForwardUniformParams struct {
-	Tokens, FirstRow, EndRow, Cols4, YStride, YFirst, Packed, Bias                                 uint32
-	Offset                                                                                         float32
-	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
+	Tokens, FirstRow, EndRow, Cols4, YStride, YFirst, Packed, Bias                             uint32
+	Offset                                                                                     float32
+	CodesFirst, NestedFirst, FirstBlock, Shifts, FirstToken, FirstCol4, EndCol4, Span4, Halves uint32
 }
 
 type matmulNF4BackwardUniformParams struct {
-	Tokens, Words, FirstRow, EndRow, WindowFirst, Packed                    uint32
-	Offset                                                                  float32
-	CodesFirst, NestedFirst, FirstBlock, BlockShift, FirstToken, Accumulate uint32
+	Tokens, Words, FirstRow, EndRow, WindowFirst, Packed                uint32
+	Offset                                                              float32
+	CodesFirst, NestedFirst, FirstBlock, Shifts, FirstToken, Accumulate uint32
 }
 
 var (
@@ -60,7 +60,7 @@ func (p nf4Product) forwardByChunks(rec *gpu.Recorder, v *Variant) {
 					rec.Dispatch(spec, ceilDiv(end-row, v.outputs), flops(tokens, end-row, last-first), matmulNF4ForwardUniformParams{
 						Tokens: uint32(x.Rows), FirstRow: uint32(row), EndRow: uint32(end), Cols4: uint32(w.K / 4),
 						YStride: uint32(w.N), YFirst: uint32(s.Row), Packed: s.Packed, Bias: s.Bias, Offset: s.Offset,
-						CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, BlockShift: w.blockShift(),
+						CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, Shifts: w.shifts(),
 						FirstToken: uint32(t), FirstCol4: uint32(first / 4), EndCol4: uint32(last / 4), Span4: uint32(span / 4), Halves: 2,
 					}, s.Region, scales.maps, scales.codes, scales.nested, packed.window(chunk, t), y.Single())
 				}
@@ -84,7 +84,7 @@ func (p nf4Product) backwardByChunks(rec *gpu.Recorder, v *Variant) {
 				rec.Dispatch(spec, ceilDiv(w.K, v.outputs), flops(tokens, end-first, w.K), matmulNF4BackwardUniformParams{
 					Tokens: uint32(dx.Rows), Words: uint32(w.K / 8), FirstRow: uint32(first - s.Row), EndRow: uint32(end - s.Row),
 					WindowFirst: uint32(first - chunk*ChunkColumns), Packed: s.Packed, Offset: s.Offset,
-					CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, BlockShift: w.blockShift(),
+					CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, Shifts: w.shifts(),
 					FirstToken: uint32(t), Accumulate: flag(p.accumulate || first > 0),
 				}, s.Region, scales.maps, scales.codes, scales.nested, packed.window(chunk, t), dx.Single())
 			}

@@ -7,7 +7,7 @@ import "qlora-wgpu/gpu"
 type matmulNF4ForwardVectorUniformParams struct {
 	FirstRow, EndRow, Piece, Parts, Cols32, XFirst4, YFirst, Bias uint32
 	Offset                                                        float32
-	CodesFirst, NestedFirst, FirstBlock, BlockShift               uint32
+	CodesFirst, NestedFirst, FirstBlock, Shifts                   uint32
 	FirstW0, FirstW1, FirstW2, FirstW3, FirstW4, FirstW5, FirstW6 uint32
 }
 
@@ -46,7 +46,7 @@ func (p nf4Product) forwardByWindows(rec *gpu.Recorder, v *Variant) {
 				rec.Dispatch(v.spec(), ws.groups(v.outputs, parts), flops(1, ws.end-ws.first, w.K), matmulNF4ForwardVectorUniformParams{
 					FirstRow: uint32(ws.first), EndRow: uint32(ws.end), Piece: uint32(ws.piece), Parts: uint32(parts), Cols32: uint32(w.K / 32),
 					XFirst4: uint32(skip / 16), YFirst: uint32(t*w.N + s.Row), Bias: s.Bias, Offset: s.Offset,
-					CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, BlockShift: w.blockShift(),
+					CodesFirst: scales.codesFirst, NestedFirst: scales.nestedFirst, FirstBlock: s.FirstBlock, Shifts: w.shifts(),
 					FirstW0: ws.begins[0], FirstW1: ws.begins[1], FirstW2: ws.begins[2], FirstW3: ws.begins[3],
 					FirstW4: ws.begins[4], FirstW5: ws.begins[5], FirstW6: ws.begins[6],
 				}, append(ranges, p.y.Single())...)

@@ -12,7 +12,10 @@ import (
 type NF4Weight struct {
 	Name            string
 	N, K, BlockSize int
-	Shards          []NF4Shard
+	// Group is how many blocks share a nested absmax. With 1 it is the block's own absmax, where no code but that of 1
+	// and no offset stand before it: without double quantization.
+	Group  int
+	Shards []NF4Shard
 }
 
 // NF4Shard is rows [Row, Row+Rows) of a weight.
@@ -21,10 +24,10 @@ type NF4Shard struct {
 	Row, Rows  int
 	Packed     uint32 // u32 words of 8 codes, in bitsandbytes' nibble order
 	Codes      uint32 // one byte of absmax code a block
-	Nested     uint32 // float32 nested absmax, one for 256 blocks
+	Nested     uint32 // float32 nested absmax, one for a group of blocks
 	Bias       uint32 // float32 [Rows], or NoBias
 	Offset     float32
-	FirstBlock uint32 // where the shard's first block lies within its group of 256
+	FirstBlock uint32 // where the shard's first block lies within its group
 }
 
 // NoBias marks a linear without bias.
@@ -39,6 +42,10 @@ func (w *NF4Weight) check(kernel string) {
 }
 
 func (w *NF4Weight) blockShift() uint32 { return uint32(bits.TrailingZeros(uint(w.BlockSize))) }
+func (w *NF4Weight) groupShift() uint32 { return uint32(bits.TrailingZeros(uint(w.Group))) }
+
+// shifts is both, as the kernels take them.
+func (w *NF4Weight) shifts() uint32 { return w.blockShift() | w.groupShift()<<8 }
 
 // span is how many columns in a row are sure to share one absmax.
 func (w *NF4Weight) span() int {
@@ -62,16 +69,16 @@ func (w *NF4Weight) scales(s NF4Shard, first int) scaleWindows {
 	block := int64(first) * int64(w.K) >> w.blockShift()
 	maps, _ := b.UniformWindow(base)
 	codes, skip := b.UniformWindow(base + 4*int64(s.Codes) + block)
-	group := (int64(s.FirstBlock) + block) >> 8
+	group := (int64(s.FirstBlock) + block) >> w.groupShift()
 	nested, skipped := b.UniformWindow(base + 4*(int64(s.Nested)+group))
 	return scaleWindows{maps: maps, codes: codes, nested: nested, codesFirst: uint32(skip - block), nestedFirst: uint32(skipped/4 - group)}
 }
 
-// rowsOfCodes is how many rows have their absmax codes in one uniform window wherever that starts; their nested absmax
-// then do too.
+// rowsOfCodes is how many rows have their absmax codes, and their nested absmax, in one uniform window wherever that
+// starts.
 func (w *NF4Weight) rowsOfCodes() int {
-	const codes = gpu.UniformBytes - 256 - 1
-	return codes << w.blockShift() / w.K
+	const codes, nested = gpu.UniformBytes - 256 - 1, (gpu.UniformBytes - 256) / 4
+	return min(codes, (nested-1)<<w.groupShift()) << w.blockShift() / w.K
 }
 
 // Forward, Backward and Dequantize make it a frozen linear; internal/frozen says what that is.

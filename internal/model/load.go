@@ -33,7 +33,7 @@ func check(s spec.Spec) error {
 // New makes a model of the description's shape, with room for its weights where the plan puts them (nil: all on the
 // device): the format for the linears, bfloat16 for embedding and head, float32 for norms. On a dry device what is
 // recorded on it tells all about memory.
-func New(s spec.Spec, dev *gpu.Device, format frozen.Format, plan *paging.Plan) (*Model, error) {
+func New(s spec.Spec, dev *gpu.Device, format frozen.Formats, plan *paging.Plan) (*Model, error) {
 	if err := check(s); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func New(s spec.Spec, dev *gpu.Device, format frozen.Format, plan *paging.Plan) 
 }
 
 // place makes the pages.
-func (m *Model) place(format frozen.Format, plan *paging.Plan) (err error) {
+func (m *Model) place(format frozen.Formats, plan *paging.Plan) (err error) {
 	s := m.spec
 	for i := range s.Layers {
 		l := newLayer(s, i)
@@ -61,7 +61,7 @@ func (m *Model) place(format frozen.Format, plan *paging.Plan) (err error) {
 		for _, t := range s.LayerTensors(i) {
 			switch t.Role {
 			case spec.Matrix:
-				layout.AddLinear(t.Module, t.Rows, t.Cols, t.Biased)
+				layout.AddLinear(t.Module, format.Of(strings.TrimSuffix(t.Name, ".weight")), t.Rows, t.Cols, t.Biased)
 			case spec.Vector:
 				layout.AddVector(t.Module, t.Cols)
 			}
@@ -89,7 +89,7 @@ func (m *Model) place(format frozen.Format, plan *paging.Plan) (err error) {
 
 // LoadOptions say how a model is loaded.
 type LoadOptions struct {
-	Format   frozen.Format         // of the linears' weights
+	Format   frozen.Formats        // of the linears' weights
 	Plan     *paging.Plan          // where the weights lie; nil: all on the device
 	Cache    paging.Cache          // of quantized models; nil: none
 	Progress func(paging.Progress) // is called after each piece; nil: not wanted

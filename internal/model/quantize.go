@@ -21,7 +21,7 @@ import (
 // quantizer makes a region's bytes of a model file's tensors, on all cores.
 type quantizer struct {
 	source *pretrained.Model
-	format frozen.Format
+	format frozen.Formats
 }
 
 type linear struct {
@@ -50,7 +50,7 @@ const groupBytes = 4 << 20
 // group is how many of the linears are made next.
 func (q quantizer) group(linears []linear) (n int) {
 	for size := int64(0); n < len(linears); n++ {
-		size += q.format.Bytes(linears[n].Out, linears[n].In)
+		size += q.format.Of(linears[n].Name).Bytes(linears[n].Out, linears[n].In)
 		if n > 0 && size > groupBytes {
 			break
 		}
@@ -66,7 +66,7 @@ func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear)
 			return err
 		}
 		w := layout.Writer(parts, l.Weight)
-		most := q.format.Together(l.In)
+		most := q.format.Of(l.Name).Together(l.In)
 		most *= max(1, chunkElements/(most*l.In))
 		for row := 0; row < l.Out; row += most {
 			rows := min(most, l.Out-row)

@@ -37,7 +37,7 @@ func madePartByPart(t *testing.T, format frozen.Format) {
 	for _, limit := range []int64{24 << 10, 40 << 10, 1 << 20} {
 		layout := paging.NewLayout(format, limit)
 		for _, lin := range l.linears {
-			layout.AddLinear(lin.Weight, lin.Out, lin.In, false)
+			layout.AddLinear(lin.Weight, format, lin.Out, lin.In, false)
 		}
 		for _, v := range vectors {
 			layout.AddVector(v.weight, v.n)

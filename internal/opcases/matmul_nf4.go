@@ -33,36 +33,51 @@ func (s linearShape) String() string {
 
 type nf4Shape struct {
 	linearShape
-	block int
+	block  int
+	single bool // without double quantization
 }
 
-func (s nf4Shape) String() string { return fmt.Sprintf("%v block=%d", s.linearShape, s.block) }
+func (s nf4Shape) String() string {
+	text := fmt.Sprintf("%v block=%d", s.linearShape, s.block)
+	if s.single {
+		text += " single"
+	}
+	return text
+}
 
 // Around every tile in use (8, 16, 32, 64 tokens; 32 to 256 rows), rows of W that no tile divides, blocks that cross
 // rows (block 4096 over K = 576, block 64 over K = 72), shards that begin inside a nested block, the 135M model's
-// shapes.
+// shapes; and absmax in float32, also where they fill more than a uniform window.
 var nf4Shapes = []nf4Shape{
-	{linearShape{T: 1, N: 4, K: 8}, 32},
-	{linearShape{T: 1, N: 192, K: 576}, 64},
+	{linearShape{T: 1, N: 4, K: 8}, 32, false},
+	{linearShape{T: 1, N: 192, K: 576}, 64, false},
 	// more rows than the windows of a dispatch of single tokens hold, and long ones
-	{linearShape{T: 2, N: 132, K: 4096, bias: true}, 32},
-	{linearShape{T: 40, N: 20, K: 264}, 64},
-	{linearShape{T: 4, N: 60, K: 96, bias: true, partBytes: 4 << 10}, 64},
-	{linearShape{T: 5, N: 36, K: 64, bias: true}, 64},
-	{linearShape{T: 16, N: 128, K: 72}, 64},
-	{linearShape{T: 31, N: 260, K: 128}, 32},
-	{linearShape{T: 33, N: 64, K: 576, bias: true}, 4096},
-	{linearShape{T: 64, N: 576, K: 320}, 128},
-	{linearShape{T: 65, N: 192, K: 576, partBytes: 32 << 10, bias: true}, 64},
-	{linearShape{T: 37, N: 576, K: 1536}, 64},
-	{linearShape{T: 9, N: 1056, K: 2048}, 32}, // the absmax codes fill more than a uniform window
+	{linearShape{T: 2, N: 132, K: 4096, bias: true}, 32, false},
+	{linearShape{T: 40, N: 20, K: 264}, 64, false},
+	{linearShape{T: 4, N: 60, K: 96, bias: true, partBytes: 4 << 10}, 64, false},
+	{linearShape{T: 5, N: 36, K: 64, bias: true}, 64, false},
+	{linearShape{T: 16, N: 128, K: 72}, 64, false},
+	{linearShape{T: 31, N: 260, K: 128}, 32, false},
+	{linearShape{T: 33, N: 64, K: 576, bias: true}, 4096, false},
+	{linearShape{T: 64, N: 576, K: 320}, 128, false},
+	{linearShape{T: 65, N: 192, K: 576, partBytes: 32 << 10, bias: true}, 64, false},
+	{linearShape{T: 37, N: 576, K: 1536}, 64, false},
+	{linearShape{T: 9, N: 1056, K: 2048}, 32, false}, // the absmax codes fill more than a uniform window
+	{linearShape{T: 1, N: 192, K: 576}, 64, true},
+	{linearShape{T: 4, N: 60, K: 96, bias: true, partBytes: 4 << 10}, 64, true},
+	{linearShape{T: 33, N: 64, K: 72, bias: true}, 64, true},
+	{linearShape{T: 9, N: 272, K: 2048}, 32, true},
 }
 
 // region quantizes random weights into a region on the device, and returns it with what the weights decode to.
 func (b *Bench) region(s nf4Shape) (w frozen.Linear, dequantized, bias []float64) {
 	values := b.Values(s.N*s.K, 0.05)
-	w, bias = b.linear(frozen.NF4(s.block), s.linearShape, values)
-	return w, reference.NF4Quantize(values, s.block).Dequantize(s.N * s.K), bias
+	stored, format := reference.NF4Quantize(values, s.block), frozen.NF4(s.block)
+	if s.single {
+		stored, format = reference.NF4QuantizeSingle(values, s.block), frozen.NF4Single(s.block)
+	}
+	w, bias = b.linear(format, s.linearShape, values)
+	return w, stored.Dequantize(s.N * s.K), bias
 }
 
 // linear puts weights and a random bias into a region on the device.
@@ -73,7 +88,7 @@ func (b *Bench) linear(format frozen.Format, s linearShape, values []float32) (w
 		limit = min(limit, s.partBytes)
 	}
 	layout := paging.NewLayout(format, limit)
-	layout.AddLinear("w", s.N, s.K, s.bias)
+	layout.AddLinear("w", format, s.N, s.K, s.bias)
 	parts := layout.NewParts()
 	writer := layout.Writer(parts, "w")
 	writer.Rows(0, values)

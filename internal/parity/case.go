@@ -120,7 +120,7 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 			return err
 		}
 		layout := paging.NewLayout(c.format(), gpu.ShardBytes)
-		layout.AddLinear(name, t.Rows, t.Cols, false)
+		layout.AddLinear(name, c.format(), t.Rows, t.Cols, false)
 		parts := layout.NewParts()
 		layout.Writer(parts, name).Rows(0, values)
 		if got := hash(parts[0][:gpu.BF16.Size(len(values))]); got != want {

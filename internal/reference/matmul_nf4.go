@@ -16,9 +16,16 @@ type NF4Weight struct {
 
 // NF4Quantize stores n weights in blocks with double quantization.
 func NF4Quantize(w []float32, blockSize int) NF4Weight {
+	stored := NF4QuantizeSingle(w, blockSize)
+	stored.Nested = doublequant.Quantize(stored.Absmax)
+	return stored
+}
+
+// NF4QuantizeSingle stores n weights in blocks without double quantization.
+func NF4QuantizeSingle(w []float32, blockSize int) NF4Weight {
 	packed, absmax := make([]byte, nf4.PackedLen(len(w))), make([]float32, nf4.Blocks(len(w), blockSize))
 	nf4.Quantize(w, blockSize, packed, absmax)
-	return NF4Weight{Packed: packed, Nested: doublequant.Quantize(absmax), BlockSize: blockSize}
+	return NF4Weight{Packed: packed, Absmax: absmax, BlockSize: blockSize}
 }
 
 // Dequantize gives the n weights: codebook[code] * absmax with absmax = map[code]*nested + offset, each operation

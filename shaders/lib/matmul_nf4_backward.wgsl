@@ -11,8 +11,8 @@ struct Params {
   codes: u32,
   nested: u32,
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   col_tiles: u32,
   accumulate: u32,  // 1: dx +=
 }

@@ -15,8 +15,8 @@ struct Params {
   nested: u32,
   bias: u32,        // 0xffffffff: none
   offset: f32,      // of the double quantization
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   row_tiles: u32,
   // Columns / 4 of a row that share one absmax: 16 or 8, or 2 where rows are no multiple of that; at least a word's.
   // Not a constant: compilers of CPU devices would unroll the loop over it and take a minute.
@@ -59,7 +59,7 @@ struct Scales {
 }
 
 fn scales_of(own: Own, span: u32) -> Scales {
-  let absmax = Absmax(params.codes, params.nested, params.first_block, params.block_shift, params.offset);
+  let absmax = Absmax(params.codes, params.nested, params.first_block, params.shifts, params.offset);
   var scales: Scales;
   // unroll q TILE_Q {
   scales.of_q0 = scales4(absmax, own.row_q0 + span, params.cols4);

@@ -4,16 +4,16 @@
 struct Absmax {
   codes: u32,
   nested: u32,
-  first_block: u32, // the shard's first absmax within its first block of 256
-  block_shift: u32, // log2(block size)
+  first_block: u32, // the shard's first absmax within its group
+  shifts: u32, // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   offset: f32,
 }
 
 // The absmax of element i of this shard.
 fn scale(a: Absmax, i: u32) -> f32 {
-  let b = i >> a.block_shift;
+  let b = i >> (a.shifts & 255u);
   let code = (region[a.codes + (b >> 2u)] >> ((b & 3u) * 8u)) & 255u;
-  let outer = bitcast<f32>(region[a.nested + ((a.first_block + b) >> 8u)]);
+  let outer = bitcast<f32>(region[a.nested + ((a.first_block + b) >> (a.shifts >> 8u))]);
   return bitcast<f32>(region[code]) * outer + a.offset;
 }
 

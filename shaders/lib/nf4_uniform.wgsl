@@ -9,17 +9,17 @@
 struct Absmax {
   codes_first: u32,  // the shard's block 0 in bytes from the window of codes, modulo 2^32
   nested_first: u32, // the nested absmax of the shard's first group in the window of nested
-  first_block: u32,  // the shard's first absmax within its first group of 256
-  block_shift: u32,  // log2(block size)
+  first_block: u32,  // the shard's first absmax within its group
+  shifts: u32,  // log2 of the block size, and at bit 8 that of the blocks that share a nested absmax
   offset: f32,
 }
 
 // The absmax of element e of this shard.
 fn scale(a: Absmax, e: u32) -> f32 {
-  let b = e >> a.block_shift;
+  let b = e >> (a.shifts & 255u);
   let i = a.codes_first + b;
   let code = (codes[i >> 4u][(i >> 2u) & 3u] >> ((i & 3u) * 8u)) & 255u;
-  let j = a.nested_first + ((a.first_block + b) >> 8u);
+  let j = a.nested_first + ((a.first_block + b) >> (a.shifts >> 8u));
   return maps[code >> 2u][code & 3u] * nested[j >> 2u][j & 3u] + a.offset;
 }
 
