@@ -46,7 +46,7 @@ func (b *benchPagingCommand) Run(c *console) error {
 		return err
 	}
 	if o.Model != "" {
-		if r.Start, err = bench.Start(c.context, dev, o.Model, engine.FormatOf(o.Quantization), c.logEvent); err != nil {
+		if r.Start, err = bench.Start(c.context, dev, o.Model, o.Quantization, c.logEvent); err != nil {
 			return err
 		}
 	}

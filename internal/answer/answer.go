@@ -58,12 +58,15 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	if err := sampling.Check(); err != nil {
 		return nil, err
 	}
+	if err := engine.CheckQuantization(in.Model.Spec, c.Quantization); err != nil {
+		return nil, err
+	}
 	budget, err := c.Budget.Bytes()
 	if err != nil {
 		return nil, err
 	}
 	a := &Answerer{loaded: &loaded{
-		adapter: in.Adapter, sampling: sampling, format: engine.FormatOf(c.Quantization), budget: budget, emit: emit,
+		adapter: in.Adapter, sampling: sampling, format: engine.FormatsOf(in.Model.Spec, c.Quantization), budget: budget, emit: emit,
 	}}
 	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate, time.Now()); err != nil {
 		return nil, err

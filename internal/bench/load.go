@@ -64,6 +64,9 @@ func Load(ctx context.Context, o settings.BenchLoad, emit func(events.Event)) (*
 		return nil, err
 	}
 	defer source.Close()
+	if err := engine.CheckQuantization(source.Spec, o.Quantization); err != nil {
+		return nil, err
+	}
 	dev, err := engine.OpenDevice(ctx, engine.Options{Device: o.Device, Cache: host.MeasurementsIn("")}, emit)
 	if err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func Load(ctx context.Context, o settings.BenchLoad, emit func(events.Event)) (*
 	load := func(t *Took, plan *paging.Plan) error {
 		var m *model.Model
 		err := timed(t, func() (err error) {
-			if m, err = model.Load(ctx, dev, source, model.LoadOptions{Format: engine.FormatOf(o.Quantization), Plan: plan}); err == nil {
+			if m, err = model.Load(ctx, dev, source, model.LoadOptions{Format: engine.FormatsOf(source.Spec, o.Quantization), Plan: plan}); err == nil {
 				err = dev.Wait(ctx)
 			}
 			return err

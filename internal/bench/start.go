@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/events"
-	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/settings"
 )
 
 // StartResult compares loading a model for the first time, which quantizes it, with the second, from the cache.
@@ -24,7 +25,7 @@ type StartResult struct {
 
 // Start loads the model at path twice, with a cache in a folder of its own that is removed afterwards. Both times the
 // file is closed and opened anew, and the first counts until the cache's file is complete.
-func Start(ctx context.Context, dev *gpu.Device, path string, format frozen.Formats, emit func(events.Event)) (*StartResult, error) {
+func Start(ctx context.Context, dev *gpu.Device, path string, c settings.Quantization, emit func(events.Event)) (*StartResult, error) {
 	dir, err := os.MkdirTemp("", "qlora-wgpu-bench")
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func Start(ctx context.Context, dev *gpu.Device, path string, format frozen.Form
 		defer source.Close()
 		began := time.Now()
 		cache := host.Quantized(ctx, dir, source, emit)
-		m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: format, Cache: cache})
+		m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: engine.FormatsOf(source.Spec, c), Cache: cache})
 		cache.Close()
 		if err != nil {
 			return 0, err

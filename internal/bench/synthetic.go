@@ -61,6 +61,9 @@ func (r *SyntheticResult) Median() float64 {
 
 // Run trains the steps on the device.
 func (o Synthetic) Run(ctx context.Context, dev *gpu.Device, emit func(events.Event)) (*SyntheticResult, error) {
+	if err := engine.CheckQuantization(o.Model.Spec, o.Settings.Quantization); err != nil {
+		return nil, err
+	}
 	budget, err := o.Settings.Budget.Bytes()
 	if err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ func New(
 		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").
 			Hinted("set val_size to hold rows back, or put valid.jsonl beside train.jsonl")
 	}
+	if err := engine.CheckQuantization(shape, c.Quantization); err != nil {
+		return nil, err
+	}
 	info := func(format string, args ...any) { emit(events.Info{Message: fmt.Sprintf(format, args...)}) }
 	l := &Loader{settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositions)}
 	if l.MaxSeqLength < c.MaxSeqLength {

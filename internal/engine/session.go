@@ -154,11 +154,11 @@ const loadEvery = 100 * time.Millisecond
 
 // describeFormat tells how the linears are kept, and what was rounded for it where that is all that was done to them.
 func (s *Session) describeFormat(format frozen.Formats) string {
-	if format != (frozen.BFloat16{}) {
-		return format.String()
-	}
 	var from []string
 	for _, l := range s.model.Linears() {
+		if format.Of(l.Name) != (frozen.BFloat16{}) {
+			continue
+		}
 		if kind := s.Source.Type(l.Name + ".weight"); kind != "BF16" && !slices.Contains(from, kind) {
 			from = append(from, kind)
 		}

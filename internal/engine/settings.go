@@ -1,6 +1,11 @@
 package engine
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model/spec"
@@ -14,19 +19,64 @@ func AdapterOf(c settings.Adapter) lora.Config {
 	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
 }
 
-// FormatOf is how the settings keep the linears' weights.
-func FormatOf(c settings.Quantization) frozen.Format {
-	if c.Quantize == settings.Unquantized {
+// FormatsOf is how the linears' weights are kept: as the checkpoint holds them where it is quantized, else by the
+// settings.
+func FormatsOf(shape spec.Spec, c settings.Quantization) frozen.Formats {
+	switch {
+	case shape.Quantized != nil:
+		return stored(shape)
+	case c.Quantize == settings.Unquantized:
 		return frozen.BFloat16{}
 	}
 	return frozen.NF4(c.BlockSize)
+}
+
+// stored are the formats of a checkpoint that is quantized.
+func stored(shape spec.Spec) frozen.Formats {
+	own := map[string]frozen.Format{}
+	for _, t := range shape.Tensors() {
+		if t.Role != spec.Matrix {
+			continue
+		}
+		q, quantized := shape.Quantized[t.Name]
+		format := frozen.Format(frozen.BFloat16{})
+		switch {
+		case quantized && q.Double:
+			format = frozen.NF4(q.BlockSize)
+		case quantized:
+			format = frozen.NF4Single(q.BlockSize)
+		}
+		own[linearOf(t)] = format
+	}
+	return frozen.Mixed(own)
+}
+
+// CheckQuantization refuses settings that want weights otherwise than a quantized checkpoint holds them: these are
+// taken as they are. A block size that is the default is no wish.
+func CheckQuantization(shape spec.Spec, c settings.Quantization) error {
+	if shape.Quantized == nil {
+		return nil
+	}
+	if c.Quantize == settings.Unquantized {
+		return settings.Wrong("quantization", c.Quantize, "nf4 alone: the model's weights are in 4 bits already; for 16 take the original model")
+	}
+	if c.BlockSize == settings.Default[settings.Quantization]().BlockSize {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(shape.Quantized)) {
+		if held := shape.Quantized[name].BlockSize; held != c.BlockSize {
+			return settings.Wrong("block_size", strconv.Itoa(c.BlockSize),
+				fmt.Sprintf("none: the model's weights are quantized already, in blocks of %d", held))
+		}
+	}
+	return nil
 }
 
 // TrainingDemand is what training asks by its settings. Tokens is that of one full micro-batch: who knows the data sets
 // what its longest takes.
 func TrainingDemand(shape spec.Spec, c settings.Train) Demand {
 	d := Demand{
-		Shape: shape, Format: FormatOf(c.Quantization), Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
+		Shape: shape, Format: FormatsOf(shape, c.Quantization), Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
 		MicroBatches: c.GradientAccumulationSteps, EightBit: c.EightBit(), Auto: c.GradientCheckpointing == settings.CheckpointAuto,
 		Start: paging.Decisions{PagedState: c.PagedState(), Activations: activationsOf(c.GradientCheckpointing)},
 	}

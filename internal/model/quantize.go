@@ -68,15 +68,26 @@ func (q quantizer) fill(layout *paging.Layout, parts [][]byte, linears []linear)
 		w := layout.Writer(parts, l.Weight)
 		most := q.format.Of(l.Name).Together(l.In)
 		most *= max(1, chunkElements/(most*l.In))
+		stored := q.source.Quantized(l.Name + ".weight")
 		for row := 0; row < l.Out; row += most {
 			rows := min(most, l.Out-row)
-			chunks = append(chunks, func(buffer []float32) error { return q.write(w, l, row, rows, buffer) })
+			chunks = append(chunks, func(buffer []float32) error {
+				if stored != nil {
+					return carryCodes(w, stored, row, rows, l.In)
+				}
+				return q.write(w, l, row, rows, buffer)
+			})
 		}
 		finish = append(finish, func([]float32) error {
 			var bias []float32
 			if l.hasBias {
 				var err error
 				if bias, err = q.values(l.Name+".bias", l.Out); err != nil {
+					return err
+				}
+			}
+			if stored != nil {
+				if err := carryAbsmax(w, stored, l.Name+".weight"); err != nil {
 					return err
 				}
 			}

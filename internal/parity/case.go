@@ -9,10 +9,12 @@ import (
 
 	"qlora-wgpu/doublequant"
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/nf4"
 	"qlora-wgpu/paging"
 )
@@ -51,12 +53,13 @@ type Case struct {
 	Frozen       map[string]string `json:"frozen"`
 }
 
-// format is that of the case's linears.
-func (c Case) format() frozen.Format {
-	if c.Quantization == "none" {
-		return frozen.BFloat16{}
+// formats are those of the case's linears.
+func (c Case) formats(source *pretrained.Model) frozen.Formats {
+	q := settings.Quantization{Quantize: settings.QuantizedNF4, BlockSize: blockSize}
+	if c.Quantization == settings.Unquantized {
+		q.Quantize = settings.Unquantized
 	}
-	return frozen.NF4(blockSize)
+	return engine.FormatsOf(source.Spec, q)
 }
 
 // blockSize of the cases.
@@ -119,8 +122,8 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 		if err := source.ReadRows(name, 0, t.Rows, values); err != nil {
 			return err
 		}
-		layout := paging.NewLayout(c.format(), gpu.ShardBytes)
-		layout.AddLinear(name, c.format(), t.Rows, t.Cols, false)
+		layout := paging.NewLayout(frozen.BFloat16{}, gpu.ShardBytes)
+		layout.AddLinear(name, frozen.BFloat16{}, t.Rows, t.Cols, false)
 		parts := layout.NewParts()
 		layout.Writer(parts, name).Rows(0, values)
 		if got := hash(parts[0][:gpu.BF16.Size(len(values))]); got != want {
@@ -128,18 +131,9 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 		}
 	}
 	for name, want := range c.Quantized {
-		n := want.Shape[0] * want.Shape[1]
-		values := make([]float32, n)
-		if err := source.ReadRows(name, 0, want.Shape[0], values); err != nil {
+		got, err := held(source, name, want.Shape[0]*want.Shape[1], want.Shape[0])
+		if err != nil {
 			return err
-		}
-		packed, absmax := make([]byte, nf4.PackedLen(n)), make([]float32, nf4.Blocks(n, blockSize))
-		nf4.QuantizeParallel(values, blockSize, packed, absmax)
-		state := doublequant.Quantize(absmax)
-		state.Dequantize(absmax)
-		nf4.Dequantize(packed, absmax, blockSize, values)
-		got := []string{
-			hash(packed), hash(state.Codes), hash(gpu.Float32Bytes(state.Nested)), fmt.Sprint(float64(state.Offset)), hash(gpu.Float32Bytes(values)),
 		}
 		for i, w := range []string{want.Packed, want.Absmax, want.NestedAbsmax, fmt.Sprint(want.Offset), want.Dequantized} {
 			if got[i] != w {
@@ -149,6 +143,37 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 		}
 	}
 	return nil
+}
+
+// held has the fingerprints of a matrix of n elements: as the checkpoint holds it in 4 bits, or as loading makes it.
+func held(source *pretrained.Model, name string, n, rows int) ([]string, error) {
+	values := make([]float32, n)
+	if err := source.ReadRows(name, 0, rows, values); err != nil {
+		return nil, err
+	}
+	packed := make([]byte, nf4.PackedLen(n))
+	if stored := source.Quantized(name); stored != nil {
+		if err := stored.ReadCodes(0, packed); err != nil {
+			return nil, err
+		}
+		state, absmax, err := stored.ReadAbsmax()
+		if err != nil || state == nil {
+			return []string{hash(packed), hash(gpu.Float32Bytes(absmax)), "", "0", hash(gpu.Float32Bytes(values))}, err
+		}
+		return fingerprints(packed, *state, values), nil
+	}
+	absmax := make([]float32, nf4.Blocks(n, blockSize))
+	nf4.QuantizeParallel(values, blockSize, packed, absmax)
+	state := doublequant.Quantize(absmax)
+	state.Dequantize(absmax)
+	nf4.Dequantize(packed, absmax, blockSize, values)
+	return fingerprints(packed, state, values), nil
+}
+
+func fingerprints(packed []byte, state doublequant.State, values []float32) []string {
+	return []string{
+		hash(packed), hash(state.Codes), hash(gpu.Float32Bytes(state.Nested)), fmt.Sprint(float64(state.Offset)), hash(gpu.Float32Bytes(values)),
+	}
 }
 
 func (c Case) window(step int) (window []model.Input) {

@@ -43,7 +43,7 @@ func Run(ctx context.Context, dev *gpu.Device, files Files, source *pretrained.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: c.format(), Plan: o.Plan})
+	m, err := model.Load(ctx, dev, source, model.LoadOptions{Format: c.formats(source), Plan: o.Plan})
 	if err != nil {
 		return nil, err
 	}

@@ -75,10 +75,6 @@ func readKeys(data []byte, path string) (*spec.Keys, error) {
 	if err := decodeJSON(data, path, &k.Values); err != nil {
 		return nil, err
 	}
-	if q, quantized := k.Values["quantization_config"].(map[string]any); quantized {
-		return nil, usererr.New(op, path, "the weights are quantized already (quantization_config, method %q)", q["quant_method"]).
-			Of(usererr.Unsupported).Hinted("take the original model, its weights are quantized to NF4 on loading")
-	}
 	return k, nil
 }
 

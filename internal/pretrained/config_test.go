@@ -22,6 +22,9 @@ func described(config string) (*Model, error) {
 	m, _ := newModel("m")
 	k, err := readKeys([]byte(config), "m/config.json")
 	if err == nil {
+		_, err = readQuantization(k)
+	}
+	if err == nil {
 		err = m.describe(k, nil)
 	}
 	return m, err
@@ -197,7 +200,7 @@ func TestConfigRefuses(t *testing.T) {
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
 		{
 			with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u,
-			`the weights are quantized already (quantization_config, method "gptq")`,
+			"the weights are quantized already, in a form that is not read: gptq (take the original model, its weights are quantized to NF4 on loading)",
 		},
 	} {
 		_, err := described(c.config)

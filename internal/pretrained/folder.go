@@ -56,6 +56,10 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if err != nil {
 		return m, err
 	}
+	fourBit, err := readQuantization(keys)
+	if err != nil {
+		return m, err
+	}
 	if err := m.describe(keys, nil); err != nil {
 		return m, err
 	}
@@ -101,6 +105,14 @@ func openFolder(folder Folder, path string) (*Model, error) {
 		if want := in(weightMap[name]); !ok || m.weights[i].file != want {
 			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).Of(usererr.Format)
 		}
+	}
+	if fourBit {
+		err = m.foldQuantized()
+	} else {
+		err = m.noneQuantized()
+	}
+	if err != nil {
+		return m, err
 	}
 	if err := m.untie(); err != nil {
 		return m, err

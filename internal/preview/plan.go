@@ -66,6 +66,9 @@ func Plan(c settings.Plan, shape spec.Spec, name string) (*Report, error) {
 	if limit := shape.MaxPositions; c.MaxSeqLength > limit {
 		return nil, settings.Wrong("max_seq_length", fmt.Sprint(c.MaxSeqLength), fmt.Sprintf("at most %d, the model's own limit", limit))
 	}
+	if err := engine.CheckQuantization(shape, c.Quantization); err != nil {
+		return nil, err
+	}
 	budget, err := c.Budget.Bytes()
 	if err != nil {
 		return nil, err
