@@ -14,11 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/frozen"
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/model"
+	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/reference"
 	"qlora-wgpu/internal/reference/referencetest"
 	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/testfiles"
 	"qlora-wgpu/paging"
 )
@@ -183,10 +185,14 @@ func TestLayerByLayer(t *testing.T) {
 		if *dumpFlag != "" {
 			got = dumped(t, rooted(t, *dumpFlag))
 		} else {
-			o := model.LoadOptions{Format: frozen.NF4(64)}
+			q := settings.Quantization{Quantize: settings.QuantizedNF4, BlockSize: 64}
 			if !c.Quantized {
-				o.Format = frozen.BFloat16{}
+				q.Quantize = settings.Unquantized
 			}
+			source, err := pretrained.Open(filepath.Join(dir, "model"))
+			require.NoError(t, err)
+			defer source.Close()
+			o := model.LoadOptions{Format: engine.FormatsOf(source.Spec, q)}
 			got = load(t, filepath.Join(dir, "model"), c.Decoder, o).trace(in)
 			require.Greater(t, len(got), len(want.Activations)*2/3, "the device's tensors have other names")
 		}

@@ -41,7 +41,7 @@ type config struct {
 var inert = []string{
 	"architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id", "initializer_range",
 	"max_position_embeddings", "max_window_layers", "mlp_bias", "model_type", "pad_token_id", "pretraining_tp",
-	"transformers_version", "use_cache",
+	"quantization_config", "transformers_version", "use_cache",
 }
 
 // readConfig refuses a key that it does not know: the float64 decoder has no such option yet.

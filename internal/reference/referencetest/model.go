@@ -20,6 +20,7 @@ const blockSize = 64
 type Tensor struct {
 	Shape  []int
 	Values []float32
+	Bytes  []byte // of a tensor of bytes, which has no values
 }
 
 // Tensors are all of a safetensors file, by name.
@@ -39,18 +40,26 @@ func Tensors(path string) (map[string]Tensor, error) {
 	}
 	tensors := map[string]Tensor{}
 	for _, t := range file.Tensors() {
+		if t.DType == safetensors.U8 {
+			data := make([]byte, t.Size)
+			if err := file.ReadBytes(t, data, 0); err != nil {
+				return nil, err
+			}
+			tensors[t.Name] = Tensor{Shape: t.Shape, Bytes: data}
+			continue
+		}
 		values := make([]float32, t.Elements())
 		if err := file.ReadFloat32(t, values, 0); err != nil {
 			return nil, err
 		}
-		tensors[t.Name] = Tensor{t.Shape, values}
+		tensors[t.Name] = Tensor{Shape: t.Shape, Values: values}
 	}
 	return tensors, nil
 }
 
 // Decoder makes a decoder of a Hugging Face folder as training sees its weights: linears are what their NF4 with double
 // quantization means or, not quantized, rounded to bfloat16, as embedding and head are; norms and biases are as they
-// are. It has no adapters. What the float64 decoder cannot compute yet is an error: a key that is not read, a tensor
+// are. Of a folder that holds NF4 the linears are what that means, others rounded. It has no adapters. What the float64 decoder cannot compute yet is an error: a key that is not read, a tensor
 // that is missing or left over.
 func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 	config, err := readConfig(filepath.Join(dir, "config.json"))
@@ -62,6 +71,10 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 		return nil, err
 	}
 	tensors, err := Tensors(filepath.Join(dir, "model.safetensors"))
+	if err != nil {
+		return nil, err
+	}
+	decoded, err := decodeNF4(tensors)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +90,8 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 			return make([]float64, rows*cols)
 		}
 		switch {
-		case quantized && strings.HasSuffix(name, "_proj.weight"):
+		case decoded[name]:
+		case quantized && len(decoded) == 0 && strings.HasSuffix(name, "_proj.weight"):
 			return reference.NF4Quantize(t.Values, blockSize).Dequantize(len(t.Values))
 		case rows > 1:
 			return BFloat16(t.Values)
