@@ -1,6 +1,8 @@
 package model
 
 import (
+	"strconv"
+
 	"qlora-wgpu/internal/frozen"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/nf4"
@@ -22,12 +24,12 @@ func carryAbsmax(w frozen.Writer, stored *pretrained.NF4, name string) error {
 	if err != nil {
 		return err
 	}
-	floats := values
+	floats, what := values, "absmax"
 	if state != nil {
-		floats = append(state.Nested, state.Offset)
+		floats, what = state.Nested, "nested absmax"
 	}
 	if i := nf4.FirstNonFinite(floats); i >= 0 {
-		return notFinite(name, "absmax", floats[i])
+		return notFinite(name, what+" "+strconv.Itoa(i), floats[i])
 	}
 	w.(frozen.QuantizedWriter).Absmax(state, values)
 	return nil

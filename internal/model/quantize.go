@@ -111,14 +111,14 @@ func (q quantizer) values(name string, n int) ([]float32, error) {
 		return nil, err
 	}
 	if i := nf4.FirstNonFinite(values); i >= 0 {
-		return nil, notFinite(name, fmt.Sprint(i), values[i])
+		return nil, notFinite(name, fmt.Sprintf("element [%d]", i), values[i])
 	}
 	return values, nil
 }
 
 // notFinite is the error about a weight that would make every loss one.
 func notFinite(name, place string, value float32) error {
-	return usererr.New("load "+name, "", "element [%s] is %v", place, value).Of(usererr.Format).
+	return usererr.New("load "+name, "", "%s is %v", place, value).Of(usererr.Format).
 		Hinted("the model file is damaged or was diverging when it was saved")
 }
 
@@ -137,7 +137,7 @@ func (q quantizer) write(w frozen.Writer, l linear, row, rows int, values []floa
 	if i < 0 {
 		return nil
 	}
-	return notFinite(name, fmt.Sprintf("%d,%d", row+i/k, i%k), values[i])
+	return notFinite(name, fmt.Sprintf("element [%d,%d]", row+i/k, i%k), values[i])
 }
 
 var buffers = sync.Pool{New: func() any { return new([bufferElements]float32) }}

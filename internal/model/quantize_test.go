@@ -5,10 +5,6 @@ package model
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,17 +87,8 @@ func TestGroupsOfLinears(t *testing.T) {
 // A norm's weight that is not finite is named as a linear's is: it would make every loss one.
 func TestAVectorThatIsNotFiniteIsNamed(t *testing.T) {
 	folder := demotest.Model(t, 1, nil)
-	name := filepath.Join(folder, "model.safetensors")
-	content, err := os.ReadFile(name)
-	require.NoError(t, err)
 	const norm = "model.layers.0.input_layernorm.weight"
-	var header map[string]struct {
-		Place [2]int `json:"data_offsets"`
-	}
-	begin := 8 + int(binary.LittleEndian.Uint64(content))
-	require.NoError(t, json.Unmarshal(content[8:begin], &header))
-	copy(content[begin+header[norm].Place[0]+2*3:], []byte{0xff, 0x7f}) // NaN in 16 bits, of either kind
-	require.NoError(t, os.WriteFile(name, content, 0o666))
+	demotest.Overwrite(t, folder, norm, 2*3, []byte{0xff, 0x7f}) // NaN in 16 bits, of either kind
 	source, err := pretrained.Open(folder)
 	require.NoError(t, err)
 	defer source.Close()
