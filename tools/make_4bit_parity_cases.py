@@ -149,7 +149,8 @@ def case(out, path, double, seed):
             gradients = {name: p.grad.clone() for name, p in trained.items()}
             save_file(gradients, out / "grads_step1.safetensors")
             # AdamW's first step is the sign: an element near zero would go the other way after another rounding
-            print("smallest gradient by its tensor's rms:", min((g.abs().min() / g.square().mean().sqrt()).item() for g in gradients.values()))
+            smallest = min((g.abs().min() / g.square().mean().sqrt()).item() for g in gradients.values())
+            print("smallest gradient by its tensor's rms:", smallest)
         norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), MAX_NORM).item())
         losses.append(total)
         optimizer.step()

@@ -81,7 +81,8 @@ func Load(ctx context.Context, o settings.BenchLoad, emit func(events.Event)) (*
 	load := func(t *Took, plan *paging.Plan) error {
 		var m *model.Model
 		err := timed(t, func() (err error) {
-			if m, err = model.Load(ctx, dev, source, model.LoadOptions{Format: engine.FormatsOf(source.Spec, o.Quantization), Plan: plan}); err == nil {
+			format := engine.FormatsOf(source.Spec, o.Quantization)
+			if m, err = model.Load(ctx, dev, source, model.LoadOptions{Format: format, Plan: plan}); err == nil {
 				err = dev.Wait(ctx)
 			}
 			return err

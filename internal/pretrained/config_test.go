@@ -200,7 +200,7 @@ func TestConfigRefuses(t *testing.T) {
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
 		{
 			with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u,
-			"the weights are quantized already, in a form that is not read: gptq (take the original model, its weights are quantized to NF4 on loading)",
+			"the weights are quantized already, in a form that is not read: gptq (take the original model, its weights are quantized to",
 		},
 	} {
 		_, err := described(c.config)

@@ -18,8 +18,8 @@ import (
 	"qlora-wgpu/nf4"
 )
 
-// Quantize makes the folder's linears bitsandbytes' NF4, as save_pretrained of transformers writes them: in blocks of so
-// many weights, with double quantization or without, all but those of skipped modules.
+// Quantize makes the folder's linears bitsandbytes' NF4, as save_pretrained of transformers writes them: in blocks of
+// so many weights, with double quantization or without, all but those of skipped modules.
 func Quantize(t testing.TB, dir string, block int, double bool, skipped ...string) {
 	t.Helper()
 	name := filepath.Join(dir, "model.safetensors")

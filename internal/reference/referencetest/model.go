@@ -59,8 +59,8 @@ func Tensors(path string) (map[string]Tensor, error) {
 
 // Decoder makes a decoder of a Hugging Face folder as training sees its weights: linears are what their NF4 with double
 // quantization means or, not quantized, rounded to bfloat16, as embedding and head are; norms and biases are as they
-// are. Of a folder that holds NF4 the linears are what that means, others rounded. It has no adapters. What the float64 decoder cannot compute yet is an error: a key that is not read, a tensor
-// that is missing or left over.
+// are. Of a folder that holds NF4 the linears are what that means, others rounded. It has no adapters. What the float64
+// decoder cannot compute yet is an error: a key that is not read, a tensor that is missing or left over.
 func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 	config, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
