@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"qlora-wgpu/internal/engine"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -19,6 +20,9 @@ func (r *run) writeCard(w io.Writer) error {
 	tags, base := "- qlora\n- lora", fmt.Sprintf("4-bit NormalFloat (blocks of %d, double quantization)", c.BlockSize)
 	if c.Quantize == settings.Unquantized {
 		tags, base = "- lora", "bfloat16"
+	}
+	if shape := r.in.Model.Spec; shape.Quantized != nil {
+		base = engine.FormatsOf(shape, c.Quantization).String()
 	}
 	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", yamlString(baseName(c.Model)), tags)
 	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(baseName(c.Model)), base, cardMark)

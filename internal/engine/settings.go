@@ -19,7 +19,7 @@ func AdapterOf(c settings.Adapter) lora.Config {
 	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
 }
 
-// FormatsOf is how the linears' weights are kept: as the checkpoint holds them where it is quantized, else by the
+// FormatsOf is how the linears' weights are kept: as the model's files hold them where these are quantized, else by the
 // settings.
 func FormatsOf(shape spec.Spec, c settings.Quantization) frozen.Formats {
 	switch {
@@ -31,7 +31,7 @@ func FormatsOf(shape spec.Spec, c settings.Quantization) frozen.Formats {
 	return frozen.NF4(c.BlockSize)
 }
 
-// stored are the formats of a checkpoint that is quantized.
+// stored are the formats of a model whose files are quantized.
 func stored(shape spec.Spec) frozen.Formats {
 	own := map[string]frozen.Format{}
 	for _, t := range shape.Tensors() {
@@ -51,14 +51,17 @@ func stored(shape spec.Spec) frozen.Formats {
 	return frozen.Mixed(own)
 }
 
-// CheckQuantization refuses settings that want weights otherwise than a quantized checkpoint holds them: these are
-// taken as they are. A block size that is the default is no wish.
+const takenAsTheyAre = "the model's files hold weights in 4 bits, which are taken as they are"
+
+// CheckQuantization refuses settings that want weights otherwise than the files of a quantized model hold them: these
+// are taken as they are. A block size that is the default is no wish.
 func CheckQuantization(shape spec.Spec, c settings.Quantization) error {
 	if shape.Quantized == nil {
 		return nil
 	}
 	if c.Quantize == settings.Unquantized {
-		return settings.Wrong("quantization", c.Quantize, "nf4 alone: the model's weights are in 4 bits already; for 16 take the original model")
+		return settings.Wrong("quantization", c.Quantize, settings.QuantizedNF4+": "+takenAsTheyAre).
+			Hinted("for 16 bits take the original model")
 	}
 	if c.BlockSize == settings.Default[settings.Quantization]().BlockSize {
 		return nil
@@ -66,7 +69,7 @@ func CheckQuantization(shape spec.Spec, c settings.Quantization) error {
 	for _, name := range slices.Sorted(maps.Keys(shape.Quantized)) {
 		if held := shape.Quantized[name].BlockSize; held != c.BlockSize {
 			return settings.Wrong("block_size", strconv.Itoa(c.BlockSize),
-				fmt.Sprintf("none: the model's weights are quantized already, in blocks of %d", held))
+				fmt.Sprintf("%d: %s", held, takenAsTheyAre))
 		}
 	}
 	return nil

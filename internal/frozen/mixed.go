@@ -13,8 +13,8 @@ type mixed struct {
 	common Format // that most have
 }
 
-// Mixed keeps linears, of which there is one at least, as a checkpoint holds them, each by its name. A linear that is
-// not among them has the format that most have.
+// Mixed keeps linears, of which there is one at least, as the model's files hold them, each by its name. A linear that
+// is not among them has the format that most have.
 func Mixed(own map[string]Format) Formats {
 	counts := map[Format]int{}
 	for _, name := range slices.Sorted(maps.Keys(own)) {
@@ -38,7 +38,7 @@ func (m *mixed) Of(linear string) Format {
 
 // String names the format that most have, and how many have others.
 func (m *mixed) String() string {
-	text := fmt.Sprint(m.common)
+	text := fmt.Sprint(m.common) + " as the model's files hold it"
 	counts := map[string]int{}
 	for _, format := range m.own {
 		if format != m.common {
@@ -46,7 +46,7 @@ func (m *mixed) String() string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		text += fmt.Sprintf(", %d of %d linears %s", counts[name], len(m.own), name)
+		text += fmt.Sprintf(", %d of %d linears: %s", counts[name], len(m.own), name)
 	}
 	return text
 }
@@ -59,7 +59,7 @@ func (m *mixed) Key() string {
 	return strings.Join(list, ", ")
 }
 
-func (*mixed) Cached() bool { return false } // the checkpoint is as quick to read
+func (*mixed) Cached() bool { return false } // the model file is as quick to read
 
 // Header is what some format has; those that have one have the same.
 func (m *mixed) Header() (header []byte) {

@@ -8,8 +8,8 @@ import (
 	"qlora-wgpu/nf4"
 )
 
-// QuantizedWriter is the Writer of a format that takes weights as a checkpoint has them in it, without a value between:
-// Codes of all rows, then Absmax, then Finish.
+// QuantizedWriter is the Writer of a format that takes weights as the model's files hold them in it, without a value
+// between: Codes of all rows, then Absmax, then Finish.
 type QuantizedWriter interface {
 	Writer
 	// Codes takes the packed codes of the rows from row on, under the terms of Rows.

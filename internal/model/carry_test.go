@@ -18,7 +18,7 @@ import (
 
 // What is quantized already lies in regions as if it were quantized on loading: the same bytes in blocks of every size,
 // however small the parts are. The 16-bit model's regions are the yardstick, which TestNF4RegionsKeepTheirBytes holds.
-func TestA4BitCheckpointIsCarriedOver(t *testing.T) {
+func TestA4BitModelIsCarriedOver(t *testing.T) {
 	for _, block := range []int{32, 64, 512, 4096} {
 		for _, double := range []bool{true, false} {
 			t.Run(fmt.Sprint(block, " ", double), func(t *testing.T) {

@@ -145,7 +145,7 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 	return nil
 }
 
-// held has the fingerprints of a matrix of n elements: as the checkpoint holds it in 4 bits, or as loading makes it.
+// held has the fingerprints of a matrix of n elements: as the files hold it in 4 bits, or as loading makes it.
 func held(source *pretrained.Model, name string, n, rows int) ([]string, error) {
 	values := make([]float32, n)
 	if err := source.ReadRows(name, 0, rows, values); err != nil {

@@ -40,7 +40,7 @@ type weight struct {
 	// readBytes reads the stored bytes from byte at on, for the content hash.
 	readBytes func(dst []byte, at int64) error
 	size      int64 // stored bytes
-	nf4       *NF4  // of a matrix that the checkpoint holds in 4 bits; nil elsewhere
+	nf4       *NF4  // of a matrix that the files hold in 4 bits; nil elsewhere
 }
 
 // Model is an open model. Its methods may be called concurrently, except Close.

@@ -81,7 +81,7 @@ func (w weight) readFloats(first int, dst []float32) error {
 	return err
 }
 
-// Quantized is a matrix as the checkpoint holds it in 4 bits; nil where it does not.
+// Quantized is a matrix as the files hold it in 4 bits; nil where they do not.
 func (m *Model) Quantized(name string) *NF4 {
 	i, ok := m.index[name]
 	if !ok {
@@ -90,8 +90,7 @@ func (m *Model) Quantized(name string) *NF4 {
 	return m.weights[i].nf4
 }
 
-// foldQuantized makes one matrix of all tensors in which bitsandbytes stores it. Others of the checkpoint stay as they
-// are.
+// foldQuantized makes one matrix of all tensors in which bitsandbytes stores it. Others of the model stay as they are.
 func (m *Model) foldQuantized() error {
 	m.Spec.Quantized = map[string]spec.Quantized{}
 	folded := map[string]bool{}
@@ -119,7 +118,7 @@ func (m *Model) foldQuantized() error {
 	}
 	for _, name := range []string{spec.Embedding, spec.Head} {
 		if m.Quantized(name+".weight") != nil {
-			m.Warnings = append(m.Warnings, name+".weight is NF4 in the checkpoint; it is decoded to bfloat16, as every embedding and head is kept.")
+			m.Warnings = append(m.Warnings, name+".weight is NF4; it is decoded to bfloat16, as embedding and head are kept.")
 		}
 	}
 	return nil

@@ -137,7 +137,7 @@ func digestOf(t *testing.T, m *Model) string {
 }
 
 // What is no NF4 of bitsandbytes is named, and so is what the way out can be.
-func TestQuantizedCheckpointsThatAreRefused(t *testing.T) {
+func TestQuantizedModelsThatAreRefused(t *testing.T) {
 	const original = "(take the original model, its weights are quantized to NF4 on loading"
 	for _, c := range [][2]string{
 		{`{"quant_method":"gptq","bits":4}`, "gptq " + original + ")"},
@@ -243,7 +243,7 @@ func TestAQuantizedHeadIsToldOf(t *testing.T) {
 	tensors, _ := stored(t, "lm_head.weight", 384, 128, 64, true)
 	m, err := OpenFolder(memory{"config.json": []byte(fourBit), "model.safetensors": file(t, tensors)}, "m")
 	require.NoError(t, err)
-	require.Contains(t, m.Warnings[0], "lm_head.weight is NF4 in the checkpoint; it is decoded to bfloat16")
+	require.Contains(t, m.Warnings[0], "lm_head.weight is NF4; it is decoded to bfloat16")
 }
 
 // A whole model's linears come as they are but for those that the folder skips.

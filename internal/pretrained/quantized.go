@@ -7,7 +7,7 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// takeOriginal is the way out that every quantized checkpoint has.
+// takeOriginal is the way out that every quantized model has.
 const takeOriginal = "take the original model, its weights are quantized to NF4 on loading"
 
 // dequantized is how transformers makes 16-bit weights of those that it can: by quantization method, the code behind

@@ -34,12 +34,17 @@ type Inspection struct {
 // inspectElements bounds what is held of the tensor at once.
 const inspectElements = 1 << 20
 
-// Inspect quantizes one tensor of the model as loading does, and shows one of its blocks.
+// Inspect quantizes one tensor of the model as loading does, and shows one of its blocks. One that the files hold in 4
+// bits is shown as it is, in their blocks.
 func Inspect(source *pretrained.Model, tensor string, blockSize, block int) (*Inspection, error) {
 	t, ok := source.Lookup(tensor)
 	n := t.Rows * t.Cols
 	if !ok || n == 0 || t.Cols > inspectElements {
 		return nil, usererr.New("inspect weight", "", "the model has no tensor %q that could be shown", tensor)
+	}
+	held := source.Quantized(tensor)
+	if held != nil {
+		blockSize = held.BlockSize
 	}
 	if !nf4.ValidBlockSize(blockSize) || block < 0 || block >= nf4.Blocks(n, blockSize) || t.Cols%2 != 0 || n%blockSize != 0 {
 		return nil, usererr.New("inspect weight", "", "%s has no block %d of %d weights", tensor, block, blockSize)
@@ -64,6 +69,16 @@ func Inspect(source *pretrained.Model, tensor string, blockSize, block int) (*In
 			copy(i.Values, values[at-first:])
 		}
 	}
+	state := doublequant.Quantize(absmax)
+	stored := make([]float32, len(absmax))
+	state.Dequantize(stored)
+	if held != nil {
+		var err error
+		if state, stored, err = asHeld(held, packed); err != nil {
+			return nil, err
+		}
+		absmax = stored
+	}
 	for _, pair := range packed {
 		i.Counts[pair>>4]++
 		i.Counts[pair&15]++
@@ -71,12 +86,12 @@ func Inspect(source *pretrained.Model, tensor string, blockSize, block int) (*In
 	for _, pair := range packed[block*blockSize/2 : (block+1)*blockSize/2] {
 		i.Codes = append(i.Codes, int(pair>>4), int(pair&15))
 	}
-	state := doublequant.Quantize(absmax)
-	stored := make([]float32, len(absmax))
-	state.Dequantize(stored)
 	i.Absmax, i.StoredAbsmax = absmax[block], stored[block]
-	i.AbsmaxCode, i.Nested, i.Offset = int(state.Codes[block]), state.Nested[block/doublequant.BlockSize], state.Offset
-	i.Bits = 4 + (8+32.0/doublequant.BlockSize)/float64(blockSize)
+	i.Bits = 4 + 32/float64(blockSize)
+	if state.Codes != nil {
+		i.AbsmaxCode, i.Nested, i.Offset = int(state.Codes[block]), state.Nested[block/doublequant.BlockSize], state.Offset
+		i.Bits = 4 + (8+32.0/doublequant.BlockSize)/float64(blockSize)
+	}
 	var wrong, all float64
 	for k, v := range i.Values {
 		d := float64(nf4.Codebook[i.Codes[k]]*i.StoredAbsmax - v)
@@ -86,4 +101,19 @@ func Inspect(source *pretrained.Model, tensor string, blockSize, block int) (*In
 		i.Error = math.Sqrt(wrong / all)
 	}
 	return i, nil
+}
+
+// asHeld reads a matrix that the files hold in 4 bits: its codes, and its absmax with their double quantization, where
+// there is one.
+func asHeld(held *pretrained.NF4, packed []byte) (state doublequant.State, absmax []float32, err error) {
+	if err := held.ReadCodes(0, packed); err != nil {
+		return state, nil, err
+	}
+	quantized, absmax, err := held.ReadAbsmax()
+	if err != nil || quantized == nil {
+		return state, absmax, err
+	}
+	absmax = make([]float32, len(quantized.Codes))
+	quantized.Dequantize(absmax)
+	return *quantized, absmax, nil
 }

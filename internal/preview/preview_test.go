@@ -128,3 +128,30 @@ func TestInspect(t *testing.T) {
 	_, err = Inspect(source, "nonsense", 64, 0)
 	require.ErrorContains(t, err, `no tensor "nonsense"`)
 }
+
+// A weight that the files hold in 4 bits is shown as it is there, in their blocks.
+func TestInspectIn4Bits(t *testing.T) {
+	const name = "model.layers.0.self_attn.q_proj.weight"
+	show := func(block int, double bool) *Inspection {
+		folder := demotest.Model(t, 1, nil)
+		if block > 0 {
+			demotest.Quantize(t, folder, block, double)
+		}
+		source, err := pretrained.Open(folder)
+		require.NoError(t, err)
+		defer source.Close()
+		i, err := Inspect(source, name, 64, 3)
+		require.NoError(t, err)
+		return i
+	}
+	want, got := show(0, false), show(64, true)
+	require.Less(t, got.Error, 1e-9, "what is shown is what is kept")
+	require.Equal(t, want.StoredAbsmax, got.Absmax)
+	got.Values, got.Error, got.Absmax = want.Values, want.Error, want.Absmax
+	require.Equal(t, want, got)
+	single := show(128, false)
+	require.Len(t, single.Codes, 128)
+	require.Equal(t, single.Absmax, single.StoredAbsmax)
+	require.InDelta(t, 4.25, single.Bits, 1e-9)
+	require.Zero(t, single.Nested)
+}

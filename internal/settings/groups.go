@@ -18,7 +18,7 @@ func (s Source) Check() error {
 // Quantization is how the base model's linears are kept.
 type Quantization struct {
 	Quantize  string `json:"quantization" name:"quantization" default:"nf4" numeric:"" help:"How the base model's linears are kept: nf4, 4-bit NormalFloat with double quantization (QLoRA), or none, in bfloat16 (LoRA), which takes four times the memory."`
-	BlockSize int    `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per block of nf4; double quantization is always on."`
+	BlockSize int    `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per block of nf4, with double quantization. A model whose files are in 4 bits already keeps its own."`
 }
 
 // The values of quantization.

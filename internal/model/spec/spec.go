@@ -23,12 +23,12 @@ type Spec struct {
 	RoPE         RoPE
 	TiedHead     bool // the embedding is the output head too
 	Layers       []Layer
-	// Quantized are the tensors, by name, that the checkpoint holds in 4 bits, and that are taken as they are; the others
-	// stay in 16 bits. nil: the checkpoint is not quantized, and how matrices are kept is a setting.
+	// Quantized are the tensors, by name, that the model's files hold in 4 bits, and that are taken as they are; the others
+	// stay in 16 bits. nil: the files are not quantized, and how matrices are kept is a setting.
 	Quantized map[string]Quantized
 }
 
-// Quantized is how a checkpoint holds a matrix: NF4 in blocks of so many weights, whose absmax are quantized too or
+// Quantized is how files hold a matrix: NF4 in blocks of so many weights, whose absmax are quantized too or
 // float32.
 type Quantized struct {
 	BlockSize int
