@@ -93,7 +93,8 @@ func TestSettingsOverAFolderIn4Bits(t *testing.T) {
 	c := small(t, model, data)
 	c.MaxSteps = 2
 	r := train(t, c)
-	require.Contains(t, r.said, "in 2 layers, NF4 blocks of 128, absmax in float32 as the model's files hold it, 1 of 14 linears: weights in bfloat16")
+	require.Contains(t, r.said,
+		"in 2 layers, NF4 blocks of 128, absmax in float32 as the model's files hold it, 1 of 14 linears: weights in bfloat16")
 	named := small(t, model, data)
 	named.MaxSteps, named.BlockSize = 2, 128
 	require.Equal(t, losses(r), losses(train(t, named)))

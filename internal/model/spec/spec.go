@@ -23,8 +23,8 @@ type Spec struct {
 	RoPE         RoPE
 	TiedHead     bool // the embedding is the output head too
 	Layers       []Layer
-	// Quantized are the tensors, by name, that the model's files hold in 4 bits, and that are taken as they are; the others
-	// stay in 16 bits. nil: the files are not quantized, and how matrices are kept is a setting.
+	// Quantized are the tensors, by name, that the model's files hold in 4 bits, and that are taken as they are; the
+	// others stay in 16 bits. nil: the files are not quantized, and how matrices are kept is a setting.
 	Quantized map[string]Quantized
 }
 
