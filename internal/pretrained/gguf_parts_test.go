@@ -15,7 +15,7 @@ import (
 
 // inParts is a model as gguf-split leaves it: the metadata in the first part, tensors by twos, with what change makes
 // of a part's own keys.
-func inParts(t *testing.T, pairs []pair, tensors []matrix, change func(part int, own []pair) []pair) memory {
+func inParts(t testing.TB, pairs []pair, tensors []matrix, change func(part int, own []pair) []pair) memory {
 	count, folder := (len(tensors)+1)/2, memory{}
 	for i := range count {
 		own := []pair{{"split.no", i}, {"split.count", count}, {"split.tensors.count", len(tensors)}}

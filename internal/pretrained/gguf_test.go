@@ -27,7 +27,7 @@ type matrix struct {
 	values []float32
 }
 
-func ggufFile(t *testing.T, pairs []pair, tensors []matrix) []byte {
+func ggufFile(t testing.TB, pairs []pair, tensors []matrix) []byte {
 	var b bytes.Buffer
 	put := func(v any) { require.NoError(t, binary.Write(&b, binary.LittleEndian, v)) }
 	str := func(s string) { put(uint64(len(s))); b.WriteString(s) }

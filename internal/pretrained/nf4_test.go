@@ -22,7 +22,7 @@ import (
 var fourBit = with(`"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4"}`)
 
 // stored are the tensors of a matrix [rows, cols] of random values, and what they decode to.
-func stored(t *testing.T, name string, rows, cols, block int, double bool) (tensors []safetensors.Data, decoded []float32) {
+func stored(t testing.TB, name string, rows, cols, block int, double bool) (tensors []safetensors.Data, decoded []float32) {
 	rng := rand.New(rand.NewPCG(uint64(rows), uint64(block)))
 	values := make([]float32, rows*cols)
 	for i := range values {
@@ -53,7 +53,7 @@ func stored(t *testing.T, name string, rows, cols, block int, double bool) (tens
 	return tensors, values
 }
 
-func file(t *testing.T, tensors []safetensors.Data) []byte {
+func file(t testing.TB, tensors []safetensors.Data) []byte {
 	var b bytes.Buffer
 	require.NoError(t, safetensors.Write(&b, nil, tensors))
 	return b.Bytes()
