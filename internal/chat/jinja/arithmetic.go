@@ -14,6 +14,20 @@ func (m *machine) arithmetic(op string, a, b Value) Value {
 		}
 		return m.float(op, x, y)
 	}
+	_, markedA := a.(markup)
+	_, markedB := b.(markup)
+	if op == "+" && (markedA || markedB) && isText(a) && isText(b) {
+		s, t := m.escapeHTML(a), m.escapeHTML(b)
+		m.built(len(s) + len(t))
+		return s + t
+	}
+	if op == "*" && (markedA || markedB) {
+		text, _ := m.arithmetic(op, plain(a), plain(b)).(string)
+		return markup(text)
+	}
+	if op == "%" && isText(a) {
+		return m.formatted(plain(a).(string), b)
+	}
 	if op == "+" {
 		if s, ok := a.(string); ok {
 			if t, ok := b.(string); ok {
@@ -40,9 +54,6 @@ func (m *machine) arithmetic(op string, a, b Value) Value {
 		return m.repeat(a, k)
 	}
 	m.undefinedOperand(a, b)
-	if _, ok := a.(string); ok && op == "%" {
-		fail(m.line, Unsupported, "string formatting with %%")
-	}
 	m.fail("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
 	return nil
 }

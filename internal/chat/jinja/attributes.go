@@ -5,6 +5,7 @@ import "unicode/utf8"
 // index is x.key or x[key]. The dot looks for a method first, the bracket for an element, as in Jinja2; what is not
 // there is undefined, and a part of something undefined an error.
 func (m *machine) index(of, key Value, dot bool) Value {
+	key = plain(key)
 	attribute, isName := key.(string)
 	m.reads(attribute)
 	if u, ok := of.(undefined); ok {
@@ -17,10 +18,8 @@ func (m *machine) index(of, key Value, dot bool) Value {
 	}
 	switch of := of.(type) {
 	case *Dict:
-		if isName {
-			if v, ok := m.member(of, attribute); ok {
-				return v
-			}
+		if v, ok := m.member(of, key); ok {
+			return v
 		}
 	case *namespace:
 		if v, ok := of.vars[attribute]; ok && isName {
@@ -57,7 +56,7 @@ func (m *machine) element(of Value, n int64) Value {
 		if i, ok := at(len(items)); ok {
 			return items[i]
 		}
-	} else if s, ok := of.(string); ok {
+	} else if s, ok := plain(of).(string); ok {
 		if i, ok := at(m.length(s)); ok {
 			begin := byteOffset(m, s, i)
 			_, size := utf8.DecodeRuneInString(s[begin:])
@@ -97,7 +96,7 @@ func (m *machine) slice(e slice, s *scope) Value {
 	}
 	m.line = e.line
 	m.undefinedOperand(of)
-	if text, ok := of.(string); ok {
+	if text, ok := plain(of).(string); ok {
 		return m.sliceText(text, bounds)
 	}
 	items, ok := sequence(of)

@@ -39,11 +39,12 @@ func (m *machine) text(s string) string {
 }
 
 // member is a dictionary's value. To find it is to look through the key.
-func (m *machine) member(d *Dict, key string) (Value, bool) {
+func (m *machine) member(d *Dict, key Value) (Value, bool) {
 	m.work(1)
-	m.reads(key)
-	v, ok := d.values[key]
-	return v, ok
+	m.readsValue(key)
+	h, can := hashed(key)
+	v, ok := d.values[h]
+	return v, ok && can
 }
 
 // lookup is a variable's value; scopes nest.
@@ -90,23 +91,39 @@ var constant = [...]map[string]bool{
 // apply runs a built-in: the only place where one is called. It counts the strings that it is given and that it gives.
 func (m *machine) apply(in table, name string, f builtin, of Value, a args) Value {
 	m.work(1)
-	for _, v := range a.positional {
-		m.readsValue(v)
+	for i, v := range a.positional {
+		a.positional[i] = plain(v)
+		m.readsValue(a.positional[i])
 	}
-	for _, v := range a.named {
-		m.readsValue(v)
+	for k, v := range a.named {
+		a.named[k] = plain(v)
+		m.readsValue(a.named[k])
 	}
-	if constant[in][name] {
-		return f(m, of, a)
+	_, marked := of.(markup)
+	if !marked || in != inFilters || !takesMarkup[name] {
+		of = plain(of)
 	}
-	m.readsValue(of)
+	if !constant[in][name] {
+		m.readsValue(of)
+	}
 	out := f(m, of, a)
-	m.readsValue(out)
+	if !constant[in][name] {
+		m.readsValue(out)
+	}
+	if text, isText := out.(string); isText && marked && (in == inMethods || keepsMarkup[name]) {
+		return markup(text)
+	}
 	return out
 }
 
+// Filters that look at the mark of a text that counts as escaped, and those whose result has it again.
+var (
+	takesMarkup = map[string]bool{"escape": true, "e": true, "default": true, "d": true}
+	keepsMarkup = map[string]bool{"trim": true, "upper": true, "lower": true, "capitalize": true, "string": true, "center": true}
+)
+
 func (m *machine) readsValue(v Value) {
-	if s, ok := v.(string); ok {
+	if s, ok := plain(v).(string); ok {
 		m.reads(s)
 	}
 }

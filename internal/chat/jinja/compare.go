@@ -4,6 +4,7 @@ package jinja
 func (m *machine) equal(a, b Value, depth int) bool {
 	m.work(1)
 	m.checkDepth(depth)
+	a, b = plain(a), plain(b)
 	if n, x, aInt, ok := number(a); ok {
 		k, y, bInt, ok := number(b)
 		if aInt && bInt {
@@ -70,6 +71,7 @@ func (m *machine) equalItems(a, b []Value, depth int) bool {
 func (m *machine) less(a, b Value, depth int) bool {
 	m.work(1)
 	m.checkDepth(depth)
+	a, b = plain(a), plain(b)
 	n, x, aInt, okA := number(a)
 	k, y, bInt, okB := number(b)
 	if okA && okB {

@@ -6,17 +6,49 @@ import "strings"
 type args struct {
 	positional []Value
 	named      map[string]Value
+	order      []string // of the names
 }
 
-func (m *machine) arguments(a arguments, s *scope) args {
+func (m *machine) arguments(a arguments, s *scope, line int) args {
 	out := args{positional: make([]Value, len(a.positional))}
 	for i, e := range a.positional {
 		out.positional[i] = m.eval(e, s)
 	}
-	if len(a.names) > 0 {
-		out.named = make(map[string]Value, len(a.names))
-		for i, e := range a.named {
-			out.named[a.names[i]] = m.eval(e, s)
+	add := func(name string, v Value) {
+		if _, twice := out.named[name]; twice {
+			m.line = line
+			m.fail("got multiple values for keyword argument '%s'", name)
+		}
+		if out.named == nil {
+			out.named = map[string]Value{}
+		}
+		out.named[name], out.order = v, append(out.order, name)
+	}
+	for i, e := range a.named {
+		add(a.names[i], m.eval(e, s))
+	}
+	if a.list != nil {
+		more := m.eval(a.list, s)
+		m.line = line
+		items := m.iterate(more)
+		m.built(valueBytes * len(items))
+		out.positional = append(out.positional, items...)
+	}
+	if a.dict != nil {
+		more := m.eval(a.dict, s)
+		m.line = line
+		d, ok := more.(*Dict)
+		if !ok {
+			m.fail("argument after ** must be a mapping, not %s", typeName(more))
+		}
+		m.built(memberBytes * len(d.keys))
+		for _, k := range d.keys {
+			name, ok := k.(string)
+			if !ok {
+				m.fail("keywords must be strings")
+			}
+			v, _ := m.member(d, k)
+			add(name, v)
 		}
 	}
 	return out
@@ -43,26 +75,22 @@ func (m *machine) eval(e expression, s *scope) Value {
 		return m.slice(e, s)
 	case call:
 		of := m.eval(e.of, s)
-		a := m.arguments(e.arguments, s)
-		m.line = e.line
-		switch f := of.(type) {
-		case function:
-			return m.apply(inMethods, f.name, f.run, f.of, a)
-		case *macro:
-			return f.call(m, a)
-		case undefined:
-			m.fail("'%s' is undefined", f.name)
-		}
-		m.fail("'%s' object is not callable", typeName(of))
+		return m.call(of, m.arguments(e.arguments, s, e.line), e.line)
 	case filter:
 		of := m.eval(e.of, s)
-		a := m.arguments(e.arguments, s)
+		a := m.arguments(e.arguments, s, e.line)
 		m.line = e.line
+		if filters[e.name] == nil {
+			fail(e.line, Unsupported, "the filter %q", e.name)
+		}
 		return m.apply(inFilters, e.name, filters[e.name], of, a)
 	case test:
 		of := m.eval(e.of, s)
-		a := m.arguments(e.arguments, s)
+		a := m.arguments(e.arguments, s, e.line)
 		m.line = e.line
+		if tests[e.name] == nil {
+			fail(e.line, Unsupported, "the test %q", e.name)
+		}
 		return m.apply(inTests, e.name, tests[e.name], of, a)
 	case unary:
 		return m.unary(e, m.eval(e.of, s))
@@ -120,16 +148,30 @@ func (m *machine) eval(e expression, s *scope) Value {
 		m.built(memberBytes * (len(e.keys) + 1))
 		d := &Dict{}
 		for i, k := range e.keys {
-			key, ok := m.eval(k, s).(string)
-			if !ok {
-				fail(e.line, Unsupported, "a dictionary key that is no string")
+			key := plain(m.eval(k, s))
+			if _, ok := hashed(key); !ok {
+				fail(e.line, Unsupported, "a '%s' as the key of a dictionary", typeName(key))
 			}
-			m.reads(key)
-			d.Set(key, m.eval(e.values[i], s))
+			m.readsValue(key)
+			d.set(key, m.eval(e.values[i], s))
 		}
 		return d
 	}
 	panic("jinja: no case for an expression")
+}
+
+func (m *machine) call(of Value, a args, line int) Value {
+	m.line = line
+	switch f := of.(type) {
+	case function:
+		return m.apply(inMethods, f.name, f.run, f.of, a)
+	case *macro:
+		return f.call(m, a)
+	case undefined:
+		m.fail("'%s' is undefined", f.name)
+	}
+	m.fail("'%s' object is not callable", typeName(of))
+	return nil
 }
 
 func (m *machine) unary(e unary, v Value) Value {
@@ -186,6 +228,7 @@ func (m *machine) compare(op string, a, b Value) bool {
 }
 
 func (m *machine) contains(in, v Value) bool {
+	in, v = plain(in), plain(v)
 	switch in := in.(type) {
 	case string:
 		s, ok := v.(string)
@@ -197,11 +240,7 @@ func (m *machine) contains(in, v Value) bool {
 		m.reads(s)
 		return strings.Contains(in, s)
 	case *Dict:
-		s, ok := v.(string)
-		if !ok {
-			return false
-		}
-		_, ok = m.member(in, s)
+		_, ok := m.member(in, v)
 		return ok
 	case nil, bool, int64, float64:
 		m.fail("argument of type '%s' is not iterable", typeName(in))

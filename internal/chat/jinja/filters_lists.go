@@ -51,7 +51,7 @@ func sortKey(m *machine, a args, casePosition, attributePosition int) func(Value
 		if attribute != nil {
 			v = m.path(v, attribute)
 		}
-		if s, ok := v.(string); ok && !sensitive {
+		if s, ok := plain(v).(string); ok && !sensitive {
 			m.reads(s)
 			return m.text(strings.ToLower(s))
 		}
@@ -142,7 +142,7 @@ func items(m *machine, v Value, a args) Value {
 // mapped applies an attribute or a filter to every element.
 func mapped(m *machine, v Value, a args) Value {
 	var apply func(Value) Value
-	if attribute, ok := a.named["attribute"]; ok {
+	if attribute, ok := a.named["attribute"]; ok && len(a.positional) == 0 {
 		missing, hasDefault := a.named["default"]
 		apply = func(item Value) Value {
 			out := m.path(item, attribute)
@@ -157,12 +157,15 @@ func mapped(m *machine, v Value, a args) Value {
 		if f == nil {
 			fail(m.line, Unsupported, "the filter %q", name)
 		}
-		rest := args{a.positional[min(1, len(a.positional)):], a.named}
+		rest := args{a.positional[min(1, len(a.positional)):], a.named, a.order}
 		m.enter()
 		defer m.leave()
 		apply = func(item Value) Value { return m.apply(inFilters, name, f, item, rest) }
 	}
 	out := List{}
+	if !truth(v) {
+		return out
+	}
 	for _, item := range m.iterate(v) {
 		m.work(1)
 		m.built(2 * valueBytes) // an append doubles
@@ -188,10 +191,13 @@ func selected(m *machine, v Value, a args, byAttribute, keep bool) Value {
 		if test == nil {
 			fail(m.line, Unsupported, "the test %q", m.str(rest[0]))
 		}
-		given := args{rest[1:], a.named}
+		given := args{rest[1:], a.named, a.order}
 		holds = func(v Value) bool { return truth(m.apply(inTests, name, test, v, given)) }
 	}
 	out := List{}
+	if !truth(v) {
+		return out
+	}
 	for _, item := range m.iterate(v) {
 		m.work(1)
 		part := item

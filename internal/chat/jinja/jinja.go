@@ -48,7 +48,11 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Text) }
 
 // Template is read-only and safe for concurrent use.
-type Template struct{ body []statement }
+type Template struct {
+	body []statement
+	// Marked: it has {% generation %} marks, and so tells itself what an assistant has written.
+	Marked bool
+}
 
 // Parse reads a template. The error is an *Error.
 func Parse(source string) (t *Template, err error) {
@@ -56,16 +60,24 @@ func Parse(source string) (t *Template, err error) {
 	if len(source) > maxSource {
 		return nil, &Error{1, Limit, fmt.Sprintf("the template has %d bytes, more than %d", len(source), maxSource)}
 	}
-	p := &parser{tokens: scan(source)}
+	p := &parser{tokens: scan(source), mentioned: map[string]int{}}
 	body := p.body(nil)
-	return &Template{body}, nil
+	if len(p.unknown) > 0 {
+		return nil, p.unknown[0]
+	}
+	return &Template{body, p.marked}, nil
 }
 
 // Output is a rendered text.
 type Output struct {
-	Text  string
-	marks []mark
+	Text string
+	// Generated are the parts of the text within {% generation %} marks, in the order in which they were written.
+	Generated []Span
+	marks     []mark
 }
+
+// Span is a part of a text, in bytes.
+type Span struct{ Start, End int }
 
 // mark says which line of the template wrote the text from offset on.
 type mark struct{ offset, line int }
@@ -91,8 +103,9 @@ func (t *Template) Render(variables map[string]Value, now time.Time) (Output, er
 
 func (m *machine) render(t *Template, variables map[string]Value) (out Output, err error) {
 	defer catch(&err)
+	m.whole = m.out
 	m.run(t.body, &scope{vars: m.globals(variables)})
-	return Output{m.out.text.String(), m.out.marks}, nil
+	return Output{m.out.text.String(), m.generated, m.out.marks}, nil
 }
 
 func catch(err *error) {

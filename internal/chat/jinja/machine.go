@@ -8,11 +8,13 @@ import (
 type machine struct {
 	budget
 	now   time.Time
-	out   *output
-	line  int // of the node that is evaluated
+	out   *output // that is written to
+	whole *output // of the template
+	line  int     // of the node that is evaluated
 	calls int
 
-	captures int // within one another
+	captures  int // within one another
+	generated []Span
 }
 
 // scope holds the variables of the template, of one turn of a loop, or of a macro call.
@@ -64,12 +66,26 @@ func (m *machine) run(body []statement, s *scope) control {
 			m.line = st.line
 			m.assignAll(st, m.eval(st.value, s), s)
 		case setBlock:
-			v := m.capture(func() { m.run(st.body, &scope{parent: s}) })
 			m.line = st.line
-			inner := &scope{vars: map[string]Value{capturedName: v}, parent: s}
-			m.assign(st.target, m.eval(st.filters, inner), s)
+			m.assign(st.target, m.filtered(st.body, st.filters, s), s)
 		case macroDefinition:
 			s.set(st.name, &macro{st, s})
+		case callBlock:
+			m.callBlock(st, s)
+		case filterBlock:
+			m.line = st.line
+			m.write(st.line, m.str(m.filtered(st.body, st.filters, s)))
+		case with:
+			inner := &scope{vars: map[string]Value{}, parent: s}
+			m.built(scopeBytes)
+			for i, t := range st.targets {
+				inner.set(t.name, m.eval(st.values[i], s))
+			}
+			if c := m.run(st.body, inner); c != goOn {
+				return c
+			}
+		case generation:
+			m.generation(st, s)
 		case breakLoop:
 			return breakNow
 		case continueLoop:
@@ -82,6 +98,14 @@ func (m *machine) run(body []statement, s *scope) control {
 // capturedName cannot be written in a template.
 const capturedName = "\x00captured"
 
+// filtered is the text that a body writes, as filters make it.
+func (m *machine) filtered(body []statement, filters expression, s *scope) Value {
+	line := m.line
+	text := m.capture(func() { m.run(body, &scope{parent: s}) })
+	m.line = line
+	return m.eval(filters, &scope{vars: map[string]Value{capturedName: text}, parent: s})
+}
+
 // capture gives the text that f writes.
 func (m *machine) capture(f func()) string {
 	outer := m.out
@@ -92,6 +116,16 @@ func (m *machine) capture(f func()) string {
 	inner := m.out.text.String()
 	m.out = outer
 	return inner
+}
+
+// generation writes what an assistant has written, and notes where. Within a macro or a set block the place is where
+// the text around has come to, since nobody knows yet where the block's will stand: transformers (AssistantTracker)
+// counts so too, and what it learns is to be learned here.
+func (m *machine) generation(g generation, s *scope) {
+	place, before := m.whole.text.Len(), m.out.text.Len()
+	m.built(scopeBytes)
+	m.run(g.body, &scope{parent: s})
+	m.generated = append(m.generated, Span{place, place + m.out.text.Len() - before})
 }
 
 // write adds to the output. What is captured is a value, and counted when it is written: captures nest, and each holds
@@ -175,37 +209,6 @@ func (m *machine) runLoop(st forLoop, s *scope) {
 			return
 		}
 	}
-}
-
-// call runs a macro; its text is its value.
-func (f *macro) call(m *machine, a args) Value {
-	m.enter()
-	defer m.leave()
-	if len(a.positional) > len(f.params) {
-		m.fail("macro '%s' takes not more than %d argument(s)", f.name, len(f.params))
-	}
-	m.work(len(f.params))
-	m.built(scopeBytes)
-	s := &scope{vars: map[string]Value{}, parent: f.scope}
-	for i, p := range f.params {
-		if i < len(a.positional) {
-			s.vars[p] = a.positional[i]
-			if _, twice := a.named[p]; twice {
-				m.fail("macro '%s' got two values for '%s'", f.name, p)
-			}
-		} else if v, ok := a.named[p]; ok {
-			s.vars[p] = v
-		} else if d := i - (len(f.params) - len(f.defaults)); d >= 0 {
-			s.vars[p] = m.eval(f.defaults[d], s)
-		} else {
-			s.vars[p] = undefined{p}
-		}
-		delete(a.named, p)
-	}
-	for k := range a.named {
-		m.fail("macro '%s' takes no keyword argument '%s'", f.name, k)
-	}
-	return m.capture(func() { m.run(f.body, s) })
 }
 
 // enter and leave bound macros that call macros, and filters that apply filters.

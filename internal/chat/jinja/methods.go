@@ -9,7 +9,7 @@ var changing = []string{"append", "extend", "insert", "remove", "sort", "reverse
 func (m *machine) method(of Value, name string) (Value, bool) {
 	var methods map[string]builtin
 	switch v := of.(type) {
-	case string:
+	case string, markup:
 		methods = stringMethods
 	case *Dict:
 		methods = dictMethods
@@ -24,7 +24,7 @@ func (m *machine) method(of Value, name string) (Value, bool) {
 	if f := methods[name]; f != nil {
 		return function{name, of, f}, true
 	}
-	if _, isText := of.(string); isText || !slices.Contains(changing, name) {
+	if _, isText := plain(of).(string); isText || !slices.Contains(changing, name) {
 		return nil, false
 	}
 	return function{name, of, func(m *machine, of Value, a args) Value {
@@ -47,10 +47,8 @@ var dictMethods = map[string]builtin{
 	"items": func(m *machine, of Value, a args) Value { return m.items(of.(*Dict)) },
 	"get": func(m *machine, of Value, a args) Value {
 		key, fallback := a.take(0, "key", nil), a.take(1, "default", nil)
-		if s, ok := key.(string); ok {
-			if v, ok := m.member(of.(*Dict), s); ok {
-				return v
-			}
+		if v, ok := m.member(of.(*Dict), key); ok {
+			return v
 		}
 		return fallback
 	},

@@ -8,6 +8,11 @@ type parser struct {
 	nest   int
 	nodes  int
 	loops  int // enclosing for loops
+
+	conditions int      // enclosing branches
+	unknown    []*Error // filters and tests that are not there, outside of branches: in one they fail when it is reached
+	mentioned  map[string]int
+	marked     bool // there is a generation tag
 }
 
 func (p *parser) peek() token { return p.tokens[p.at] }
@@ -128,9 +133,15 @@ func (p *parser) statement() statement {
 	case "macro":
 		return p.macro(line)
 	case "generation":
-		// transformers' marks around what an assistant says; they write nothing.
 		p.endBlock()
-		return ifElse{literal{true}, p.block("endgeneration"), nil}
+		p.marked = true
+		return generation{p.captured("endgeneration")}
+	case "call":
+		return p.callBlock(line)
+	case "filter":
+		return p.filterBlock(line)
+	case "with":
+		return p.with()
 	case "break", "continue":
 		if p.loops == 0 {
 			fail(line, Syntax, "%q outside of a loop", tag)
@@ -140,7 +151,7 @@ func (p *parser) statement() statement {
 			return breakLoop{}
 		}
 		return continueLoop{}
-	case "include", "import", "from", "extends", "block", "call", "filter", "do", "with", "autoescape", "trans", "debug":
+	case "include", "import", "from", "extends", "block", "do", "autoescape", "trans", "debug":
 		fail(line, Unsupported, "the tag %q", tag)
 	}
 	fail(line, Syntax, "unknown tag %q", tag)
@@ -148,6 +159,8 @@ func (p *parser) statement() statement {
 }
 
 func (p *parser) ifElse() statement {
+	p.conditions++
+	defer func() { p.conditions-- }()
 	condition := p.tuple()
 	p.endBlock()
 	s := ifElse{condition: condition, then: p.body([]string{"elif", "else", "endif"})}
@@ -236,32 +249,4 @@ func (p *parser) set(line int) statement {
 	p.endBlock()
 	s.body = p.captured("endset")
 	return s
-}
-
-func (p *parser) macro(line int) statement {
-	m := macroDefinition{name: p.assignable(), line: line}
-	p.expect(operator, "(")
-	for !p.accept(operator, ")") {
-		if len(m.params) > 0 {
-			p.expect(operator, ",")
-		}
-		m.params = append(m.params, p.assignable())
-		if p.accept(operator, "=") {
-			m.defaults = append(m.defaults, p.expression())
-		} else if len(m.defaults) > 0 {
-			fail(line, Syntax, "a parameter without default after one with default")
-		}
-	}
-	p.endBlock()
-	m.body = p.captured("endmacro")
-	return m
-}
-
-// captured is a block that a break or continue inside of it cannot leave.
-func (p *parser) captured(end string) []statement {
-	loops := p.loops
-	p.loops = 0
-	body := p.block(end)
-	p.loops = loops
-	return body
 }

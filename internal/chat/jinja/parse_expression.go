@@ -8,12 +8,16 @@ import (
 
 func (p *parser) expression() expression {
 	defer p.deeper()()
+	unknown := len(p.unknown)
 	value := p.orExpression()
 	for p.accept(nameToken, "if") {
+		p.unknown = p.unknown[:unknown]
 		condition := p.orExpression()
 		c := conditional{condition: condition, then: value}
 		if p.accept(nameToken, "else") {
+			p.conditions++
 			c.otherwise = p.expression()
+			p.conditions--
 		}
 		p.nodes++
 		value = p.chained(c)
@@ -150,6 +154,7 @@ func (p *parser) primary() expression {
 		case "none", "None":
 			return literal{nil}
 		}
+		p.mentioned[t.text]++
 		return name{t.text, t.line}
 	case stringToken:
 		var value strings.Builder

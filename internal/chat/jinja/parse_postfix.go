@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -78,8 +79,13 @@ func (p *parser) arguments() (a arguments) {
 			}
 		}
 		t := p.peek()
-		if t.kind == operator && (t.text == "*" || t.text == "**") {
-			fail(t.line, Unsupported, "an argument with %s", t.text)
+		if spread := map[string]*expression{"*": &a.list, "**": &a.dict}[t.text]; spread != nil && t.kind == operator {
+			p.next()
+			if *spread != nil || a.dict != nil {
+				fail(t.line, Syntax, "an argument with %s behind another one, or behind one with **", t.text)
+			}
+			*spread = p.expression()
+			continue
 		}
 		if t.kind == nameToken && p.tokens[p.at+1].kind == operator && p.tokens[p.at+1].text == "=" {
 			p.next()
@@ -88,7 +94,7 @@ func (p *parser) arguments() (a arguments) {
 			a.named = append(a.named, p.expression())
 			continue
 		}
-		if len(a.names) > 0 {
+		if len(a.names) > 0 || a.list != nil || a.dict != nil {
 			fail(t.line, Syntax, "a positional argument after a keyword argument")
 		}
 		a.positional = append(a.positional, p.expression())
@@ -116,10 +122,21 @@ func (p *parser) filters(value expression) expression {
 }
 
 func (p *parser) filter(of expression) expression {
-	line := p.expect(operator, "|").line
+	return p.namedFilter(of, p.expect(operator, "|").line)
+}
+
+// refuse notes what is not there; where a branch may leave it out, it fails when it is reached.
+func (p *parser) refuse(line int, what, name string) {
+	if p.conditions == 0 {
+		p.unknown = append(p.unknown, &Error{line, Unsupported, fmt.Sprintf(what, name)})
+	}
+}
+
+// namedFilter reads a filter's name and its arguments.
+func (p *parser) namedFilter(of expression, line int) expression {
 	f := filter{of: of, name: p.name(), line: line}
 	if filters[f.name] == nil {
-		fail(line, Unsupported, "the filter %q", f.name)
+		p.refuse(line, "the filter %q", f.name)
 	}
 	if p.accept(operator, "(") {
 		f.arguments = p.arguments()
@@ -132,7 +149,7 @@ func (p *parser) test(of expression) expression {
 	negate := p.accept(nameToken, "not")
 	t := test{of: of, name: p.name(), line: line}
 	if tests[t.name] == nil {
-		fail(line, Unsupported, "the test %q", t.name)
+		p.refuse(line, "the test %q", t.name)
 	}
 	next := p.peek()
 	switch {

@@ -42,7 +42,7 @@ var ofStrings = map[string]func(m *machine, s string, a args) Value{
 	"join": func(m *machine, s string, a args) Value {
 		var out strings.Builder
 		for i, item := range m.iterate(a.take(0, "iterable", undefined{})) {
-			part, ok := item.(string)
+			part, ok := plain(item).(string)
 			if !ok {
 				m.fail("sequence item %d: expected str instance, %s found", i, typeName(item))
 			}
@@ -73,6 +73,7 @@ var ofStrings = map[string]func(m *machine, s string, a args) Value{
 	"count": func(m *machine, s string, a args) Value {
 		return int64(strings.Count(s, a.takeString(m, "count", 0, "sub", "")))
 	},
+	"format":  formatMethod,
 	"isdigit": func(m *machine, s string, a args) Value { return every(s, unicode.IsDigit) },
 	"isalpha": func(m *machine, s string, a args) Value { return every(s, unicode.IsLetter) },
 	"isalnum": func(m *machine, s string, a args) Value {
@@ -143,7 +144,7 @@ func affix(m *machine, name, s string, a args, has func(s, affix string) bool) b
 	}
 	for _, c := range candidates {
 		m.work(1)
-		text, ok := c.(string)
+		text, ok := plain(c).(string)
 		m.reads(text)
 		if ok && has(s, text) {
 			return true

@@ -73,6 +73,7 @@ type (
 		positional []expression
 		names      []string // of the keyword arguments
 		named      []expression
+		list, dict expression // what follows * and **; nil: nothing does
 	}
 )
 
@@ -116,11 +117,35 @@ type (
 		params   []string
 		defaults []expression // of the last params
 		body     []statement
+		takes    extras
 		line     int
 	}
+	// callBlock is {% call(params) f() %}…{% endcall %}: f finds the body as the macro "caller".
+	callBlock struct {
+		call   call
+		caller macroDefinition
+		line   int
+	}
+	// filterBlock is {% filter f %}…{% endfilter %}, whose innermost operand is captured.
+	filterBlock struct {
+		body    []statement
+		filters expression
+		line    int
+	}
+	// with has variables of its own.
+	with struct {
+		targets []target
+		values  []expression
+		body    []statement
+	}
+	// generation is what transformers' tag of that name surrounds: what an assistant has written.
+	generation   struct{ body []statement }
 	breakLoop    struct{}
 	continueLoop struct{}
 )
+
+// extras are what a macro's body mentions of what a call may give beside the parameters.
+type extras struct{ caller, positional, named bool }
 
 // captured stands for the text of a set block inside its filters.
 type captured struct{}

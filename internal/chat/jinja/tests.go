@@ -58,8 +58,10 @@ func init() {
 			}
 			return false
 		}),
-		"odd":  modulo(2, 1),
-		"even": modulo(2, 0),
+		"filter": func(m *machine, v Value, a args) Value { return filters[m.str(v)] != nil },
+		"test":   func(m *machine, v Value, a args) Value { return tests[m.str(v)] != nil },
+		"odd":    modulo(2, 1),
+		"even":   modulo(2, 0),
 		"divisibleby": func(m *machine, v Value, a args) Value {
 			return modulo(a.takeInt(m, "divisibleby", 0, "num", 0), 0)(m, v, a)
 		},

@@ -11,6 +11,8 @@ func (m *machine) str(v Value) string {
 	switch v := v.(type) {
 	case string:
 		return v
+	case markup:
+		return string(v)
 	case undefined:
 		return ""
 	}
@@ -34,6 +36,10 @@ func (m *machine) repr(out *strings.Builder, v Value, depth int) {
 		out.WriteString(floatText(v))
 	case string:
 		m.quote(out, v)
+	case markup:
+		out.WriteString("Markup(")
+		m.quote(out, string(v))
+		out.WriteString(")")
 	case undefined:
 		out.WriteString("Undefined")
 	case List:
@@ -57,7 +63,7 @@ func (m *machine) repr(out *strings.Builder, v Value, depth int) {
 		out.WriteString("{")
 		for i, k := range v.keys {
 			m.separate(out, i)
-			m.quote(out, k)
+			m.repr(out, k, depth+1)
 			out.WriteString(": ")
 			of, _ := m.member(v, k)
 			m.repr(out, of, depth+1)

@@ -3,6 +3,7 @@ package jinja
 import (
 	"encoding/json/jsontext"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,21 +15,41 @@ type Value any
 // List is a Python list. Templates cannot change it.
 type List []Value
 
-// Dict is a Python dict with strings for keys, in the order of insertion.
+// Dict is a Python dict in the order of insertion, with strings, numbers, truth values and nil for keys.
 type Dict struct {
-	keys   []string
-	values map[string]Value
+	keys   []Value
+	values map[any]Value // by hashed keys
 }
 
 // Set adds or replaces a key.
-func (d *Dict) Set(key string, v Value) {
+func (d *Dict) Set(key string, v Value) { d.set(key, v) }
+
+func (d *Dict) set(key, v Value) {
 	if d.values == nil {
-		d.values = map[string]Value{}
+		d.values = map[any]Value{}
 	}
-	if _, ok := d.values[key]; !ok {
+	h, _ := hashed(key)
+	if _, ok := d.values[h]; !ok {
 		d.keys = append(d.keys, key)
 	}
-	d.values[key] = v
+	d.values[h] = v
+}
+
+// hashed is the same for keys that are equal in Python: 1, 1.0 and true; false for what is no key here.
+func hashed(key Value) (any, bool) {
+	switch k := plain(key).(type) {
+	case nil, string, int64:
+		return k, true
+	case bool:
+		n, _, _, _ := number(k)
+		return n, true
+	case float64:
+		if n := int64(k); float64(n) == k {
+			return n, true
+		}
+		return k, true
+	}
+	return nil, false
 }
 
 type (
@@ -134,6 +155,8 @@ func typeName(v Value) string {
 		return "float"
 	case string:
 		return "str"
+	case markup:
+		return "Markup"
 	case List:
 		return "list"
 	case tuple:
@@ -164,6 +187,8 @@ func truth(v Value) bool {
 	case float64:
 		return v != 0
 	case string:
+		return v != ""
+	case markup:
 		return v != ""
 	case List:
 		return len(v) > 0
@@ -208,17 +233,13 @@ func (m *machine) iterate(v Value) []Value {
 		m.work(len(items))
 		return items
 	}
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case undefined:
 		return nil
 	case *Dict:
 		m.work(len(v.keys))
 		m.built(2 * valueBytes * len(v.keys))
-		items := make([]Value, len(v.keys))
-		for i, k := range v.keys {
-			items[i] = k
-		}
-		return items
+		return slices.Clone(v.keys)
 	case string:
 		m.work(len(v))
 		m.built(2 * valueBytes * len(v))
@@ -238,7 +259,7 @@ func (m *machine) length(v Value) int {
 	if items, ok := sequence(v); ok {
 		return len(items)
 	}
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case undefined:
 		return 0
 	case string:
