@@ -1,10 +1,11 @@
-"""Makes the expected renders of internal/chat by Jinja2, set up as transformers' apply_chat_template does.
+"""Makes the expected renders of internal/chat by transformers' apply_chat_template.
 
-    pip install Jinja2==3.1.6
+    pip install Jinja2==3.1.6 transformers==5.24.0
     python tools/make_chat_fixtures.py internal/chat ../shared/reference/chat_templates
 
 Writes testdata/renders.json (every *.jinja of the second folder and of testdata/templates, over the conversations below) and
-jinja/testdata/language.json (small templates that exercise the language). "text" is null where Jinja2 raises.
+jinja/testdata/language.json (small templates that exercise the language). "text" is null where Jinja2 raises. "marks" are, for templates
+that have {% generation %} marks, the bytes of each render that stand within them.
 """
 
 import datetime
@@ -13,32 +14,42 @@ import pathlib
 import sys
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from transformers.utils import chat_template_utils
 
 NOW = datetime.datetime(2024, 12, 3, 9, 5, 7)
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
-def environment():
-    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    def raise_exception(message):
-        raise jinja2.exceptions.TemplateError(message)
-
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    env.filters["tojson"] = tojson
-    env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = lambda format: NOW.strftime(format)
-    return env
+class Clock(datetime.datetime):
+    @classmethod
+    def now(cls):
+        return NOW
 
 
-def render(source, **variables):
+chat_template_utils.datetime = Clock
+
+
+def attempt(source, render):
     try:
-        return environment().from_string(source).render(**{"tools": None, "documents": None, **variables})
+        return render()
     except (jinja2.exceptions.TemplateError, TypeError, ValueError, ZeroDivisionError, AttributeError, IndexError, KeyError, OverflowError, SyntaxError) as e:
         print("raises:", source[:70].replace("\n", " "), "|", e)
         return None
+
+
+def render(source, **variables):
+    return attempt(source, lambda: chat_template_utils._compile_jinja_template(source).render(**{"tools": None, "documents": None, **variables}))
+
+
+def render_chat(source, chat, prompt):
+    """The text of a conversation, and the bytes of it that stand within generation marks."""
+    rendered = attempt(source, lambda: chat_template_utils.render_jinja_template(
+        [chat["messages"]], tools=chat["tools"], chat_template=source, return_assistant_tokens_mask=True, add_generation_prompt=prompt,
+        **{**TOKENS, **chat["template_args"]}))
+    if rendered is None:
+        return None, None
+    (text,), (spans,) = rendered
+    return text, [[len(text[:at].encode()) for at in span] for span in spans]
 
 
 WEATHER = {"type": "function", "function": {
@@ -69,10 +80,16 @@ def conversations():
         "tool_turns": [system, user("Weather?"), assistant("I look.", tool_calls=calls), {"role": "tool", "content": "grey"}, {"role": "tool", "content": "wet"}, assistant("Grey."), user("Thanks")],
         "long": [m for i in range(20) for m in (user(f"number {i}"), assistant(f"{i * i}"))],
     }
+    chats["reasoning_content"] = [user("Why?"), assistant("So.", reasoning_content="because"), user("And?"), assistant("Then.", reasoning_content="hm\n\nyes")]
+    chats["thinking"] = [user("Why?"), assistant("So.", thinking="because"), user("And?"), assistant("Then.", thinking="hm")]
+    chats["reasoning"] = [user("Why?"), assistant("So.", reasoning="because")]
     for name, messages in chats.items():
-        yield name, messages, None
+        yield name, messages, None, {}
     for name in ("single", "system", "tool_turn", "tool_turns"):
-        yield name, chats[name], [WEATHER, WEATHER]
+        yield name, chats[name], [WEATHER, WEATHER], {}
+    for name in ("single", "multi_turn", "reasoning_content"):
+        yield name, chats[name], None, {"enable_thinking": False, "keep": False}
+    yield "single", chats["single"], None, {"enable_thinking": True, "bos_token": "<bos>", "depth": {"most": [1, None]}, "documents": [{"title": "t"}]}
 
 
 LANGUAGE = [
@@ -153,17 +170,16 @@ LANGUAGE = [
 
 def main():
     out, templates = map(pathlib.Path, sys.argv[1:3])
-    chats = [{"name": n, "messages": m, "tools": t} for n, m, t in conversations()]
-    renders = {}
+    chats = [{"name": n, "messages": m, "tools": t, "template_args": a} for n, m, t, a in conversations()]
+    renders, marks = {}, {}
     for path in sorted(templates.glob("*.jinja")) + sorted((out / "testdata" / "templates").glob("*.jinja")):
-        rows = []
-        for chat in chats:
-            for prompt in (False, True):
-                variables = {"tools": chat["tools"]} if chat["tools"] else {}
-                rows.append(render(path.read_text(), messages=chat["messages"], add_generation_prompt=prompt, **TOKENS, **variables))
-        renders[path.stem] = rows
-    write(out / "testdata" / "renders.json", {"now": NOW.isoformat() + "Z", "tokens": TOKENS, "conversations": chats, "renders": renders})
-    messages = next(m for n, m, _ in conversations() if n == "multi_turn")
+        source = path.read_text()
+        rows = [render_chat(source, chat, prompt) for chat in chats for prompt in (False, True)]
+        renders[path.stem] = [text for text, _ in rows]
+        if "generation %}" in source:
+            marks[path.stem] = [spans for _, spans in rows]
+    write(out / "testdata" / "renders.json", {"now": NOW.isoformat() + "Z", "tokens": TOKENS, "conversations": chats, "renders": renders, "marks": marks})
+    messages = next(m for n, m, *_ in conversations() if n == "multi_turn")
     write(out / "jinja" / "testdata" / "language.json", [{"template": t, "text": render(t, messages=messages, **TOKENS)} for t in LANGUAGE])
 
 

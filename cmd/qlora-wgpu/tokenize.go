@@ -35,7 +35,7 @@ const (
 	maxTokenizeLine = 16 << 20
 )
 
-// Run prints a line for each line that it reads.
+// Run prints a line for each text or sample that it reads.
 func (t *tokenizeCommand) Run(c *console) error {
 	columns, err := t.Learned.Columns()
 	if err := errors.Join(t.Source.Check(), err); err != nil {
@@ -93,7 +93,8 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 }
 
 // tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
-// default. What training warns of is said on stderr.
+// default: a line for each sample, of which a conversation that the template rewrites has several. What training warns of
+// is said on stderr.
 func tokenizeConversations(
 	c *console, in io.Reader, name string, columns settings.Columns, out *bufio.Writer, text *processor.Processor,
 ) error {
@@ -115,17 +116,10 @@ func tokenizeConversations(
 			return err
 		}
 		report.Note(row, encoded)
-		target := make([]int8, len(encoded.Target))
-		for i, learned := range encoded.Target {
-			if learned {
-				target[i] = 1
+		for _, sample := range encoded.Samples {
+			if err := writeSample(out, sample); err != nil {
+				return err
 			}
-		}
-		if err := writeLine(out, struct {
-			IDs    []int32 `json:"ids"`
-			Target []int8  `json:"target"`
-		}{encoded.IDs, target}); err != nil {
-			return err
 		}
 	}
 	for _, note := range source.Notes {
@@ -135,6 +129,19 @@ func tokenizeConversations(
 		fmt.Fprintln(c.stderr, "warning:", warning)
 	}
 	return nil
+}
+
+func writeSample(out *bufio.Writer, sample chat.Sample) error {
+	target := make([]int8, len(sample.Target))
+	for i, learned := range sample.Target {
+		if learned {
+			target[i] = 1
+		}
+	}
+	return writeLine(out, struct {
+		IDs    []int32 `json:"ids"`
+		Target []int8  `json:"target"`
+	}{sample.IDs, target})
 }
 
 func writeLine(out *bufio.Writer, v any) error {

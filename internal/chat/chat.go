@@ -21,6 +21,8 @@ type Conversation struct {
 	Messages []Message
 	// schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
 	Tools jsontext.Value
+	// further variables of the template, a JSON object; they go before the model's. nil without
+	TemplateArgs jsontext.Value
 }
 
 // Message is one turn of a conversation.
@@ -57,6 +59,8 @@ type Options struct {
 	// End is the token that ends an answer where the template writes no special one; empty: none is known.
 	End string
 	Now time.Time // the date that templates see
+	// further variables of templates, a JSON object; nil without. See CheckTemplateArgs
+	TemplateArgs jsontext.Value
 }
 
 // Template is the chat template of a model, or several by name. Read-only and safe for concurrent use.
@@ -142,6 +146,11 @@ func (t *Template) render(c Conversation, addGenerationPrompt bool) (jinja.Outpu
 	}
 	for name, token := range t.Tokens {
 		variables[name] = token
+	}
+	for _, args := range []jsontext.Value{t.TemplateArgs, c.TemplateArgs} {
+		if err := addArgs(variables, args); err != nil {
+			return jinja.Output{}, usererr.New("apply chat template", "", "%w", err).Of(usererr.Format).At("template arguments")
+		}
 	}
 	if c.Tools != nil {
 		if variables["tools"], err = jinja.FromJSON(c.Tools); err != nil {

@@ -30,7 +30,7 @@ func byteTokenizer(t testing.TB) *tokenizer.Tokenizer {
 	v.Tokens, v.Types = append(v.Tokens, "ĊĊ"), append(v.Types, 1)
 	for _, special := range []string{
 		"<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<start_of_turn>", "<end_of_turn>",
-		"<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>",
+		"<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>", "<|start|>", "<|channel|>", "<|message|>", "<|return|>",
 	} {
 		v.Tokens, v.Types = append(v.Tokens, special), append(v.Types, 3)
 	}
@@ -60,9 +60,16 @@ func with(m Message, fields ...string) Message {
 	return m
 }
 
-// targets are the texts of the runs of target tokens.
-func targets(tok *tokenizer.Tokenizer, e Encoded) []string {
+// targets are the texts of the runs of target tokens, sample by sample.
+func targets(tok *tokenizer.Tokenizer, encoded Encoded) []string {
 	var out []string
+	for _, e := range encoded.Samples {
+		out = append(out, runs(tok, e)...)
+	}
+	return out
+}
+
+func runs(tok *tokenizer.Tokenizer, e Sample) (out []string) {
 	for i := 0; i < len(e.IDs); i++ {
 		start := i
 		for i < len(e.IDs) && e.Target[i] {
@@ -137,24 +144,10 @@ func TestTargets(t *testing.T) {
 			require.Equal(t, c.want, targets(tok, got))
 			text, err := template.Render(turns(c.messages...), false)
 			require.NoError(t, err)
-			require.Equal(t, text, strings.TrimSuffix(tok.Decode(got.IDs), "</s>")+map[bool]string{true: "</s>"}[strings.HasSuffix(text, "</s>")])
-			require.Equal(t, strings.Count(text, "<s>"), strings.Count(tok.Decode(got.IDs), "<s>"), "BOS is what the template writes")
+			require.Equal(t, text, strings.TrimSuffix(tok.Decode(got.Samples[0].IDs), "</s>")+map[bool]string{true: "</s>"}[strings.HasSuffix(text, "</s>")])
+			require.Equal(t, strings.Count(text, "<s>"), strings.Count(tok.Decode(got.Samples[0].IDs), "<s>"), "BOS is what the template writes")
 		})
 	}
-}
-
-func TestRewrittenTurnsAreRefused(t *testing.T) {
-	tok, template := byteTokenizer(t), ownTemplate(t, "rewriting")
-	messages := []Message{user("a"), assistant("<think>hm</think>\nb"), user("c"), assistant("<think>so</think>\nd")}
-	_, err := template.Encode(tok, turns(messages...), TrainOnAssistant)
-	require.True(t, usererr.Is(err, usererr.Unsupported), "%v", err)
-	require.ErrorContains(t, err, "assistant turn 1 differently")
-	require.ErrorContains(t, err, "template line 6")
-	require.ErrorContains(t, err, "last turn only")
-
-	got, err := template.Encode(tok, turns(messages...), TrainOnLast)
-	require.NoError(t, err)
-	require.Equal(t, []string{"<think>so</think>\nd<|im_end|>"}, targets(tok, got))
 }
 
 func TestEncodeErrors(t *testing.T) {
@@ -193,8 +186,8 @@ func TestEncodeErrors(t *testing.T) {
 	}
 }
 
-// With the templates of real models every answer is learned up to its end-of-turn token, or the template rewrites turns
-// and says so.
+// With the templates of real models every answer is learned up to its end-of-turn token, in one sample, or in samples of
+// their own where the template writes turns differently later.
 func TestTargetsOfModelTemplates(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "chat_templates"), "*.jinja"))
 	require.NoError(t, err)
@@ -211,22 +204,20 @@ func TestTargetsOfModelTemplates(t *testing.T) {
 			require.NoError(t, err)
 			last := targets(tok, encoded)
 			require.Len(t, last, 1)
-			_, rest, found := strings.Cut(last[0], answers[2])
+			before, rest, found := strings.Cut(last[0], answers[2])
 			require.True(t, found, last[0])
 			end, ok := tok.ID(rest)
 			require.True(t, ok && tok.IsSpecial(end), "%q is no end of turn", rest)
 
 			encoded, err = template.Encode(tok, turns(messages...), TrainOnAssistant)
-			if err != nil {
-				require.ErrorContains(t, err, "differently once other turns follow")
-				require.NotEqual(t, answers[2]+rest, last[0], "only a template that writes more than the answer rewrites it")
-				return
-			}
+			require.NoError(t, err)
+			require.Equal(t, before != "", encoded.Rewritten, "only a template that writes more than the answer rewrites it")
 			var want []string
 			for _, a := range answers {
-				want = append(want, a+rest)
+				want = append(want, before+a+rest)
 			}
 			require.Equal(t, want, targets(tok, encoded))
+			require.Len(t, encoded.Samples, map[bool]int{false: 1, true: 3}[encoded.Rewritten])
 		})
 	}
 }

@@ -3,9 +3,10 @@ package chat
 import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,22 +22,31 @@ func readJSON(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal(data, v))
 }
 
+// messageJSON is a message with all that it holds beside its role.
 type messageJSON struct {
-	Role      string         `json:"role"`
-	Content   string         `json:"content"`
-	Name      string         `json:"name"`
-	ToolCalls jsontext.Value `json:"tool_calls"`
+	Role, Content string
+	Fields        map[string]jsontext.Value
+}
+
+func (m *messageJSON) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &m.Fields); err != nil {
+		return err
+	}
+	for name, into := range map[string]*string{"role": &m.Role, "content": &m.Content} {
+		if err := json.Unmarshal(m.Fields[name], into); err != nil {
+			return err
+		}
+		delete(m.Fields, name)
+	}
+	return nil
 }
 
 func messages(list []messageJSON) []Message {
 	out := make([]Message, len(list))
 	for i, m := range list {
 		out[i] = Message{Role: m.Role, Content: m.Content}
-		if m.ToolCalls != nil {
-			out[i] = with(out[i], "tool_calls", string(m.ToolCalls))
-		}
-		if m.Name != "" {
-			out[i] = with(out[i], "name", strconv.Quote(m.Name))
+		for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+			out[i] = with(out[i], name, string(m.Fields[name]))
 		}
 	}
 	return out
@@ -50,8 +60,10 @@ type rendersJSON struct {
 		Name     string         `json:"name"`
 		Messages []messageJSON  `json:"messages"`
 		Tools    jsontext.Value `json:"tools"`
+		Args     jsontext.Value `json:"template_args"`
 	} `json:"conversations"`
-	Renders map[string][]*string `json:"renders"`
+	Renders map[string][]*string  `json:"renders"`
+	Marks   map[string][][][2]int `json:"marks"` // of templates that have any, in bytes
 }
 
 // Every template renders byte for byte what Jinja2 gives, and fails where Jinja2 raises.
@@ -66,18 +78,28 @@ func checkRenders(t *testing.T, path string) {
 	template := parsed(string(source), fixture.Tokens).At(fixture.Now)
 	for i, c := range fixture.Conversations {
 		chat := turns(messages(c.Messages)...)
+		chat.TemplateArgs = c.Args
 		if c.Tools.Kind() == '[' {
 			chat.Tools = c.Tools
 		}
 		for k, prompt := range []bool{false, true} {
-			got, err := template.Render(chat, prompt)
+			got, err := template.render(chat, prompt)
 			want := wanted[2*i+k]
 			if want == nil {
 				require.Error(t, err, "%s, prompt %v", c.Name, prompt)
 				continue
 			}
 			require.NoError(t, err, "%s, prompt %v", c.Name, prompt)
-			require.Equal(t, *want, got, "%s, prompt %v", c.Name, prompt)
+			require.Equal(t, *want, got.Text, "%s, prompt %v", c.Name, prompt)
+			var marks [][2]int
+			for _, span := range got.Generated {
+				marks = append(marks, [2]int{span.Start, span.End})
+			}
+			if of := fixture.Marks[name]; of != nil {
+				require.ElementsMatch(t, of[2*i+k], marks, "%s, prompt %v", c.Name, prompt)
+			} else {
+				require.Empty(t, marks)
+			}
 		}
 	}
 }
@@ -158,10 +180,11 @@ func TestParitySamples(t *testing.T) {
 			}
 			got, err := template.Encode(tok, turns(Message{Role: "user", Content: user}, assistant(row.Output)), TrainOnAssistant)
 			require.NoError(t, err)
-			require.Equal(t, want.IDs, got.IDs, "row %d", want.Row)
-			labels := make([]int32, len(got.IDs))
-			for i, id := range got.IDs {
-				if labels[i] = -100; got.Target[i] {
+			require.Len(t, got.Samples, 1)
+			require.Equal(t, want.IDs, got.Samples[0].IDs, "row %d", want.Row)
+			labels := make([]int32, len(got.Samples[0].IDs))
+			for i, id := range got.Samples[0].IDs {
+				if labels[i] = -100; got.Samples[0].Target[i] {
 					labels[i] = id
 				}
 			}

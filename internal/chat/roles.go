@@ -17,11 +17,12 @@ func (t *Template) Roles(tok *tokenizer.Tokenizer, chat Conversation) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	c := &conversation{t: t, tok: tok, Conversation: chat, whole: whole, ids: tok.Encode(whole.Text)}
-	roles := make([]string, len(c.ids))
+	c := &conversation{t: t, tok: tok, Conversation: chat}
+	c.whole = c.text(whole)
+	roles := make([]string, len(c.whole.ids))
 	for _, at := range c.contents() {
-		end := c.tokensBefore(at.end)
-		for k := c.tokensBefore(at.start); k < end; k++ {
+		end, _ := c.whole.tokensBefore(at.end)
+		for k, _ := c.whole.tokensBefore(at.start); k < end; k++ {
 			roles[k] = c.Messages[at.turn].Role
 		}
 	}
@@ -35,7 +36,7 @@ type content struct{ turn, start, end int }
 // the template writes before every one of them: a content begins behind that. Where the template fails on the copy,
 // none is found.
 func (c *conversation) contents() (all []content) {
-	marked := Conversation{slices.Clone(c.Messages), c.Tools}
+	marked := c.of(slices.Clone(c.Messages))
 	base := newBase(c.whole.Text)
 	for i, m := range c.Messages {
 		if strings.TrimSpace(m.Content) != "" {

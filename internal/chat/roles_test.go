@@ -20,13 +20,13 @@ func said(t *testing.T, template *Template, chat Conversation) map[string]string
 	require.NoError(t, err)
 	encoded, err := template.Encode(tok, chat, TrainOnAll)
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(encoded.IDs), len(roles))
+	require.GreaterOrEqual(t, len(encoded.Samples[0].IDs), len(roles))
 	out, last := map[string]string{}, ""
 	for i, role := range roles {
 		if role != last && out[role] != "" {
 			out[role] += "|"
 		}
-		out[role] += string(tok.Bytes(encoded.IDs[i]))
+		out[role] += string(tok.Bytes(encoded.Samples[0].IDs[i]))
 		last = role
 	}
 	return out

@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 )
 
+// endOfThought is what stands between a thought and an answer in one content.
+const endOfThought = "</think>"
+
 // What a template may leave out of a conversation.
 const (
 	unseenTools     = "tools"
@@ -58,24 +61,25 @@ func newBase(text string) uint64 {
 	return base
 }
 
-// probe marks every text of a copy of the conversation and looks for the marks in what the template makes of it. Of
+// probe marks every text of a copy of a conversation, of which written is the text, and looks for the marks in what the
+// template makes of it. Of
 // what has no text, a number or a field that is true, a copy without it tells. Where the template fails on a copy, all
 // counts as shown.
-func (c *conversation) probe() seen {
-	s := seen{base: newBase(c.whole.Text)}
-	copied := Conversation{slices.Clone(c.Messages), c.Tools}
-	plain := c.Tools == nil
-	for i, m := range c.Messages {
-		plain = plain && len(m.Fields) == 0 && strings.Contains(c.whole.Text, strings.TrimSpace(m.Content))
+func (c *conversation) probe(of Conversation, written string) seen {
+	s := seen{base: newBase(written)}
+	copied := of.of(slices.Clone(of.Messages))
+	plain := of.Tools == nil && len(of.Messages) == len(c.Messages) // of a part it is asked where marks are needed
+	for i, m := range of.Messages {
+		plain = plain && len(m.Fields) == 0 && strings.Contains(written, strings.TrimSpace(m.Content))
 		copied.Messages[i] = s.mark(i, m)
 	}
 	if plain { // each content stands in the text as it is
 		s.all = true
 		return s
 	}
-	if c.Tools != nil {
+	if of.Tools != nil {
 		tools := s.add(unseenTools, -1)
-		copied.Tools, _ = rewriteJSON(c.Tools, func(at string, value jsontext.Value) (jsontext.Value, bool) {
+		copied.Tools, _ = rewriteJSON(of.Tools, func(at string, value jsontext.Value) (jsontext.Value, bool) {
 			if strings.HasSuffix(at, "/type") { // templates decide by it
 				return nil, false
 			}
@@ -118,6 +122,18 @@ func (s seen) withoutUnmarked(c Conversation) (_ Conversation, changed bool) {
 		c.Messages[i].Fields = slices.DeleteFunc(slices.Clone(m.Fields), func(f Field) bool { return unmarked[place{i, f.Name}] })
 	}
 	return c, true
+}
+
+// also takes what a text of the first turns shows as shown.
+func (s seen) also(first seen) {
+	for _, p := range s.parts {
+		p.shown = p.shown || slices.ContainsFunc(first.parts, func(f *part) bool { return (f.shown || first.all) && f.is(*p) })
+	}
+}
+
+// is tells parts of two copies that stand for the same.
+func (p part) is(other part) bool {
+	return p.what == other.what && p.turn == other.turn && p.field == other.field
 }
 
 // turn tells whether something of an assistant turn shows that can be learned.
@@ -164,7 +180,6 @@ func (s *seen) newMark(p *part) string {
 
 // mark is a turn with a mark in each of its texts.
 func (s *seen) mark(i int, m Message) Message {
-	const endOfThought = "</think>"
 	thought, answer := "", m.Content
 	if at := strings.LastIndex(m.Content, endOfThought); at >= 0 && m.Role == "assistant" {
 		thought, answer = m.Content[:at+len(endOfThought)], m.Content[at+len(endOfThought):]

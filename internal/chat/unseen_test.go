@@ -193,7 +193,7 @@ func TestArguments(t *testing.T) {
 		tok := byteTokenizer(t)
 		got, err := parsed(template, nil).Encode(tok, chat, TrainOnAll)
 		require.NoError(t, err)
-		require.Equal(t, "a<|end|>b"+want+"<|end|>", tok.Decode(got.IDs))
+		require.Equal(t, "a<|end|>b"+want+"<|end|>", tok.Decode(got.Samples[0].IDs))
 	}
 	// So it is with a turn without content, and with both.
 	chat.Messages[1].Content, chat.Messages[1].NoContent = "", true
@@ -206,7 +206,7 @@ func TestArguments(t *testing.T) {
 		tok := byteTokenizer(t)
 		got, err := parsed(template, nil).Encode(tok, turns(append(chat.Messages, user(""))...), TrainOnAll)
 		require.NoError(t, err)
-		require.Equal(t, want, strings.ReplaceAll(strings.TrimSuffix(tok.Decode(got.IDs), "True<|end|>"), "<|end|>", ""))
+		require.Equal(t, want, strings.ReplaceAll(strings.TrimSuffix(tok.Decode(got.Samples[0].IDs), "True<|end|>"), "<|end|>", ""))
 	}
 
 	_, err := parsed(`{% for m in messages %}{{ 1 + '' }}{% endfor %}`, nil).Encode(byteTokenizer(t), chat, TrainOnAll)

@@ -23,7 +23,9 @@ type Row struct {
 	Messages []chat.Message
 	// schemas that the conversation may call, a JSON list for the template's variable "tools"; nil without
 	Tools jsontext.Value
-	Text  string
+	// variables of the template for this conversation alone, the row's chat_template_kwargs; nil without
+	TemplateArgs jsontext.Value
+	Text         string
 	// kinds of content that no text model reads, "images" among them
 	LeftOut []string
 	Where   string // place in the file: "line 7", or "row 12 (line 47)" where rows may span lines

@@ -25,11 +25,13 @@ type Sample struct {
 	IDs    []uint32
 	Labels []int32 // of the same length and NOT shifted: the token's own id, or −100 where it is not a target
 	Row    int     // index in Source.Rows
+	Turns  int     // of the row's conversation, those that it shows; 0 for a text
 }
 
 // Encoder turns rows into samples of at most MaxSeqLength tokens.
 //
-// A conversation goes through the chat template and is cut off at MaxSeqLength. A text is tokenized as it stands,
+// A conversation goes through the chat template and is cut off at MaxSeqLength; it is one sample, or several where the
+// template rewrites what was said (see chat.Encoded). A text is tokenized as it stands,
 // between what the tokenizer puts around texts and EOS (each unless the text has it already); all its tokens are
 // targets. A text longer than
 // MaxSeqLength becomes several samples that overlap by one token, so that every token but the first is a target exactly
@@ -50,9 +52,10 @@ type Encoder struct {
 // encodedRow is what became of one row.
 type encodedRow struct {
 	samples    []Sample
-	length     int // before cutting
-	truncated  bool
-	answersCut bool
+	length     int          // of the longest sample, before cutting
+	truncated  int          // samples that were cut and still have targets
+	answersCut int          // of them
+	beyond     int          // samples whose targets were all cut off
 	chat       chat.Encoded // without it for a text
 	drop       string
 	err        error
@@ -115,9 +118,14 @@ func targets(labels []int32) int {
 	return count
 }
 
+// Conversation is the one that a row holds.
+func (r Row) Conversation() chat.Conversation {
+	return chat.Conversation{Messages: r.Messages, Tools: r.Tools, TemplateArgs: r.TemplateArgs}
+}
+
 // Conversation encodes a row that is one, whatever its length. What no text model reads of it is not seen either.
 func (e Encoder) Conversation(row Row) (chat.Encoded, error) {
-	encoded, err := e.Template.Encode(e.Tokenizer, chat.Conversation{Messages: row.Messages, Tools: row.Tools}, e.TrainOn)
+	encoded, err := e.Template.Encode(e.Tokenizer, row.Conversation(), e.TrainOn)
 	encoded.Unseen = append(encoded.Unseen, row.LeftOut...)
 	return encoded, err
 }
@@ -133,33 +141,46 @@ func (e Encoder) encodeRow(row Row, index int) encodedRow {
 	if err != nil {
 		return encodedRow{err: err}
 	}
-	ids := make([]uint32, len(encoded.IDs))
-	labels := make([]int32, len(encoded.IDs))
-	for i, id := range encoded.IDs {
-		ids[i], labels[i] = uint32(id), notTarget
-		if encoded.Target[i] {
-			labels[i] = id
-		}
+	result := encodedRow{chat: encoded, drop: dropNoTarget}
+	for _, whole := range encoded.Samples {
+		e.add(&result, whole, index)
 	}
-	result := encodedRow{length: len(ids), chat: encoded}
-	if len(ids) < 2 || targets(labels) == 0 {
-		result.drop = dropNoTarget
-		return result
+	switch {
+	case len(result.samples) > 0:
+		result.drop = ""
+	case result.beyond > 0:
+		result.drop = dropTruncated
 	}
-	if len(ids) > e.MaxSeqLength {
-		whole := targets(labels)
-		ids, labels = ids[:e.MaxSeqLength:e.MaxSeqLength], labels[:e.MaxSeqLength:e.MaxSeqLength]
-		result.truncated = true
-		switch left := targets(labels); {
-		case left == 0:
-			result.drop = dropTruncated
-			return result
-		case left < whole:
-			result.answersCut = true
-		}
-	}
-	result.samples = []Sample{{IDs: ids, Labels: labels, Row: index}}
 	return result
+}
+
+// add cuts a sample of a conversation to its length.
+func (e Encoder) add(to *encodedRow, whole chat.Sample, row int) {
+	sample := Sample{IDs: make([]uint32, len(whole.IDs)), Labels: make([]int32, len(whole.IDs)), Row: row, Turns: whole.Turns}
+	for i, id := range whole.IDs {
+		sample.IDs[i], sample.Labels[i] = uint32(id), notTarget
+		if whole.Target[i] {
+			sample.Labels[i] = id
+		}
+	}
+	to.length = max(to.length, len(sample.IDs))
+	if len(sample.IDs) < 2 || targets(sample.Labels) == 0 {
+		return
+	}
+	if n := e.MaxSeqLength; len(sample.IDs) > n {
+		before := targets(sample.Labels)
+		sample.IDs, sample.Labels = sample.IDs[:n:n], sample.Labels[:n:n]
+		left := targets(sample.Labels)
+		if left == 0 {
+			to.beyond++
+			return
+		}
+		to.truncated++
+		if left < before {
+			to.answersCut++
+		}
+	}
+	to.samples = append(to.samples, sample)
 }
 
 // hasAnswer tells whether there is an assistant turn that may be learned and is not empty.

@@ -76,7 +76,7 @@ func (f *format) nothingIn(row fields) bool {
 }
 
 // optional are the columns that a format may have beside what it needs.
-var optional = []string{"input", "history", "system", "tools"}
+var optional = []string{"input", "history", "system", "tools", templateArgsColumn}
 
 // builder collects rows, holds them to the first one's format and counts what it leaves aside.
 type builder struct {
@@ -177,6 +177,11 @@ func (b *builder) add(row fields, names func() []string, where string) error {
 	parsed, err := b.format.parse(p)
 	if err != nil {
 		return b.fail(where, err)
+	}
+	if parsed.Messages != nil {
+		if parsed.TemplateArgs, err = p.templateArgs(); err != nil {
+			return b.fail(where, err)
+		}
 	}
 	for name, value := range row {
 		if !p.used[name] && !empty(value) {

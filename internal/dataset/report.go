@@ -23,6 +23,14 @@ type Unseen struct {
 	First string `json:"first"` // place of the first such row in the file
 }
 
+// Rewritten counts the conversations that became one sample for each answer.
+type Rewritten struct {
+	Rows    int    `json:"rows"`
+	Samples int    `json:"samples"` // that they became
+	Lost    int    `json:"lost"`    // answers that begin beyond the longest sample, and are in none
+	First   string `json:"first"`   // place of the first such row in the file
+}
+
 // Report says what became of the rows. Targets are counted as the loss sees them: the first token of a sequence is
 // predicted by nothing.
 type Report struct {
@@ -31,9 +39,11 @@ type Report struct {
 	Tokens       int `json:"tokens"`
 	TargetTokens int `json:"target_tokens"`
 	Longest      int `json:"longest"`     // tokens of the longest row, before cutting
-	Truncated    int `json:"truncated"`   // conversations cut off at MaxSeqLength that still have targets
+	Truncated    int `json:"truncated"`   // samples of conversations cut off at MaxSeqLength that still have targets
 	AnswersCut   int `json:"answers_cut"` // those of them that lost a part of an answer
 	SplitTexts   int `json:"split_texts"` // texts that became several samples
+	// conversations of which the chat template writes earlier turns differently once others follow
+	Rewritten *Rewritten `json:"rewritten,omitempty"`
 	// rows with an assistant turn that is empty or of which nothing shows: it is not learned
 	NothingToLearn *Unseen  `json:"nothing_to_learn,omitempty"`
 	Unseen         []Unseen `json:"unseen,omitempty"`
@@ -49,6 +59,13 @@ func (r Report) Warnings(maxSeqLength int) (all []string) {
 	if r.Truncated > 0 {
 		warn("%d conversations are longer than %d tokens and were cut off; %d of them lost a part of an answer",
 			r.Truncated, maxSeqLength, r.AnswersCut)
+	}
+	if w := r.Rewritten; w != nil {
+		warn("%d conversations became %d samples, one for each answer: the chat template writes earlier turns differently once others "+
+			"follow, and each answer is learned behind what the model saw then; the first at %s", w.Rows, w.Samples, w.First)
+		if w.Lost > 0 {
+			warn("%d answers of them begin beyond %d tokens and were left out", w.Lost, maxSeqLength)
+		}
 	}
 	if u := r.NothingToLearn; u != nil {
 		warn("%d rows have %s: it is not learned, the first at %s", u.Rows, u.What, u.First)
@@ -75,7 +92,7 @@ const (
 	otherUnseen = "something else"
 )
 
-// Note counts what of a row's conversation is not learned.
+// Note counts what of a row's conversation is not learned, and whether it became several samples.
 func (r *Report) Note(row Row, c chat.Encoded) {
 	others := false
 	for _, what := range c.Unseen {
@@ -88,6 +105,13 @@ func (r *Report) Note(row Row, c chat.Encoded) {
 	}
 	if others {
 		r.Unseen = count(r.Unseen, otherUnseen, row.Where)
+	}
+	if c.Rewritten {
+		if r.Rewritten == nil {
+			r.Rewritten = &Rewritten{First: row.Where}
+		}
+		r.Rewritten.Rows++
+		r.Rewritten.Samples += len(c.Samples)
 	}
 	if c.NothingToLearn > 0 {
 		if r.NothingToLearn == nil {
@@ -117,6 +141,7 @@ func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error)
 			return nil, Report{}, rowError(s, s.Rows[i], row.err)
 		}
 		report.Longest = max(report.Longest, row.length)
+		row.chat.Rewritten = row.chat.Rewritten && row.drop == "" // a row without a sample did not become any
 		report.Note(s.Rows[i], row.chat)
 		if row.drop != "" {
 			at, known := drops[row.drop]
@@ -128,15 +153,14 @@ func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error)
 			report.Dropped[at].Rows++
 			continue
 		}
-		if row.truncated {
-			report.Truncated++
-		}
-		if row.answersCut {
-			report.AnswersCut++
-		}
-		if len(row.samples) > 1 {
+		if row.chat.Rewritten {
+			report.Rewritten.Samples -= row.beyond
+			report.Rewritten.Lost += row.beyond
+		} else if len(row.samples) > 1 {
 			report.SplitTexts++
 		}
+		report.Truncated += row.truncated
+		report.AnswersCut += row.answersCut
 		for _, sample := range row.samples {
 			report.Tokens += len(sample.IDs)
 			report.TargetTokens += targets(sample.Labels)

@@ -5,6 +5,7 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -145,29 +146,62 @@ func (p *rowParser) conversation(column string) (Row, error) {
 
 // tools is the column "tools": a list, or a list written as a string (as LLaMA-Factory's files have it).
 func (p *rowParser) tools() (jsontext.Value, error) {
-	p.used["tools"] = true
-	value := p.row["tools"]
-	if len(value) == 0 || empty(value) {
-		return nil, nil
-	}
-	if value.Kind() == jsontext.KindString {
-		text, err := stringOf(value, "tools")
-		if err != nil {
-			return nil, err
-		}
-		value = jsontext.Value(strings.TrimSpace(text))
-		if deeper(value, maxDepth) {
-			return nil, fmt.Errorf(`column "tools" is nested deeper than %d levels`, maxDepth)
-		}
-		if !value.IsValid() {
-			return nil, fmt.Errorf(`column "tools" is a string that is not valid JSON`)
-		}
+	value, err := p.jsonColumn("tools")
+	if err != nil || value == nil || empty(value) {
+		return nil, err
 	}
 	if value.Kind() != jsontext.KindBeginArray {
 		return nil, fmt.Errorf(`column "tools" is %s, not a list`, kindName(value.Kind()))
 	}
-	if empty(value) {
+	return value, nil
+}
+
+// templateArgsColumn has the name of transformers' argument.
+const templateArgsColumn = "chat_template_kwargs"
+
+// templateArgs is the column of variables for the chat template: an object, or one that is written as a string. Those
+// that are null are not given: a table has the columns of all its rows.
+func (p *rowParser) templateArgs() (jsontext.Value, error) {
+	value, err := p.jsonColumn(templateArgsColumn)
+	if err != nil || value == nil || empty(value) {
+		return nil, err
+	}
+	var given fields
+	if value.Kind() != jsontext.KindBeginObject {
+		return nil, fmt.Errorf("column %q is %s, not an object", templateArgsColumn, kindName(value.Kind()))
+	} else if err := json.Unmarshal(value, &given); err != nil {
+		return nil, fmt.Errorf("column %q: %w", templateArgsColumn, err)
+	}
+	maps.DeleteFunc(given, func(_ string, value jsontext.Value) bool { return value.Kind() == jsontext.KindNull })
+	if value, err = json.Marshal(given, json.Deterministic(true)); err != nil {
+		return nil, err
+	}
+	if err := chat.CheckTemplateArgs(value); err != nil {
+		return nil, fmt.Errorf("column %q: %w", templateArgsColumn, err)
+	}
+	return value, nil
+}
+
+// jsonColumn is a column's value, read where it is JSON that is written as a string; nil where there is none.
+func (p *rowParser) jsonColumn(name string) (jsontext.Value, error) {
+	p.used[name] = true
+	value := p.row[name]
+	if len(value) == 0 || empty(value) {
 		return nil, nil
+	}
+	if value.Kind() != jsontext.KindString {
+		return value, nil
+	}
+	text, err := stringOf(value, name)
+	if err != nil {
+		return nil, err
+	}
+	value = jsontext.Value(strings.TrimSpace(text))
+	if deeper(value, maxDepth) {
+		return nil, fmt.Errorf(`column %q is nested deeper than %d levels`, name, maxDepth)
+	}
+	if !value.IsValid() {
+		return nil, fmt.Errorf(`column %q is a string that is not valid JSON`, name)
 	}
 	return value, nil
 }

@@ -18,6 +18,7 @@ type Batch struct {
 	TargetTokens int     // Targets that are not −100
 	Sequences    int
 	Rows         []int // [Sequences] the row in Source.Rows that each comes from
+	Turns        []int // [Sequences] of the row's conversation, those that each shows; 0 for a text
 }
 
 // Spans gives the first token of each sequence and the one past its last, in their order.
@@ -140,7 +141,7 @@ func assemble(samples []Sample, members []int) Batch {
 	}
 	for _, i := range members {
 		sample := samples[i]
-		b.Rows = append(b.Rows, sample.Row)
+		b.Rows, b.Turns = append(b.Rows, sample.Row), append(b.Turns, sample.Turns)
 		first := uint32(len(b.IDs))
 		b.IDs = append(b.IDs, sample.IDs...)
 		for k := range sample.IDs {

@@ -48,6 +48,7 @@ func TestBatchIsFlat(t *testing.T) {
 		TargetTokens: 2,
 		Sequences:    2,
 		Rows:         []int{0, 1},
+		Turns:        []int{0, 0},
 	}, s.Next())
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"qlora-wgpu/gpu"
-	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataloader"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/engine"
@@ -97,10 +96,12 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 // sequences are a micro-batch's, token by token.
 func sequences(batch dataset.Batch, text *processor.Processor, data *dataset.Source) (all [][]Token, err error) {
 	for first, end := range batch.Spans() {
-		row := data.Rows[batch.Rows[len(all)]]
+		row, turns := data.Rows[batch.Rows[len(all)]], batch.Turns[len(all)]
 		var roles []string // of a conversation's tokens, of which the sequence may be the beginning
 		if row.Messages != nil {
-			roles, err = text.Template.Roles(text.Tokenizer, chat.Conversation{Messages: row.Messages, Tools: row.Tools})
+			shown := row.Conversation()
+			shown.Messages = shown.Messages[:turns]
+			roles, err = text.Template.Roles(text.Tokenizer, shown)
 			if err != nil {
 				return nil, err
 			}

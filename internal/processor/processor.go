@@ -118,12 +118,13 @@ func (p *Processor) StopTokens() (ids []int) {
 	}
 	turns := chat.Conversation{Messages: []chat.Message{{Role: "user", Content: "a"}, {Role: "assistant", Content: "b"}}}
 	encoded, err := p.Template.Encode(p.Tokenizer, turns, chat.TrainOnAssistant)
-	if err != nil {
+	if err != nil || len(encoded.Samples) == 0 {
 		return ids
 	}
-	for i := len(encoded.IDs) - 1; i >= 0; i-- {
-		if encoded.Target[i] {
-			if id := encoded.IDs[i]; p.Tokenizer.IsSpecial(id) {
+	answer := encoded.Samples[0]
+	for i := len(answer.IDs) - 1; i >= 0; i-- {
+		if answer.Target[i] {
+			if id := answer.IDs[i]; p.Tokenizer.IsSpecial(id) {
 				ids = append(ids, int(id))
 			}
 			break

@@ -65,12 +65,12 @@ func learned(t *testing.T, p *Processor, c chat.Conversation) (targets, text str
 	encoded, err := p.Template.Encode(p.Tokenizer, c, chat.TrainOnAssistant)
 	require.NoError(t, err)
 	var list []int32
-	for i, id := range encoded.IDs {
-		if encoded.Target[i] {
+	for i, id := range encoded.Samples[0].IDs {
+		if encoded.Samples[0].Target[i] {
 			list = append(list, id)
 		}
 	}
-	return p.Tokenizer.Decode(list), p.Tokenizer.Decode(encoded.IDs)
+	return p.Tokenizer.Decode(list), p.Tokenizer.Decode(encoded.Samples[0].IDs)
 }
 
 // textIDs is what training sees of a text.
@@ -247,7 +247,7 @@ func TestPromptsThatEndInSpace(t *testing.T) {
 
 // A template that cannot be parsed is an error where it is used: texts need none.
 func TestBrokenTemplates(t *testing.T) {
-	p := opened(t, folder(t, keys{"chat_template.jinja": "{% filter upper %}a{% endfilter %}"}), "")
+	p := opened(t, folder(t, keys{"chat_template.jinja": "{% include 'a' %}"}), "")
 	require.NotEmpty(t, textIDs(t, p, "One cup"))
 	_, err := p.Prompt("a", "", true)
 	require.NoError(t, err)

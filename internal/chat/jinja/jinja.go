@@ -73,6 +73,7 @@ type Output struct {
 	Text string
 	// Generated are the parts of the text within {% generation %} marks, in the order in which they were written.
 	Generated []Span
+	Marked    bool // the template's
 	marks     []mark
 }
 
@@ -105,7 +106,7 @@ func (m *machine) render(t *Template, variables map[string]Value) (out Output, e
 	defer catch(&err)
 	m.whole = m.out
 	m.run(t.body, &scope{vars: m.globals(variables)})
-	return Output{m.out.text.String(), m.generated, m.out.marks}, nil
+	return Output{m.out.text.String(), m.generated, t.Marked, m.out.marks}, nil
 }
 
 func catch(err *error) {

@@ -3,6 +3,7 @@ package jinja
 import (
 	"encoding/json/jsontext"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,17 @@ type Dict struct {
 
 // Set adds or replaces a key.
 func (d *Dict) Set(key string, v Value) { d.set(key, v) }
+
+// All are the members whose keys are strings.
+func (d *Dict) All() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		for _, key := range d.keys {
+			if name, ok := key.(string); ok && !yield(name, d.values[name]) {
+				return
+			}
+		}
+	}
+}
 
 func (d *Dict) set(key, v Value) {
 	if d.values == nil {
