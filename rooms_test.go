@@ -45,7 +45,7 @@ var rooms = [][]string{
 	{"internal/processor"},
 	{"internal/dataset"},
 	{"internal/chat"},
-	{"internal/chat/jinja"},
+	{"internal/chat/jinja", "internal/chat/training"},
 	{"internal/tokenizer"},
 	{"internal/nf4cache"},
 	{"internal/checkpoint", "internal/pretrained", "internal/runlock"},

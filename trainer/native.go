@@ -44,7 +44,7 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if in.Data, in.Valid, err = dataset.OpenColumns(c.Data, columns); err != nil {
 		return nil, err
 	}
-	if in.ChatTemplate, err = answer.ReadTemplate(c.ChatTemplate); err != nil {
+	if in.ChatTemplate, err = answer.ReadTemplate(in.Model, c.ChatTemplate); err != nil {
 		return nil, err
 	}
 	if c.InitAdapter != "" {

@@ -146,7 +146,10 @@ func open(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, e
 	}
 	r := &run{config: c, in: in, emit: emit}
 	r.state.Date = time.Now()
-	if r.text, err = processor.New(in.Model, c.Model, in.ChatTemplate, r.state.Date); err != nil {
+	r.text, err = processor.New(in.Model, c.Model, processor.Options{
+		ChatTemplate: in.ChatTemplate, TemplateArgs: c.Args(), Now: r.state.Date,
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, warning := range r.text.Warnings {

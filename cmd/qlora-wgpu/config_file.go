@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -136,6 +137,9 @@ func decode(node ast.Node, target key) (any, error) {
 		}
 		return items, nil
 	}
+	if object, ok := node.(*ast.MappingNode); ok && target.flag.Tag.Has("object") {
+		return objectText(object)
+	}
 	text, err := scalar(node)
 	if err != nil {
 		return nil, err
@@ -156,6 +160,16 @@ func decode(node ast.Node, target key) (any, error) {
 		return strconv.ParseFloat(text, 64)
 	}
 	return text, nil // a text, or a list as the command line writes it
+}
+
+// objectText is a mapping as the JSON that the command line takes.
+func objectText(node *ast.MappingNode) (string, error) {
+	var object map[string]any
+	if err := yaml.NodeToValue(node, &object); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(object)
+	return string(text), err
 }
 
 var errNotScalar = errors.New("another kind of value")

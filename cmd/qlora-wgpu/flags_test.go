@@ -54,6 +54,7 @@ init_adapter: ""
 quantization: nf4
 block_size: 64
 chat_template: ""
+template_args: ""
 packing: false
 train_on: all
 shuffle: true
@@ -128,6 +129,11 @@ func TestEveryNameOfASetting(t *testing.T) {
 		{"--vram-budget=6GiB", "vram_budget: 6GiB", "vram_budget: 6GiB\n"},
 		{"--device=0", "device: 0", "device: \"0\"\n"},
 		{"--lora-r=8", "lora_r: '8'", "lora_r: 8\n"},
+		{
+			`--template-args={"enable_thinking":false,"n":[1,"x"]}`, "template_args:\n  enable_thinking: false\n  n: [1, x]",
+			`template_args: "{\"enable_thinking\":false,\"n\":[1,\"x\"]}"` + "\n",
+		},
+		{`--template-args={"a": 1.5}`, `template_args: '{"a": 1.5}'`, `template_args: "{\"a\": 1.5}"` + "\n"},
 		{"--chat-template=a b", "chat_template: |-\n  a b", "chat_template: a b\n"},
 		{"--resume-from-checkpoint=auto", "resume: auto", "resume_from_checkpoint: auto\n"},
 	} {

@@ -102,7 +102,7 @@ func TestNoMessageShowsTheProgramsInsides(t *testing.T) {
 				require.NoError(t, os.WriteFile(path, content, 0o666))
 				m, err := pretrained.Open(folder)
 				if err == nil {
-					_, err = processor.New(m, folder, "", time.Now())
+					_, err = processor.New(m, folder, processor.Options{Now: time.Now()})
 					m.Close()
 				}
 				s.check(what, err)

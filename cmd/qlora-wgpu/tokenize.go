@@ -38,10 +38,10 @@ const (
 // Run prints a line for each text or sample that it reads.
 func (t *tokenizeCommand) Run(c *console) error {
 	columns, err := t.Learned.Columns()
-	if err := errors.Join(t.Source.Check(), err); err != nil {
+	if err := errors.Join(t.Source.Check(), t.Template.Check(), err); err != nil {
 		return err
 	}
-	text, err := openProcessor(t.Source.Model, t.Template.ChatTemplate)
+	text, err := openProcessor(t.Source.Model, t.Template)
 	if err != nil {
 		return err
 	}
@@ -151,17 +151,17 @@ func writeLine(out *bufio.Writer, v any) error {
 	return out.WriteByte('\n')
 }
 
-// openProcessor reads the tokenizer and the chat template (ChatML where there is none) that a model carries; a template
-// in a file replaces the model's.
-func openProcessor(path, template string) (*processor.Processor, error) {
-	source, err := answer.ReadTemplate(template)
-	if err != nil {
-		return nil, err
-	}
+// openProcessor reads the tokenizer and the chat template (ChatML where there is none) that a model carries, or the
+// template that the settings name.
+func openProcessor(path string, t settings.Template) (*processor.Processor, error) {
 	model, err := pretrained.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer model.Close()
-	return processor.New(model, path, source, time.Now())
+	source, err := answer.ReadTemplate(model, t.ChatTemplate)
+	if err != nil {
+		return nil, err
+	}
+	return processor.New(model, path, processor.Options{ChatTemplate: source, TemplateArgs: t.Args(), Now: time.Now()})
 }

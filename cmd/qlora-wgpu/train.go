@@ -130,8 +130,11 @@ func (t *trainCommand) train(c *console, tell *teller) (err error) {
 // tryIt is a command that answers as the adapter was trained.
 func tryIt(c trainer.Config, adapter string) string {
 	command := fmt.Sprintf("qlora-wgpu generate --model %s --adapter %s", quote(c.Model), quote(adapter))
-	if c.ChatTemplate != "" {
+	if c.ChatTemplate != "" && c.ChatTemplate != settings.TrainingTemplate { // which is for training alone
 		command += " --chat-template " + quote(c.ChatTemplate)
+	}
+	if c.TemplateArgs != "" {
+		command += " --template-args " + quote(c.TemplateArgs)
 	}
 	if c.Quantize == settings.Unquantized {
 		command += " --quantization " + c.Quantize

@@ -68,7 +68,9 @@ func New(ctx context.Context, c settings.Inference, sampling settings.Sampling, 
 	a := &Answerer{loaded: &loaded{
 		adapter: in.Adapter, sampling: sampling, format: engine.FormatsOf(in.Model.Spec, c.Quantization), budget: budget, emit: emit,
 	}}
-	if a.processor, err = processor.New(in.Model, c.Model, in.ChatTemplate, time.Now()); err != nil {
+	if a.processor, err = processor.New(in.Model, c.Model, processor.Options{
+		ChatTemplate: in.ChatTemplate, TemplateArgs: c.Args(), Now: time.Now(),
+	}); err != nil {
 		return nil, err
 	}
 	for _, warning := range a.processor.Warnings {

@@ -11,8 +11,8 @@ import (
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
-	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -28,10 +28,11 @@ func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling,
 			return nil, err
 		}
 	}
-	if in.ChatTemplate, err = ReadTemplate(c.ChatTemplate); err != nil {
+	if in.Model, err = pretrained.Open(c.Model); err != nil {
 		return nil, err
 	}
-	if in.Model, err = pretrained.Open(c.Model); err != nil {
+	if in.ChatTemplate, err = ReadTemplate(in.Model, c.ChatTemplate); err != nil {
+		in.Model.Close()
 		return nil, err
 	}
 	owned := []func(){func() { in.Model.Close() }}
@@ -52,16 +53,12 @@ func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling,
 // maxTemplate is more than a template may have, so that package jinja says how much that is.
 const maxTemplate = 2 << 20
 
-// ReadTemplate reads a Jinja file; no path gives no text.
-func ReadTemplate(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	data, err := files.Read(path, maxTemplate)
-	if err != nil {
-		return "", usererr.New("read chat template", path, "%w", err)
-	}
-	return string(data), nil
+// ReadTemplate is the Jinja source that a chat_template means for a model: one of its names, or a file.
+func ReadTemplate(model *pretrained.Model, name string) (string, error) {
+	return processor.ChatTemplate(model, name, func(path string) (string, error) {
+		data, err := files.Read(path, maxTemplate)
+		return string(data), err
+	})
 }
 
 // Generate answers a prompt; write gets the text piece by piece as it is made.

@@ -23,7 +23,7 @@ func TestEncodingStops(t *testing.T) {
 	model, err := pretrained.Open(folder)
 	require.NoError(t, err)
 	defer model.Close()
-	text, err := processor.New(model, folder, "", time.Now())
+	text, err := processor.New(model, folder, processor.Options{Now: time.Now()})
 	require.NoError(t, err)
 	var rows, turns strings.Builder
 	for i := range 5000 {

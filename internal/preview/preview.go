@@ -53,7 +53,9 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	text, err := processor.New(in.Model, c.Model, in.ChatTemplate, time.Now())
+	text, err := processor.New(in.Model, c.Model, processor.Options{
+		ChatTemplate: in.ChatTemplate, TemplateArgs: c.Args(), Now: time.Now(),
+	})
 	if err != nil {
 		return nil, err
 	}

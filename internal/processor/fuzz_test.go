@@ -103,7 +103,7 @@ func attack(t *testing.T, open func() (*pretrained.Model, error)) {
 	for _, tensor := range m.Tensors() {
 		mistake(m.ReadRows(tensor.Name, 0, tensor.Rows, make([]float32, tensor.Rows*tensor.Cols)))
 	}
-	p, err := New(m, "m", "", time.Unix(1_700_000_000, 0))
+	p, err := New(m, "m", Options{Now: time.Unix(1_700_000_000, 0)})
 	if mistake(err) {
 		return
 	}

@@ -3,6 +3,7 @@
 package processor
 
 import (
+	"encoding/json/jsontext"
 	"fmt"
 	"maps"
 	"strings"
@@ -36,16 +37,25 @@ const noEnd = "No file of the model names an EOS token: the end of an answer is 
 // ChatML's token for the end of a turn.
 const endOfTurn = "<|im_end|>"
 
-// New builds the tokenizer and the chat template that a model carries. path names the model in errors; template
-// replaces the model's own where it is not empty; now is the date that templates see. The EOS token is the one that
+// Options are what a run gives its model's text side.
+type Options struct {
+	ChatTemplate string         // Jinja source replacing the model's templates; empty: the model's
+	TemplateArgs jsontext.Value // variables of templates, an object; nil: none
+	Now          time.Time      // the date that templates see
+}
+
+// New builds the tokenizer and the chat template that a model carries. path names the model in errors. The EOS token is the one that
 // the tokenizer's files name, else the generation's or the model's configuration, else what a post-processor writes
 // behind a text. Errors are *usererr.Error; a template that cannot be parsed gives one when it is used.
-func New(source *pretrained.Model, path, template string, now time.Time) (*Processor, error) {
+func New(source *pretrained.Model, path string, given Options) (*Processor, error) {
 	t := source.Tokenizer()
 	p := &Processor{source: source, path: path}
 	err := source.CheckTokenizer()
 	if err != nil {
 		return nil, err
+	}
+	if err := chat.CheckTemplateArgs(given.TemplateArgs); err != nil {
+		return nil, usererr.New("settings", "", "template_args: %w", err)
 	}
 	if p.Tokenizer, err = newTokenizer(t, path); err != nil {
 		return nil, err
@@ -56,9 +66,9 @@ func New(source *pretrained.Model, path, template string, now time.Time) (*Proce
 	if pad := p.Tokenizer.PadToken(); pad != "" && tokens["pad_token"] == "" {
 		tokens["pad_token"] = pad
 	}
-	o := chat.Options{Templates: t.Templates, Tokens: tokens, End: end, Now: now}
-	if template != "" {
-		o.Templates = map[string]string{pretrained.DefaultTemplate: template}
+	o := chat.Options{Templates: t.Templates, Tokens: tokens, End: end, Now: given.Now, TemplateArgs: given.TemplateArgs}
+	if given.ChatTemplate != "" {
+		o.Templates = map[string]string{pretrained.DefaultTemplate: given.ChatTemplate}
 	}
 	if len(o.Templates) == 0 {
 		turn := endOfTurn

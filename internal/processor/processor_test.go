@@ -53,7 +53,7 @@ func opened(t *testing.T, dir, template string) *Processor {
 	model, err := pretrained.Open(dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { model.Close() })
-	p, err := New(model, dir, template, time.Now())
+	p, err := New(model, dir, Options{ChatTemplate: template, Now: time.Now()})
 	require.NoError(t, err)
 	return p
 }

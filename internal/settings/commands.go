@@ -14,7 +14,7 @@ type Inference struct {
 
 // Check checks all of them.
 func (i Inference) Check() error {
-	return first(i.Source.Check(), i.Quantization.Check(), i.Budget.Check(), i.Hardware.Check())
+	return first(i.Source.Check(), i.Quantization.Check(), i.Template.Check(), i.Budget.Check(), i.Hardware.Check())
 }
 
 // Sampling is how an answer is drawn.

@@ -1,8 +1,10 @@
 package settings
 
 import (
+	"encoding/json/jsontext"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Source is the base model.
@@ -37,7 +39,28 @@ func (q Quantization) Check() error {
 
 // Template is how conversations become text.
 type Template struct {
-	ChatTemplate string `json:"chat_template" name:"chat-template" help:"Jinja file used instead of the model's own chat template." placeholder:"FILE"`
+	ChatTemplate string `json:"chat_template" name:"chat-template" help:"Instead of the model's default chat template: a Jinja file, the name of another one that the model has (tool_use), or training, which keeps the thoughts of earlier turns, where the model's own leaves them out." placeholder:"FILE|NAME"`
+	TemplateArgs string `json:"template_args" name:"template-args" numeric:"" object:"" help:"Variables for the chat template, a JSON object: {\"enable_thinking\": false}. A row's chat_template_kwargs go before them." placeholder:"JSON"`
+}
+
+// TrainingTemplate is the chat_template that stands for a family's template for training.
+const TrainingTemplate = "training"
+
+// Check wants variables that are a JSON object.
+func (t Template) Check() error {
+	args := t.Args()
+	if args == nil || args.Kind() == jsontext.KindBeginObject && args.IsValid() {
+		return nil
+	}
+	return Wrong("template_args", shortened(args), `a JSON object, such as {"enable_thinking": false}`)
+}
+
+// Args is TemplateArgs as JSON, nil where there are none.
+func (t Template) Args() jsontext.Value {
+	if text := strings.TrimSpace(t.TemplateArgs); text != "" {
+		return jsontext.Value(text)
+	}
+	return nil
 }
 
 // Dataset is what is learned from, or measured on.

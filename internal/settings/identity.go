@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/json/jsontext"
 	"fmt"
 	"reflect"
 	"strings"
@@ -20,11 +21,23 @@ func numbers(c reflect.Value) map[string]any {
 	if name, ok := values["optim"].(string); ok {
 		values["optim"] = strings.TrimPrefix(name, Paged) // paging changes no bit
 	}
+	if text, ok := values["template_args"].(string); ok {
+		values["template_args"] = canonical(text)
+	}
 	if values["activation_dtype"] == ActivationsF32 {
 		// what is computed again are the same bits, unless it begins from rounded ones
 		delete(values, "gradient_checkpointing")
 	}
 	return values
+}
+
+// canonical is the same for JSON that means the same; other texts stay as they are.
+func canonical(text string) string {
+	value := jsontext.Value(strings.TrimSpace(text))
+	if value.Canonicalize() != nil {
+		return text
+	}
+	return string(value)
 }
 
 // Identity is the same for two runs whose numeric settings agree, and whose chat templates, where they have one of

@@ -31,7 +31,7 @@ func (t Train) checkRest() error {
 	if t.TrainOnInputs && t.TrainOn == "last" {
 		return Wrong("train_on_inputs", "true", "false together with train_on last")
 	}
-	return first(t.Output.Check(), t.Adapter.Check(), t.Quantization.Check(), t.Samples.Check(), t.Batch.Check(),
+	return first(t.Output.Check(), t.Adapter.Check(), t.Quantization.Check(), t.Template.Check(), t.Samples.Check(), t.Batch.Check(),
 		t.Schedule.Check(), t.AdamW.Check(), t.Memory.Check(), t.Hardware.Check())
 }
 

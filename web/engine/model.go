@@ -122,7 +122,7 @@ func (e *engine) openModel(_ context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := processor.New(source, name, "", time.Now()); err != nil {
+	if _, err := processor.New(source, name, processor.Options{Now: time.Now()}); err != nil {
 		source.Close()
 		return nil, err
 	}
