@@ -15,23 +15,24 @@ import (
 // answer is what is learned of an assistant's turn.
 type answer struct {
 	turn   int
-	text   jinja.Output // of the conversation up to it
-	parts  []jinja.Span // of the text
+	size   int          // of the text of the conversation up to it, in bytes
+	parts  []jinja.Span // of that text
 	closed bool         // nothing belongs behind it
 	begin  int          // of the text: where the first part begins if a thought before it is learned too
 }
 
-// answer finds what is learned of a turn; without a part there is nothing.
-func (c *conversation) answer(i int) (answer, error) {
-	text := c.whole.Output
-	if i < len(c.Messages)-1 {
-		var err error
-		if text, err = c.upTo(i+1, false); err != nil {
-			return answer{}, err
-		}
+// upToAnswer is the text of the conversation up to turn i, which is its last there.
+func (c *conversation) upToAnswer(i int) (jinja.Output, error) {
+	if i == len(c.Messages)-1 {
+		return c.whole.Output, nil
 	}
+	return c.upTo(i+1, false)
+}
+
+// answer finds what is learned of a turn in the text up to it; without a part there is nothing.
+func (c *conversation) answer(i int, text jinja.Output) (answer, error) {
 	if text.Marked {
-		return answer{turn: i, text: text, parts: c.marked(i, text), closed: true, begin: len(text.Text)}, nil
+		return answer{turn: i, size: len(text.Text), parts: c.marked(i, text), closed: true, begin: len(text.Text)}, nil
 	}
 	if !c.seen.turn(i) && (i == len(c.Messages)-1 || !c.probe(c.of(c.Messages[:i+1]), text.Text).turn(i)) {
 		return answer{turn: i}, nil
@@ -58,7 +59,7 @@ func (c *conversation) turn(i int, text jinja.Output) (answer, error) {
 		return answer{}, err
 	}
 	end, closed := c.answerEnd(i, text.Text, start)
-	return answer{i, text, []jinja.Span{{Start: start, End: end}}, closed, begin}, nil
+	return answer{i, len(text.Text), []jinja.Span{{Start: start, End: end}}, closed, begin}, nil
 }
 
 // answerEnd is the end of the answer that begins at start; closed: it ends with a special token.

@@ -124,7 +124,11 @@ func (c *conversation) learn(on TrainOn) (out Encoded, err error) {
 			every = false
 			continue
 		}
-		a, err := c.answer(i)
+		text, err := c.upToAnswer(i)
+		if err != nil {
+			return out, err
+		}
+		a, err := c.answer(i, text)
 		if err != nil {
 			return out, err
 		}
@@ -132,11 +136,13 @@ func (c *conversation) learn(on TrainOn) (out Encoded, err error) {
 			out.NothingToLearn++
 			continue
 		}
-		kept = kept && commonPrefix(a.text.Text, c.whole.Text) >= a.parts[len(a.parts)-1].End
+		kept = kept && commonPrefix(text.Text, c.whole.Text) >= a.parts[len(a.parts)-1].End
 		answers = append(answers, a)
 	}
 	if out.Rewritten = !kept; out.Rewritten {
-		out.Samples = c.apart(answers)
+		if out.Samples, err = c.apart(answers); err != nil {
+			return out, err
+		}
 	} else {
 		out.Samples = []Sample{c.together(answers, every)}
 	}
@@ -160,19 +166,34 @@ func (c *conversation) together(answers []answer, every bool) Sample {
 	return one
 }
 
+// maxApart bounds the texts of a conversation's samples, in bytes: each holds all that was said before.
+const maxApart = 128 << 20
+
 // apart makes a sample of each answer, which is the conversation up to it.
-func (c *conversation) apart(answers []answer) (all []Sample) {
+func (c *conversation) apart(answers []answer) (all []Sample, err error) {
+	size := 0
 	for _, a := range answers {
-		upTo := a.turn + 1
-		c.seen.also(c.probe(c.of(c.Messages[:upTo]), a.text.Text))
-		text := c.text(a.text)
-		one := text.sample(upTo)
+		size += a.size
+	}
+	if size > maxApart {
+		return nil, usererr.New("apply chat template", "", "the template writes earlier turns differently once others follow, and %d answers, "+
+			"each behind all that was said before, have %d bytes, more than %d", len(answers), size, maxApart).
+			Of(usererr.Unsupported).Hinted("train on the last turn only, or make several conversations of it")
+	}
+	for _, a := range answers {
+		out, err := c.upToAnswer(a.turn)
+		if err != nil {
+			return nil, err
+		}
+		c.seen.also(c.probe(c.of(c.Messages[:a.turn+1]), out.Text))
+		text := c.text(out)
+		one := text.sample(a.turn + 1)
 		a.parts[0].Start = min(a.parts[0].Start, a.begin)
 		text.learn(&one, a.parts)
-		c.close(&one, a, upTo)
+		c.close(&one, a, a.turn+1)
 		all = append(all, one)
 	}
-	return all
+	return all, nil
 }
 
 // close adds the End token, which is learned, where the last of so many turns has no special one at its end.

@@ -127,3 +127,15 @@ func TestPreservedTurnsStayTogether(t *testing.T) {
 	require.Len(t, got.Samples, 1, "all tokens of the text are learned")
 	require.Equal(t, []string{"reasoning"}, got.Unseen)
 }
+
+// What is said before is in every sample: a conversation that would fill the memory is refused.
+func TestRewrittenConversationsAreBounded(t *testing.T) {
+	chat := turns(user(strings.Repeat("a", 4<<20)))
+	for range 33 {
+		chat.Messages = append(chat.Messages, with(assistant("b"), "reasoning_content", `"hm"`), user("c"))
+	}
+	_, err := ownTemplate(t, "last_query").Encode(byteTokenizer(t), chat, TrainOnAssistant)
+	require.ErrorContains(t, err, "33 answers, each behind all that was said before, have 1384")
+	require.ErrorContains(t, err, "more than 134217728")
+	require.ErrorContains(t, err, "train on the last turn only")
+}
