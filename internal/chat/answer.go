@@ -17,6 +17,7 @@ type answer struct {
 	turn   int
 	size   int          // of the text of the conversation up to it, in bytes
 	parts  []jinja.Span // of that text
+	stays  int          // of that text: what turns that follow have to leave as it is
 	closed bool         // nothing belongs behind it
 	begin  int          // of the text: where the first part begins if a thought before it is learned too
 }
@@ -41,15 +42,40 @@ func (c *conversation) answer(i int, text jinja.Output) (answer, error) {
 }
 
 // marked are the parts of a text that the template marks as the answer of its last turn: those that come to the marks of
-// the text without it.
+// the text that asks for it.
 func (c *conversation) marked(i int, text jinja.Output) []jinja.Span {
 	parts := text.Generated
-	if before, err := c.upTo(i, false); err == nil {
+	if before, err := c.upTo(i, true); err == nil {
 		parts = parts[min(len(parts), len(before.Generated)):]
 	} else if len(parts) > 0 { // some templates take no conversation that ends before an answer
 		parts = parts[len(parts)-1:]
 	}
 	return slices.DeleteFunc(slices.Clone(parts), func(p jinja.Span) bool { return p.Start == p.End || p.End > len(text.Text) })
+}
+
+// staysUpTo is the end of what the turns that follow have to leave as it is of an answer: its own end, without a final token
+// within its mark that only stands where no other answer is asked for.
+func (c *conversation) staysUpTo(a answer, text jinja.Output) int {
+	last := a.parts[len(a.parts)-1]
+	if !text.Marked || a.turn == len(c.Messages)-1 {
+		return last.End
+	}
+	next, err := c.upTo(a.turn+1, true)
+	if err != nil {
+		return last.End
+	}
+	common := commonPrefix(text.Text, next.Text)
+	if common < last.Start || common >= last.End {
+		return last.End
+	}
+	rest := text.Text[last.Start:last.End]
+	for _, special := range c.specials(rest) {
+		if at := last.Start + special.Start; at <= common && last.Start+special.End > common &&
+			strings.TrimSpace(text.Text[last.Start+special.End:last.End]) == "" && !c.ends(a.turn, rest[special.Start:special.End], next.Text[common:]) {
+			return at
+		}
+	}
+	return last.End
 }
 
 // turn finds the answer of a turn in the text up to it.
@@ -59,7 +85,7 @@ func (c *conversation) turn(i int, text jinja.Output) (answer, error) {
 		return answer{}, err
 	}
 	end, closed := c.answerEnd(i, text.Text, start)
-	return answer{i, len(text.Text), []jinja.Span{{Start: start, End: end}}, closed, begin}, nil
+	return answer{i, len(text.Text), []jinja.Span{{Start: start, End: end}}, end, closed, begin}, nil
 }
 
 // answerEnd is the end of the answer that begins at start; closed: it ends with a special token.

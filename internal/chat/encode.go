@@ -136,7 +136,8 @@ func (c *conversation) learn(on TrainOn) (out Encoded, err error) {
 			out.NothingToLearn++
 			continue
 		}
-		kept = kept && commonPrefix(text.Text, c.whole.Text) >= a.parts[len(a.parts)-1].End
+		a.stays = c.staysUpTo(a, text)
+		kept = kept && commonPrefix(text.Text, c.whole.Text) >= a.stays
 		answers = append(answers, a)
 	}
 	if out.Rewritten = !kept; out.Rewritten {
@@ -158,7 +159,9 @@ func (c *conversation) together(answers []answer, every bool) Sample {
 		return one
 	}
 	for _, a := range answers {
-		c.whole.learn(&one, a.parts)
+		for _, part := range a.parts {
+			c.whole.learn(&one, []jinja.Span{{Start: min(part.Start, a.stays), End: min(part.End, a.stays)}})
+		}
 	}
 	if n := len(answers); n > 0 {
 		c.close(&one, answers[n-1], len(c.Messages))

@@ -57,6 +57,20 @@ func TestMarksAreLearned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"⟦a\n\n⟧"}, texts(tok, got))
 
+	// A final token of the text that is marked too belongs to the last answer alone.
+	final := parsed("{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}"+
+		"{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}[asked]{% else %}{% generation %}</s>{% endgeneration %}"+
+		"{% endif %}", nil)
+	said := []Message{user("a"), assistant("b"), user("c"), assistant("d"), user("e"), assistant("f")}
+	got, err = final.Encode(tok, turns(said...), TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b<|end|>", "d<|end|>", "f<|end|></s>"}, targets(tok, got))
+	require.Len(t, got.Samples, 1)
+	said[3].Train = &no
+	got, err = final.Encode(tok, turns(said...), TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b<|end|>", "f<|end|></s>"}, targets(tok, got))
+
 	nothing := parsed("{% for m in messages %}{{ m.content }}{% if m.role == 'x' %}{% generation %}{% endgeneration %}{% endif %}{% endfor %}", nil)
 	got, err = nothing.Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
 	require.NoError(t, err)
