@@ -93,8 +93,8 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 }
 
 // tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
-// default: a line for each sample, of which a conversation that the template rewrites has several. What training warns of
-// is said on stderr.
+// default: a line for each sample, of which a conversation that the template rewrites has several. What training warns
+// of is said on stderr.
 func tokenizeConversations(
 	c *console, in io.Reader, name string, columns settings.Columns, out *bufio.Writer, text *processor.Processor,
 ) error {

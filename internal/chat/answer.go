@@ -41,8 +41,8 @@ func (c *conversation) answer(i int, text jinja.Output) (answer, error) {
 	return c.turn(i, text)
 }
 
-// marked are the parts of a text that the template marks as the answer of its last turn: those that come to the marks of
-// the text that asks for it.
+// marked are the parts of a text that the template marks as the answer of its last turn: those that come to the marks
+// of the text that asks for it.
 func (c *conversation) marked(i int, text jinja.Output) []jinja.Span {
 	parts := text.Generated
 	if before, err := c.upTo(i, true); err == nil {
@@ -53,8 +53,8 @@ func (c *conversation) marked(i int, text jinja.Output) []jinja.Span {
 	return slices.DeleteFunc(slices.Clone(parts), func(p jinja.Span) bool { return p.Start == p.End || p.End > len(text.Text) })
 }
 
-// staysUpTo is the end of what the turns that follow have to leave as it is of an answer: its own end, without a final token
-// within its mark that only stands where no other answer is asked for.
+// staysUpTo is the end of what the turns that follow have to leave as it is of an answer: its own end, without a final
+// token within its mark that only stands where no other answer is asked for.
 func (c *conversation) staysUpTo(a answer, text jinja.Output) int {
 	last := a.parts[len(a.parts)-1]
 	if !text.Marked || a.turn == len(c.Messages)-1 {
@@ -68,10 +68,10 @@ func (c *conversation) staysUpTo(a answer, text jinja.Output) int {
 	if common < last.Start || common >= last.End {
 		return last.End
 	}
-	rest := text.Text[last.Start:last.End]
-	for _, special := range c.specials(rest) {
-		if at := last.Start + special.Start; at <= common && last.Start+special.End > common &&
-			strings.TrimSpace(text.Text[last.Start+special.End:last.End]) == "" && !c.ends(a.turn, rest[special.Start:special.End], next.Text[common:]) {
+	for _, special := range c.specials(text.Text[last.Start:last.End]) {
+		at, end := last.Start+special.Start, last.Start+special.End
+		if at <= common && common < end && strings.TrimSpace(text.Text[end:last.End]) == "" &&
+			!c.ends(a.turn, text.Text[at:end], next.Text[common:]) {
 			return at
 		}
 	}
@@ -115,8 +115,8 @@ func (c *conversation) answerEnd(i int, text string, start int) (end int, closed
 	return start + end, closed
 }
 
-// ends tells whether a special token that stands behind an answer only where no other one is asked for is its end: where
-// another token stands in its place otherwise, and of the last answer where it is the End token.
+// ends tells whether a special token that stands behind an answer only where no other one is asked for is its end:
+// where another token stands in its place otherwise, and of the last answer where it is the End token.
 func (c *conversation) ends(i int, token, other string) bool {
 	if token == c.t.End && i == len(c.Messages)-1 {
 		return true
@@ -129,8 +129,8 @@ func (c *conversation) ends(i int, token, other string) bool {
 	return other != "" && !strings.HasSuffix(prompt.Text[commonPrefix(bare.Text, prompt.Text):], other)
 }
 
-// contentEnd is the end of a turn's content in the answer that begins at start; 0 where it has none, or does not show as
-// it is.
+// contentEnd is the end of a turn's content in the answer that begins at start; 0 where it has none, or does not show
+// as it is.
 func (c *conversation) contentEnd(i int, text string, start int) int {
 	content := c.Messages[i].Content
 	if at := strings.LastIndex(content, endOfThought); at >= 0 {

@@ -144,8 +144,9 @@ func TestTargets(t *testing.T) {
 			require.Equal(t, c.want, targets(tok, got))
 			text, err := template.Render(turns(c.messages...), false)
 			require.NoError(t, err)
-			require.Equal(t, text, strings.TrimSuffix(tok.Decode(got.Samples[0].IDs), "</s>")+map[bool]string{true: "</s>"}[strings.HasSuffix(text, "</s>")])
-			require.Equal(t, strings.Count(text, "<s>"), strings.Count(tok.Decode(got.Samples[0].IDs), "<s>"), "BOS is what the template writes")
+			whole := tok.Decode(got.Samples[0].IDs)
+			require.Equal(t, text, strings.TrimSuffix(whole, "</s>")+map[bool]string{true: "</s>"}[strings.HasSuffix(text, "</s>")])
+			require.Equal(t, strings.Count(text, "<s>"), strings.Count(whole, "<s>"), "BOS is what the template writes")
 		})
 	}
 }
@@ -186,8 +187,8 @@ func TestEncodeErrors(t *testing.T) {
 	}
 }
 
-// With the templates of real models every answer is learned up to its end-of-turn token, in one sample, or in samples of
-// their own where the template writes turns differently later.
+// With the templates of real models every answer is learned up to its end-of-turn token, in one sample, or in samples
+// of their own where the template writes turns differently later.
 func TestTargetsOfModelTemplates(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "chat_templates"), "*.jinja"))
 	require.NoError(t, err)

@@ -48,7 +48,8 @@ func TestMarksAreLearned(t *testing.T) {
 	require.Equal(t, []string{"<think>hm</think>b<|im_end|>", call, "e<|im_end|>"}, targets(tok, got))
 
 	// A token that reaches beyond a mark is learned, as in transformers; nothing is added behind it.
-	reaching := parsed("{% for m in messages %}{% generation %}{{ m.content }}\n{% endgeneration %}\n{% endfor %}", map[string]string{"eos_token": "</s>"})
+	reaching := parsed("{% for m in messages %}{% generation %}{{ m.content }}\n{% endgeneration %}\n{% endfor %}",
+		map[string]string{"eos_token": "</s>"})
 	got, err = reaching.Encode(tok, turns(assistant("a")), TrainOnAssistant)
 	require.NoError(t, err)
 	require.Equal(t, []string{"⟦a\n⟧"}, texts(tok, got))
@@ -58,8 +59,10 @@ func TestMarksAreLearned(t *testing.T) {
 	require.Equal(t, []string{"⟦a\n\n⟧"}, texts(tok, got))
 
 	// A final token of the text that is marked too belongs to the last answer alone.
-	final := parsed("{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}"+
-		"{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}[asked]{% else %}{% generation %}</s>{% endgeneration %}"+
+	final := parsed("{% for m in messages %}<|{{ m.role }}|>"+
+		"{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}"+
+		"{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}"+
+		"{% if add_generation_prompt %}[asked]{% else %}{% generation %}</s>{% endgeneration %}"+
 		"{% endif %}", nil)
 	said := []Message{user("a"), assistant("b"), user("c"), assistant("d"), user("e"), assistant("f")}
 	got, err = final.Encode(tok, turns(said...), TrainOnAssistant)
@@ -71,7 +74,8 @@ func TestMarksAreLearned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"b<|end|>", "f<|end|></s>"}, targets(tok, got))
 
-	nothing := parsed("{% for m in messages %}{{ m.content }}{% if m.role == 'x' %}{% generation %}{% endgeneration %}{% endif %}{% endfor %}", nil)
+	nothing := parsed("{% for m in messages %}{{ m.content }}"+
+		"{% if m.role == 'x' %}{% generation %}{% endgeneration %}{% endif %}{% endfor %}", nil)
 	got, err = nothing.Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
 	require.NoError(t, err)
 	require.Equal(t, 1, got.NothingToLearn)

@@ -113,7 +113,8 @@ func TestRewrittenTurnsAreSamples(t *testing.T) {
 func TestPreservedTurnsStayTogether(t *testing.T) {
 	tok := byteTokenizer(t)
 	steps := []Message{
-		user("a"), with(assistant("b"), "reasoning_content", `"hm"`), {Role: "tool", Content: "c"}, with(assistant("d"), "reasoning_content", `"so"`),
+		user("a"), with(assistant("b"), "reasoning_content", `"hm"`), {Role: "tool", Content: "c"},
+		with(assistant("d"), "reasoning_content", `"so"`),
 	}
 	got, err := ownTemplate(t, "last_query").Encode(tok, turns(steps...), TrainOnAssistant)
 	require.NoError(t, err)

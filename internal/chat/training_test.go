@@ -29,10 +29,12 @@ func trainingTemplate(t *testing.T, own string) *Template {
 // With a training template a conversation stays one sample, and all that was thought, called and said is in it.
 func TestTrainingTemplatesKeepThoughts(t *testing.T) {
 	tok := byteTokenizer(t)
-	calls := `[{"type":"function","function":{"name":"look","arguments":{"b":1}}},{"type":"function","function":{"name":"ask","arguments":"{}"}}]`
+	calls := `[{"type":"function","function":{"name":"look","arguments":{"b":1}}},` +
+		`{"type":"function","function":{"name":"ask","arguments":"{}"}}]`
 	chat := turns(
 		Message{Role: "system", Content: "Be brief."}, user("a"), with(assistant("b"), "reasoning_content", `"hm"`), user("c"),
-		with(assistant("d"), "reasoning_content", `"so"`, "tool_calls", calls), Message{Role: "tool", Content: "e"}, Message{Role: "tool", Content: "f"},
+		with(assistant("d"), "reasoning_content", `"so"`, "tool_calls", calls),
+		Message{Role: "tool", Content: "e"}, Message{Role: "tool", Content: "f"},
 		assistant("<think>\nah\n</think>\n\ng"), user("h"), assistant("i"),
 	)
 	chat.Tools = jsontext.Value(`[{"type":"function","function":{"name":"look"}}]`)

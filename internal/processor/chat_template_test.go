@@ -19,7 +19,8 @@ const qwen3Like = `{# enable_thinking </think> </tool_response> {"name": " #}{% 
 // A chat_template is a name of the model's, or training, or a file.
 func TestChatTemplateByName(t *testing.T) {
 	dir := folder(t, keys{
-		"chat_template.jinja": qwen3Like, "additional_chat_templates/rag.jinja": "for documents", "additional_chat_templates/tool_use.jinja": "for tools",
+		"chat_template.jinja": qwen3Like, "additional_chat_templates/rag.jinja": "for documents",
+		"additional_chat_templates/tool_use.jinja": "for tools",
 	})
 	model, err := pretrained.Open(dir)
 	require.NoError(t, err)

@@ -44,9 +44,10 @@ type Options struct {
 	Now          time.Time      // the date that templates see
 }
 
-// New builds the tokenizer and the chat template that a model carries. path names the model in errors. The EOS token is the one that
-// the tokenizer's files name, else the generation's or the model's configuration, else what a post-processor writes
-// behind a text. Errors are *usererr.Error; a template that cannot be parsed gives one when it is used.
+// New builds the tokenizer and the chat template that a model carries. path names the model in errors. The EOS token is
+// the one that the tokenizer's files name, else the generation's or the model's configuration, else what a
+// post-processor writes behind a text. Errors are *usererr.Error; a template that cannot be parsed gives one when it is
+// used.
 func New(source *pretrained.Model, path string, given Options) (*Processor, error) {
 	t := source.Tokenizer()
 	p := &Processor{source: source, path: path}

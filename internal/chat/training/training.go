@@ -23,8 +23,8 @@ type family struct {
 	set     string // in front of the template
 }
 
-// Qwen's models that always think (QwQ, Qwen3 Thinking) are asked for an answer with an opened thought; those that never
-// do have a template that loses nothing.
+// Qwen's models that always think (QwQ, Qwen3 Thinking) are asked for an answer with an opened thought; those that
+// never do have a template that loses nothing.
 var families = []family{
 	{
 		"Qwen3 Thinking", []string{"<|im_start|>", `assistant\n<think>\n`, "</think>", "</tool_response>", `{"name": "`}, "<function=",
@@ -52,5 +52,6 @@ func For(own string) (string, error) {
 	for i, f := range families {
 		names[i] = f.name
 	}
-	return "", fmt.Errorf("the model's own chat template is of no family that has a training template; these have: %s", strings.Join(names, ", "))
+	return "", fmt.Errorf("the model's own chat template is of no family that has a training template; these have: %s",
+		strings.Join(names, ", "))
 }
