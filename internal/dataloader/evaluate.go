@@ -30,6 +30,15 @@ func Evaluate(ctx context.Context, e *engine.Engine, samples []dataset.Sample, e
 	meter.End()
 	mean := sum / float64(targets)
 	return events.Eval{
-		Loss: mean, Perplexity: math.Exp(mean), TargetTokens: int64(targets), Rows: len(samples), Seconds: time.Since(start).Seconds(),
+		Loss: mean, Perplexity: math.Exp(mean), TargetTokens: int64(targets), Rows: rows(samples), Seconds: time.Since(start).Seconds(),
 	}, nil
+}
+
+// rows counts the rows that samples come from: a row may become several.
+func rows(samples []dataset.Sample) int {
+	seen := map[int]bool{}
+	for _, sample := range samples {
+		seen[sample.Row] = true
+	}
+	return len(seen)
 }

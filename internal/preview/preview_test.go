@@ -60,6 +60,38 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "no supervised token in 1 rows")
 }
 
+// A sample that is the beginning of a conversation shows the roles of that alone.
+func TestPreviewOfARewrittenConversation(t *testing.T) {
+	source, err := pretrained.Open(demotest.Model(t, 1, nil))
+	require.NoError(t, err)
+	defer source.Close()
+	data, err := dataset.Read(strings.NewReader(`{"messages":[{"role":"user","content":"Where is Ana?"},`+
+		`{"role":"assistant","content":"At home.","thinking":"It is late."},{"role":"user","content":"And Ben?"},`+
+		`{"role":"assistant","content":"At school.","thinking":"It is early."}]}`), "a.jsonl")
+	require.NoError(t, err)
+	c := small("a.jsonl")
+	c.Shuffle = false
+	p, err := Of(t.Context(), c, Inputs{Model: source, Data: data, ChatTemplate: "{% for m in messages %}<|im_start|>{{ m.role }}\n" +
+		"{% if loop.last and m.thinking %}({{ m.thinking }})\n{% endif %}{{ m.content }}<|end|>\n{% endfor %}" +
+		"{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"})
+	require.NoError(t, err)
+	require.Equal(t, &dataset.Rewritten{Rows: 1, Samples: 2, First: "line 1"}, p.Report.Rewritten)
+	require.Contains(t, strings.Join(p.Warnings, "\n"), "1 conversations became 2 samples, one for each answer")
+	require.Len(t, p.Batch, 2)
+	for i, want := range []string{"(It is late.)\nAt home.<|end|>", "(It is early.)\nAt school.<|end|>"} {
+		learned, roles := "", map[string]string{}
+		for _, token := range p.Batch[i] {
+			roles[token.Role] += token.Text
+			if token.Target {
+				learned += token.Text
+			}
+		}
+		require.Equal(t, want, learned)
+		require.Equal(t, []string{"Where is Ana?", "Where is Ana?And Ben?"}[i], roles["user"])
+		require.Equal(t, []string{"At home.", "At home.At school."}[i], roles["assistant"])
+	}
+}
+
 // Of several sequences in a bin each has its own row's roles, also where it is cut off; a text has none.
 func TestPreviewOfAPackedBatch(t *testing.T) {
 	source, err := pretrained.Open(demotest.Model(t, 1, nil))
