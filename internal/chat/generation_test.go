@@ -58,6 +58,15 @@ func TestMarksAreLearned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"⟦a\n\n⟧"}, texts(tok, got))
 
+	// What else a template marks is learned with the rest, as in transformers; of single turns it is theirs alone.
+	others := parsed("{% for m in messages %}{% generation %}{{ m.role }} {{ m.content }}<|end|>{% endgeneration %};{% endfor %}", nil)
+	got, err = others.Encode(tok, turns(user("a"), assistant("b")), TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{"user a<|end|>", "assistant b<|end|>"}, targets(tok, got))
+	got, err = others.Encode(tok, turns(user("a"), assistant("b"), user("c"), assistant("d")), TrainOnLast)
+	require.NoError(t, err)
+	require.Equal(t, []string{"assistant d<|end|>"}, targets(tok, got))
+
 	// A final token of the text that is marked too belongs to the last answer alone.
 	final := parsed("{% for m in messages %}<|{{ m.role }}|>"+
 		"{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}"+

@@ -109,6 +109,21 @@ func TestRewrittenTurnsAreSamples(t *testing.T) {
 	}
 }
 
+// Where the prompt asks for no thought and a turn has one, the turn does not begin with the prompt: the thought is learned.
+func TestThoughtsThatNobodyAskedFor(t *testing.T) {
+	chat := turns(user("a"), with(assistant("b"), "reasoning_content", `"hm"`), user("c"), with(assistant("d"), "reasoning_content", `"so"`))
+	chat.TemplateArgs = []byte(`{"enable_thinking": false}`)
+	tok := byteTokenizer(t)
+	got, err := ownTemplate(t, "last_query").Encode(tok, chat, TrainOnAssistant)
+	require.NoError(t, err)
+	require.True(t, got.Rewritten)
+	require.Equal(t, []string{"hm\n</think>\n\nb<|im_end|>", "so\n</think>\n\nd<|im_end|>"}, targets(tok, got))
+	chat.Messages[1].Fields, chat.Messages[3].Fields = nil, nil
+	got, err = ownTemplate(t, "last_query").Encode(tok, chat, TrainOnAssistant)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b<|im_end|>", "d<|im_end|>"}, targets(tok, got), "the prompt holds the empty thought")
+}
+
 // What is the same whatever follows stays one sample, also with a template that rewrites other conversations.
 func TestPreservedTurnsStayTogether(t *testing.T) {
 	tok := byteTokenizer(t)
