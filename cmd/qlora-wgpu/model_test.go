@@ -161,6 +161,55 @@ func TestTokenizeIsWhatTrainDoes(t *testing.T) {
 	require.Contains(t, stderr, "warning: 1 rows left out (no answer), the first at line 2\n")
 }
 
+// A template that leaves out earlier thoughts, by name, with variables, and for training.
+func TestTemplatesThatRewrite(t *testing.T) {
+	model := demotest.Model(t, 1, nil)
+	write := func(name, text string) {
+		path := filepath.Join(model, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
+	}
+	// What the family is told by stands in the comment.
+	write("chat_template.jinja", `{# <|im_start|> </think> </tool_response> {"name": " #}{% for m in messages %}<|{{ m.role }}|>`+
+		`{% if loop.last and m.thinking and enable_thinking is not false %}<think>{{ m.thinking }}</think>{% endif %}{{ m.content }}<|end|>`+
+		`{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`)
+	write("additional_chat_templates/plain.jinja", `{% for m in messages %}{{ m.content }}<|end|>{% endfor %}`)
+	rows := writeFile(t, "rows.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","thinking":"c"},`+
+		`{"role":"user","content":"d"},{"role":"assistant","content":"e","thinking":"f"}]}`)
+	tokenized := func(args ...string) (samples int, stderr string) {
+		status, stdout, stderr := invoke(t, append([]string{"tokenize", "--model", model, "--chat", rows}, args...)...)
+		require.Zero(t, status, stderr)
+		return strings.Count(stdout, "\n"), stderr
+	}
+	samples, stderr := tokenized()
+	require.Equal(t, 2, samples)
+	require.Equal(t, "warning: 1 conversations became 2 samples, one for each answer: the chat template writes earlier turns differently once "+
+		"others follow, and each answer is learned behind what the model saw then; the first at line 1\n", stderr)
+	samples, stderr = tokenized("--template-args", `{"enable_thinking": false}`)
+	require.Equal(t, 1, samples)
+	require.Contains(t, stderr, "1 rows have reasoning that the chat template does not show")
+	samples, stderr = tokenized("--chat-template", "training")
+	require.Equal(t, 1, samples)
+	require.Empty(t, stderr)
+	samples, _ = tokenized("--chat-template", "plain")
+	require.Equal(t, 1, samples)
+
+	for _, wrong := range []struct{ name, message string }{
+		{"rag", "error: read chat template rag: no such file or directory (chat_template is a file, or one of the names default, plain, training)\n"},
+		{model, "error: read chat template "},
+	} {
+		status, _, stderr := invoke(t, "tokenize", "--model", model, "--chat", rows, "--chat-template", wrong.name)
+		require.Equal(t, statusUserError, status)
+		require.Contains(t, stderr, wrong.message)
+	}
+	status, _, stderr := invoke(t, "tokenize", "--model", model, "--chat", rows, "--template-args", `{"messages": 1}`)
+	require.Equal(t, statusUserError, status)
+	require.Equal(t, "error: settings: template_args: messages cannot be given: messages, tools, add_generation_prompt come from the conversation\n", stderr)
+	status, stdout, stderr := invoke(t, "eval", "--model", model, "--data", rows)
+	require.Zero(t, status, stderr)
+	require.Regexp(t, `of 1 rows\n$`, stdout, "two samples of one row")
+}
+
 // The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a
 // real model.
 func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {

@@ -47,6 +47,8 @@ func FuzzEncode(f *testing.F) {
 			`{"from":"observation","value":"1"}],"tools":"[]"}`,
 		`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":" "}]}` + "\n" +
 			`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`,
+		`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","thinking":"t"}],"chat_template_kwargs":{"b":[1]}}`,
+		`{"prompt":"q","completion":"a","chat_template_kwargs":"{\"enable_thinking\":false}"}`,
 		`{"text":"a longer text that is cut into several pieces of a few tokens"}`,
 	} {
 		f.Add([]byte(row+"\n"), "jsonl", long|uint8(i))
