@@ -183,8 +183,8 @@ func TestTemplatesThatRewrite(t *testing.T) {
 	}
 	samples, stderr := tokenized()
 	require.Equal(t, 2, samples)
-	require.Equal(t, "warning: 1 conversations became 2 samples, one for each answer: the chat template writes earlier turns differently once "+
-		"others follow, and each answer is learned behind what the model saw then; the first at line 1\n", stderr)
+	require.Equal(t, "warning: 1 conversations became 2 samples, one for each answer: the chat template writes earlier turns "+
+		"differently once others follow, and each answer is learned behind what the model saw then; the first at line 1\n", stderr)
 	samples, stderr = tokenized("--template-args", `{"enable_thinking": false}`)
 	require.Equal(t, 1, samples)
 	require.Contains(t, stderr, "1 rows have reasoning that the chat template does not show")
@@ -195,7 +195,8 @@ func TestTemplatesThatRewrite(t *testing.T) {
 	require.Equal(t, 1, samples)
 
 	for _, wrong := range []struct{ name, message string }{
-		{"rag", "error: read chat template rag: no such file or directory (chat_template is a file, or one of the names default, plain, training)\n"},
+		{"rag", "error: read chat template rag: no such file or directory (chat_template is a file, or one of the names default, plain, " +
+			"training)\n"},
 		{model, "error: read chat template "},
 	} {
 		status, _, stderr := invoke(t, "tokenize", "--model", model, "--chat", rows, "--chat-template", wrong.name)
@@ -204,7 +205,8 @@ func TestTemplatesThatRewrite(t *testing.T) {
 	}
 	status, _, stderr := invoke(t, "tokenize", "--model", model, "--chat", rows, "--template-args", `{"messages": 1}`)
 	require.Equal(t, statusUserError, status)
-	require.Equal(t, "error: settings: template_args: messages cannot be given: messages, tools, add_generation_prompt come from the conversation\n", stderr)
+	require.Equal(t, "error: settings: template_args: messages cannot be given: messages, tools, add_generation_prompt come from "+
+		"the conversation\n", stderr)
 	status, stdout, stderr := invoke(t, "eval", "--model", model, "--data", rows)
 	require.Zero(t, status, stderr)
 	require.Regexp(t, `of 1 rows\n$`, stdout, "two samples of one row")

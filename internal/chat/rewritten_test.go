@@ -109,7 +109,8 @@ func TestRewrittenTurnsAreSamples(t *testing.T) {
 	}
 }
 
-// Where the prompt asks for no thought and a turn has one, the turn does not begin with the prompt: the thought is learned.
+// Where the prompt asks for no thought and a turn has one, the turn does not begin with the prompt: the thought is
+// learned.
 func TestThoughtsThatNobodyAskedFor(t *testing.T) {
 	chat := turns(user("a"), with(assistant("b"), "reasoning_content", `"hm"`), user("c"), with(assistant("d"), "reasoning_content", `"so"`))
 	chat.TemplateArgs = []byte(`{"enable_thinking": false}`)

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"iter"
 	"maps"
 	"strings"
 )
@@ -44,19 +45,30 @@ func numberRange(m *machine, _ Value, a args) Value {
 	if by == 0 {
 		m.fail("range() arg 3 must not be zero")
 	}
-	out := List{}
-	for i := from; by > 0 && i < to || by < 0 && i > to; i += by {
-		if len(out) >= maxRange {
+	count := 0
+	for range numbers(from, to, by) {
+		if count++; count > maxRange {
 			fail(m.line, Limit, "a range of more than %d numbers", maxRange)
 		}
+	}
+	m.work(count)
+	m.built(2 * valueBytes * count)
+	out := make(List, 0, count)
+	for i := range numbers(from, to, by) {
 		out = append(out, i)
-		if by > 0 && i > to-by || by < 0 && i < to-by {
-			break
+	}
+	return out
+}
+
+// numbers are those of Python's range.
+func numbers(from, to, by int64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for i := from; by > 0 && i < to || by < 0 && i > to; i += by {
+			if !yield(i) || by > 0 && i > to-by || by < 0 && i < to-by {
+				return
+			}
 		}
 	}
-	m.work(len(out))
-	m.built(16 * len(out))
-	return out
 }
 
 func pairs(m *machine, a args, set func(string, Value)) {

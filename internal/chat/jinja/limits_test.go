@@ -175,6 +175,7 @@ func FuzzRender(f *testing.F) {
 	for _, c := range language {
 		f.Add(c.Template)
 	}
+	f.Add("{{range(100001)}}{{range(99999)}}")
 	f.Add("{% set a, b = messages[::-1][:2] %}{{ (a.content | upper)[1:] ~ b.get('x', [1.5, -3 // 2]) }}")
 	f.Fuzz(func(t *testing.T, source string) {
 		begin := time.Now()
