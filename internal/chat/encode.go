@@ -70,10 +70,13 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainO
 	c := &conversation{t: t, tok: tok, Conversation: chat}
 	c.whole = c.text(whole)
 	c.seen = c.probe(c.Conversation, c.whole.Text)
+	learn := func() (Encoded, error) { return c.learn(on) }
 	if on == TrainOnAll {
-		return c.all()
+		learn = c.all
 	}
-	return c.learn(on)
+	out, err := learn()
+	out.Unseen = append(out.Unseen, t.unusedBy(chat)...)
+	return out, err
 }
 
 // conversation is what Encode works on.

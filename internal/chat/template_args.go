@@ -3,6 +3,7 @@ package chat
 import (
 	"encoding/json/jsontext"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,4 +36,41 @@ func addArgs(to map[string]jinja.Value, args jsontext.Value) error {
 		to[name] = v
 	}
 	return nil
+}
+
+// UnusedArgs names the run's template arguments that no template of the model mentions. A template that cannot be
+// parsed says so where it is used.
+func (t *Template) UnusedArgs() []string {
+	var all []*jinja.Template
+	for _, parse := range t.named {
+		if template, err := parse(); err == nil {
+			all = append(all, template)
+		}
+	}
+	return unused(t.TemplateArgs, all...)
+}
+
+// unusedBy names the arguments of a conversation that its template does not mention.
+func (t *Template) unusedBy(c Conversation) (names []string) {
+	template, err := t.choose(c)
+	if err != nil {
+		return nil
+	}
+	for _, name := range unused(c.TemplateArgs, template) {
+		names = append(names, fmt.Sprintf(unseenArgument+"%.60q", name))
+	}
+	return names
+}
+
+func unused(args jsontext.Value, templates ...*jinja.Template) (names []string) {
+	given := map[string]jinja.Value{}
+	if len(templates) == 0 || addArgs(given, args) != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.ContainsFunc(templates, func(t *jinja.Template) bool { return t.Mentions(name) }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

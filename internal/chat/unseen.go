@@ -22,6 +22,7 @@ const (
 	unseenContent   = "turns"
 	unseenField     = "fields " // and its name
 	unseenFields    = "further fields"
+	unseenArgument  = "template arguments " // and its name
 )
 
 // part is something of a conversation of which a marked copy tells whether it gets into the text.

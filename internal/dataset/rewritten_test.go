@@ -76,6 +76,9 @@ func TestTemplateArgsOfRows(t *testing.T) {
 		require.Equal(t, want, learned(e, samples[i]), i)
 	}
 	require.Equal(t, []Unseen{{What: "reasoning", Rows: 2, First: "line 1"}}, report.Unseen)
+	_, report, err = e.Encode(source(t, "x.jsonl", `{`+turns+`,"chat_template_kwargs":{"quite":true}}`))
+	require.NoError(t, err)
+	require.Equal(t, []Unseen{{What: `template arguments "quite"`, Rows: 1, First: "line 1"}}, report.Unseen)
 	pair := source(t, "x.jsonl", `{"prompt":"a","completion":"b","chat_template_kwargs":{"quiet":true}}`)
 	require.NotNil(t, pair.Rows[0].TemplateArgs)
 	_, simple := pair.Pairs()

@@ -31,6 +31,9 @@ type Processor struct {
 // noTemplate says what is done where neither the model nor the user has a template.
 const noTemplate = "The model has no chat template: conversations are written in ChatML, and a turn ends with %s."
 
+// unusedArg says what of template_args has no effect.
+const unusedArg = "The chat template has no variable %.60q: what template_args gives it changes nothing."
+
 // noEnd says what cannot be learned where no file names a token for it.
 const noEnd = "No file of the model names an EOS token: the end of an answer is not learned, and answers are cut off by their length alone."
 
@@ -84,6 +87,9 @@ func New(source *pretrained.Model, path string, given Options) (*Processor, erro
 		p.Warnings = append(p.Warnings, noEnd)
 	}
 	p.Template = chat.New(o)
+	for _, name := range p.Template.UnusedArgs() {
+		p.Warnings = append(p.Warnings, fmt.Sprintf(unusedArg, name))
+	}
 	return p, nil
 }
 

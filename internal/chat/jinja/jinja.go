@@ -52,7 +52,11 @@ type Template struct {
 	body []statement
 	// Marked: it has {% generation %} marks, and so tells itself what an assistant has written.
 	Marked bool
+	names  map[string]int
 }
+
+// Mentions tells whether a variable of this name could change what the template writes.
+func (t *Template) Mentions(name string) bool { return t.names[name] > 0 }
 
 // Parse reads a template. The error is an *Error.
 func Parse(source string) (t *Template, err error) {
@@ -65,7 +69,7 @@ func Parse(source string) (t *Template, err error) {
 	if len(p.unknown) > 0 {
 		return nil, p.unknown[0]
 	}
-	return &Template{body, p.marked}, nil
+	return &Template{body, p.marked, p.mentioned}, nil
 }
 
 // Output is a rendered text.
