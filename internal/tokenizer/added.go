@@ -92,8 +92,9 @@ func (m *matcher) longest(text string) (AddedToken, int) {
 	return found, length
 }
 
-// split calls plain for what lies between added tokens (never empty) and added for each token.
-func (m *matcher) split(text string, plain func(string), added func(int32)) {
+// split calls plain for what lies between added tokens (never empty; first: the text begins with it) and added for each
+// token.
+func (m *matcher) split(text string, plain func(text string, first bool), added func(int32)) {
 	done := 0
 	for i := 0; i < len(text); {
 		if !m.first[text[i]] {
@@ -118,13 +119,13 @@ func (m *matcher) split(text string, plain func(string), added func(int32)) {
 			i = end
 		}
 		if done < start {
-			plain(text[done:start])
+			plain(text[done:start], done == 0)
 		}
 		added(token.ID)
 		done = end
 	}
 	if done < len(text) {
-		plain(text[done:])
+		plain(text[done:], done == 0)
 	}
 }
 
@@ -140,5 +141,9 @@ func startsWithWord(s string) bool {
 
 // isWord is \w of Unicode's regular expressions (UTS 18): alphabetic, marks, decimal numbers, connectors and joiners.
 func isWord(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+	return unicode.In(r, wordTables...)
+}
+
+var wordTables = []*unicode.RangeTable{
+	unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control,
 }

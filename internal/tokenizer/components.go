@@ -5,10 +5,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-
-	"qlora-wgpu/internal/usererr"
 )
 
 // component is the union of the fields of the components that are supported.
@@ -199,44 +196,41 @@ func (d *definition) addPreTokenizer(c component, where string) error {
 			d.preTokenizers = append(d.preTokenizers, prefixSpace)
 		}
 		if c.UseRegex == nil || *c.UseRegex {
-			d.preTokenizers = append(d.preTokenizers, scanAll(scanGPT2))
+			d.preTokenizers = append(d.preTokenizers, isolated(gpt2Pattern))
 		}
 		return nil
 	case "Digits":
 		d.preTokenizers = append(d.preTokenizers, digits(c.IndividualDigits))
 		return nil
 	case "Split":
-		if c.Behavior != "Isolated" && c.Behavior != "Removed" {
+		b, ok := behaviors[c.Behavior]
+		if !ok {
 			return unsupported(d.path, "Split with behavior %q", c.Behavior).At("%s", where)
 		}
-		split, err := d.split(c, where)
+		find, err := d.finder(c, where)
 		if err != nil {
 			return err
 		}
-		d.preTokenizers = append(d.preTokenizers, split)
+		d.preTokenizers = append(d.preTokenizers, split(find, b, c.Invert))
 		return nil
 	}
 	return unsupported(d.path, "pre-tokenizer %q", c.Type).At("%s", where)
 }
 
-func (d *definition) split(c component, where string) (preTokenizer, error) {
-	// With invert, the matches are what is kept.
-	removeMatches := c.Behavior == "Removed" && !c.Invert
-	removeGaps := c.Behavior == "Removed" && c.Invert
+// finder finds what a component's pattern matches.
+func (d *definition) finder(c component, where string) (finder, error) {
 	switch {
+	case c.Pattern.String != nil && *c.Pattern.String == "":
+		return nil, fail(d.path, "the pattern of %s is the empty text", c.Type).At("%s", where)
 	case c.Pattern.String != nil:
-		return cut(regexp.MustCompile(regexp.QuoteMeta(*c.Pattern.String)), removeMatches, removeGaps), nil
+		return literal(*c.Pattern.String), nil
 	case c.Pattern.Regex == nil:
-		return nil, usererr.New("read tokenizer", d.path, "Split has no pattern").Of(usererr.Format).At("%s", where)
+		return nil, fail(d.path, "%s has no pattern", c.Type).At("%s", where)
 	}
-	pattern := *c.Pattern.Regex
-	if next, ok := scanners[pattern]; ok && !removeMatches {
-		return scanAll(next), nil
-	}
-	re, err := compilePattern(pattern)
+	p, err := compilePattern(*c.Pattern.Regex)
 	if err != nil {
-		return nil, unsupported(d.path, "the pattern %q (%v)", pattern, err).At("%s", where).
-			Hinted("the patterns of GPT-2, Llama 3 and Qwen2 are supported, and those that need no backtracking")
+		return nil, unsupported(d.path, "the pattern %q (%v)", *c.Pattern.Regex, err).At("%s", where).
+			Hinted("patterns of classes, groups, look-aheads and repetitions are supported")
 	}
-	return cut(re, removeMatches, removeGaps), nil
+	return p.find, nil
 }

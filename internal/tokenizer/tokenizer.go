@@ -55,18 +55,19 @@ func (t *Tokenizer) PadToken() string { return t.pad }
 func (t *Tokenizer) Encode(text string) []int32 {
 	var ids []int32
 	added := func(id int32) { ids = append(ids, id) }
-	plain := func(piece string) { ids = t.appendPlain(ids, piece) }
-	t.exact.split(text, func(piece string) {
+	t.exact.split(text, func(exact string, first bool) {
 		if t.normalize != nil {
-			piece = t.normalize(piece)
+			exact = t.normalize(exact)
 		}
-		t.normalized.split(piece, plain, added)
+		t.normalized.split(exact, func(plain string, begins bool) {
+			ids = t.appendPlain(ids, plain, first && begins)
+		}, added)
 	}, added)
 	return ids
 }
 
-func (t *Tokenizer) appendPlain(ids []int32, piece string) []int32 {
-	parts, next := []string{piece}, []string(nil)
+func (t *Tokenizer) appendPlain(ids []int32, text string, first bool) []int32 {
+	parts, next := []piece{{text, first}}, []piece(nil)
 	for _, preTokenize := range t.preTokenizers {
 		next = next[:0]
 		for _, p := range parts {
@@ -75,7 +76,7 @@ func (t *Tokenizer) appendPlain(ids []int32, piece string) []int32 {
 		parts, next = next, parts
 	}
 	for _, p := range parts {
-		ids = t.model.appendWord(ids, p)
+		ids = t.model.appendWord(ids, p.text)
 	}
 	return ids
 }

@@ -195,20 +195,20 @@ func TestRefusedFiles(t *testing.T) {
 			[]string{"pre_tokenizer[1]", "Digits", "after ByteLevel"},
 		},
 		{
-			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a(?=b)"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
-			[]string{"a(?=b)", "look-around"},
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"(?<=b)a"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
+			[]string{"(?<=b)a", "look-behind"},
 		},
 		{
 			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"(a)\\1"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
 			[]string{`\\1`},
 		},
 		{
-			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a++"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"(ab)++"},"behavior":"Isolated","invert":false}`, usererr.Unsupported,
 			[]string{"possessive"},
 		},
 		{
-			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a"},"behavior":"MergedWithNext","invert":false}`, usererr.Unsupported,
-			[]string{"MergedWithNext"},
+			"pre_tokenizer", `{"type":"Split","pattern":{"Regex":"a"},"behavior":"Merged","invert":false}`, usererr.Unsupported,
+			[]string{`"Merged"`},
 		},
 		{"pre_tokenizer", `{"type":"Split","pattern":{},"behavior":"Isolated","invert":false}`, usererr.Format, []string{"no pattern"}},
 		{"post_processor", `{"type":"BertProcessing"}`, usererr.Format, []string{"post_processor", "BertProcessing without cls or sep"}},

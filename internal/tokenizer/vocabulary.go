@@ -30,18 +30,18 @@ var preTokenizations = map[string]func(d *definition){
 	"qwen2": qwen2, "deepseek-r1-qwen": qwen2,
 }
 
-func gpt2(d *definition) { d.preTokenizers = []preTokenizer{scanAll(scanGPT2)} }
+func gpt2(d *definition) { d.preTokenizers = []preTokenizer{isolated(gpt2Pattern)} }
 
-func smollm(d *definition) { d.preTokenizers = []preTokenizer{digits(true), scanAll(scanGPT2)} }
+func smollm(d *definition) { d.preTokenizers = []preTokenizer{digits(true), isolated(gpt2Pattern)} }
 
 func llama3(d *definition) {
 	d.ignoreMerges = true
-	d.preTokenizers = []preTokenizer{scanAll(scanners[llama3Pattern])}
+	d.preTokenizers = []preTokenizer{isolated(llama3Pattern)}
 }
 
 func qwen2(d *definition) {
 	d.normalize = nfc
-	d.preTokenizers = []preTokenizer{scanAll(scanners[qwen2Pattern])}
+	d.preTokenizers = []preTokenizer{isolated(qwen2Pattern)}
 }
 
 // FromVocabulary builds the tokenizer that a GGUF file's metadata describes: byte-level BPE ("gpt2") with a known
