@@ -1,18 +1,23 @@
-"""Makes internal/tokenizer/testdata: small byte-level BPE tokenizers of every supported component, with ids by Hugging Face.
+"""Makes internal/tokenizer/testdata: small tokenizers of every supported component, with ids by Hugging Face, and a
+SentencePiece model with ids by SentencePiece.
 
-    pip install tokenizers==0.23.3
+    pip install tokenizers==0.23.3 sentencepiece==0.2.3
     python tools/make_tokenizer_fixtures.py internal/tokenizer/testdata
 
-Each NAME.tokenizer.json is trained on the text below; NAME.jsonl holds {"text", "ids", "decoded"} lines. The same versions of
-Python and tokenizers write the same bytes.
+Each NAME.tokenizer.json or NAME.model is trained on the text below; NAME.jsonl holds {"text", "ids", "decoded"} lines. The same
+versions write the same bytes. With a number of characters behind the folder the lines are that many characters of mixed scripts,
+emoji, code, numbers, white space and control characters: go test reads them where QLORA_REFERENCE_DIR has them in tokenizer/.
 """
 
+import io
 import json
 import pathlib
 import random
+import re
 import sys
 import unicodedata
 
+import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -133,16 +138,186 @@ def fixtures():
         pre_tokenizers.Split(" ", "removed"), split(r"(?:[^\s\d])+|\s+", "removed", True), plain], 330)
 
 
+CAPITALS, SMALLS = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+LINES = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+GPT4O = (f"{CAPITALS}*{SMALLS}+{ENDINGS}|{CAPITALS}+{SMALLS}*{ENDINGS}" r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + LINES)
+TEKKEN = f"{CAPITALS}*{SMALLS}+|{CAPITALS}+{SMALLS}*" r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + LINES
+DEEPSEEK3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*""" + LINES)
+
+SPACED = [
+    "\u2581", " \u2581", "\u2581\u2581a", "a\u2581b", "a  b   c    d", " \n a", "\n a\n  b", "HelloWorld fooBAR iPhone McDONALD'S", "<0x0A>", "\n<0x0a>",
+    "<unk>a<unk>", "\u0378", "a\U0001f30ab", "\ufb01 \u2460 \uff21 \u0130I\u0131", "a.b,c;d e...f", "12,345.678", "<end> a<end>b <end>", "  <end>", "<s>a</s> b",
+]
+
+
+def few():
+    """Fewer lines, for the many kinds of tokenizers."""
+    lines = texts()
+    return SPACED + lines[1:len(TEXTS)] + lines[len(TEXTS) + 9:len(TEXTS) + 34:2] + lines[-6:]
+
+
+def characters(merge):
+    """A BPE of characters that falls back to bytes, as converters make it of SentencePiece's models."""
+    tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tok.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tok.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
+    special = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
+    tok.train_from_iterator([CORPUS], trainers.BpeTrainer(
+        vocab_size=480, limit_alphabet=90, show_progress=False, special_tokens=special))
+    spec = json.loads(tok.to_str())
+    spec["added_tokens"] = spec["added_tokens"][:3]
+    spec["pre_tokenizer"] = None
+    merge(spec)
+    return Tokenizer.from_str(json.dumps(spec))
+
+
+SPACES = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+BYTES = [SPACES, {"type": "ByteFallback"}, {"type": "Fuse"}]
+
+
+def component(kind, *parts):
+    names = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers", "decoder": "decoders"}
+    return {"type": "Sequence", names[kind]: list(parts)}
+
+
+def llama2(spec):
+    spec["decoder"] = component("decoder", *BYTES, STRIP)
+    spec["added_tokens"] += [
+        {"id": 480, "content": "<end>", "single_word": False, "lstrip": False, "rstrip": True, "normalized": False, "special": True},
+        {"id": 481, "content": "<tool>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False},
+    ]
+
+
+def mistral(spec):
+    spec["normalizer"] = None
+    spec["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    llama2(spec)
+
+
+def gemma(spec):
+    spec["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    spec["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+    spec["decoder"] = component("decoder", *BYTES)
+    spec["model"]["ignore_merges"] = False
+
+
+def old_metaspace(spec):
+    """add_prefix_space, as files were written before prepend_scheme."""
+    spec["normalizer"] = None
+    spec["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "add_prefix_space": True}
+    spec["decoder"] = {"type": "Metaspace", "replacement": "\u2581", "add_prefix_space": True}
+
+
+def no_prefix(spec):
+    spec["normalizer"] = None
+    spec["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": True}
+    spec["decoder"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": True}
+
+
+def converted(spec):
+    """A SentencePiece model as transformers 5 converts it, with whole words that no merge makes."""
+    replace = lambda pattern, content: {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+    spec["normalizer"] = component("normalizer", replace(r"\A +| +\z", ""), replace(" {2,}", " "),
+                                   {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}, replace("\\A\u2581", "\u2581\u2581"))
+    spec["pre_tokenizer"] = component("pre_tokenizer", {
+        "type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": False,
+    }, {"type": "Split", "pattern": {"Regex": "the|er"}, "behavior": "Isolated", "invert": False})
+    spec["decoder"] = component("decoder", *BYTES, STRIP)
+    spec["model"]["ignore_merges"] = True
+    swapped(spec)
+
+
+def rarer(spec):
+    """The components that few files have, and characters that give <unk>, neighbours one or each."""
+    for b in (0xE2, 0xF0, 0xCD):
+        del spec["model"]["vocab"][f"<0x{b:02X}>"]
+    spec["normalizer"] = component("normalizer", *({"type": t} for t in ("NFKC", "Lowercase")),
+                                   {"type": "Strip", "strip_left": False, "strip_right": True})
+    spec["pre_tokenizer"] = component("pre_tokenizer", {"type": "Digits", "individual_digits": False}, {
+        "type": "Punctuation", "behavior": "MergedWithPrevious",
+    }, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True})
+    spec["decoder"] = component("decoder", STRIP, *BYTES)
+    spec["model"]["fuse_unk"] = False
+
+
+def words(spec):
+    spec["normalizer"] = component("normalizer", {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "NFD"})
+    spec["pre_tokenizer"] = component("pre_tokenizer", {"type": "WhitespaceSplit"}, {"type": "Whitespace"}, {"type": "Punctuation"})
+    spec["decoder"] = component("decoder", *BYTES)
+    spec["model"]["byte_fallback"] = False
+
+
+def character_fixtures():
+    for merge in (llama2, mistral, gemma, old_metaspace, no_prefix, converted, rarer, words):
+        yield merge.__name__, characters(merge)
+    isolated = lambda *patterns: [pre_tokenizers.Split(Regex(p), "isolated") for p in patterns] + [
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    yield "gpt4o", train(None, isolated(GPT4O), 330)
+    yield "tekken", edited(train(None, isolated(TEKKEN), 330, ignore_merges=True), swapped)
+    yield "deepseek3", train(None, isolated(r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK3), 330)
+    split = lambda pattern, behavior, invert=False: pre_tokenizers.Split(Regex(pattern), behavior, invert)
+    yield "behaviors", train(None, [
+        split("[\n]", "contiguous"), split("[aeiou]", "merged_with_previous"), split("[rst]", "merged_with_next"),
+        split(r"\d(?=\d\b)", "isolated"), split("[x-z]|\\?", "removed"), split("[ bc]", "merged_with_next", True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)], 300)
+
+
+def sentencepiece_model():
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS.split("\n")), model_writer=out, vocab_size=460, model_type="bpe", byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, character_coverage=0.98, user_defined_symbols=["\u2581\u2581", "<tool>"],
+        control_symbols=["<end>"], split_digits=True, allow_whitespace_only_pieces=True, minloglevel=2)
+    return out.getvalue()
+
+
+def mixed(count):
+    """Lines of count characters in all, every one of a different mixture."""
+    rng = random.Random(20261130)
+    blocks = [(0x20, 0x7F), (0xA0, 0x250), (0x250, 0x530), (0x530, 0x700), (0x900, 0xE80), (0x1000, 0x1200), (0x1E00, 0x2000), (0x2000, 0x2C00),
+              (0x3000, 0x3200), (0x4E00, 0x9FA0), (0xAC00, 0xD7A0), (0xFB00, 0xFE00), (0xFF00, 0xFFF0), (0x1D400, 0x1D800), (0x1F300, 0x1F650)]
+    old = [[c for c in map(chr, range(*b)) if unicodedata.ucd_3_2_0.category(c)[0] != "C" or unicodedata.category(c)[0] == "S"] for b in blocks]
+    code = pathlib.Path(__file__).read_text()
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    some = lambda pool, most: "".join(rng.choice(pool) for _ in range(rng.randrange(1, most)))
+    parts = [
+        lambda: some(rng.choice(old), 15), lambda: rng.choice(["👩‍🚒", "🌊🌊", "🇩🇪", "👍🏽", "❤️", "1️⃣"]), lambda: rng.choice(TEXTS + SPACED)[:60],
+        lambda: rng.choice([" ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2028", "\u200b", "\u2581"]) * rng.randrange(1, 4),
+        lambda: str(rng.randrange(10 ** rng.randrange(1, 15))), lambda: chr(rng.choice([*range(32), *range(0x7F, 0xA0)])), lambda: some(letters, 12),
+        lambda: " " + some(letters, 12), lambda: " " * rng.randrange(1, 40), lambda: some("!?.,;:-_=+*/\\|()[]{}<>@#$%^&~`\"'", 6),
+    ]
+    while count > 0:
+        source, at = (CORPUS, code)[rng.randrange(2)], rng.random()
+        line = source[int(at * len(source)):][:rng.randrange(50, 900)] if rng.random() < 0.3 else "".join(
+            rng.choice(parts)() for _ in range(rng.randrange(5, 80)))
+        count -= len(line)
+        yield line
+
+
+def write(path, lines, encode, decode):
+    with open(path, "w") as f:
+        for text in lines:
+            ids = encode(text)
+            f.write(json.dumps({"text": text, "ids": ids, "decoded": decode(ids)}, ensure_ascii=False) + "\n")
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
+    many = list(mixed(int(sys.argv[2]))) if len(sys.argv) > 2 else None
     out.mkdir(parents=True, exist_ok=True)
-    for name, tok in fixtures():
-        (out / f"{name}.tokenizer.json").write_text(tok.to_str(pretty=False) + "\n")
-        with open(out / f"{name}.jsonl", "w") as f:
-            for text in texts():
-                ids = tok.encode(text, add_special_tokens=False).ids
-                row = {"text": text, "ids": ids, "decoded": tok.decode(ids, skip_special_tokens=False)}
-                f.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for source, lines in ((fixtures, many or texts()), (character_fixtures, many or few())):
+        for name, tok in source():
+            (out / f"{name}.tokenizer.json").write_text(tok.to_str(pretty=False) + "\n")
+            write(out / f"{name}.jsonl", lines, lambda text: tok.encode(text, add_special_tokens=False).ids,
+                  lambda ids: tok.decode(ids, skip_special_tokens=False))
+    model = sentencepiece_model()
+    (out / "scores.model").write_bytes(model)
+    tok = sentencepiece.SentencePieceProcessor(model_proto=model)
+    # Control symbols in a text are tokens for us, and text for SentencePiece.
+    control = re.compile("<unk>|<s>|</s>|<end>")
+    write(out / "scores.jsonl", [control.sub("", line) for line in many or few()], tok.encode, tok.decode)
 
 
 if __name__ == "__main__":

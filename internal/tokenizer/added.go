@@ -18,6 +18,8 @@ type AddedToken struct {
 
 	// IfMissing: a token from beside the file is taken only where the file does not add it itself.
 	IfMissing bool `json:"-"`
+
+	wanted string // what the normalized text is searched for; "": Content, normalized
 }
 
 // addBeside enters the tokens that files beside tokenizer.json name, as `add_tokens` of `tokenizers` does: a token of
@@ -141,9 +143,5 @@ func startsWithWord(s string) bool {
 
 // isWord is \w of Unicode's regular expressions (UTS 18): alphabetic, marks, decimal numbers, connectors and joiners.
 func isWord(r rune) bool {
-	return unicode.In(r, wordTables...)
-}
-
-var wordTables = []*unicode.RangeTable{
-	unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control,
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }

@@ -1,8 +1,10 @@
 package tokenizer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -14,17 +16,23 @@ const (
 	maxAddedBytes = 1 << 10
 )
 
-// definition is what both file formats are brought to. Ids are unique and every token is named once.
+// definition is what all file formats are brought to. Ids are unique and every token is named once.
 type definition struct {
-	path          string
-	vocabulary    map[string]int32
+	path       string
+	vocabulary map[string]int32
+	// the merges, by rank; or in place of them those by score
 	merges        [][2]string
+	byScore       map[uint64]merge
+	byteLevel     bool // the smallest tokens are bytes
+	byteFallback  bool // a character without a token is written by those of its bytes
 	ignoreMerges  bool
 	unknown       *string // unk_token
 	fuseUnknown   bool
 	added         []AddedToken
-	normalize     func(string) string
+	normalizers   []normalizer
 	preTokenizers []preTokenizer
+	decoding      decoding
+	byteDecoders  int
 	around        surroundings
 	pad           string // pad_token
 }
@@ -45,40 +53,38 @@ func (d *definition) build() (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	model := &bpe{
+		byteLevel: d.byteLevel, unknown: -1, fuse: d.fuseUnknown, merges: d.byScore, cache: map[string][]int32{},
+		characters: map[rune]int32{},
+	}
 	t := &Tokenizer{
-		model:     &bpe{merges: make(map[uint64]merge, len(d.merges)), unknown: -1, fuse: d.fuseUnknown, cache: map[string][]int32{}},
-		normalize: d.normalize, preTokenizers: d.preTokenizers, around: d.around, pad: d.pad,
-		exact: newMatcher(), normalized: newMatcher(),
+		model: model, normalizers: d.normalizers, preTokenizers: d.preTokenizers, around: d.around, pad: d.pad,
+		opening: d.decoding.opening(), exact: newMatcher(), normalized: newMatcher(),
 		tokens: make([]string, size), bytes: make([]string, size),
 		ids: make(map[string]int32, len(d.vocabulary)+len(d.added)), special: map[int32]bool{},
 	}
-	for i := range t.model.byteID {
-		t.model.byteID[i] = -1
+	for i := range model.byteID {
+		model.byteID[i] = -1
+	}
+	for i := range model.ascii {
+		model.ascii[i] = -1
 	}
 	if d.unknown != nil {
 		id, ok := d.vocabulary[*d.unknown]
 		if !ok {
 			return nil, fail(d.path, "unk_token %.40q is not in the vocabulary", *d.unknown)
 		}
-		t.model.unknown = id
+		model.unknown = id
 	}
 	if d.ignoreMerges {
-		t.model.words = make(map[string]int32, len(d.vocabulary))
+		model.words = make(map[string]int32, len(d.vocabulary))
 	}
 	for token, id := range d.vocabulary {
 		if other := t.tokens[id]; other != "" {
 			return nil, fail(d.path, "the tokens %q and %q have the same id %d", min(token, other), max(token, other), id)
 		}
-		raw, ok := tokenBytes(token)
-		if !ok {
-			raw = token // the decoder of `tokenizers` writes such a token as it stands
-		} else if len(raw) == 1 {
-			t.model.byteID[raw[0]] = id
-		}
-		if ok && t.model.words != nil {
-			t.model.words[raw] = id
-		}
-		t.tokens[id], t.bytes[id], t.ids[token] = token, raw, id
+		t.tokens[id], t.ids[token] = token, id
+		t.bytes[id] = d.addToModel(model, token, id)
 	}
 	if err := d.addMerges(t); err != nil {
 		return nil, err
@@ -86,7 +92,46 @@ func (d *definition) build() (*Tokenizer, error) {
 	if err := d.addTokens(t); err != nil {
 		return nil, err
 	}
+	added := map[int32]bool{}
+	for _, a := range d.added {
+		added[a.ID] = true
+	}
+	for _, id := range d.vocabulary {
+		if !added[id] {
+			t.rows = max(t.rows, int(id)+1)
+		}
+	}
 	return t, nil
+}
+
+// addToModel enters what a token of the vocabulary is to the model, and gives what it decodes to.
+func (d *definition) addToModel(model *bpe, token string, id int32) string {
+	if d.byteLevel {
+		raw, ok := tokenBytes(token)
+		if !ok {
+			return token // the decoder of `tokenizers` writes such a token as it stands
+		}
+		if len(raw) == 1 {
+			model.byteID[raw[0]] = id
+		}
+		if model.words != nil {
+			model.words[raw] = id
+		}
+		return raw
+	}
+	if b, ok := fallbackByte(token); ok && d.byteFallback && strings.ToUpper(token[3:5]) == token[3:5] {
+		model.byteID[b] = id
+	}
+	if c, n := utf8.DecodeRuneInString(token); n == len(token) {
+		model.characters[c] = id
+		if c < utf8.RuneSelf {
+			model.ascii[c] = id
+		}
+	}
+	if model.words != nil {
+		model.words[token] = id
+	}
+	return d.decoding.token(token)
 }
 
 // size is one more than the largest id; it refuses what would make the tables large or ambiguous.
@@ -121,6 +166,10 @@ func (d *definition) size() (int, error) {
 }
 
 func (d *definition) addMerges(t *Tokenizer) error {
+	model := t.model
+	if model.merges == nil {
+		model.merges = make(map[uint64]merge, len(d.merges))
+	}
 	for rank, pair := range d.merges {
 		left, okLeft := d.vocabulary[pair[0]]
 		right, okRight := d.vocabulary[pair[1]]
@@ -130,9 +179,40 @@ func (d *definition) addMerges(t *Tokenizer) error {
 				return fail(d.path, "merge %d (%.40q + %.40q) names %.40q, which is not in the vocabulary", rank, pair[0], pair[1], token)
 			}
 		}
-		t.model.merges[pairKey(left, right)] = merge{rank: int32(rank), id: merged}
+		model.merges[pairKey(left, right)] = merge{rank: int32(rank), id: merged}
 	}
+	d.findCuts(model, t.tokens)
 	return nil
+}
+
+// findCuts looks at what merges make whether words may be cut before a ▁: a text of SentencePiece has no words else, and
+// merging is slower the longer they are. It is so where ▁ is a token, and none of bytes or for the unknown is merged.
+func (d *definition) findCuts(model *bpe, tokens []string) {
+	if _, ok := d.vocabulary[metaspace]; !ok || d.byteLevel || d.ignoreMerges {
+		return
+	}
+	alone := map[int32]bool{model.unknown: true}
+	for _, id := range model.byteID {
+		alone[id] = true
+	}
+	model.glued = map[rune]bool{}
+	for pair, merged := range model.merges {
+		if alone[int32(pair>>32)] || alone[int32(uint32(pair))] {
+			return
+		}
+		token := tokens[merged.id]
+		for at := 0; ; at += len(metaspace) {
+			i := strings.Index(token[at:], metaspace)
+			if i < 0 {
+				break
+			}
+			if at += i; at > 0 {
+				before, _ := utf8.DecodeLastRuneInString(token[:at])
+				model.glued[before] = true
+			}
+		}
+	}
+	model.cutBefore = true
 }
 
 // addTokens enters the added tokens, which may repeat tokens of the vocabulary.
@@ -152,19 +232,18 @@ func (d *definition) addTokens(t *Tokenizer) error {
 		if id, ok := t.ids[a.Content]; ok && id != a.ID {
 			return fail(d.path, "the added token %q has the id %d, and %d elsewhere", a.Content, a.ID, id)
 		}
-		t.tokens[a.ID], t.bytes[a.ID], t.ids[a.Content] = a.Content, a.Content, a.ID
+		content, where := a.Content, t.exact
+		if a.Normalized {
+			content, where = cmp.Or(a.wanted, t.normalize(content)), t.normalized
+		}
+		t.tokens[a.ID], t.ids[a.Content] = a.Content, a.ID
+		t.bytes[a.ID] = d.decoding.token(content)
 		if a.Special {
 			t.special[a.ID] = true
 		}
-		content, where := a.Content, t.exact
-		if a.Normalized {
-			where = t.normalized
-			if t.normalize != nil {
-				content = t.normalize(content)
-				t.bytes[a.ID] = content
-			}
+		if content != "" {
+			where.add(strings.Clone(content), a)
 		}
-		where.add(strings.Clone(content), a)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // component is the union of the fields of the components that are supported.
@@ -16,10 +17,19 @@ type component struct {
 	Processors       []jsontext.Value `json:"processors"`
 	Decoders         []jsontext.Value `json:"decoders"`
 	AddPrefixSpace   *bool            `json:"add_prefix_space"`
+	PrependScheme    *string          `json:"prepend_scheme"`
+	Replacement      *string          `json:"replacement"`
+	Split            *bool            `json:"split"`
 	UseRegex         *bool            `json:"use_regex"`
 	IndividualDigits bool             `json:"individual_digits"`
 	Behavior         string           `json:"behavior"`
 	Invert           bool             `json:"invert"`
+	Prepend          string           `json:"prepend"`
+	Content          *string          `json:"content"`
+	StripLeft        *bool            `json:"strip_left"`
+	StripRight       *bool            `json:"strip_right"`
+	Start            int              `json:"start"`
+	Stop             int              `json:"stop"`
 	Pattern          struct {
 		String *string `json:"String"`
 		Regex  *string `json:"Regex"`
@@ -66,8 +76,35 @@ func (c component) sequence() []jsontext.Value {
 	return nil
 }
 
+func (c component) contentOf() string {
+	if c.Content == nil {
+		return ""
+	}
+	return *c.Content
+}
+
+// A stage is a member of tokenizer.json that holds a component or a Sequence of them.
+type stage struct {
+	member string // "pre_tokenizer"
+	name   string // "pre-tokenizer"
+	types  []string
+}
+
+var (
+	normalizerStage = stage{"normalizer", "normalizer", []string{
+		"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace",
+	}}
+	preTokenizerStage = stage{"pre_tokenizer", "pre-tokenizer", []string{
+		"ByteLevel", "Split", "Digits", "Metaspace", "Punctuation", "Whitespace", "WhitespaceSplit",
+	}}
+	postProcessorStage = stage{"post_processor", "post-processor", []string{
+		"ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing",
+	}}
+	decoderStage = stage{"decoder", "decoder", []string{"ByteLevel", "Replace", "ByteFallback", "Fuse", "Metaspace", "Strip"}}
+)
+
 // flatten lists the components of value in order: none for null, one, or those of nested Sequences.
-func (d *definition) flatten(value jsontext.Value, where string, add func(component, string) error) error {
+func (d *definition) flatten(value jsontext.Value, s stage, where string, add func(component, string) error) error {
 	var kind struct {
 		Type string `json:"type"`
 	}
@@ -78,10 +115,9 @@ func (d *definition) flatten(value jsontext.Value, where string, add func(compon
 		return jsonError(d.path, where, err)
 	}
 	// The fields of an unknown type may have any shape, so the type comes first.
-	switch kind.Type {
-	case "Sequence", "NFC", "ByteLevel", "Split", "Digits", "TemplateProcessing", "RobertaProcessing", "BertProcessing":
-	default:
-		return unsupported(d.path, "component %q", kind.Type).At("%s", where)
+	if kind.Type != "Sequence" && !slices.Contains(s.types, kind.Type) {
+		return unsupported(d.path, "the %s %.40q", s.name, kind.Type).At("%s", where).
+			Hinted("these are computed: %s", strings.Join(s.types, ", "))
 	}
 	var c component
 	if err := json.Unmarshal(value, &c); err != nil {
@@ -91,7 +127,7 @@ func (d *definition) flatten(value jsontext.Value, where string, add func(compon
 		return add(c, where)
 	}
 	for i, v := range c.sequence() {
-		if err := d.flatten(v, fmt.Sprintf("%s[%d]", where, i), add); err != nil {
+		if err := d.flatten(v, s, fmt.Sprintf("%s[%d]", where, i), add); err != nil {
 			return err
 		}
 	}
@@ -99,60 +135,43 @@ func (d *definition) flatten(value jsontext.Value, where string, add func(compon
 }
 
 func (d *definition) components(file tokenizerJSON) error {
-	err := d.flatten(file.Normalizer, "normalizer", func(c component, where string) error {
-		if c.Type != "NFC" {
-			return unsupported(d.path, "normalizer %q", c.Type).At("%s", where)
+	for _, part := range []struct {
+		value jsontext.Value
+		stage
+		add func(component, string) error
+	}{
+		{file.Normalizer, normalizerStage, d.addNormalizer},
+		{file.PreTokenizer, preTokenizerStage, d.addPreTokenizer},
+		{file.PostProcessor, postProcessorStage, d.addPostProcessor},
+		{file.Decoder, decoderStage, d.addDecoder},
+	} {
+		if err := d.flatten(part.value, part.stage, part.member, part.add); err != nil {
+			return err
 		}
-		d.normalize = nfc
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	byteLevel := false
-	err = d.flatten(file.PreTokenizer, "pre_tokenizer", func(c component, where string) error {
-		if byteLevel {
-			return unsupported(d.path, "pre-tokenizer %q after ByteLevel", c.Type).At("%s", where)
+	switch {
+	case d.byteLevel != (d.byteDecoders == 1):
+		return unsupported(d.path, "a ByteLevel pre-tokenizer without such a decoder, or the other way round").At("pre_tokenizer and decoder")
+	case d.byteLevel && d.byteFallback && d.vocabulary["<0x00>"] > 0:
+		return unsupported(d.path, "byte_fallback beside ByteLevel").At("model")
+	case !d.byteLevel && len(d.decoding.steps) == 0:
+		return unsupported(d.path, "no decoder: tokens would be read with spaces between them").At("decoder")
+	}
+	return nil
+}
+
+// addPostProcessor enters a component of `post_processor`.
+func (d *definition) addPostProcessor(c component, where string) error {
+	switch c.Type {
+	case "TemplateProcessing":
+		return d.surround(c, where)
+	case "RobertaProcessing", "BertProcessing":
+		if c.Cls == nil || c.Sep == nil {
+			return fail(d.path, "%s without cls or sep", c.Type).At("%s", where)
 		}
-		byteLevel = c.Type == "ByteLevel"
-		return d.addPreTokenizer(c, where)
-	})
-	if err != nil {
-		return err
+		d.around = surroundings{slices.Concat([]int32{c.Cls.ID}, d.around.before), slices.Concat(d.around.after, []int32{c.Sep.ID})}
 	}
-	if !byteLevel {
-		return unsupported(d.path, "no ByteLevel pre-tokenizer").At("pre_tokenizer").Hinted("byte-level BPE is supported")
-	}
-	err = d.flatten(file.PostProcessor, "post_processor", func(c component, where string) error {
-		switch c.Type {
-		case "ByteLevel": // offsets do not concern this package
-			return nil
-		case "TemplateProcessing":
-			return d.surround(c, where)
-		case "RobertaProcessing", "BertProcessing":
-			if c.Cls == nil || c.Sep == nil {
-				return fail(d.path, "%s without cls or sep", c.Type).At("%s", where)
-			}
-			d.around = surroundings{slices.Concat([]int32{c.Cls.ID}, d.around.before), slices.Concat(d.around.after, []int32{c.Sep.ID})}
-			return nil
-		}
-		return unsupported(d.path, "post-processor %q", c.Type).At("%s", where)
-	})
-	if err != nil {
-		return err
-	}
-	decoders := 0
-	err = d.flatten(file.Decoder, "decoder", func(c component, where string) error {
-		if c.Type != "ByteLevel" {
-			return unsupported(d.path, "decoder %q", c.Type).At("%s", where)
-		}
-		decoders++
-		return nil
-	})
-	if err == nil && decoders != 1 {
-		return unsupported(d.path, "%d ByteLevel decoders instead of one", decoders).At("decoder")
-	}
-	return err
+	return nil // ByteLevel changes offsets, which do not concern this package
 }
 
 // surround reads what a post-processor writes around one text.
@@ -187,50 +206,4 @@ func (d *definition) surround(c component, where string) error {
 	}
 	d.around = surroundings{slices.Concat(before, d.around.before), slices.Concat(d.around.after, after)}
 	return nil
-}
-
-func (d *definition) addPreTokenizer(c component, where string) error {
-	switch c.Type {
-	case "ByteLevel":
-		if c.AddPrefixSpace == nil || *c.AddPrefixSpace {
-			d.preTokenizers = append(d.preTokenizers, prefixSpace)
-		}
-		if c.UseRegex == nil || *c.UseRegex {
-			d.preTokenizers = append(d.preTokenizers, isolated(gpt2Pattern))
-		}
-		return nil
-	case "Digits":
-		d.preTokenizers = append(d.preTokenizers, digits(c.IndividualDigits))
-		return nil
-	case "Split":
-		b, ok := behaviors[c.Behavior]
-		if !ok {
-			return unsupported(d.path, "Split with behavior %q", c.Behavior).At("%s", where)
-		}
-		find, err := d.finder(c, where)
-		if err != nil {
-			return err
-		}
-		d.preTokenizers = append(d.preTokenizers, split(find, b, c.Invert))
-		return nil
-	}
-	return unsupported(d.path, "pre-tokenizer %q", c.Type).At("%s", where)
-}
-
-// finder finds what a component's pattern matches.
-func (d *definition) finder(c component, where string) (finder, error) {
-	switch {
-	case c.Pattern.String != nil && *c.Pattern.String == "":
-		return nil, fail(d.path, "the pattern of %s is the empty text", c.Type).At("%s", where)
-	case c.Pattern.String != nil:
-		return literal(*c.Pattern.String), nil
-	case c.Pattern.Regex == nil:
-		return nil, fail(d.path, "%s has no pattern", c.Type).At("%s", where)
-	}
-	p, err := compilePattern(*c.Pattern.Regex)
-	if err != nil {
-		return nil, unsupported(d.path, "the pattern %q (%v)", *c.Pattern.Regex, err).At("%s", where).
-			Hinted("patterns of classes, groups, look-aheads and repetitions are supported")
-	}
-	return p.find, nil
 }

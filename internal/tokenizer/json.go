@@ -68,6 +68,9 @@ func splitMerge(s string) ([2]string, error) {
 	return [2]string{left, right}, nil
 }
 
+// onlyBPE is the way out of another kind of tokenizer.
+const onlyBPE = "byte-level BPE and SentencePiece's BPE are supported: choose a model with such a tokenizer"
+
 // FromJSON reads Hugging Face's tokenizer.json. Every component's type is checked: what this package does not compute
 // is refused by name ([usererr.Unsupported]), a damaged or ambiguous file with its place ([usererr.Format]). beside are
 // the tokens that other files name, in the order in which they take effect. path is for messages.
@@ -89,7 +92,7 @@ func FromJSON(data []byte, path string, beside []AddedToken) (*Tokenizer, error)
 		return nil, jsonError(path, "model", err)
 	}
 	if kind.Type != "BPE" {
-		return nil, unsupported(path, "model type %q", kind.Type).At("model").Hinted("byte-level BPE is supported")
+		return nil, unsupported(path, "the tokenizer model %.40q", kind.Type).At("model").Hinted(onlyBPE)
 	}
 	var model modelJSON
 	if err := json.Unmarshal(file.Model, &model); err != nil {
@@ -102,13 +105,12 @@ func FromJSON(data []byte, path string, beside []AddedToken) (*Tokenizer, error)
 		{model.Dropout != 0, "dropout"},
 		{model.ContinuingSubwordPrefix != "", "continuing_subword_prefix"},
 		{model.EndOfWordSuffix != "", "end_of_word_suffix"},
-		{model.ByteFallback, "byte_fallback (a SentencePiece vocabulary)"},
 	} {
 		if refuse.is {
-			return nil, unsupported(path, "BPE with %s", refuse.name).At("model").Hinted("byte-level BPE is supported")
+			return nil, unsupported(path, "BPE with %s", refuse.name).At("model").Hinted(onlyBPE)
 		}
 	}
-	d := &definition{path: path, vocabulary: model.Vocab, ignoreMerges: model.IgnoreMerges,
+	d := &definition{path: path, vocabulary: model.Vocab, ignoreMerges: model.IgnoreMerges, byteFallback: model.ByteFallback,
 		unknown: model.UnkToken, fuseUnknown: model.FuseUnk, added: file.AddedTokens}
 	for _, m := range model.Merges {
 		d.merges = append(d.merges, m)

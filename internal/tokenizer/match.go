@@ -17,11 +17,12 @@ const (
 type opcode uint8
 
 const (
-	opSet   opcode = iota // one character of set
-	opRun                 // min to max characters of set, as many as there are; then fewer, unless possessive
-	opSplit               // go on at x; where that fails, at y
-	opJump                // go on at x
-	opLook                // the program at pc+1 matches here, or with negative does not; go on at x
+	opSet    opcode = iota // one character of set
+	opRun                  // min to max characters of set, as many as there are; then fewer, unless possessive
+	opSplit                // go on at x; where that fails, at y
+	opJump                 // go on at x
+	opLook                 // the program at pc+1 matches here, or with negative does not; go on at x
+	opAnchor               // the place is one of the anchor's
 	opMatch
 )
 
@@ -32,6 +33,7 @@ type instruction struct {
 	x, y       int32
 	min, max   int32 // max -1: no end
 	set        *runeSet
+	anchor     rune
 }
 
 // pattern is a compiled regular expression, matched as backtracking engines do: of alternatives the first one that
@@ -118,6 +120,8 @@ func (c *patternCompiler) node(n node) {
 		c.node(n.parts[0])
 		c.emit(instruction{op: opMatch})
 		c.p.program[look].x = c.here()
+	case anchorNode:
+		c.emit(instruction{op: opAnchor, anchor: n.anchor})
 	case repeatNode:
 		if part := n.parts[0]; part.kind == setNode && !n.lazy {
 			c.emit(instruction{
@@ -298,6 +302,9 @@ func (m *matching) attempt(pc int32, pos int) int {
 				}
 				alive = (end >= 0) != i.negative
 				pc = i.x
+			case opAnchor:
+				alive = anchored(i.anchor, text, pos)
+				pc++
 			case opMatch:
 				m.succeed(baseChoices, baseTrail)
 				return pos
@@ -312,6 +319,22 @@ func (m *matching) attempt(pc int32, pos int) int {
 		}
 		pc, pos = m.retry()
 	}
+}
+
+func anchored(anchor rune, text string, pos int) bool {
+	switch anchor {
+	case 'A':
+		return pos == 0
+	case 'z':
+		return pos == len(text)
+	case '^':
+		return pos == 0 || text[pos-1] == '\n'
+	case '$':
+		return pos == len(text) || text[pos] == '\n'
+	}
+	before, n := utf8.DecodeLastRuneInString(text[:pos])
+	after, m := utf8.DecodeRuneInString(text[pos:])
+	return ((n > 0 && wordRanges.contains(before)) != (m > 0 && wordRanges.contains(after))) == (anchor == 'b')
 }
 
 // succeed takes back what the attempt passed on its way to the match.

@@ -15,16 +15,17 @@ const (
 	maxPatternRepeat = 1000
 )
 
-// A node of a parsed pattern: of set, parts and look one is used, and repeat wraps a node.
+// A node of a parsed pattern.
 type node struct {
 	kind     nodeKind
-	set      ranges
+	set      ranges // of a character
 	parts    []node // of a sequence or an alternation; the one part of a repetition or look-ahead
 	min, max int    // of a repetition; max -1: no end
 	lazy     bool
 	// possessive: a repetition gives nothing back
 	possessive bool
 	negative   bool // of a look-ahead
+	anchor     rune // ^ and $ of a line, \A and \z of the text, \b and \B of a word
 }
 
 type nodeKind uint8
@@ -35,10 +36,11 @@ const (
 	alternationNode
 	repeatNode
 	lookNode
+	anchorNode
 )
 
 // parsePattern reads the part of Oniguruma's syntax that pre-tokenizers use: classes with Unicode's properties, nested
-// and intersected; groups, (?i:…), look-ahead, and greedy, lazy or possessive repetition. \s, \d and \w are Unicode's.
+// and intersected; groups, (?i:…), look-ahead, anchors, and greedy, lazy or possessive repetition. \s, \d and \w are Unicode's.
 // Everything else is an error that names it.
 func parsePattern(pattern string) (node, error) {
 	if len(pattern) > maxPatternBytes {
@@ -105,12 +107,15 @@ func (p *patternParser) atom(depth int) (node, error) {
 		set, err := p.class(0)
 		return node{set: set}, err
 	case '\\':
-		set, err := p.escape()
+		if p.rest != "" && strings.IndexByte("AzbB", p.rest[0]) >= 0 {
+			return node{kind: anchorNode, anchor: p.char()}, nil
+		}
+		set, err := p.escape(false)
 		return node{set: p.caseless(set)}, err
 	case '.':
 		return node{set: ranges{{'\n', '\n'}}.negated()}, nil
 	case '^', '$':
-		return node{}, fmt.Errorf("the anchor %q", c)
+		return node{kind: anchorNode, anchor: c}, nil
 	case '*', '+', '?':
 		return node{}, fmt.Errorf("%q repeats nothing", c)
 	default:
@@ -176,8 +181,8 @@ func (p *patternParser) repeat(atom node) (node, error) {
 		default:
 			return atom, nil
 		}
-		if atom.kind == lookNode {
-			return n, errors.New("a repeated look-ahead")
+		if atom.kind == lookNode || atom.kind == anchorNode {
+			return n, errors.New("a repeated anchor or look-ahead")
 		}
 		if n.max != 1 && atom.mayBeEmpty() {
 			return n, errors.New("a repetition of what may be empty")
@@ -271,7 +276,7 @@ func (p *patternParser) member(depth int) (set ranges, single bool, err error) {
 		set, err = p.class(depth + 1)
 		return set, false, err
 	case '\\':
-		set, err = p.escape()
+		set, err = p.escape(true)
 		return set, err == nil && len(set) == 1 && set[0][0] == set[0][1], err
 	case utf8.RuneError:
 		if p.rest == "" {
@@ -286,16 +291,21 @@ func (p *patternParser) member(depth int) (set ranges, single bool, err error) {
 var (
 	spaceRanges = fromTables(unicode.White_Space)
 	digitRanges = fromTables(unicode.Nd)
-	wordRanges  = fromTables(wordTables...)
+	// Oniguruma's words: \w and \b take the numbers of Latin-1 for parts of words, [\w] does not.
+	wordClass  = fromTables(unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic)
+	wordRanges = union(wordClass, ranges{{'²', '³'}, {'¹', '¹'}, {'¼', '¾'}})
 )
 
 // escape reads what stands behind a backslash.
-func (p *patternParser) escape() (ranges, error) {
+func (p *patternParser) escape(inClass bool) (ranges, error) {
 	if p.rest == "" {
 		return nil, errors.New("a backslash at the end")
 	}
 	c := p.char()
 	classes := map[rune]ranges{'s': spaceRanges, 'd': digitRanges, 'w': wordRanges}
+	if inClass {
+		classes['w'] = wordClass
+	}
 	if set, ok := classes[c]; ok {
 		return set, nil
 	}
@@ -389,7 +399,7 @@ func (n node) first() ranges {
 		return n.set
 	case repeatNode:
 		return n.parts[0].first()
-	case lookNode:
+	case lookNode, anchorNode:
 		return nil
 	}
 	var set ranges

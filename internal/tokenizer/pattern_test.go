@@ -51,6 +51,12 @@ func TestPatterns(t *testing.T) {
 		{`\w+`, "héé_2 a\u0301-x", []string{"héé_2", "a\u0301", "x"}},
 		{`.+`, "ab\ncd", []string{"ab", "cd"}},
 		{`(?:a|b)*c`, "ababcab", []string{"ababc"}},
+		{`\s+$`, " a \n\t b\n ", []string{" ", "\n "}},
+		{`^a|\Ab|c\z`, "ba\naba\nca\nc", []string{"b", "a", "c"}},
+		{`\A▁`, "▁▁", []string{"▁"}},
+		{`\ba|b\B`, "ab a bé", []string{"a", "a", "b"}},
+		{`\w`, "½\u200d", []string{"½"}},
+		{`[\w]`, "½_\u200d", []string{"_"}},
 		{`[一-龥]+`, "a川水b", []string{"川水"}},
 	} {
 		require.Equal(t, c.want, matches(t, c.pattern, c.text), "%s", c.pattern)
@@ -73,7 +79,7 @@ func TestHostilePatterns(t *testing.T) {
 
 func TestRefusedPatterns(t *testing.T) {
 	for pattern, message := range map[string]string{
-		`a(?<=b)`: "look-behind", `(?>a)`: "special group", `(?i)a`: "option", `^a`: "anchor", `a$`: "anchor", `a\b`: `\b`, `(a)\1`: `\1`,
+		`a(?<=b)`: "look-behind", `(?>a)`: "special group", `(?i)a`: "option", `a\G`: `\G`, `^`: "empty text", `\b+a`: "anchor", `(a)\1`: `\1`,
 		`a*`: "empty text", `(?=a)`: "empty text", `(?:a*)*b`: "may be empty", `(?:a|b)++`: "possessive", `(?=a)+b`: "look-ahead",
 		`[a`: "not closed", `(a`: "not closed", `a)`: "without an opening", `[]a]`: "empty class", `[z-a]`: "range", `[a-\d]`: "range",
 		`[[:alpha:]]`: "POSIX", `\p{Nonsense}`: "Nonsense", `\pL`: "braces", `a{2000}`: "repetition", `a{3,2}`: "repetition", `*a`: "repeats nothing",

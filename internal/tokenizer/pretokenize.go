@@ -1,8 +1,6 @@
 package tokenizer
 
-import (
-	"strings"
-)
+import "strings"
 
 // A piece of text that is not empty. first: the text begins with it.
 type piece struct {
@@ -91,4 +89,73 @@ func digits(individual bool) preTokenizer {
 		b = behaviors["Isolated"]
 	}
 	return split(mustCompile(`\p{N}`).find, b, false)
+}
+
+// addPreTokenizer enters a component of `pre_tokenizer`.
+func (d *definition) addPreTokenizer(c component, where string) error {
+	if d.byteLevel {
+		return unsupported(d.path, "the pre-tokenizer %q after ByteLevel", c.Type).At("%s", where)
+	}
+	add := func(p ...preTokenizer) { d.preTokenizers = append(d.preTokenizers, p...) }
+	switch c.Type {
+	case "ByteLevel":
+		d.byteLevel = true
+		if c.AddPrefixSpace == nil || *c.AddPrefixSpace {
+			add(prefixSpace)
+		}
+		if c.UseRegex == nil || *c.UseRegex {
+			add(isolated(gpt2Pattern))
+		}
+	case "Digits":
+		add(digits(c.IndividualDigits))
+	case "Whitespace":
+		add(isolatedOnly(`[\w\x{200C}\x{200D}]+|[^\w\x{200C}\x{200D}\s]+`)) // Rust's words have the joiners
+	case "WhitespaceSplit":
+		add(isolatedOnly(`\S+`))
+	case "Metaspace":
+		replacement, err := d.metaspaceOf(c, where)
+		if err != nil {
+			return err
+		}
+		scheme, err := d.scheme(c, where)
+		if err != nil {
+			return err
+		}
+		add(metaspaces(replacement, scheme, c.Split == nil || *c.Split))
+	case "Punctuation", "Split":
+		b, ok := behaviors[c.Behavior]
+		if c.Type == "Punctuation" {
+			if c.Behavior == "" {
+				b, ok = behaviors["Isolated"], true
+			}
+			c.Pattern.Regex, c.Pattern.String, c.Invert = new(punctuationPattern), nil, false
+		}
+		if !ok {
+			return unsupported(d.path, "%s with behavior %.40q", c.Type, c.Behavior).At("%s", where)
+		}
+		find, err := d.finder(c, where)
+		if err != nil {
+			return err
+		}
+		add(split(find, b, c.Invert))
+	}
+	return nil
+}
+
+// finder finds what a component's pattern matches.
+func (d *definition) finder(c component, where string) (finder, error) {
+	switch {
+	case c.Pattern.String != nil && *c.Pattern.String == "":
+		return nil, fail(d.path, "the pattern of %s is the empty text", c.Type).At("%s", where)
+	case c.Pattern.String != nil:
+		return literal(*c.Pattern.String), nil
+	case c.Pattern.Regex == nil:
+		return nil, fail(d.path, "%s has no pattern", c.Type).At("%s", where)
+	}
+	p, err := compilePattern(*c.Pattern.Regex)
+	if err != nil {
+		return nil, unsupported(d.path, "the pattern %q (%v)", *c.Pattern.Regex, err).At("%s", where).
+			Hinted("patterns of classes, groups, look-aheads and repetitions are supported")
+	}
+	return p.find, nil
 }

@@ -59,7 +59,25 @@ func checkCases(t *testing.T, tok *Tokenizer, cases []referenceCase) {
 	}
 }
 
-// Every NAME.jsonl made by Hugging Face's tokenizers, with NAME.tokenizer.json where there is one, else with the
+// besideCases is the tokenizer whose ids are in NAME.jsonl: NAME.tokenizer.json, NAME.model, or nil.
+func besideCases(t testing.TB, file string) *Tokenizer {
+	name := strings.TrimSuffix(file, ".jsonl")
+	if exists(name + ".tokenizer.json") {
+		return readTokenizer(t, name+".tokenizer.json")
+	}
+	data, err := os.ReadFile(name + ".model")
+	if os.IsNotExist(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	v, err := SentencePiece(data, name)
+	require.NoError(t, err)
+	tok, err := FromVocabulary(v, name)
+	require.NoError(t, err)
+	return tok
+}
+
+// Every NAME.jsonl made by Hugging Face's tokenizers or SentencePiece; where there is no tokenizer beside it, with the
 // metadata of the GGUF model.
 func TestHuggingFaceIDs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "tokenizer"), "*.jsonl"))
@@ -68,10 +86,8 @@ func TestHuggingFaceIDs(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".jsonl")
 		t.Run(name, func(t *testing.T) {
-			var tok *Tokenizer
-			if path := strings.TrimSuffix(file, ".jsonl") + ".tokenizer.json"; exists(path) {
-				tok = readTokenizer(t, path)
-			} else {
+			tok := besideCases(t, file)
+			if tok == nil {
 				tok = modelTokenizer(t)
 			}
 			checkCases(t, tok, readCases(t, file))
@@ -87,13 +103,12 @@ func exists(path string) bool {
 // The same for the small tokenizers of tools/make_tokenizer_fixtures.py, which between them use every supported
 // component.
 func TestSmallTokenizers(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.tokenizer.json")
+	files, err := filepath.Glob("testdata/*.jsonl")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".tokenizer.json")
-		t.Run(name, func(t *testing.T) {
-			checkCases(t, readTokenizer(t, file), readCases(t, filepath.Join("testdata", name+".jsonl")))
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			checkCases(t, besideCases(t, file), readCases(t, file))
 		})
 	}
 }

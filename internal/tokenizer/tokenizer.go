@@ -1,5 +1,5 @@
-// Package tokenizer turns text into token ids and back: byte-level BPE as described by Hugging Face's tokenizer.json or
-// by the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's
+// Package tokenizer turns text into token ids and back: BPE of bytes, or of characters as SentencePiece does it, as
+// described by Hugging Face's tokenizer.json or by the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's
 // Unicode version has assigned.
 package tokenizer
 
@@ -11,7 +11,7 @@ import (
 // Tokenizer is read-only after loading and safe for concurrent use.
 type Tokenizer struct {
 	model         *bpe
-	normalize     func(string) string // nil: as it stands
+	normalizers   []normalizer
 	preTokenizers []preTokenizer
 	exact         *matcher // added tokens looked for in the text as given
 	normalized    *matcher // added tokens looked for in the normalized text
@@ -22,6 +22,8 @@ type Tokenizer struct {
 	special map[int32]bool
 	around  surroundings
 	pad     string
+	opening opening // what a text's beginning loses when it is decoded
+	rows    int     // one more than the largest id of the vocabulary without the added tokens
 }
 
 // Before are the ids that the file puts in front of a text, most often a BOS token.
@@ -56,10 +58,7 @@ func (t *Tokenizer) Encode(text string) []int32 {
 	var ids []int32
 	added := func(id int32) { ids = append(ids, id) }
 	t.exact.split(text, func(exact string, first bool) {
-		if t.normalize != nil {
-			exact = t.normalize(exact)
-		}
-		t.normalized.split(exact, func(plain string, begins bool) {
+		t.normalized.split(t.normalize(exact), func(plain string, begins bool) {
 			ids = t.appendPlain(ids, plain, first && begins)
 		}, added)
 	}, added)
@@ -76,23 +75,26 @@ func (t *Tokenizer) appendPlain(ids []int32, text string, first bool) []int32 {
 		parts, next = next, parts
 	}
 	for _, p := range parts {
-		ids = t.model.appendWord(ids, p.text)
+		ids = t.model.appendPiece(ids, p.text)
 	}
 	return ids
 }
 
 // Decode gives the text of ids, special tokens as they are written. Bytes that are not UTF-8 become U+FFFD; ids without
-// a token give nothing.
-func (t *Tokenizer) Decode(ids []int32) string { return t.decode(ids, false) }
+// a token give nothing. Where the decoder takes the space from a text's beginning, it is gone.
+func (t *Tokenizer) Decode(ids []int32) string { return t.decode(ids, t.opening, false) }
 
 // DecodeSkipSpecial is [Tokenizer.Decode] without the special tokens.
-func (t *Tokenizer) DecodeSkipSpecial(ids []int32) string { return t.decode(ids, true) }
+func (t *Tokenizer) DecodeSkipSpecial(ids []int32) string { return t.decode(ids, t.opening, true) }
 
-func (t *Tokenizer) decode(ids []int32, skipSpecial bool) string {
+// DecodeContinuation is [Tokenizer.Decode] of ids that follow others: a space at their beginning stays.
+func (t *Tokenizer) DecodeContinuation(ids []int32) string { return t.decode(ids, opening{}, false) }
+
+func (t *Tokenizer) decode(ids []int32, o opening, skipSpecial bool) string {
 	var out strings.Builder
 	for _, id := range ids {
-		if !skipSpecial || !t.special[id] {
-			out.WriteString(t.Bytes(id))
+		if token, ok := t.Token(id); ok && (!skipSpecial || !t.special[id]) {
+			out.WriteString(o.cut(token, t.bytes[id]))
 		}
 	}
 	return validText(out.String())
@@ -122,6 +124,10 @@ func (t *Tokenizer) Token(id int32) (string, bool) {
 
 // Size is one more than the largest id: the rows that an embedding needs at least.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
+
+// VocabSize is [Tokenizer.Size] without the added tokens, of which a text has only those that it names: some models have
+// no rows for the last of them.
+func (t *Tokenizer) VocabSize() int { return t.rows }
 
 // IsSpecial reports whether id is an added token flagged as special.
 func (t *Tokenizer) IsSpecial(id int32) bool { return t.special[id] }

@@ -4,6 +4,7 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -165,7 +166,6 @@ func TestRefusedFiles(t *testing.T) {
 		{"model.type", `"WordPiece"`, usererr.Unsupported, []string{"model", "WordPiece"}},
 		{"model", `[]`, usererr.Format, []string{"model"}},
 		{"model", `null`, usererr.Unsupported, []string{"model"}},
-		{"model.byte_fallback", `true`, usererr.Unsupported, []string{"byte_fallback"}},
 		{"model.dropout", `0.1`, usererr.Unsupported, []string{"dropout"}},
 		{"model.continuing_subword_prefix", `"##"`, usererr.Unsupported, []string{"continuing_subword_prefix"}},
 		{"model.end_of_word_suffix", `"</w>"`, usererr.Unsupported, []string{"end_of_word_suffix"}},
@@ -181,12 +181,22 @@ func TestRefusedFiles(t *testing.T) {
 		{"model.merges", `["a b c"]`, usererr.Format, []string{"model/merges/0", "two tokens"}},
 		{"model.merges", `[["a"]]`, usererr.Format, []string{"model/merges/0", "two parts"}},
 		{"model.merges", `[3]`, usererr.Format, []string{"model/merges/0"}},
-		{"normalizer", `{"type":"Lowercase"}`, usererr.Unsupported, []string{"normalizer", "Lowercase"}},
+		{"normalizer", `{"type":"Precompiled"}`, usererr.Unsupported, []string{"normalizer", "Precompiled", "NFKC"}},
 		{
-			"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":"a"},"content":"b"}]}`,
-			usererr.Unsupported, []string{"normalizer[1]", "Replace"},
+			"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Nmt"}]}`,
+			usererr.Unsupported, []string{"normalizer[1]", "Nmt"},
 		},
-		{"pre_tokenizer", `{"type":"Metaspace","replacement":"▁"}`, usererr.Unsupported, []string{"pre_tokenizer", "Metaspace"}},
+		{"normalizer", `{"type":"Replace","pattern":{"String":""},"content":"a"}`, usererr.Format, []string{"Replace", "empty text"}},
+		{"pre_tokenizer", `{"type":"Metaspace"}`, usererr.Format, []string{"pre_tokenizer", "Metaspace", "one character"}},
+		{
+			"pre_tokenizer", `{"type":"Metaspace","replacement":"▁","prepend_scheme":"last"}`, usererr.Unsupported,
+			[]string{"pre_tokenizer", "prepend_scheme", `"last"`},
+		},
+		{
+			"pre_tokenizer", `{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","add_prefix_space":false}`, usererr.Format,
+			[]string{"pre_tokenizer", "add_prefix_space", `"first"`},
+		},
+		{"pre_tokenizer", `{"type":"Metaspace","replacement":"▁"}`, usererr.Unsupported, []string{"pre_tokenizer and decoder", "ByteLevel"}},
 		{"pre_tokenizer", `null`, usererr.Unsupported, []string{"pre_tokenizer", "ByteLevel"}},
 		{"pre_tokenizer", `{"type":"Digits","individual_digits":true}`, usererr.Unsupported, []string{"ByteLevel"}},
 		{"pre_tokenizer", `{"type":"NFC"}`, usererr.Unsupported, []string{"pre_tokenizer", "NFC"}},
@@ -224,6 +234,15 @@ func TestRefusedFiles(t *testing.T) {
 		{"post_processor", `{"type":"TemplateProcessing","single":[]}`, usererr.Unsupported, []string{"0 texts"}},
 		{"decoder", `{"type":"WordPiece"}`, usererr.Unsupported, []string{"decoder", "WordPiece"}},
 		{"decoder", `null`, usererr.Unsupported, []string{"decoder"}},
+		{
+			"decoder", `{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]}`, usererr.Unsupported,
+			[]string{"decoder[1]", "ByteFallback", "after Fuse"},
+		},
+		{
+			"decoder", `{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":" ","start":0,"stop":1}]}`,
+			usererr.Unsupported, []string{"decoder[1]", "Strip"},
+		},
+		{"decoder", `{"type":"Strip","content":"ab","start":1,"stop":0}`, usererr.Format, []string{"decoder", "Strip", `"ab"`}},
 		{"added_tokens", `[{"id":5,"content":"<x>","special":true}]`, usererr.Format, []string{"<x>", "id 5"}},
 		{"added_tokens", `[{"id":9999,"content":"<x>"},{"id":9999,"content":"<y>"}]`, usererr.Format, []string{"<x>", "<y>", "9999"}},
 		{"added_tokens", `[{"id":9999,"content":"a"}]`, usererr.Format, []string{`"a"`, "9999"}},
@@ -273,8 +292,12 @@ func TestRefusedVocabularies(t *testing.T) {
 	require.Equal(t, []int32{2, 3, 0}, tok.Encode("ab<s>a"))
 	require.True(t, tok.IsSpecial(3))
 	for message, change := range map[string]func(*Vocabulary){
-		`tokenizer model "llama"`:         func(v *Vocabulary) { v.Model = "llama" },
-		`pre-tokenization "tekken"`:       func(v *Vocabulary) { v.Pre = "tekken" },
+		`tokenizer model "bert"`:    func(v *Vocabulary) { v.Model = "bert" },
+		`pre-tokenization "viking"`: func(v *Vocabulary) { v.Pre = "viking" },
+		"0 scores for 4 tokens":     func(v *Vocabulary) { v.Model = "llama" },
+		"the score of token 1 is not": func(v *Vocabulary) {
+			v.Model, v.Scores = "llama", []float32{0, float32(math.NaN()), 0, 0}
+		},
 		`pre-tokenization ""`:             func(v *Vocabulary) { v.Pre = "" },
 		"3 types for 4 tokens":            func(v *Vocabulary) { v.Types = v.Types[:3] },
 		"ids 0 and 1 have the same token": func(v *Vocabulary) { v.Tokens[1] = "a" },

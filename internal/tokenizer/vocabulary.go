@@ -2,60 +2,78 @@ package tokenizer
 
 import (
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 )
 
-// Vocabulary is the tokenizer in a GGUF file's metadata.
+// Vocabulary is the tokenizer in a GGUF file's metadata, or in SentencePiece's tokenizer.model.
 type Vocabulary struct {
-	Model  string   // tokenizer.ggml.model
-	Pre    string   // tokenizer.ggml.pre
-	Tokens []string // tokenizer.ggml.tokens, by id
-	Types  []int    // tokenizer.ggml.token_type, by id
-	Merges []string // tokenizer.ggml.merges, "a b" by rank
+	Model  string    // tokenizer.ggml.model: "gpt2" (BPE of bytes by merges) or "llama" (BPE of characters by scores)
+	Pre    string    // tokenizer.ggml.pre, of gpt2
+	Tokens []string  // tokenizer.ggml.tokens, by id
+	Types  []int     // tokenizer.ggml.token_type, by id
+	Merges []string  // tokenizer.ggml.merges, "a b" by rank; of gpt2
+	Scores []float32 // tokenizer.ggml.scores, by id; of llama
+	// a space is put in front of a text (add_space_prefix); of llama
+	AddSpacePrefix bool
+	// several spaces count as one, and none counts at the ends of a text (remove_extra_whitespaces); of llama
+	CollapseSpaces bool
 	// tokens that a text begins and ends with (add_bos_token, add_eos_token); empty: none
 	Before, After string
+	// Beside are tokens that other files name, in the order in which they take effect.
+	Beside []AddedToken
 }
 
-// Token types of GGUF that are matched in the text before anything else (llama_token_type in llama.cpp).
+// Token types of GGUF, which are those of SentencePiece (llama_token_type in llama.cpp).
 const (
-	typeControl     = 3
+	typeNormal      = 1
+	typeUnknown     = 2
+	typeControl     = 3 // matched in the text before anything else, as what is user-defined
 	typeUserDefined = 4
 )
 
-// preTokenizations names what tokenizer.ggml.pre stands for: the pre-tokenizers, and for Qwen2 the normalizer, of the
-// tokenizer.json that the GGUF file was converted from.
-var preTokenizations = map[string]func(d *definition){
-	"default": gpt2, "gpt-2": gpt2, "phi-2": gpt2, "mpt": gpt2,
-	"smollm": smollm, "starcoder": smollm, "refact": smollm,
-	"llama-bpe": llama3, "llama3": llama3, "llama-v3": llama3,
-	"qwen2": qwen2, "deepseek-r1-qwen": qwen2,
-}
-
-func gpt2(d *definition) { d.preTokenizers = []preTokenizer{isolated(gpt2Pattern)} }
-
-func smollm(d *definition) { d.preTokenizers = []preTokenizer{digits(true), isolated(gpt2Pattern)} }
-
-func llama3(d *definition) {
-	d.ignoreMerges = true
-	d.preTokenizers = []preTokenizer{isolated(llama3Pattern)}
-}
-
-func qwen2(d *definition) {
-	d.normalize = nfc
-	d.preTokenizers = []preTokenizer{isolated(qwen2Pattern)}
-}
-
-// FromVocabulary builds the tokenizer that a GGUF file's metadata describes: byte-level BPE ("gpt2") with a known
-// pre-tokenization; others are refused by name. path is for messages.
+// FromVocabulary builds the tokenizer that a GGUF file's metadata describes: BPE of bytes with a known pre-tokenization,
+// or SentencePiece's BPE by scores; others are refused by name. path is for messages.
 func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
-	if v.Model != "gpt2" {
-		return nil, unsupported(path, "tokenizer model %q", v.Model).At("tokenizer.ggml.model").
-			Hinted("byte-level BPE, named gpt2 in GGUF, is supported")
+	d, err := v.definition(path)
+	if err != nil {
+		return nil, err
 	}
-	configure, ok := preTokenizations[v.Pre]
-	if !ok {
-		return nil, unsupported(path, "pre-tokenization %q", v.Pre).At("tokenizer.ggml.pre").
-			Hinted("use the model's tokenizer.json")
+	switch v.Model {
+	case "gpt2":
+		configure, ok := preTokenizations[v.Pre]
+		if !ok {
+			return nil, unsupported(path, "pre-tokenization %q", v.Pre).At("tokenizer.ggml.pre").
+				Hinted("train the model's folder from Hugging Face, whose tokenizer.json says what the name stands for")
+		}
+		d.byteLevel = true
+		for i, m := range v.Merges {
+			pair, err := splitMerge(m)
+			if err != nil {
+				return nil, fail(path, "%v", err).At("%s", fmt.Sprintf("tokenizer.ggml.merges[%d]", i))
+			}
+			d.merges = append(d.merges, pair)
+		}
+		configure(d)
+	case "llama":
+		if err := v.byScores(d); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, unsupported(path, "tokenizer model %q", v.Model).At("tokenizer.ggml.model").Hinted(onlyBPE)
 	}
+	d.addBeside(v.Beside)
+	for token, ids := range map[string]*[]int32{v.Before: &d.around.before, v.After: &d.around.after} {
+		if id, ok := d.vocabulary[token]; ok {
+			*ids = []int32{id}
+		}
+	}
+	return d.build()
+}
+
+// definition has the vocabulary and the added tokens in it.
+func (v Vocabulary) definition(path string) (*definition, error) {
 	if len(v.Tokens) > maxTokens {
 		return nil, fail(path, "%d tokens, more than %d", len(v.Tokens), maxTokens).At("tokenizer.ggml.tokens")
 	}
@@ -68,22 +86,49 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 			return nil, fail(path, "the ids %d and %d have the same token %.40q", other, id, token).At("tokenizer.ggml.tokens")
 		}
 		d.vocabulary[token] = int32(id)
-		if len(v.Types) > 0 && (v.Types[id] == typeControl || v.Types[id] == typeUserDefined) {
-			d.added = append(d.added, AddedToken{ID: int32(id), Content: token, Special: v.Types[id] == typeControl})
+		if kind := v.kind(id); kind == typeControl || kind == typeUserDefined {
+			d.added = append(d.added, AddedToken{ID: int32(id), Content: token, Special: kind == typeControl})
 		}
 	}
-	for i, m := range v.Merges {
-		pair, err := splitMerge(m)
-		if err != nil {
-			return nil, fail(path, "%v", err).At("%s", fmt.Sprintf("tokenizer.ggml.merges[%d]", i))
-		}
-		d.merges = append(d.merges, pair)
+	return d, nil
+}
+
+func (v Vocabulary) kind(id int) int {
+	if len(v.Types) == 0 {
+		return typeNormal
 	}
-	configure(d)
-	for token, ids := range map[string]*[]int32{v.Before: &d.around.before, v.After: &d.around.after} {
-		if id, ok := d.vocabulary[token]; ok {
-			*ids = []int32{id}
+	return v.Types[id]
+}
+
+// byScores configures SentencePiece's BPE.
+func (v Vocabulary) byScores(d *definition) error {
+	if len(v.Scores) != len(v.Tokens) {
+		return fail(d.path, "%d scores for %d tokens", len(v.Scores), len(v.Tokens)).At("tokenizer.ggml.scores")
+	}
+	for id, score := range v.Scores {
+		if math.IsNaN(float64(score)) {
+			return fail(d.path, "the score of token %d is not a number", id).At("tokenizer.ggml.scores")
 		}
 	}
-	return d.build()
+	d.byScore = mergesByScore(v.Tokens, v.Scores, func(id int) bool { return v.kind(id) == typeNormal })
+	for i, a := range d.added {
+		if !a.Special { // SentencePiece looks for these where it has put its own spaces
+			d.added[i].Normalized, d.added[i].wanted = true, strings.ReplaceAll(a.Content, " ", metaspace)
+		}
+	}
+	if unknown := slices.Index(v.Types, typeUnknown); unknown >= 0 {
+		d.unknown, d.fuseUnknown = &v.Tokens[unknown], true
+		d.added = append(d.added, AddedToken{ID: int32(unknown), Content: v.Tokens[unknown], Special: true})
+	}
+	d.byteFallback = true
+	if v.CollapseSpaces {
+		d.normalizers = append(d.normalizers, replace(mustCompile(`\A +| +\z`).find, ""), replace(mustCompile(` {2,}`).find, " "))
+	}
+	d.normalizers = append(d.normalizers, replace(literal(" "), metaspace))
+	d.decoding.steps = []decodingStep{{always: replace(literal(metaspace), " ")}, {always: decodeFallback}}
+	if v.AddSpacePrefix {
+		d.normalizers = append(d.normalizers, prepend(metaspace))
+		d.decoding.strip, d.decoding.count = ' ', 1
+	}
+	return nil
 }
