@@ -69,7 +69,7 @@ func speak(
 	ctx context.Context, g *engine.Generator, p *processor.Processor, prompt processor.Prompt, sampling settings.Sampling,
 	write func(piece string) error,
 ) (Result, error) {
-	stream := p.Tokenizer.Stream()
+	stream := p.Tokenizer.Continuation()
 	open := prompt.Open
 	var failed error
 	push := func(piece string) {

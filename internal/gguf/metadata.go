@@ -61,6 +61,19 @@ func (f *File) Ints(key string) (n []int64, ok bool, err error) {
 	return n, true, nil
 }
 
+// Floats is an array of float32.
+func (f *File) Floats(key string) (x []float32, ok bool, err error) {
+	v, ok, err := f.get(key, "an array of float32", true, func(k kind) bool { return k == kindFloat32 })
+	if !ok || err != nil {
+		return nil, ok, err
+	}
+	x = make([]float32, len(v.raw)/4)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(v.raw[4*i:]))
+	}
+	return x, true, nil
+}
+
 // Float is a float32 or float64 value.
 func (f *File) Float(key string) (x float64, ok bool, err error) {
 	v, ok, err := f.get(key, "a float", false, func(k kind) bool { return k == kindFloat32 || k == kindFloat64 })

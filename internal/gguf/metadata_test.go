@@ -67,6 +67,7 @@ func TestMetadataOfAnotherType(t *testing.T) {
 		"offset 37: bad format: s has type string, a bool was wanted":                 get(f.Bool("s")),
 		"offset 37: bad format: s has type string, an array of strings was wanted":    get(f.Strings("s")),
 		"offset 37: bad format: s has type string, an array of integers was wanted":   get(f.Ints("s")),
+		"offset 37: bad format: s has type string, an array of float32 was wanted":    get(f.Floats("s")),
 		"offset 64: bad format: big is above 2^63-1":                                  get(f.Int("big")),
 		"offset 88: bad format: element 1 of bigs is above 2^63-1":                    get(f.Ints("bigs")),
 		"offset 88: bad format: bigs has type array of uint64, a string was wanted":   get(f.String("bigs")),

@@ -84,6 +84,23 @@ func TestOpenShards(t *testing.T) {
 	}, m.Tokenizer())
 }
 
+// A tokenizer.model counts where there is no tokenizer.json; what surrounds a text is then in tokenizer_config.json.
+func TestTokenizerModel(t *testing.T) {
+	open := func(config string, files memory) TokenizerSource {
+		files["config.json"], files["model.safetensors"] = []byte(minimal), weights(t, 0, "a")
+		files["tokenizer.model"], files["tokenizer_config.json"] = []byte("pieces"), []byte(config)
+		m, err := OpenFolder(files, "m")
+		require.NoError(t, err)
+		require.NoError(t, m.CheckTokenizer())
+		return m.Tokenizer()
+	}
+	require.Equal(t, TokenizerSource{SentencePiece: []byte("pieces"), AddBos: true, Named: map[string]string{}}, open("{}", memory{}))
+	require.Equal(t, TokenizerSource{SentencePiece: []byte("pieces"), AddEos: true, Named: map[string]string{}},
+		open(`{"add_bos_token":false,"add_eos_token":true}`, memory{}))
+	require.Equal(t, TokenizerSource{JSON: []byte("{}"), Named: map[string]string{}},
+		open(`{"add_eos_token":true}`, memory{"tokenizer.json": []byte("{}")}))
+}
+
 func TestChatTemplates(t *testing.T) {
 	open := func(files memory) map[string]string {
 		files["config.json"], files["model.safetensors"] = []byte(minimal), weights(t, 0, "a")

@@ -192,7 +192,10 @@ func (g *ggufReader) tokenizer(vocab int) TokenizerSource {
 	t := TokenizerSource{
 		Model: read(g, g.String, key+"model", ""), Pre: read(g, g.String, key+"pre", ""),
 		Tokens: read(g, g.Strings, key+"tokens", nil), Merges: read(g, g.Strings, key+"merges", nil),
-		Templates: g.templates(), Named: map[string]string{},
+		Scores:         read(g, g.Floats, key+"scores", nil),
+		AddSpacePrefix: read(g, g.Bool, key+"add_space_prefix", true),
+		CollapseSpaces: read(g, g.Bool, key+"remove_extra_whitespaces", false),
+		Templates:      g.templates(), Named: map[string]string{},
 	}
 	for _, v := range read(g, g.Ints, key+"token_type", nil) {
 		t.Types = append(t.Types, int(v))
@@ -217,7 +220,7 @@ func (g *ggufReader) tokenizer(vocab int) TokenizerSource {
 		}
 	}
 	// llama.cpp's defaults, by vocabulary type and pre-tokenizer.
-	byDefault := t.Model == "llama" || slices.Contains([]string{"llama3", "llama-v3", "llama-bpe"}, t.Pre)
+	byDefault := t.Model == "llama" || slices.Contains([]string{"llama3", "llama-v3", "llama-bpe", "tekken"}, t.Pre)
 	t.AddBos, t.AddEos = read(g, g.Bool, key+"add_bos_token", byDefault), read(g, g.Bool, key+"add_eos_token", false)
 	return t
 }

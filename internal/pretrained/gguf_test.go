@@ -53,6 +53,10 @@ func ggufFile(t testing.TB, pairs []pair, tensors []matrix) []byte {
 			for _, s := range v {
 				str(s)
 			}
+		case []float32:
+			put([]uint32{9, 6})
+			put(uint64(len(v)))
+			put(v)
 		case []int32:
 			put([]uint32{9, 5})
 			put(uint64(len(v)))
@@ -90,7 +94,7 @@ func small() ([]pair, []matrix) {
 		{"llama.context_length", 64}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
 		{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"},
 		{"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
-		{"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
+		{"tokenizer.ggml.scores", []float32{0, -1, -2.5}}, {"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
 	}
 	matrices := []matrix{
 		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}},
@@ -138,6 +142,14 @@ func TestOpenSmallGGUF(t *testing.T) {
 	require.True(t, tok.AddBos, "the default of SentencePiece vocabularies")
 	require.Equal(t, map[string]string{"bos_token": "<s>", "eos_token": "</s>"}, tok.Named)
 	require.Equal(t, []int{2, 3, 3}, tok.Types)
+	require.Equal(t, []float32{0, -1, -2.5}, tok.Scores)
+	require.True(t, tok.AddSpacePrefix, "the default of SentencePiece vocabularies")
+	require.False(t, tok.CollapseSpaces)
+	m, err = openBytes(ggufFile(t, append(pairs, pair{"tokenizer.ggml.add_space_prefix", false},
+		pair{"tokenizer.ggml.remove_extra_whitespaces", true}), tensors[:len(tensors)-1]))
+	require.NoError(t, err)
+	require.False(t, m.Tokenizer().AddSpacePrefix)
+	require.True(t, m.Tokenizer().CollapseSpaces)
 }
 
 func TestOpenGGUFRefuses(t *testing.T) {
@@ -261,7 +273,7 @@ func TestMissingTokenizers(t *testing.T) {
 	folder := memory{"config.json": []byte(minimal), "model.safetensors": weights(t, 0, "a"), "tokenizer_config.json": []byte("{}")}
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)
-	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is no tokenizer.json (fetch it with the model; of tokenizer.model, or ")
+	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is neither tokenizer.json nor tokenizer.model (fetch it with the model; of tekken.json, or ")
 	folder["tokenizer.json"] = []byte("{}")
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)

@@ -123,8 +123,8 @@ func (s *specialTokens) readExtra(value jsontext.Value) error {
 // readTokenizer reads the files of a folder that concern its tokenizer, with the precedence that transformers 5 gives
 // them (PreTrainedTokenizerBase._from_pretrained): special_tokens_map.json overrides tokenizer_config.json, and
 // added_tokens.json counts, only where the latter has no added_tokens_decoder; chat_template.jinja and the files of
-// additional_chat_templates go before the templates in tokenizer_config.json. add_bos_token and add_eos_token do not
-// count beside a tokenizer.json, whose post-processor says what surrounds a text.
+// additional_chat_templates go before the templates in tokenizer_config.json. add_bos_token and add_eos_token count
+// beside a tokenizer.model alone: the post-processor of a tokenizer.json says what surrounds a text.
 func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, err error) {
 	read := func(name string) (data []byte) {
 		if err != nil {
@@ -138,6 +138,9 @@ func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, er
 	}
 	const configFile, mapFile, addedFile = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 	t.JSON = read("tokenizer.json")
+	if t.JSON == nil {
+		t.SentencePiece = read("tokenizer.model")
+	}
 	config, tokensMap, added := read(configFile), read(mapFile), read(addedFile)
 	if err != nil {
 		return t, err
@@ -176,7 +179,16 @@ func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, er
 			t.Named[purpose] = token.Content
 		}
 	}
-	t.Templates, err = readTemplates(folder, in, config)
+	var j tokenizerConfigJSON
+	if config != nil {
+		if err := decodeJSON(config, in(configFile), &j); err != nil {
+			return t, err
+		}
+	}
+	if t.SentencePiece != nil { // LlamaTokenizer's defaults
+		t.AddBos, t.AddEos = j.AddBos == nil || *j.AddBos, j.AddEos != nil && *j.AddEos
+	}
+	t.Templates, err = readTemplates(folder, in, j)
 	return t, err
 }
 
@@ -231,8 +243,8 @@ func contentOf(token *addedTokenJSON) string {
 // TemplatesFolder holds chat templates beside the one in chat_template.jinja.
 const TemplatesFolder = "additional_chat_templates"
 
-// readTemplates gives the chat templates by name. config is tokenizer_config.json, nil where there is none.
-func readTemplates(folder Folder, in func(string) string, config []byte) (map[string]string, error) {
+// readTemplates gives the chat templates by name.
+func readTemplates(folder Folder, in func(string) string, config tokenizerConfigJSON) (map[string]string, error) {
 	files := map[string]string{}
 	text, err := readText(folder, "chat_template.jinja", in("chat_template.jinja"))
 	if err == nil {
@@ -240,13 +252,7 @@ func readTemplates(folder Folder, in func(string) string, config []byte) (map[st
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var j tokenizerConfigJSON
-	if config != nil {
-		if err := decodeJSON(config, in("tokenizer_config.json"), &j); err != nil {
-			return nil, err
-		}
-	}
-	if j.SplitSpecialTokens {
+	if config.SplitSpecialTokens {
 		return nil, usererr.New(op, in("tokenizer_config.json"), "split_special_tokens is true: no special token would be one").
 			Of(usererr.Unsupported).Hinted("remove the key")
 	}
@@ -268,5 +274,5 @@ func readTemplates(folder Folder, in func(string) string, config []byte) (map[st
 	if len(files) > 0 {
 		return files, nil
 	}
-	return j.ChatTemplate, nil
+	return config.ChatTemplate, nil
 }

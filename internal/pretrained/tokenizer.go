@@ -9,17 +9,22 @@ import (
 // DefaultTemplate is the name of the chat template that is taken where nothing asks for another one.
 const DefaultTemplate = "default"
 
-// TokenizerSource is what a model carries about its tokenizer: either JSON or the GGUF vocabulary is set, or neither.
+// TokenizerSource is what a model carries about its tokenizer: one of JSON, SentencePiece and the GGUF vocabulary is set,
+// or none.
 type TokenizerSource struct {
-	JSON  []byte       // tokenizer.json, unchecked up to its size
-	Added []AddedToken // what the files beside tokenizer.json say of its tokens, in the order in which it takes effect
+	JSON          []byte       // tokenizer.json, unchecked up to its size
+	SentencePiece []byte       // tokenizer.model of a folder without tokenizer.json, unchecked likewise
+	Added         []AddedToken // what the files beside these say of the tokens, in the order in which it takes effect
 
-	Model  string   // GGUF: "gpt2" (byte-level BPE), "llama" (SentencePiece), …
-	Pre    string   // GGUF: the pre-tokenizer's name
-	Tokens []string // GGUF: by id
-	Types  []int    // GGUF: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; as long as Tokens, or empty
-	Merges []string // GGUF: "left right", by rank
-	// GGUF: a text without a template begins with the BOS token, ends with the EOS token
+	Model  string    // GGUF: "gpt2" (byte-level BPE), "llama" (SentencePiece), …
+	Pre    string    // GGUF: the pre-tokenizer's name
+	Tokens []string  // GGUF: by id
+	Types  []int     // GGUF: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; as long as Tokens, or empty
+	Merges []string  // GGUF: "left right", by rank
+	Scores []float32 // GGUF: by id
+	// GGUF: a space goes in front of a text; several spaces count as one
+	AddSpacePrefix, CollapseSpaces bool
+	// GGUF and SentencePiece: a text without a template begins with the BOS token, ends with the EOS token
 	AddBos, AddEos bool
 
 	Templates map[string]string // chat templates in Jinja by name; empty: none
@@ -38,6 +43,8 @@ type AddedToken struct {
 type tokenizerConfigJSON struct {
 	ChatTemplate       chatTemplates `json:"chat_template"`
 	SplitSpecialTokens bool          `json:"split_special_tokens"`
+	AddBos             *bool         `json:"add_bos_token"`
+	AddEos             *bool         `json:"add_eos_token"`
 }
 
 // chatTemplates is a string, a list of named ones, or an object of them.

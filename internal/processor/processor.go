@@ -3,6 +3,7 @@
 package processor
 
 import (
+	"cmp"
 	"encoding/json/jsontext"
 	"fmt"
 	"maps"
@@ -64,6 +65,10 @@ func New(source *pretrained.Model, path string, given Options) (*Processor, erro
 	if p.Tokenizer, err = newTokenizer(t, path); err != nil {
 		return nil, err
 	}
+	if tokens, rows := p.Tokenizer.VocabSize(), source.Spec.Vocab; tokens > rows {
+		return nil, usererr.New("read tokenizer", path, "the vocabulary has %d tokens, the embedding %d rows", tokens, rows).
+			Of(usererr.Format).Hinted(otherModel)
+	}
 	p.eos = p.findEOS(t.Named["eos_token"])
 	end, _ := p.Tokenizer.Token(p.eos)
 	tokens := maps.Clone(t.Named)
@@ -94,16 +99,6 @@ func New(source *pretrained.Model, path string, given Options) (*Processor, erro
 }
 
 func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokenizer, error) {
-	if t.JSON == nil {
-		v := tokenizer.Vocabulary{Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges}
-		if t.AddBos {
-			v.Before = t.Named["bos_token"]
-		}
-		if t.AddEos {
-			v.After = t.Named["eos_token"]
-		}
-		return tokenizer.FromVocabulary(v, path)
-	}
 	beside := make([]tokenizer.AddedToken, len(t.Added))
 	for i, a := range t.Added {
 		beside[i] = tokenizer.AddedToken{
@@ -111,7 +106,30 @@ func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokeniz
 			Special: a.Special, IfMissing: a.IfMissing,
 		}
 	}
-	return tokenizer.FromJSON(t.JSON, path+"/tokenizer.json", beside)
+	if t.JSON != nil {
+		return tokenizer.FromJSON(t.JSON, path+"/tokenizer.json", beside)
+	}
+	v := tokenizer.Vocabulary{
+		Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges, Scores: t.Scores,
+		AddSpacePrefix: t.AddSpacePrefix, CollapseSpaces: t.CollapseSpaces,
+	}
+	bos, eos := t.Named["bos_token"], t.Named["eos_token"]
+	if t.SentencePiece != nil {
+		path += "/tokenizer.model"
+		var err error
+		if v, err = tokenizer.SentencePiece(t.SentencePiece, path); err != nil {
+			return nil, err
+		}
+		bos, eos = cmp.Or(bos, "<s>"), cmp.Or(eos, "</s>")
+	}
+	if t.AddBos {
+		v.Before = bos
+	}
+	if t.AddEos {
+		v.After = eos
+	}
+	v.Beside = beside
+	return tokenizer.FromVocabulary(v, path)
 }
 
 func (p *Processor) findEOS(named string) int32 {
@@ -251,7 +269,7 @@ func (p *Processor) open(text string) (ids []int32, space string) {
 	for n < len(ids) && n < len(followed) && ids[n] == followed[n] {
 		n++
 	}
-	if space = p.Tokenizer.Decode(ids[n:]); strings.TrimSpace(space) != "" || n == 0 {
+	if space = p.Tokenizer.DecodeContinuation(ids[n:]); strings.TrimSpace(space) != "" || n == 0 {
 		return ids, ""
 	}
 	return ids[:n], space

@@ -4,6 +4,7 @@ package processor
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
 )
 
 // keys are those of a JSON file.
@@ -226,6 +228,66 @@ func TestTokensBesideTheTokenizer(t *testing.T) {
 }
 
 // White space at the end of a template's prompt that is one token with an answer's first word is left to the answer.
+// A folder with a tokenizer.model alone: its texts begin with BOS unless tokenizer_config.json says otherwise, tokens
+// beside it get the next ids, and an answer keeps the space that it begins with.
+func TestSentencePieceFolder(t *testing.T) {
+	model, err := os.ReadFile("../tokenizer/testdata/scores.model")
+	require.NoError(t, err)
+	files := keys{
+		"tokenizer.json": nil, "tokenizer.model": string(model), "tokenizer_config.json": keys{
+			"eos_token": "</s>", "add_bos_token": nil,
+			"added_tokens_decoder": keys{"460": keys{"content": "[INST]", "special": true}, "461": keys{"content": "[/INST]", "special": true}},
+			"chat_template": "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]" +
+				"{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+		},
+	}
+	p := opened(t, folder(t, files), "")
+	targets, text := learned(t, p, question)
+	require.Equal(t, "Two cups.</s>", targets)
+	require.Equal(t, "[INST]  One cup? [/INST]  Two cups.</s>", text, "SentencePiece puts a space behind each special token")
+	id, known := p.Tokenizer.ID("[/INST]")
+	require.True(t, known)
+	require.Equal(t, int32(461), id)
+	ids := textIDs(t, p, "One cup")
+	require.Equal(t, uint32(1), ids[0])
+	require.Equal(t, uint32(2), ids[len(ids)-1])
+
+	answer := p.Tokenizer.Encode("river")
+	stream := p.Tokenizer.Continuation()
+	var said strings.Builder
+	for _, id := range answer {
+		said.WriteString(stream.Push(id))
+	}
+	require.Equal(t, " river", said.String()+stream.Flush())
+	require.Equal(t, "river", p.Tokenizer.Decode(answer))
+
+	files["tokenizer_config.json"].(keys)["add_bos_token"] = false
+	p = opened(t, folder(t, files), "")
+	require.NotEqual(t, uint32(1), textIDs(t, p, "One cup")[0])
+}
+
+// Tokens that have no row are an error at once, unless a file adds them beyond the vocabulary: a text without them
+// trains.
+func TestVocabulariesThatAreTooLarge(t *testing.T) {
+	open := func(files keys) error {
+		dir := folder(t, files)
+		model, err := pretrained.Open(dir)
+		require.NoError(t, err)
+		defer model.Close()
+		_, err = New(model, dir, "", time.Now())
+		return err
+	}
+	p := opened(t, folder(t, nil), "")
+	rows := p.Tokenizer.VocabSize()
+	require.Equal(t, rows, p.Tokenizer.Size())
+	require.NoError(t, open(keys{"config.json": keys{"vocab_size": rows}}))
+	err := open(keys{"config.json": keys{"vocab_size": rows - 1}})
+	require.ErrorContains(t, err, fmt.Sprintf("the vocabulary has %d tokens, the embedding %d rows (tokenizer and weights belong", rows, rows-1))
+	require.True(t, usererr.Is(err, usererr.Format))
+	beside := keys{"added_tokens_decoder": keys{fmt.Sprint(rows): keys{"content": "<image>", "special": true}}}
+	require.NoError(t, open(keys{"config.json": keys{"vocab_size": rows}, "tokenizer_config.json": beside}))
+}
+
 func TestPromptsThatEndInSpace(t *testing.T) {
 	dir := folder(t, nil)
 	for prompt, open := range map[string]string{
@@ -242,6 +304,22 @@ func TestPromptsThatEndInSpace(t *testing.T) {
 		require.Equal(t, "a|"+strings.TrimSuffix(prompt, open), p.Tokenizer.Decode(ids))
 		whole := p.Tokenizer.Encode("a|" + prompt + "yes")
 		require.Equal(t, whole[:len(ids)], ids, "training saw the same")
+	}
+}
+
+// The same where a decoder takes the space from a text's beginning: the prompt's end is no beginning.
+func TestPromptsThatEndInSpaceOfSentencePiece(t *testing.T) {
+	text, err := os.ReadFile("../tokenizer/testdata/llama2.tokenizer.json")
+	require.NoError(t, err)
+	joined := strings.Replace(string(text), `"merges":[`, `"merges":[["▁","a"],`, 1)
+	joined = strings.Replace(joined, `"vocab":{`, `"vocab":{"▁a":482,`, 1)
+	p := opened(t, folder(t, keys{"tokenizer.json": joined, "tokenizer_config.json": nil}), `{% for m in messages %}{{ m.content }}|{% endfor %}ASSISTANT: `)
+	prompt, err := p.Prompt("a", "", false)
+	require.NoError(t, err)
+	require.Equal(t, " ", prompt.Open)
+	whole := p.Tokenizer.Encode("a|ASSISTANT: aa")
+	for i, id := range prompt.IDs {
+		require.Equal(t, whole[i], int32(id), "training saw the same")
 	}
 }
 
