@@ -14,6 +14,8 @@ const (
 	maxTokens     = 1 << 20
 	maxTokenBytes = 64 << 10
 	maxAddedBytes = 1 << 10
+	maxComponents = 100
+	maxGrowth     = 1024
 )
 
 // definition is what all file formats are brought to. Ids are unique and every token is named once.
@@ -31,6 +33,8 @@ type definition struct {
 	added         []AddedToken
 	normalizers   []normalizer
 	preTokenizers []preTokenizer
+	components    int     // those entered so far
+	growth        float64 // how many times longer they make a text at most; 0: not at all
 	decoding      decoding
 	byteDecoders  int
 	around        surroundings
@@ -46,6 +50,14 @@ func fail(path, format string, args ...any) *usererr.Error {
 
 func unsupported(path, format string, args ...any) *usererr.Error {
 	return usererr.New("read tokenizer", path, format, args...).Of(usererr.Unsupported)
+}
+
+// grow takes note of a component that may make a text longer. A few such in a row could make it too long for any memory.
+func (d *definition) grow(factor int, where string) error {
+	if d.growth = max(d.growth, 1) * float64(max(factor, 1)); d.growth > maxGrowth {
+		return unsupported(d.path, "up to here a text may become %.0f times longer, more than %d", d.growth, maxGrowth).At("%s", where)
+	}
+	return nil
 }
 
 func (d *definition) build() (*Tokenizer, error) {

@@ -124,6 +124,9 @@ func (d *definition) flatten(value jsontext.Value, s stage, where string, add fu
 		return jsonError(d.path, where, err)
 	}
 	if c.Type != "Sequence" {
+		if d.components++; d.components > maxComponents {
+			return unsupported(d.path, "more than %d components", maxComponents).At("%s", where)
+		}
 		return add(c, where)
 	}
 	for i, v := range c.sequence() {
@@ -134,7 +137,7 @@ func (d *definition) flatten(value jsontext.Value, s stage, where string, add fu
 	return nil
 }
 
-func (d *definition) components(file tokenizerJSON) error {
+func (d *definition) addComponents(file tokenizerJSON) error {
 	for _, part := range []struct {
 		value jsontext.Value
 		stage

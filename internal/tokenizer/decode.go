@@ -106,6 +106,9 @@ func (d *definition) addDecoder(c component, where string) error {
 		if err != nil {
 			return err
 		}
+		if err := d.grow(len(c.contentOf()), where); err != nil {
+			return err
+		}
 		return step(replace(find, c.contentOf()))
 	case "ByteFallback":
 		return step(decodeFallback)

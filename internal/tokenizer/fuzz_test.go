@@ -34,7 +34,9 @@ func BenchmarkEncode(b *testing.B) {
 
 // FuzzFromJSON attacks tokenizer.json, and the text that it then encodes.
 func FuzzFromJSON(f *testing.F) {
-	for _, name := range []string{"gpt2", "qwen2", "linear_pattern", "fused", "prefix_space"} {
+	for _, name := range []string{
+		"gpt2", "qwen2", "linear_pattern", "fused", "prefix_space", "llama2", "mistral", "gemma", "converted", "rarer", "words", "behaviors", "gpt4o",
+	} {
 		data, err := os.ReadFile("testdata/" + name + ".tokenizer.json")
 		require.NoError(f, err)
 		f.Add(data, "The river 123 <|end|>\n")
@@ -61,7 +63,54 @@ func FuzzFromJSON(f *testing.F) {
 			require.Equal(t, id, again)
 			bytes.WriteString(tok.Bytes(id))
 		}
-		require.Equal(t, validText(bytes.String()), tok.Decode(ids))
+		require.Equal(t, validText(bytes.String()), tok.DecodeContinuation(ids))
+		var streamed strings.Builder
+		stream := tok.Stream()
+		for _, id := range ids {
+			streamed.WriteString(stream.Push(id))
+		}
+		require.Equal(t, tok.Decode(ids), streamed.String()+stream.Flush())
+	})
+}
+
+// FuzzPattern attacks the pattern of a Split, and the text that it cuts.
+func FuzzPattern(f *testing.F) {
+	for _, pattern := range []string{gpt2Pattern, llama3Pattern, gpt4oPattern, deepseek3Pattern, `(?:a|a)*b|a`, `\b[\p{L}&&[^a-c]]{2,}?(?!\d$)|^x`} {
+		f.Add(pattern, "it's  12345\r\n\u00a0 ABCdef aaaa")
+	}
+	f.Fuzz(func(t *testing.T, text, over string) {
+		p, err := compilePattern(text)
+		if err != nil {
+			return
+		}
+		done := 0
+		p.find(over, func(start, end int) {
+			require.True(t, done <= start && start < end && end <= len(over))
+			done = end
+		})
+	})
+}
+
+// FuzzSentencePiece attacks a tokenizer.model, and the text that it then encodes.
+func FuzzSentencePiece(f *testing.F) {
+	model, err := os.ReadFile("testdata/scores.model")
+	require.NoError(f, err)
+	f.Add(model, "The river  123 <tool>\n\u2581")
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		v, err := SentencePiece(data, "fuzz")
+		var tok *Tokenizer
+		if err == nil {
+			tok, err = FromVocabulary(v, "fuzz")
+		}
+		if err != nil {
+			var mistake *usererr.Error
+			require.ErrorAs(t, err, &mistake)
+			return
+		}
+		for _, id := range tok.Encode(text) {
+			_, ok := tok.Token(id)
+			require.True(t, ok)
+		}
 	})
 }
 
@@ -71,6 +120,7 @@ func FuzzVocabulary(f *testing.F) {
 	f.Add("gpt2", "llama-bpe", "a\nb\nab", "a b\nab a", "", "ab 123")
 	f.Add("gpt2", "qwen2", "a\na\n", "a a", "1\n9\n-1", "a")
 	f.Add("llama", "default", "<s>\n<0x00>\n\u2581", "", "3\n6\n1", "x")
+	f.Add("llama", "", "<unk>\n<0x61>\na\n\u2581\n\u2581a\naa\n\u2581\u2581\n<s>", "", "2\n6\n1\n1\n1\n1\n4\n3", "  aa a<s> b")
 	f.Fuzz(func(t *testing.T, model, pre, tokens, merges, types, text string) {
 		v := Vocabulary{Model: model, Pre: pre, Tokens: strings.Split(tokens, "\n")}
 		if merges != "" {
@@ -81,6 +131,12 @@ func FuzzVocabulary(f *testing.F) {
 				kind, _ := strconv.Atoi(line)
 				v.Types = append(v.Types, kind)
 			}
+		}
+		if model == "llama" { // worse the later, some alike
+			for id := range v.Tokens {
+				v.Scores = append(v.Scores, -float32(id/2))
+			}
+			v.AddSpacePrefix, v.CollapseSpaces = len(pre)%2 == 0, len(pre) > 8
 		}
 		tok, err := FromVocabulary(v, "fuzz")
 		if err != nil {

@@ -119,7 +119,7 @@ func FromJSON(data []byte, path string, beside []AddedToken) (*Tokenizer, error)
 		d.pad = file.Padding.PadToken
 	}
 	d.addBeside(beside)
-	if err := d.components(file); err != nil {
+	if err := d.addComponents(file); err != nil {
 		return nil, err
 	}
 	return d.build()

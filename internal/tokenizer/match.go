@@ -1,17 +1,19 @@
 package tokenizer
 
 import (
+	"encoding/binary"
 	"errors"
-	"fmt"
 	"sync"
 	"unicode/utf8"
 )
 
 const (
-	maxProgram = 4096
+	maxProgram = 1024
 	// An attempt of more steps than this goes on with a memory of what has failed, which bounds the steps of a whole
 	// text by its length times the program's; without it a match costs nothing but its steps.
 	stepsWithoutMemory = 512
+	// The memory of a long text is not kept for the next one.
+	keptMemory = 1 << 17
 )
 
 type opcode uint8
@@ -95,11 +97,14 @@ func (c *patternCompiler) emit(i instruction) int32 {
 func (c *patternCompiler) here() int32 { return int32(len(c.p.program)) }
 
 func (c *patternCompiler) set(all ranges) *runeSet {
-	key := fmt.Sprint(all)
-	if c.sets[key] == nil {
-		c.sets[key] = newRuneSet(all)
+	var key []byte
+	for _, pair := range all {
+		key = binary.LittleEndian.AppendUint64(key, uint64(pair[0])<<32|uint64(pair[1]))
 	}
-	return c.sets[key]
+	if c.sets[string(key)] == nil {
+		c.sets[string(key)] = newRuneSet(all)
+	}
+	return c.sets[string(key)]
 }
 
 func (c *patternCompiler) node(n node) {
@@ -219,7 +224,9 @@ func (p *pattern) find(text string, found func(start, end int)) {
 		_, n := utf8.DecodeRuneInString(text[at:])
 		at += n
 	}
-	m.text = ""
+	if m.text = ""; cap(m.failed) > keptMemory {
+		m.failed = nil
+	}
 }
 
 // match is the end of the match at a position, or noMatch.

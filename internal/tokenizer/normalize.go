@@ -79,24 +79,29 @@ var simpleNormalizers = map[string]normalizer{
 	"Lowercase": lowercase, "StripAccents": stripAccents,
 }
 
+// normalizationGrowth is Unicode's (UAX 15, in UTF-8): U+FDFA becomes eleven times as long, U+0390 three times.
+var normalizationGrowth = map[string]int{"NFC": 3, "NFD": 3, "NFKC": 11, "NFKD": 11}
+
 // addNormalizer enters a component of `normalizer`.
 func (d *definition) addNormalizer(c component, where string) error {
 	n, ok := simpleNormalizers[c.Type]
+	growth := 1
 	switch {
 	case ok:
+		growth = normalizationGrowth[c.Type]
 	case c.Type == "Prepend":
-		n = prepend(c.Prepend)
+		n, growth = prepend(c.Prepend), 1+len(c.Prepend)
 	case c.Type == "Replace":
 		find, err := d.finder(c, where)
 		if err != nil {
 			return err
 		}
-		n = replace(find, c.contentOf())
+		n, growth = replace(find, c.contentOf()), len(c.contentOf())
 	case c.Type == "Strip":
 		n = strip(c.StripLeft == nil || *c.StripLeft, c.StripRight == nil || *c.StripRight)
 	}
 	d.normalizers = append(d.normalizers, n)
-	return nil
+	return d.grow(growth, where)
 }
 
 func (t *Tokenizer) normalize(s string) string {

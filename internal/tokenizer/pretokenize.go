@@ -102,6 +102,9 @@ func (d *definition) addPreTokenizer(c component, where string) error {
 		d.byteLevel = true
 		if c.AddPrefixSpace == nil || *c.AddPrefixSpace {
 			add(prefixSpace)
+			if err := d.grow(2, where); err != nil {
+				return err
+			}
 		}
 		if c.UseRegex == nil || *c.UseRegex {
 			add(isolated(gpt2Pattern))
@@ -122,6 +125,7 @@ func (d *definition) addPreTokenizer(c component, where string) error {
 			return err
 		}
 		add(metaspaces(replacement, scheme, c.Split == nil || *c.Split))
+		return d.grow(1+len(replacement), where)
 	case "Punctuation", "Split":
 		b, ok := behaviors[c.Behavior]
 		if c.Type == "Punctuation" {

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"slices"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -55,13 +56,30 @@ func (r ranges) contains(c rune) bool {
 	return found
 }
 
+// cased are the characters that differ from others by case alone.
+var cased = sync.OnceValue(func() (all []rune) {
+	for c := range rune(unicode.MaxRune + 1) {
+		if unicode.SimpleFold(c) != c {
+			all = append(all, c)
+		}
+	}
+	return all
+})
+
 // folded adds every character that differs from one of r by case alone.
 func (r ranges) folded() ranges {
 	out := slices.Clone(r)
-	for _, pair := range r {
-		for c := pair[0]; c <= pair[1]; c++ {
-			for f := unicode.SimpleFold(c); f != c; f = unicode.SimpleFold(f) {
-				out = append(out, [2]rune{f, f})
+	if len(r) == 1 && r[0][0] == r[0][1] {
+		for f := unicode.SimpleFold(r[0][0]); f != r[0][0]; f = unicode.SimpleFold(f) {
+			out = append(out, [2]rune{f, f})
+		}
+		return out.normalize()
+	}
+	for _, c := range cased() {
+		for f := unicode.SimpleFold(c); f != c; f = unicode.SimpleFold(f) {
+			if r.contains(f) {
+				out = append(out, [2]rune{c, c})
+				break
 			}
 		}
 	}
@@ -90,26 +108,30 @@ func fromTables(tables ...*unicode.RangeTable) ranges {
 	return out.normalize()
 }
 
-// A runeSet answers membership fast: a bit for each character of the basic plane, a search for the others. Bytes that
-// are not UTF-8 count as U+FFFD.
+// A runeSet answers membership fast: a bit for each character of ASCII, and where there are several ranges of the basic
+// plane, a search for the others. Bytes that are not UTF-8 count as U+FFFD.
 type runeSet struct {
-	plane [1 << 16 / 64]uint64
-	all   ranges
+	bits []uint64
+	all  ranges
 }
 
 func newRuneSet(all ranges) *runeSet {
-	s := &runeSet{all: all}
+	bits := rune(utf8.RuneSelf)
+	if len(all) > 4 {
+		bits = 1 << 16
+	}
+	s := &runeSet{all: all, bits: make([]uint64, bits/64)}
 	for _, pair := range all {
-		for c := pair[0]; c <= min(pair[1], 1<<16-1); c++ {
-			s.plane[c/64] |= 1 << (c % 64)
+		for c := pair[0]; c <= min(pair[1], bits-1); c++ {
+			s.bits[c/64] |= 1 << (c % 64)
 		}
 	}
 	return s
 }
 
 func (s *runeSet) has(c rune) bool {
-	if c < 1<<16 {
-		return s.plane[c/64]&(1<<(c%64)) != 0
+	if word := int(c / 64); word < len(s.bits) {
+		return s.bits[word]&(1<<(c%64)) != 0
 	}
 	return s.all.contains(c)
 }
@@ -120,7 +142,7 @@ func (s *runeSet) next(text string, at int) int {
 		return 0
 	}
 	if b := text[at]; b < utf8.RuneSelf {
-		return int(s.plane[b/64] >> (b % 64) & 1)
+		return int(s.bits[b/64] >> (b % 64) & 1)
 	}
 	c, n := utf8.DecodeRuneInString(text[at:])
 	if s.has(c) {

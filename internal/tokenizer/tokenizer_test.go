@@ -132,13 +132,21 @@ func TestConcurrentUse(t *testing.T) {
 
 // One word of a megabyte takes time in proportion to its length; quadratic merging would take minutes.
 func TestLongWordsAreNotQuadratic(t *testing.T) {
-	tok := readTokenizer(t, "testdata/qwen2.tokenizer.json")
-	for _, unit := range []string{"the", "ab", " ", "\n", "=", "<", "<tool", "e\u0301", "'s"} {
-		text := strings.Repeat(unit, 1<<20/len(unit))
-		start := time.Now()
-		ids := tok.Encode(text)
-		require.Less(t, time.Since(start), 20*time.Second, "%q", unit)
-		require.Equal(t, tok.normalize(text), tok.Decode(ids))
+	for _, name := range []string{"qwen2", "gpt4o", "llama2", "gemma", "scores"} {
+		tok := besideCases(t, "testdata/"+name+".jsonl")
+		for _, unit := range []string{"the", "ab", " ", "\n", "=", "<", "<tool", "e\u0301", "'s", "Aa", "\u2581", "\U0010FFFD"} {
+			text := strings.Repeat(unit, 1<<18/len(unit))
+			start := time.Now()
+			ids := tok.Encode(text)
+			require.Less(t, time.Since(start), 10*time.Second, "%s, %q", name, unit)
+			want := text
+			if tok.model.byteLevel {
+				want = tok.normalize(text)
+			} else if unit == "\u2581" {
+				want = strings.ReplaceAll(text, unit, " ")
+			}
+			require.True(t, want == tok.Decode(ids), "%s, %q", name, unit)
+		}
 	}
 }
 
@@ -232,6 +240,14 @@ func TestRefusedFiles(t *testing.T) {
 			usererr.Format, []string{"post_processor", `special_tokens has no "<s>"`},
 		},
 		{"post_processor", `{"type":"TemplateProcessing","single":[]}`, usererr.Unsupported, []string{"0 texts"}},
+		{
+			"normalizer", `{"type":"Sequence","normalizers":[` + strings.Repeat(`{"type":"Replace","pattern":{"String":"a"},"content":"aa"},`, 11) +
+				`{"type":"NFC"}]}`, usererr.Unsupported, []string{"normalizer[10]", "2048 times longer"},
+		},
+		{
+			"pre_tokenizer", `{"type":"Sequence","pretokenizers":[` + strings.Repeat(`{"type":"Digits"},`, 100) + byteLevel + `]}`,
+			usererr.Unsupported, []string{"pre_tokenizer[100]", "more than 100 components"},
+		},
 		{"decoder", `{"type":"WordPiece"}`, usererr.Unsupported, []string{"decoder", "WordPiece"}},
 		{"decoder", `null`, usererr.Unsupported, []string{"decoder"}},
 		{
