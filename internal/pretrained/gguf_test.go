@@ -94,7 +94,8 @@ func small() ([]pair, []matrix) {
 		{"llama.context_length", 64}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
 		{"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"tokenizer.ggml.model", "llama"},
 		{"tokenizer.ggml.tokens", []string{"<unk>", "<s>", "</s>"}},
-		{"tokenizer.ggml.scores", []float32{0, -1, -2.5}}, {"tokenizer.ggml.token_type", []int32{2, 3, 3}}, {"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
+		{"tokenizer.ggml.scores", []float32{0, -1, -2.5}}, {"tokenizer.ggml.token_type", []int32{2, 3, 3}},
+		{"tokenizer.ggml.bos_token_id", 1}, {"tokenizer.ggml.eos_token_id", 2},
 	}
 	matrices := []matrix{
 		{name: "token_embd.weight", ne: []uint64{8, 3}}, {name: "output.weight", ne: []uint64{8, 3}},
@@ -273,7 +274,8 @@ func TestMissingTokenizers(t *testing.T) {
 	folder := memory{"config.json": []byte(minimal), "model.safetensors": weights(t, 0, "a"), "tokenizer_config.json": []byte("{}")}
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)
-	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is neither tokenizer.json nor tokenizer.model (fetch it with the model; of tekken.json, or ")
+	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is neither tokenizer.json nor tokenizer.model "+
+		"(fetch it with the model; of tekken.json, or ")
 	folder["tokenizer.json"] = []byte("{}")
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)

@@ -9,8 +9,8 @@ import (
 // DefaultTemplate is the name of the chat template that is taken where nothing asks for another one.
 const DefaultTemplate = "default"
 
-// TokenizerSource is what a model carries about its tokenizer: one of JSON, SentencePiece and the GGUF vocabulary is set,
-// or none.
+// TokenizerSource is what a model carries about its tokenizer: one of JSON, SentencePiece and the GGUF vocabulary is
+// set, or none.
 type TokenizerSource struct {
 	JSON          []byte       // tokenizer.json, unchecked up to its size
 	SentencePiece []byte       // tokenizer.model of a folder without tokenizer.json, unchecked likewise

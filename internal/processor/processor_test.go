@@ -282,7 +282,8 @@ func TestVocabulariesThatAreTooLarge(t *testing.T) {
 	require.Equal(t, rows, p.Tokenizer.Size())
 	require.NoError(t, open(keys{"config.json": keys{"vocab_size": rows}}))
 	err := open(keys{"config.json": keys{"vocab_size": rows - 1}})
-	require.ErrorContains(t, err, fmt.Sprintf("the vocabulary has %d tokens, the embedding %d rows (tokenizer and weights belong", rows, rows-1))
+	said := fmt.Sprintf("the vocabulary has %d tokens, the embedding %d rows (tokenizer and weights belong", rows, rows-1)
+	require.ErrorContains(t, err, said)
 	require.True(t, usererr.Is(err, usererr.Format))
 	beside := keys{"added_tokens_decoder": keys{fmt.Sprint(rows): keys{"content": "<image>", "special": true}}}
 	require.NoError(t, open(keys{"config.json": keys{"vocab_size": rows}, "tokenizer_config.json": beside}))
@@ -313,7 +314,8 @@ func TestPromptsThatEndInSpaceOfSentencePiece(t *testing.T) {
 	require.NoError(t, err)
 	joined := strings.Replace(string(text), `"merges":[`, `"merges":[["▁","a"],`, 1)
 	joined = strings.Replace(joined, `"vocab":{`, `"vocab":{"▁a":482,`, 1)
-	p := opened(t, folder(t, keys{"tokenizer.json": joined, "tokenizer_config.json": nil}), `{% for m in messages %}{{ m.content }}|{% endfor %}ASSISTANT: `)
+	p := opened(t, folder(t, keys{"tokenizer.json": joined, "tokenizer_config.json": nil}),
+		`{% for m in messages %}{{ m.content }}|{% endfor %}ASSISTANT: `)
 	prompt, err := p.Prompt("a", "", false)
 	require.NoError(t, err)
 	require.Equal(t, " ", prompt.Open)

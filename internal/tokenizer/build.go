@@ -52,7 +52,8 @@ func unsupported(path, format string, args ...any) *usererr.Error {
 	return usererr.New("read tokenizer", path, format, args...).Of(usererr.Unsupported)
 }
 
-// grow takes note of a component that may make a text longer. A few such in a row could make it too long for any memory.
+// grow takes note of a component that may make a text longer. A few such in a row could make it too long for any
+// memory.
 func (d *definition) grow(factor int, where string) error {
 	if d.growth = max(d.growth, 1) * float64(max(factor, 1)); d.growth > maxGrowth {
 		return unsupported(d.path, "up to here a text may become %.0f times longer, more than %d", d.growth, maxGrowth).At("%s", where)
@@ -197,8 +198,8 @@ func (d *definition) addMerges(t *Tokenizer) error {
 	return nil
 }
 
-// findCuts looks at what merges make whether words may be cut before a ▁: a text of SentencePiece has no words else, and
-// merging is slower the longer they are. It is so where ▁ is a token, and none of bytes or for the unknown is merged.
+// findCuts looks at what merges make whether words may be cut before a ▁: else a text of SentencePiece has no words,
+// and merging is slower the longer they are. It may be where ▁ is a token and none of bytes or the unknown is merged.
 func (d *definition) findCuts(model *bpe, tokens []string) {
 	if _, ok := d.vocabulary[metaspace]; !ok || d.byteLevel || d.ignoreMerges {
 		return

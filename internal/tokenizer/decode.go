@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// decoding is what a file's decoder makes of tokens: each one's bytes, whatever is around it, and what a text's beginning
-// loses.
+// decoding is what a file's decoder makes of tokens: each one's bytes, whatever is around it, and what a text's
+// beginning loses.
 type decoding struct {
 	steps []decodingStep
 	fused bool // the steps have been joined to one text, of whose beginning up to count of strip are left out

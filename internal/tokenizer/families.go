@@ -25,8 +25,8 @@ const (
 	punctuationPattern = "[\\p{P}!-/:-@\\[-`{-~]"
 )
 
-// preTokenizations names what tokenizer.ggml.pre stands for: the pre-tokenizers and the normalizer of the tokenizer.json
-// that the GGUF file was converted from.
+// preTokenizations names what tokenizer.ggml.pre stands for: the pre-tokenizers and the normalizer of the
+// tokenizer.json that the GGUF file was converted from.
 var preTokenizations = map[string]func(d *definition){
 	"default": gpt2, "gpt-2": gpt2, "phi-2": gpt2, "mpt": gpt2, "olmo": gpt2,
 	"smollm": smollm, "starcoder": smollm, "refact": smollm,

@@ -35,7 +35,8 @@ func BenchmarkEncode(b *testing.B) {
 // FuzzFromJSON attacks tokenizer.json, and the text that it then encodes.
 func FuzzFromJSON(f *testing.F) {
 	for _, name := range []string{
-		"gpt2", "qwen2", "linear_pattern", "fused", "prefix_space", "llama2", "mistral", "gemma", "converted", "rarer", "words", "behaviors", "gpt4o",
+		"gpt2", "qwen2", "linear_pattern", "fused", "prefix_space", "llama2", "mistral", "gemma", "converted", "rarer",
+		"words", "behaviors", "gpt4o",
 	} {
 		data, err := os.ReadFile("testdata/" + name + ".tokenizer.json")
 		require.NoError(f, err)
@@ -75,7 +76,9 @@ func FuzzFromJSON(f *testing.F) {
 
 // FuzzPattern attacks the pattern of a Split, and the text that it cuts.
 func FuzzPattern(f *testing.F) {
-	for _, pattern := range []string{gpt2Pattern, llama3Pattern, gpt4oPattern, deepseek3Pattern, `(?:a|a)*b|a`, `\b[\p{L}&&[^a-c]]{2,}?(?!\d$)|^x`} {
+	for _, pattern := range []string{
+		gpt2Pattern, llama3Pattern, gpt4oPattern, deepseek3Pattern, `(?:a|a)*b|a`, `\b[\p{L}&&[^a-c]]{2,}?(?!\d$)|^x`,
+	} {
 		f.Add(pattern, "it's  12345\r\n\u00a0 ABCdef aaaa")
 	}
 	f.Fuzz(func(t *testing.T, text, over string) {

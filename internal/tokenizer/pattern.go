@@ -40,7 +40,8 @@ const (
 )
 
 // parsePattern reads the part of Oniguruma's syntax that pre-tokenizers use: classes with Unicode's properties, nested
-// and intersected; groups, (?i:…), look-ahead, anchors, and greedy, lazy or possessive repetition. \s, \d and \w are Unicode's.
+// and intersected; groups, (?i:…), look-ahead, anchors, and greedy, lazy or possessive repetition. \s, \d and \w are
+// Unicode's.
 // Everything else is an error that names it.
 func parsePattern(pattern string) (node, error) {
 	if len(pattern) > maxPatternBytes {

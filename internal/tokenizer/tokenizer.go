@@ -1,6 +1,6 @@
 // Package tokenizer turns text into token ids and back: BPE of bytes, or of characters as SentencePiece does it, as
-// described by Hugging Face's tokenizer.json or by the metadata of a GGUF file. Ids equal those of Hugging Face's `tokenizers`, bar characters that only one side's
-// Unicode version has assigned.
+// described by Hugging Face's tokenizer.json, by SentencePiece's tokenizer.model or by the metadata of a GGUF file. Ids
+// equal those of Hugging Face's `tokenizers`, bar characters that only one side's Unicode version has assigned.
 package tokenizer
 
 import (
@@ -125,8 +125,8 @@ func (t *Tokenizer) Token(id int32) (string, bool) {
 // Size is one more than the largest id: the rows that an embedding needs at least.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
-// VocabSize is [Tokenizer.Size] without the added tokens, of which a text has only those that it names: some models have
-// no rows for the last of them.
+// VocabSize is [Tokenizer.Size] without the added tokens, of which a text has only those that it names: some models
+// have no rows for the last of them.
 func (t *Tokenizer) VocabSize() int { return t.rows }
 
 // IsSpecial reports whether id is an added token flagged as special.

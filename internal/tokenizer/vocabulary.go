@@ -33,8 +33,8 @@ const (
 	typeUserDefined = 4
 )
 
-// FromVocabulary builds the tokenizer that a GGUF file's metadata describes: BPE of bytes with a known pre-tokenization,
-// or SentencePiece's BPE by scores; others are refused by name. path is for messages.
+// FromVocabulary builds the tokenizer of a vocabulary: BPE of bytes with a known pre-tokenization, or SentencePiece's
+// BPE by scores; others are refused by name. path is for messages.
 func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 	d, err := v.definition(path)
 	if err != nil {
