@@ -1,14 +1,15 @@
-"""Makes internal/tokenizer/testdata: small tokenizers of every supported component, with ids by Hugging Face, and a
-SentencePiece model with ids by SentencePiece.
+"""Makes internal/tokenizer/testdata: small tokenizers of every supported component, with ids by Hugging Face, a
+SentencePiece model with ids by SentencePiece, and a tekken.json with ids by tiktoken.
 
-    pip install tokenizers==0.23.3 sentencepiece==0.2.3
+    pip install tokenizers==0.23.3 sentencepiece==0.2.3 tiktoken==0.14.0
     python tools/make_tokenizer_fixtures.py internal/tokenizer/testdata
 
-Each NAME.tokenizer.json or NAME.model is trained on the text below; NAME.jsonl holds {"text", "ids", "decoded"} lines. The same
+Each NAME.tokenizer.json, NAME.model or NAME.tekken.json is trained on the text below; NAME.jsonl holds {"text", "ids", "decoded"} lines. The same
 versions write the same bytes. With a number of characters behind the folder the lines are that many characters of mixed scripts,
 emoji, code, numbers, white space and control characters: go test reads them where QLORA_REFERENCE_DIR has them in tokenizer/.
 """
 
+import base64
 import io
 import json
 import pathlib
@@ -18,6 +19,7 @@ import sys
 import unicodedata
 
 import sentencepiece
+import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -163,8 +165,10 @@ def characters(merge):
     tok.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
     tok.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
-    tok.train_from_iterator([CORPUS], trainers.BpeTrainer(
-        vocab_size=480, limit_alphabet=90, show_progress=False, special_tokens=special))
+    # The trainer's own limit of the alphabet is not the same in every run.
+    frequent = sorted(set(CORPUS), key=lambda c: (-CORPUS.count(c), c))[:90]
+    text = "".join(c if c in frequent else " " for c in CORPUS)
+    tok.train_from_iterator([text], trainers.BpeTrainer(vocab_size=480, show_progress=False, special_tokens=special))
     spec = json.loads(tok.to_str())
     spec["added_tokens"] = spec["added_tokens"][:3]
     spec["pre_tokenizer"] = None
@@ -273,6 +277,33 @@ def sentencepiece_model():
     return out.getvalue()
 
 
+def tekken_file():
+    """As mistral-common ships them, without special_tokens: twenty have names, two are filled in."""
+    vocab = train(None, [pre_tokenizers.Split(Regex(TEKKEN), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)], 420).get_vocab()
+    pool = pre_tokenizers.ByteLevel(False, use_regex=False)
+    byte_of = {pool.pre_tokenize_str(chr(b))[0][0]: b for b in range(128)}
+    byte_of |= {pool.pre_tokenize_str(chr(b << 6))[0][0][0]: 0xC0 | b for b in range(2, 32)}
+    byte_of |= {pool.pre_tokenize_str(chr(0x80 | b))[0][0][1]: 0x80 | b for b in range(64)}
+    byte_of |= {pool.pre_tokenize_str(chr(max(b << 12, 0x800)))[0][0][0]: 0xE0 | b for b in range(16) if b != 13}
+    byte_of |= {pool.pre_tokenize_str(chr(max(b << 18, 0x10000)))[0][0][0]: 0xF0 | b for b in range(5)}
+    whole = [t for t in sorted(vocab, key=vocab.get) if t != "<|end|>" and len(t) > 1 and set(t) <= set(byte_of)]
+    tokens = [bytes([b]) for b in range(256)] + [bytes(byte_of[c] for c in t) for t in whole]
+    return {"config": {"pattern": TEKKEN, "num_vocab_tokens": len(tokens), "default_vocab_size": len(tokens) + 17, "default_num_special_tokens": 22,
+                       "version": "v3"},
+            "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for i, t in enumerate(tokens)]}
+
+
+def write_tekken(out, lines):
+    file = tekken_file()
+    (out / "tiktoken.tekken.json").write_text(json.dumps(file) + "\n")
+    used = file["vocab"][:file["config"]["default_vocab_size"] - 22]
+    ranks = {base64.b64decode(t["token_bytes"]): t["rank"] for t in used}
+    tok = tiktoken.Encoding("tekken", pat_str=TEKKEN, mergeable_ranks=ranks, special_tokens={})
+    special = re.compile("<unk>|<s>|</s>|<pad>")
+    write(out / "tiktoken.jsonl", [special.sub("", line) for line in lines], lambda text: [22 + i for i in tok.encode_ordinary(text)],
+          lambda ids: tok.decode([i - 22 for i in ids]))
+
+
 def mixed(count):
     """Lines of count characters in all, every one of a different mixture."""
     rng = random.Random(20261130)
@@ -317,6 +348,7 @@ def main():
     tok = sentencepiece.SentencePieceProcessor(model_proto=model)
     # Control symbols in a text are tokens for us, and text for SentencePiece.
     control = re.compile("<unk>|<s>|</s>|<end>")
+    write_tekken(out, many or few())
     write(out / "scores.jsonl", [control.sub("", line) for line in many or few()], tok.encode, tok.decode)
 
 

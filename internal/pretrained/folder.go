@@ -72,9 +72,9 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if m.tokenizer, err = readTokenizer(folder, in); err != nil {
 		return m, err
 	}
-	if m.tokenizer.JSON == nil && m.tokenizer.SentencePiece == nil {
-		m.noTokenizer = usererr.New(op, path, "there is neither tokenizer.json nor tokenizer.model").
-			Hinted("fetch it with the model; of tekken.json, or vocab.json and merges.txt, transformers makes a tokenizer.json: " +
+	if t := m.tokenizer; t.JSON == nil && t.Tekken == nil && t.SentencePiece == nil {
+		m.noTokenizer = usererr.New(op, path, "there is no tokenizer.json, tekken.json or tokenizer.model").
+			Hinted("fetch it with the model; of vocab.json and merges.txt transformers makes a tokenizer.json: " +
 				"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
 	}
 	shards, weightMap, err := shardNames(folder, path, in)

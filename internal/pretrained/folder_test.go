@@ -84,7 +84,8 @@ func TestOpenShards(t *testing.T) {
 	}, m.Tokenizer())
 }
 
-// A tokenizer.model counts where there is no tokenizer.json; what surrounds a text is then in tokenizer_config.json.
+// A tekken.json counts where there is no tokenizer.json, a tokenizer.model where there is neither; what surrounds a text
+// is then in tokenizer_config.json.
 func TestTokenizerModel(t *testing.T) {
 	open := func(config string, files memory) TokenizerSource {
 		files["config.json"], files["model.safetensors"] = []byte(minimal), weights(t, 0, "a")
@@ -97,8 +98,10 @@ func TestTokenizerModel(t *testing.T) {
 	require.Equal(t, TokenizerSource{SentencePiece: []byte("pieces"), AddBos: true, Named: map[string]string{}}, open("{}", memory{}))
 	require.Equal(t, TokenizerSource{SentencePiece: []byte("pieces"), AddEos: true, Named: map[string]string{}},
 		open(`{"add_bos_token":false,"add_eos_token":true}`, memory{}))
+	require.Equal(t, TokenizerSource{Tekken: []byte("ranks"), AddBos: true, Named: map[string]string{}},
+		open("{}", memory{"tekken.json": []byte("ranks")}))
 	require.Equal(t, TokenizerSource{JSON: []byte("{}"), Named: map[string]string{}},
-		open(`{"add_eos_token":true}`, memory{"tokenizer.json": []byte("{}")}))
+		open(`{"add_eos_token":true}`, memory{"tokenizer.json": []byte("{}"), "tekken.json": []byte("ranks")}))
 }
 
 func TestChatTemplates(t *testing.T) {

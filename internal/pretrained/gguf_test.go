@@ -274,8 +274,8 @@ func TestMissingTokenizers(t *testing.T) {
 	folder := memory{"config.json": []byte(minimal), "model.safetensors": weights(t, 0, "a"), "tokenizer_config.json": []byte("{}")}
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)
-	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is neither tokenizer.json nor tokenizer.model "+
-		"(fetch it with the model; of tekken.json, or ")
+	require.ErrorContains(t, m.CheckTokenizer(), "open model m: there is no tokenizer.json, tekken.json or tokenizer.model "+
+		"(fetch it with the model; of vocab.json ")
 	folder["tokenizer.json"] = []byte("{}")
 	m, err = OpenFolder(folder, "m")
 	require.NoError(t, err)

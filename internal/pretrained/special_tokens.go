@@ -124,7 +124,7 @@ func (s *specialTokens) readExtra(value jsontext.Value) error {
 // them (PreTrainedTokenizerBase._from_pretrained): special_tokens_map.json overrides tokenizer_config.json, and
 // added_tokens.json counts, only where the latter has no added_tokens_decoder; chat_template.jinja and the files of
 // additional_chat_templates go before the templates in tokenizer_config.json. add_bos_token and add_eos_token count
-// beside a tokenizer.model alone: the post-processor of a tokenizer.json says what surrounds a text.
+// beside a tokenizer.model or tekken.json alone: the post-processor of a tokenizer.json says what surrounds a text.
 func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, err error) {
 	read := func(name string) (data []byte) {
 		if err != nil {
@@ -139,6 +139,9 @@ func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, er
 	const configFile, mapFile, addedFile = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 	t.JSON = read("tokenizer.json")
 	if t.JSON == nil {
+		t.Tekken = read("tekken.json")
+	}
+	if t.JSON == nil && t.Tekken == nil {
 		t.SentencePiece = read("tokenizer.model")
 	}
 	config, tokensMap, added := read(configFile), read(mapFile), read(addedFile)
@@ -185,7 +188,7 @@ func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, er
 			return t, err
 		}
 	}
-	if t.SentencePiece != nil { // LlamaTokenizer's defaults
+	if t.JSON == nil { // LlamaTokenizer's defaults, and mistral-common's
 		t.AddBos, t.AddEos = j.AddBos == nil || *j.AddBos, j.AddEos != nil && *j.AddEos
 	}
 	t.Templates, err = readTemplates(folder, in, j)

@@ -9,11 +9,12 @@ import (
 // DefaultTemplate is the name of the chat template that is taken where nothing asks for another one.
 const DefaultTemplate = "default"
 
-// TokenizerSource is what a model carries about its tokenizer: one of JSON, SentencePiece and the GGUF vocabulary is
-// set, or none.
+// TokenizerSource is what a model carries about its tokenizer: one of JSON, Tekken, SentencePiece and the GGUF
+// vocabulary is set, or none.
 type TokenizerSource struct {
 	JSON          []byte       // tokenizer.json, unchecked up to its size
-	SentencePiece []byte       // tokenizer.model of a folder without tokenizer.json, unchecked likewise
+	Tekken        []byte       // Mistral's tekken.json of a folder without tokenizer.json, unchecked likewise
+	SentencePiece []byte       // tokenizer.model of a folder without these, unchecked likewise
 	Added         []AddedToken // what the files beside these say of the tokens, in the order in which it takes effect
 
 	Model  string    // GGUF: "gpt2" (byte-level BPE), "llama" (SentencePiece), …
@@ -24,7 +25,7 @@ type TokenizerSource struct {
 	Scores []float32 // GGUF: by id
 	// GGUF: a space goes in front of a text; several spaces count as one
 	AddSpacePrefix, CollapseSpaces bool
-	// GGUF and SentencePiece: a text without a template begins with the BOS token, ends with the EOS token
+	// GGUF, Tekken and SentencePiece: a text without a template begins with the BOS token, ends with the EOS token
 	AddBos, AddEos bool
 
 	Templates map[string]string // chat templates in Jinja by name; empty: none

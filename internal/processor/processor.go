@@ -109,26 +109,31 @@ func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokeniz
 	if t.JSON != nil {
 		return tokenizer.FromJSON(t.JSON, path+"/tokenizer.json", beside)
 	}
+	bos, eos := t.Named["bos_token"], t.Named["eos_token"]
+	if t.Tekken != nil || t.SentencePiece != nil {
+		bos, eos = cmp.Or(bos, "<s>"), cmp.Or(eos, "</s>")
+	}
+	if !t.AddBos {
+		bos = ""
+	}
+	if !t.AddEos {
+		eos = ""
+	}
+	if t.Tekken != nil {
+		return tokenizer.FromTekken(t.Tekken, path+"/tekken.json", bos, eos, beside)
+	}
 	v := tokenizer.Vocabulary{
 		Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges, Scores: t.Scores,
 		AddSpacePrefix: t.AddSpacePrefix, CollapseSpaces: t.CollapseSpaces,
 	}
-	bos, eos := t.Named["bos_token"], t.Named["eos_token"]
 	if t.SentencePiece != nil {
 		path += "/tokenizer.model"
 		var err error
 		if v, err = tokenizer.SentencePiece(t.SentencePiece, path); err != nil {
 			return nil, err
 		}
-		bos, eos = cmp.Or(bos, "<s>"), cmp.Or(eos, "</s>")
 	}
-	if t.AddBos {
-		v.Before = bos
-	}
-	if t.AddEos {
-		v.After = eos
-	}
-	v.Beside = beside
+	v.Before, v.After, v.Beside = bos, eos, beside
 	return tokenizer.FromVocabulary(v, path)
 }
 

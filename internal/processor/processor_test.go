@@ -261,6 +261,15 @@ func TestSentencePieceFolder(t *testing.T) {
 	require.Equal(t, " river", said.String()+stream.Flush())
 	require.Equal(t, "river", p.Tokenizer.Decode(answer))
 
+	ranks, err := os.ReadFile("../tokenizer/testdata/tiktoken.tekken.json")
+	require.NoError(t, err)
+	files["tekken.json"], files["tokenizer_config.json"] = string(ranks), keys{"eos_token": "</s>", "add_bos_token": nil}
+	p = opened(t, folder(t, files), "")
+	ids = textIDs(t, p, "One cup")
+	require.Equal(t, []uint32{1, 2}, []uint32{ids[0], ids[len(ids)-1]})
+	delete(files, "tekken.json")
+	files["tokenizer_config.json"] = keys{"eos_token": "</s>"}
+
 	files["tokenizer_config.json"].(keys)["add_bos_token"] = false
 	p = opened(t, folder(t, files), "")
 	require.NotEqual(t, uint32(1), textIDs(t, p, "One cup")[0])

@@ -30,16 +30,19 @@ type component struct {
 	StripRight       *bool            `json:"strip_right"`
 	Start            int              `json:"start"`
 	Stop             int              `json:"stop"`
-	Pattern          struct {
-		String *string `json:"String"`
-		Regex  *string `json:"Regex"`
-	} `json:"pattern"`
-	Single        []templatePiece `json:"single"`
-	SpecialTokens map[string]struct {
+	Pattern          componentPattern `json:"pattern"`
+	Single           []templatePiece  `json:"single"`
+	SpecialTokens    map[string]struct {
 		IDs []int32 `json:"ids"`
 	} `json:"special_tokens"`
 	Cls *idOf `json:"cls"`
 	Sep *idOf `json:"sep"`
+}
+
+// componentPattern is what is found, as it stands or as a regular expression.
+type componentPattern struct {
+	String *string `json:"String"`
+	Regex  *string `json:"Regex"`
 }
 
 // idOf is the id in a token and its id, ["<s>", 0].

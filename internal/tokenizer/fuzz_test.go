@@ -94,6 +94,27 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
+// FuzzTekken attacks a tekken.json, and the text that it then encodes.
+func FuzzTekken(f *testing.F) {
+	ranks, err := os.ReadFile("testdata/tiktoken.tekken.json")
+	require.NoError(f, err)
+	f.Add(ranks, "The river  123 <s>\n")
+	f.Add([]byte(`{"config":{"pattern":"a|.","default_vocab_size":4,"default_num_special_tokens":1},"vocab":[{"token_bytes":"YQ=="},`+
+		`{"token_bytes":"Yg=="},{"token_bytes":"YWI="}],"special_tokens":[{"rank":0,"token_str":"<s>"}]}`), "ab<s>c")
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		tok, err := FromTekken(data, "fuzz", "<s>", "", nil)
+		if err != nil {
+			var mistake *usererr.Error
+			require.ErrorAs(t, err, &mistake)
+			return
+		}
+		for _, id := range tok.Encode(text) {
+			_, ok := tok.Token(id)
+			require.True(t, ok)
+		}
+	})
+}
+
 // FuzzSentencePiece attacks a tokenizer.model, and the text that it then encodes.
 func FuzzSentencePiece(f *testing.F) {
 	model, err := os.ReadFile("testdata/scores.model")

@@ -59,13 +59,19 @@ func checkCases(t *testing.T, tok *Tokenizer, cases []referenceCase) {
 	}
 }
 
-// besideCases is the tokenizer whose ids are in NAME.jsonl: NAME.tokenizer.json, NAME.model, or nil.
+// besideCases is the tokenizer whose ids are in NAME.jsonl: NAME.tokenizer.json, NAME.tekken.json, NAME.model, or nil.
 func besideCases(t testing.TB, file string) *Tokenizer {
 	name := strings.TrimSuffix(file, ".jsonl")
 	if exists(name + ".tokenizer.json") {
 		return readTokenizer(t, name+".tokenizer.json")
 	}
-	data, err := os.ReadFile(name + ".model")
+	data, err := os.ReadFile(name + ".tekken.json")
+	if err == nil {
+		tok, err := FromTekken(data, name, "<s>", "", nil)
+		require.NoError(t, err)
+		return tok
+	}
+	data, err = os.ReadFile(name + ".model")
 	if os.IsNotExist(err) {
 		return nil
 	}

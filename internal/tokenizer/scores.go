@@ -41,4 +41,4 @@ func mergesByScore(tokens []string, scores []float32, mergeable func(id int) boo
 }
 
 // maxMergedBytes bounds the work that a token makes which is too long to be one of text.
-const maxMergedBytes = 512
+const maxMergedBytes = 1 << 10

@@ -64,12 +64,18 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 		return nil, unsupported(path, "tokenizer model %q", v.Model).At("tokenizer.ggml.model").Hinted(onlyBPE)
 	}
 	d.addBeside(v.Beside)
-	for token, ids := range map[string]*[]int32{v.Before: &d.around.before, v.After: &d.around.after} {
-		if id, ok := d.vocabulary[token]; ok {
-			*ids = []int32{id}
-		}
-	}
+	d.surroundBy(v.Before, v.After)
 	return d.build()
+}
+
+// surroundBy has a text begin and end with tokens of the vocabulary.
+func (d *definition) surroundBy(before, after string) {
+	if id, ok := d.vocabulary[before]; ok {
+		d.around.before = []int32{id}
+	}
+	if id, ok := d.vocabulary[after]; ok {
+		d.around.after = []int32{id}
+	}
 }
 
 // definition has the vocabulary and the added tokens in it.

@@ -27,6 +27,7 @@ var campaigns = []campaign{
 	{"fuzz-tokenizer", "tokenizer.json, and a text for it", "internal/tokenizer", "FuzzFromJSON", 2 * million},
 	{"fuzz-vocabulary", "a GGUF vocabulary, and a text for it", "internal/tokenizer", "FuzzVocabulary", 2 * million},
 	{"fuzz-sentencepiece", "SentencePiece's tokenizer.model, and a text for it", "internal/tokenizer", "FuzzSentencePiece", million / 2},
+	{"fuzz-tekken", "Mistral's tekken.json, and a text for it", "internal/tokenizer", "FuzzTekken", million / 2},
 	{"fuzz-pattern", "a pre-tokenizer's pattern, and a text for it", "internal/tokenizer", "FuzzPattern", million / 5},
 	{"fuzz-text", "texts through real vocabularies, and back", "internal/tokenizer", "FuzzEncode", 2 * million},
 	{"fuzz-rows", "data files", "internal/dataset", "FuzzRead", million / 2},
