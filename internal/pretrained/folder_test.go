@@ -84,8 +84,8 @@ func TestOpenShards(t *testing.T) {
 	}, m.Tokenizer())
 }
 
-// A tekken.json counts where there is no tokenizer.json, a tokenizer.model where there is neither; what surrounds a text
-// is then in tokenizer_config.json.
+// A tekken.json counts where there is no tokenizer.json, a tokenizer.model where there is neither; what surrounds a
+// text is then in tokenizer_config.json.
 func TestTokenizerModel(t *testing.T) {
 	open := func(config string, files memory) TokenizerSource {
 		files["config.json"], files["model.safetensors"] = []byte(minimal), weights(t, 0, "a")

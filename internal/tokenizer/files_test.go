@@ -66,6 +66,27 @@ func TestRefusedSentencePieceModels(t *testing.T) {
 	}
 }
 
+// A whole piece is a token before anything is merged, even where no merges lead to it.
+func TestTekkenTakesWholePieces(t *testing.T) {
+	tok, err := FromTekken([]byte(`{"config":{"pattern":"[a-c]+","default_vocab_size":5,"default_num_special_tokens":1},"vocab":[`+
+		`{"token_bytes":"YQ=="},{"token_bytes":"Yg=="},{"token_bytes":"Yw=="},{"token_bytes":"YWJj"}]}`), "m", "<unk>", "", nil)
+	require.NoError(t, err)
+	require.Equal(t, []int32{4}, tok.Encode("abc"))
+	require.Equal(t, []int32{1, 2, 3, 1}, tok.Encode("abca"))
+	require.Equal(t, []int32{0}, tok.Before())
+}
+
+// Files from before prepend_scheme say that no space goes in front by add_prefix_space.
+func TestOldMetaspaceWithoutPrefix(t *testing.T) {
+	data, err := os.ReadFile("testdata/no_prefix.tokenizer.json")
+	require.NoError(t, err)
+	old := strings.ReplaceAll(string(data), `"prepend_scheme":"never"`, `"add_prefix_space":false`)
+	require.NotEqual(t, string(data), old)
+	tok, err := FromJSON([]byte(old), "old", nil)
+	require.NoError(t, err)
+	checkCases(t, tok, readCases(t, "testdata/no_prefix.jsonl"))
+}
+
 func TestRefusedTekkenFiles(t *testing.T) {
 	data, err := os.ReadFile("testdata/tiktoken.tekken.json")
 	require.NoError(t, err)

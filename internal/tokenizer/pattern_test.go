@@ -77,6 +77,14 @@ func TestHostilePatterns(t *testing.T) {
 	}
 }
 
+// What was passed on the way to a match has not failed: later attempts pass it again.
+func TestMemoryKeepsWhatMatched(t *testing.T) {
+	text := strings.Repeat("ab", 1000) + "c"
+	require.Len(t, matches(t, `(?:a|b)(?=(?:a|b)*c)|c`, text), 2001)
+	require.Len(t, matches(t, `(?:a|b)(?=[ab]*c)|c`, text), 2001)
+	require.Equal(t, []string{text}, matches(t, `(?:a|b)*d|(?:a|b)*c`, text))
+}
+
 func TestRefusedPatterns(t *testing.T) {
 	for pattern, message := range map[string]string{
 		`a(?<=b)`: "look-behind", `(?>a)`: "special group", `(?i)a`: "option", `a\G`: `\G`, `^`: "empty text", `\b+a`: "anchor", `(a)\1`: `\1`,
