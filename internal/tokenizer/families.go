@@ -47,7 +47,7 @@ func llama3(d *definition) {
 	d.preTokenizers = []preTokenizer{isolated(llama3Pattern)}
 }
 
-// cl100k is the pre-tokenizer of Phi-4, OLMo 2 and Granite 4.
+// cl100k is GPT-4's, which Phi-4 and OLMo 2 took over.
 func cl100k(d *definition) { d.preTokenizers = []preTokenizer{isolated(llama3Pattern)} }
 
 func qwen2(d *definition) {

@@ -70,7 +70,9 @@ func FromTekken(data []byte, path, before, after string, beside []AddedToken) (*
 			return nil, err
 		}
 	}
-	d.byScore = mergesByScore(tokens, scores, func(id int) bool { return id >= special })
+	if err := d.mergesByScore(tokens, scores, func(id int) bool { return id >= special }); err != nil {
+		return nil, err
+	}
 	p, err := d.finder(component{Type: "Split", Pattern: componentPattern{Regex: &file.Config.Pattern}}, "config/pattern")
 	if err != nil {
 		return nil, err

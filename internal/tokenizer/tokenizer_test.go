@@ -321,7 +321,11 @@ func TestRefusedVocabularies(t *testing.T) {
 		"not in the vocabulary":           func(v *Vocabulary) { v.Merges[0] = "b a" },
 		"the vocabulary is empty":         func(v *Vocabulary) { *v = Vocabulary{Model: "gpt2", Pre: "gpt-2"} },
 		"more than 1048576":               func(v *Vocabulary) { v.Tokens = make([]string, maxTokens+1) },
-		"the token with id 0 is empty":    func(v *Vocabulary) { v.Tokens[0] = "" },
+		"more than 8388608": func(v *Vocabulary) {
+			v.Model, v.Scores = "llama", make([]float32, 4)
+			v.Tokens[0], v.Tokens[1] = strings.Repeat("a", 1<<22), strings.Repeat("b", 1<<22)
+		},
+		"the token with id 0 is empty": func(v *Vocabulary) { v.Tokens[0] = "" },
 	} {
 		v := good()
 		change(&v)

@@ -116,7 +116,9 @@ func (v Vocabulary) byScores(d *definition) error {
 			return fail(d.path, "the score of token %d is not a number", id).At("tokenizer.ggml.scores")
 		}
 	}
-	d.byScore = mergesByScore(v.Tokens, v.Scores, func(id int) bool { return v.kind(id) == typeNormal })
+	if err := d.mergesByScore(v.Tokens, v.Scores, func(id int) bool { return v.kind(id) == typeNormal }); err != nil {
+		return err
+	}
 	for i, a := range d.added {
 		if !a.Special { // SentencePiece looks for these where it has put its own spaces
 			d.added[i].Normalized, d.added[i].wanted = true, strings.ReplaceAll(a.Content, " ", metaspace)
