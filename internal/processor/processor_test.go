@@ -283,7 +283,7 @@ func TestVocabulariesThatAreTooLarge(t *testing.T) {
 		model, err := pretrained.Open(dir)
 		require.NoError(t, err)
 		defer model.Close()
-		_, err = New(model, dir, "", time.Now())
+		_, err = New(model, dir, Options{Now: time.Now()})
 		return err
 	}
 	p := opened(t, folder(t, nil), "")
