@@ -11,6 +11,7 @@ import (
 type AttentionShape struct {
 	H, KVH, D   int
 	Scale       float64  // of the scores, usually 1/sqrt(D)
+	SoftCap     float64  // of the scaled scores, see SoftCap; 0: none
 	FirstKey    []uint32 // [T]
 	QueryOffset int
 }
@@ -36,8 +37,8 @@ func (a AttentionShape) row(x []float64, t, heads, head int) []float64 {
 	return x[first : first+a.D]
 }
 
-// AttentionForward: s_j = scale * q_t·k_j, lse = log(sum_j exp(s_j)), o_t = sum_j exp(s_j - lse) v_j, per head. q and o
-// are [T, H*D], k and v are [S, KVH*D], lse is [T, H].
+// AttentionForward: s_j = softcap(scale * q_t·k_j), lse = log(sum_j exp(s_j)), o_t = sum_j exp(s_j - lse) v_j, per
+// head. q and o are [T, H*D], k and v are [S, KVH*D], lse is [T, H].
 //
 // Source: Attention Is All You Need (arXiv 1706.03762); the saved log-sum-exp is FlashAttention-2's (arXiv 2307.08691).
 func AttentionForward(q, k, v []float64, a AttentionShape) (o, lse []float64) {
@@ -50,7 +51,7 @@ func AttentionForward(q, k, v []float64, a AttentionShape) (o, lse []float64) {
 			query, out := a.row(q, t, a.H, head), a.row(o, t, a.H, head)
 			largest := math.Inf(-1)
 			for j := int(first); j <= t+a.QueryOffset; j++ {
-				scores[j] = a.Scale * dot(query, a.row(k, j, a.KVH, kvHead))
+				scores[j] = SoftCap(a.Scale*dot(query, a.row(k, j, a.KVH, kvHead)), a.SoftCap)
 				largest = max(largest, scores[j])
 			}
 			sum := 0.0
@@ -67,10 +68,10 @@ func AttentionForward(q, k, v []float64, a AttentionShape) (o, lse []float64) {
 	return o, lse
 }
 
-// AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t:
-// ds_j = p_j * (do_t·v_j - delta), dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t.
-// A key/value head sums over the query heads of its group. do, o and dq are [T, H*D], lse is [T, H], dk and dv are [S,
-// KVH*D].
+// AttentionBackward, per head with p_j = exp(s_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j - delta), times 1
+// - (s_j/cap)² where there is a cap, dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j
+// do_t. A key/value head sums over the query heads of its group. do, o and dq are [T, H*D], lse is [T, H], dk and dv
+// are [S, KVH*D].
 func AttentionBackward(do, q, k, v, o, lse []float64, a AttentionShape) (dq, dk, dv []float64) {
 	a.check(q, k, v)
 	wantLen("do", len(do), len(q))
@@ -85,8 +86,9 @@ func AttentionBackward(do, q, k, v, o, lse []float64, a AttentionShape) (dq, dk,
 			delta := dot(dOut, a.row(o, t, a.H, head))
 			for j := int(first); j <= t+a.QueryOffset; j++ {
 				key, value := a.row(k, j, a.KVH, kvHead), a.row(v, j, a.KVH, kvHead)
-				p := math.Exp(a.Scale*dot(query, key) - lse[t*a.H+head])
-				ds := p * (dot(dOut, value) - delta)
+				score := SoftCap(a.Scale*dot(query, key), a.SoftCap)
+				p := math.Exp(score - lse[t*a.H+head])
+				ds := p * (dot(dOut, value) - delta) * softCapSlope(score, a.SoftCap)
 				addScaled(dQuery, a.Scale*ds, key)
 				addScaled(a.row(dk, j, a.KVH, kvHead), a.Scale*ds, query)
 				addScaled(a.row(dv, j, a.KVH, kvHead), p, dOut)

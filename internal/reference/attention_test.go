@@ -32,6 +32,7 @@ func TestAttentionGradients(t *testing.T) {
 		"segments":       {H: 2, KVH: 1, D: 4, FirstKey: []uint32{0, 0, 2, 2, 2}},
 		"with a cache":   {H: 2, KVH: 1, D: 4, FirstKey: []uint32{0, 0, 0, 0, 0}, QueryOffset: 3},
 		"sliding window": {H: 2, KVH: 2, D: 4, FirstKey: []uint32{0, 0, 1, 2, 3}},
+		"soft cap":       {H: 2, KVH: 1, D: 4, FirstKey: []uint32{0, 0, 0, 0, 0}, SoftCap: 0.3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a.Scale = 1 / math.Sqrt(float64(a.D))

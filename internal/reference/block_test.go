@@ -39,6 +39,22 @@ var options = []struct {
 	{"a bias of up", func(l *Layer) { l.Bias.Up = true }, nil},
 	{"a bias of down", func(l *Layer) { l.Bias.Down = true }, nil},
 	{"a window", func(l *Layer) { l.Window = 2 }, nil},
+	{"another scale of the scores", func(l *Layer) { l.Scale = 0.9 }, nil},
+	{"a soft cap of the scores", func(l *Layer) { l.SoftCap = 0.4 }, nil},
+	{"norms behind", func(l *Layer) { l.Norms = NormsBehind }, nil},
+	{"norms around", func(l *Layer) { l.Norms = NormsAround }, nil},
+	{"GELU", func(l *Layer) { l.GELU = true }, nil},
+	{"fused projections", func(l *Layer) { l.Fused = true }, nil},
+	{"fused projections with biases", func(l *Layer) { l.Fused, l.Bias = true, Projections{Q: true, Gate: true} }, nil},
+	{"no rotation", func(l *Layer) { l.NoRoPE = true }, nil},
+	{"another rotation in one layer", nil, func(s *Spec) { s.Layers[0].RoPE = &RoPE{Theta: 3} }},
+	{"a part of a head rotates", nil, func(s *Spec) { s.RoPE.Dim = 4 }},
+	{"longrope", nil, func(s *Spec) { s.RoPE.RoPEScaling = longRoPE }},
+	{"scaled embeddings", nil, func(s *Spec) { s.EmbeddingScale = 3 }},
+	{"scaled branches", nil, func(s *Spec) { s.ResidualScale = 0.3 }},
+	{"scaled branches behind norms", func(l *Layer) { l.Norms = NormsAround }, func(s *Spec) { s.ResidualScale = 0.3 }},
+	{"scaled logits", nil, func(s *Spec) { s.LogitScale = 0.4 }},
+	{"a soft cap of the logits", nil, func(s *Spec) { s.LogitSoftCap, s.LogitScale = 0.8, 0.7 }},
 	{"another base", nil, func(s *Spec) { s.RoPE.Theta = 100 }},
 	{"linear scaling", nil, func(s *Spec) { s.RoPE.RoPEScaling = RoPEScaling{Type: "linear", Factor: 2} }},
 	{"llama3 scaling", nil, func(s *Spec) { s.RoPE.RoPEScaling = llama3Bands }},
@@ -48,6 +64,12 @@ var options = []struct {
 	{"layers that differ", nil, func(s *Spec) { s.Layers[1].Window, s.Layers[1].KVHeads, s.Layers[0].QKNorm = 2, 1, PerHead }},
 	{"all of Qwen2", func(l *Layer) { l.Bias = Projections{Q: true, K: true, V: true} }, func(s *Spec) { s.TiedHead = true }},
 	{"all of Qwen3", func(l *Layer) { l.QKNorm = PerHead }, func(s *Spec) { s.TiedHead = true }},
+}
+
+// longRoPE is beyond its original context with the longer of the segments.
+var longRoPE = RoPEScaling{
+	Type: "longrope", OriginalMaxPositionEmbeddings: 3, ShortFactor: []float64{1, 1, 2, 2}, LongFactor: []float64{3, 2, 1, 4},
+	AttentionFactor: 1.2,
 }
 
 // llama3Bands has, with base 10 and 8 dimensions, wavelengths of 6.3 (kept), 11 and 20 (mixed) and 35 (divided).
@@ -105,13 +127,18 @@ func requireGradients(t *testing.T, linears []*Linear, dx, x []float64, loss fun
 	}
 }
 
+// linears are those that are there.
+func linears(all ...*Linear) []*Linear {
+	return slices.DeleteFunc(all, func(l *Linear) bool { return l == nil })
+}
+
 func TestTheAttentionBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T) {
 	for _, o := range options {
 		t.Run(o.name, func(t *testing.T) {
 			b := decoder(small.with(o.layer, o.model)).Layers[0].Attention
 			x, dy := random(1, 7*6), random(2, 7*6)
 			_, kept := b.Forward(x, packed, nil)
-			requireGradients(t, []*Linear{b.Q, b.K, b.V, b.O}, b.Backward(dy, kept, nil), x, func() float64 {
+			requireGradients(t, linears(b.QKV, b.Q, b.K, b.V, b.O), b.Backward(dy, kept, nil), x, func() float64 {
 				y, _ := b.Forward(x, packed, nil)
 				return dot(dy, y)
 			})
@@ -125,7 +152,7 @@ func TestTheMLPBlocksGradientsAreThoseOfDifferencesWithEveryOption(t *testing.T)
 			b := decoder(small.with(o.layer, o.model)).Layers[0].MLP
 			x, dy := random(1, 7*6), random(2, 7*6)
 			_, kept := b.Forward(x, nil)
-			requireGradients(t, []*Linear{b.Gate, b.Up, b.Down}, b.Backward(dy, kept, nil), x, func() float64 {
+			requireGradients(t, linears(b.GateUp, b.Gate, b.Up, b.Down), b.Backward(dy, kept, nil), x, func() float64 {
 				y, _ := b.Forward(x, nil)
 				return dot(dy, y)
 			})

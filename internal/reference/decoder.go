@@ -1,6 +1,9 @@
 package reference
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Decoder is a whole model: embedding, layers, final norm, head.
 type Decoder struct {
@@ -43,18 +46,28 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 	for i, spec := range s.Layers {
 		prefix := fmt.Sprintf("model.layers.%d.", i)
 		q, kv, bias := spec.Heads*spec.HeadDim, spec.KVHeads*spec.HeadDim, spec.Bias
-		l := &DecoderLayer{
-			AttentionBlock{
-				Spec: s, Layer: spec, Norm: vector(prefix+"input_layernorm", s.Hidden),
-				Q: linear(prefix+"self_attn.q_proj", q, s.Hidden, bias.Q), K: linear(prefix+"self_attn.k_proj", kv, s.Hidden, bias.K),
-				V: linear(prefix+"self_attn.v_proj", kv, s.Hidden, bias.V), O: linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O),
-			},
-			MLPBlock{
-				Spec: s, Norm: vector(prefix+"post_attention_layernorm", s.Hidden),
-				Gate: linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate),
-				Up:   linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up),
-				Down: linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down),
-			},
+		l := &DecoderLayer{AttentionBlock{Spec: s, Layer: spec}, MLPBlock{Spec: s, Layer: spec}}
+		a, m := &l.Attention, &l.MLP
+		if spec.Fused {
+			a.QKV = linear(prefix+"self_attn.qkv_proj", q+2*kv, s.Hidden, bias.Q)
+			m.GateUp = linear(prefix+"mlp.gate_up_proj", 2*spec.MLP, s.Hidden, bias.Gate)
+		} else {
+			a.Q = linear(prefix+"self_attn.q_proj", q, s.Hidden, bias.Q)
+			a.K = linear(prefix+"self_attn.k_proj", kv, s.Hidden, bias.K)
+			a.V = linear(prefix+"self_attn.v_proj", kv, s.Hidden, bias.V)
+			m.Gate = linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate)
+			m.Up = linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up)
+		}
+		a.O = linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O)
+		m.Down = linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down)
+		beforeMLP := "post_attention_layernorm"
+		if spec.Norms != NormsBefore {
+			a.PostNorm = vector(prefix+"post_attention_layernorm", s.Hidden)
+			m.PostNorm = vector(prefix+"post_feedforward_layernorm", s.Hidden)
+			beforeMLP = "pre_feedforward_layernorm"
+		}
+		if spec.Norms != NormsBehind {
+			a.Norm, m.Norm = vector(prefix+"input_layernorm", s.Hidden), vector(prefix+beforeMLP, s.Hidden)
 		}
 		if spec.QKNorm != NoQKNorm {
 			l.Attention.QNorm = vector(prefix+"self_attn.q_norm", spec.qkNormWidth(spec.Heads))
@@ -72,7 +85,8 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 // Linears are all linears of the layer.
 func (l *DecoderLayer) Linears() []*Linear {
 	a, m := &l.Attention, &l.MLP
-	return []*Linear{a.Q, a.K, a.V, a.O, m.Gate, m.Up, m.Down}
+	all := []*Linear{a.QKV, a.Q, a.K, a.V, a.O, m.GateUp, m.Gate, m.Up, m.Down}
+	return slices.DeleteFunc(all, func(l *Linear) bool { return l == nil })
 }
 
 // Linears are all linears of the layers.
@@ -104,7 +118,7 @@ func (l *DecoderLayer) Backward(dy []float64, kept LayerKept, trace *Trace) []fl
 
 // Embed is the tokens' rows [T, C] of the embedding.
 func (d *Decoder) Embed(in Input) []float64 {
-	return EmbeddingForward(in.IDs, d.Embedding, d.Spec.Hidden)
+	return scaled(EmbeddingForward(in.IDs, d.Embedding, d.Spec.Hidden), factor(d.Spec.EmbeddingScale))
 }
 
 // hidden is the last layer's output [T, C] for embedded tokens x [T, C].
@@ -124,7 +138,10 @@ func (d *Decoder) head(x []float64, trace *Trace) []float64 {
 	s := d.Spec
 	normed, _ := RMSNormForward(x, d.Norm, s.NormEps)
 	trace.note("norm", s.Hidden, normed)
-	logits := MatmulForward(normed, d.Head, nil, len(x)/s.Hidden, s.Vocab, s.Hidden)
+	logits := scaled(MatmulForward(normed, d.Head, nil, len(x)/s.Hidden, s.Vocab, s.Hidden), factor(s.LogitScale))
+	for i, x := range logits {
+		logits[i] = SoftCap(x, s.LogitSoftCap)
+	}
 	trace.note("logits", s.Vocab, logits)
 	return logits
 }
@@ -149,8 +166,13 @@ func (d *Decoder) Train(x []float64, in Input, trace *Trace) (loss float64, dx [
 	y, kept := d.hidden(x, in, trace)
 	rows, targets := in.supervised()
 	supervised := GatherRows(y, s.Hidden, rows)
-	losses, dLogits := CrossEntropy(d.head(supervised, trace), targets, s.Vocab)
+	logits := d.head(supervised, trace)
+	losses, dLogits := CrossEntropy(logits, targets, s.Vocab)
+	for i, x := range logits {
+		dLogits[i] *= softCapSlope(x, s.LogitSoftCap)
+	}
 	trace.noteGradient("logits", s.Vocab, dLogits)
+	dLogits = scaled(dLogits, factor(s.LogitScale))
 	dNormed := MatmulBackwardInput(dLogits, d.Head, len(rows), s.Vocab, s.Hidden)
 	trace.noteGradient("norm", s.Hidden, dNormed)
 	dx = ScatterRows(RMSNormBackward(dNormed, supervised, d.Norm, s.NormEps), s.Hidden, rows, len(in.IDs))

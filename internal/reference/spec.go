@@ -6,25 +6,47 @@ import "fmt"
 type Spec struct {
 	Hidden, Vocab int
 	NormEps       float64
-	RoPE          RoPE
+	RoPE          RoPE // of layers that have none of their own
 	TiedHead      bool // the head's table is the embedding's
 	Layers        []Layer
+
+	EmbeddingScale float64 // of the embedded tokens; 0 is 1, as in the next two
+	ResidualScale  float64 // of what attention and MLP add to their input
+	LogitScale     float64
+	LogitSoftCap   float64 // logits are cap·tanh(logits/cap); 0: no cap
 }
 
-// Layer says what a layer is made of. Its zero values are Llama's: no norm of queries and keys, no bias, no window.
+// Layer says what a layer is made of. Its zero values are Llama's.
 type Layer struct {
 	Heads, KVHeads, HeadDim int // HeadDim is free of Hidden/Heads
 	MLP                     int // width within the MLP
 	QKNorm                  QKNorm
 	Bias                    Projections
-	Window                  int // how many keys a query sees, itself among them; 0: all of its segment
+	Window                  int     // how many keys a query sees, itself among them; 0: all of its segment
+	Scale                   float64 // of the scores; 0: HeadDim^-1/2
+	SoftCap                 float64 // scores are cap·tanh(scores/cap); 0: no cap
+	RoPE                    *RoPE   // nil: the model's
+	NoRoPE                  bool
+	Norms                   Norms
+	GELU                    bool // in the place of SiLU
+	Fused                   bool // q, k and v are one linear, gate and up another
 }
 
-// RoPE is the rotary embedding: its base and how frequencies are stretched.
+// RoPE is the rotary embedding: its base, how many dimensions of a head rotate, how frequencies are stretched.
 type RoPE struct {
 	Theta float64
+	Dim   int // 0: all
 	RoPEScaling
 }
+
+// Norms is where a layer's norms stand.
+type Norms int
+
+const (
+	NormsBefore Norms = iota // attention and MLP
+	NormsBehind              // them, before they are added to their input
+	NormsAround              // both
+)
 
 // QKNorm is where an RMSNorm of queries and keys stands: after the projection and before the rotation.
 type QKNorm int
@@ -67,6 +89,26 @@ func (in Input) supervised() (rows, targets []uint32) {
 		}
 	}
 	return rows, targets
+}
+
+// rope is that of a layer.
+func (s Spec) rope(l Layer) RoPE {
+	r := s.RoPE
+	if l.RoPE != nil {
+		r = *l.RoPE
+	}
+	if r.Dim == 0 {
+		r.Dim = l.HeadDim
+	}
+	return r
+}
+
+// factor is x, where 0 is 1.
+func factor(x float64) float64 {
+	if x == 0 {
+		return 1
+	}
+	return x
 }
 
 // firstKeys is FirstKey within the window.
