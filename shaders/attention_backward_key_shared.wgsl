@@ -9,6 +9,7 @@
 // same bytes where chunks are cut at multiples of 64 tokens. 14 KiB of workgroup memory. 6·D flops per query and key.
 
 import package::entry::{group_of};
+import package::attention_cap::{scores_of, slopes_of};
 import package::attention_tile::{TWO, FOUR, place_of_tokens, scores, weight_gradients, weights_of};
 import package::attention_tile_keys::{params, tile_of, past_of, keys_of, seen_by, stats_of, load, store, weights, add_weighted};
 
@@ -31,8 +32,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let r_i0_a0 = 4u * (lane / 8u + 8u * 0u /*a*/) + 0u /*i*/;
       let stats_i0_a0 = stats_of(t0 + r_i0_a0, head);
       let seen_i0_a0 = seen_by(params.first_query + t0 + r_i0_a0, own);
-      let p_i0_a0 = weights_of(s.of_i0_a0, params.scale, stats_i0_a0.x, seen_i0_a0);
-      weights[r_i0_a0][lane % 8u] = select(vec4<f32>(), params.scale * p_i0_a0 * (dp.of_i0_a0 - stats_i0_a0.y), seen_i0_a0);
+      let score_i0_a0 = scores_of(s.of_i0_a0, params.scale, params.cap);
+      let p_i0_a0 = weights_of(score_i0_a0, stats_i0_a0.x, seen_i0_a0);
+      let slope_i0_a0 = slopes_of(score_i0_a0, params.scale, params.cap);
+      weights[r_i0_a0][lane % 8u] = select(vec4<f32>(), slope_i0_a0 * p_i0_a0 * (dp.of_i0_a0 - stats_i0_a0.y), seen_i0_a0);
       // }
       // }
       add_weighted(&sums, t0, head, lane);

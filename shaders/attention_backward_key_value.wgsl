@@ -11,6 +11,7 @@
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};
+import package::attention_cap::{score_of, slope_of};
 import package::attention_gradients::{q, d_out, Places, products};
 
 const WIDTH: u32 = 32u;
@@ -27,6 +28,7 @@ struct Params {
   kv_heads: u32, // KVH
   head_dim4: u32, // D / 4
   scale: f32,
+  cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -71,8 +73,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (t_r0 >= key_c0) & (t_r0 < last_c0);
-    let p_r0_c0 = select(0.0, weight_of(sums.s_r0_c0, params.scale, stats_r0.x, seen_r0_c0), seen_r0_c0);
-    let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (sums.dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let score_r0_c0 = score_of(sums.s_r0_c0, params.scale, params.cap);
+    let p_r0_c0 = select(0.0, weight_of(score_r0_c0, stats_r0.x, seen_r0_c0), seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (sums.dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

@@ -7,6 +7,7 @@
 // of workgroup memory. 6·D flops per query and key.
 
 import package::entry::{group_of};
+import package::attention_cap::{scores_of, slopes_of};
 import package::attention_tile::{HEAD4, NB, TWO, FOUR, place_of_keys, scores, weight_gradients, weights_of};
 import package::attention_tile_tokens::{params, first_key, tile_of, begin_of, Sums, put_weights, add_weighted};
 
@@ -37,8 +38,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll a TWO {
     // unroll i FOUR {
     let seen_i0_a0 = (key >= vec4<u32>(first_i0_a0)) & (key <= vec4<u32>(t_i0_a0 + params.query_offset));
-    let p_i0_a0 = weights_of(s.of_i0_a0, params.scale, stats_i0_a0.x, seen_i0_a0);
-    let ds_i0_a0 = select(vec4<f32>(), params.scale * p_i0_a0 * (dp.of_i0_a0 - stats_i0_a0.y), seen_i0_a0);
+    let score_i0_a0 = scores_of(s.of_i0_a0, params.scale, params.cap);
+    let p_i0_a0 = weights_of(score_i0_a0, stats_i0_a0.x, seen_i0_a0);
+    let slope_i0_a0 = slopes_of(score_i0_a0, params.scale, params.cap);
+    let ds_i0_a0 = select(vec4<f32>(), slope_i0_a0 * p_i0_a0 * (dp.of_i0_a0 - stats_i0_a0.y), seen_i0_a0);
     // }
     put_weights(ty + 8u * 0u /*a*/, tx, mat4x4<f32>(ds_i0_a0, ds_i1_a0, ds_i2_a0, ds_i3_a0));
     // }

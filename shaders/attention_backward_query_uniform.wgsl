@@ -8,6 +8,7 @@
 
 import package::entry::{group_of};
 import package::attention::{ROWS, KEYS, weight_of};
+import package::attention_cap::{score_of, slope_of};
 import package::attention_rows_uniform::{params, rows_of};
 
 const HEAD4: u32 = 64u; // D / 4
@@ -69,8 +70,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0) & (key + 0u /*c*/ < own.end);
-    let p_r0_c0 = weight_of(s_r0_c0, params.scale, stats_r0.x, seen_r0_c0);
-    let ds_r0_c0 = select(0.0, params.scale * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let score_r0_c0 = score_of(s_r0_c0, params.scale, params.cap);
+    let p_r0_c0 = weight_of(score_r0_c0, stats_r0.x, seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

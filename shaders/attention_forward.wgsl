@@ -65,7 +65,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     scores.seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0);
     // }
     // }
-    take(&softmax, &scores, params.scale);
+    take(&softmax, &scores, params.scale, params.cap);
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll c KEYS {
       let value_c0 = v[k_c0 + d];

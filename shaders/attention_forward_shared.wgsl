@@ -9,6 +9,7 @@
 // flops per query and key.
 
 import package::entry::{group_of};
+import package::attention_cap::{scores_of};
 import package::attention_tile::{HEAD4, NB, TWO, FOUR, slice, place_of_keys, scores};
 import package::attention_tile_tokens::{params, first_key, tile_of, begin_of, Sums, put_weights, add_weighted};
 
@@ -40,7 +41,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll a TWO {
     // unroll i FOUR {
     let seen_i0_a0 = (key >= vec4<u32>(first_a0[0u /*i*/])) & (key <= vec4<u32>(last_a0 + 0u /*i*/));
-    let s_i0_a0 = select(vec4<f32>(-1e30), s.of_i0_a0 * params.scale, seen_i0_a0);
+    let s_i0_a0 = select(vec4<f32>(-1e30), scores_of(s.of_i0_a0, params.scale, params.cap), seen_i0_a0);
     // }
     slice[tx][q_a0 ^ tx] = max(
       vec4<f32>(max(s_i0_a0.x, s_i0_a0.y), max(s_i1_a0.x, s_i1_a0.y), max(s_i2_a0.x, s_i2_a0.y), max(s_i3_a0.x, s_i3_a0.y)),

@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     scores.seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0) & (key + 0u /*c*/ < own.end);
     // }
     // }
-    take(&softmax, &scores, params.scale);
+    take(&softmax, &scores, params.scale, params.cap);
     for (var d = 0u; d < params.head_dim4; d++) {
       // unroll r ROWS {
       var o_next_r0 = out_r0[d] * softmax.shrink_r0;

@@ -1,7 +1,8 @@
 // losses[s] = log(sum_v exp(logits[s, v])) - logits[s, targets[s]]
 // hits[s]   = 1 where targets[s] is the lowest index of the row's largest logit, else 0
 // logits[s, v] = softmax(logits[s, :])[v] - (v == targets[s]), the gradient of the SUM of losses;
-// columns from vocab on become 0. With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and
+// columns from vocab on become 0. Where logits are cap·tanh(z/cap) the gradient is that of z, by the factor 1 -
+// (logit/cap)². With GRADIENT = 0 logits stay as they are. targets, losses and hits are read and
 // written from row `first` on.
 //
 // A workgroup owns a row, an invocation every 256th vec4 of it. The sum is taken relative to a running maximum,
@@ -22,6 +23,7 @@ struct Params {
   vocab: u32,
   stride4: u32, // columns of logits / 4, at least vocab / 4
   first: u32,
+  inverse_cap: f32, // 1 / cap; 0: none
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -94,9 +96,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let scale = 1.0 / sum;
     for (var i = lane; i < params.stride4; i += 256u) {
       let column = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
-      let p = exponential(logits[row + i] - vec4<f32>(most)) * scale;
+      let x = logits[row + i];
+      let p = exponential(x - vec4<f32>(most)) * scale;
+      let part = x * params.inverse_cap;
       let onehot = select(vec4<f32>(0.0), vec4<f32>(1.0), column == vec4<u32>(wanted));
-      logits[row + i] = select(p - onehot, vec4<f32>(0.0), column >= vocab);
+      logits[row + i] = select((p - onehot) * (1.0 - part * part), vec4<f32>(0.0), column >= vocab);
     }
   }
 }

@@ -1,9 +1,9 @@
-// y = a + b, elementwise; y may not overlap a or b.
+// y = a + scale·b, elementwise; y may not overlap a or b.
 //
-// A workgroup owns 256 vec4, an invocation one. 12 bytes and 1 flop per element.
+// A workgroup owns 256 vec4, an invocation one. 12 bytes and 2 flops per element.
 
 import package::entry::{group_of};
-import package::elements::{params};
+import package::scaled_elements::{params};
 
 @group(0) @binding(1) var<storage, read_write> a: array<vec4<f32>>; // [count4]
 @group(0) @binding(2) var<storage, read_write> b: array<vec4<f32>>; // [count4]
@@ -14,5 +14,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
   let i = group * 256u + lane;
-  if (i < params.count4) { y[i] = a[i] + b[i]; }
+  if (i < params.count4) { y[i] = a[i] + params.scale * b[i]; }
 }

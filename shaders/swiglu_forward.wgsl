@@ -1,4 +1,4 @@
-// y = gate * sigmoid(gate) * up, elementwise.
+// y = act(gate) * up, elementwise: with SiLU, g * sigmoid(g), or with GELU in its tanh form.
 //
 // A workgroup owns 256 vec4, an invocation one.
 // The exponent is held at 80, where sigmoid is 1e-35: no infinity arises.
@@ -6,6 +6,7 @@
 
 import package::entry::{group_of};
 import package::elements::{params};
+import package::gated::{GELU, gelu};
 import package::exponential::{exponential};
 
 @group(0) @binding(1) var<storage, read_write> gate: array<vec4<f32>>; // [count4]
@@ -19,6 +20,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let i = group * 256u + lane;
   if (i < params.count4) {
     let g = gate[i];
-    y[i] = g / (1.0 + exponential(min(-g, vec4<f32>(80.0)))) * up[i];
+    if (GELU == 1u) {
+      y[i] = gelu(g).value * up[i];
+    } else {
+      y[i] = g / (1.0 + exponential(min(-g, vec4<f32>(80.0)))) * up[i];
+    }
   }
 }

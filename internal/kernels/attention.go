@@ -12,13 +12,18 @@ type Attention struct {
 	Heads, KVHeads, HeadDim int
 	// Scale of the scores, usually 1/sqrt(HeadDim).
 	Scale float32
-	// FirstKey is U32 [T]: the first key a query sees, where its segment begins, counted over all keys.
+	// SoftCap holds scaled scores within ±SoftCap, see SoftCapForward; 0: none.
+	SoftCap float32
+	// FirstKey is U32 [T]: the first key a query sees, counted over all keys; it does not fall from query to query.
 	FirstKey *gpu.Tensor
-	// LastQuery is U32 [S]: one past the last token of a key's segment. Only the backward needs it.
+	// LastQuery is U32 [S]: one past the last query that sees a key; it does not fall either. Only the backward needs it.
 	LastQuery *gpu.Tensor
 	// QueryOffset is the key at which query 0 sits: the tokens that a KV cache holds already, or those before a chunk of
 	// queries.
 	QueryOffset int
+	// Window is how many keys a query sees at most, itself among them, and 0: any; so that work which FirstKey and
+	// LastQuery leave out is neither recorded nor counted.
+	Window int
 	// Accumulate adds to dk and dv: another chunk of the queries has been there before.
 	Accumulate bool
 }
@@ -77,10 +82,18 @@ var attentionForward = newOperation(operation[attention]{
 	operands: attentionOperands,
 })
 
+// capped is a kernel's constants for scores with or without a soft cap.
+func (a attention) capped(constants map[string]uint32) map[string]uint32 {
+	if a.SoftCap != 0 {
+		constants["CAPPED"] = 1
+	}
+	return constants
+}
+
 // AttentionForward is o_t = sum_j softmax_j(scale * q_t·k_j) v_j over the keys j from FirstKey[t] to t+QueryOffset, per
 // head, and lse for the backward. No memory grows with T².
 //
-// Source: FlashAttention-2 (arXiv 2307.08691).
+// Source: FlashAttention-2 (arXiv 2307.08691); the soft cap of scores is Gemma 2's (arXiv 2408.00118).
 func AttentionForward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
 	a := attention{s, t}
 	a.check(attentionForward.name)
@@ -109,9 +122,9 @@ var attentionBackward = newOperation(operation[attention]{
 
 // AttentionBackward, per head with p_j = exp(scale * q_t·k_j - lse) and delta = do_t·o_t: ds_j = p_j * (do_t·v_j -
 // delta), dq_t = scale * sum_j ds_j k_j, dk_j = scale * sum_t ds_j q_t, dv_j = sum_t p_j do_t; a key/value head sums
-// over the query heads of its group. o and lse are the forward's. Queries may come in chunks in their order, with
-// QueryOffset and from the second on Accumulate: dk and dv are the same to the bit, once the last chunk was added,
-// where chunks are cut at multiples of 64 queries.
+// over the query heads of its group. A soft cap multiplies ds_j by 1 - (s_j/cap)². o and lse are the forward's.
+// Queries may come in chunks in their order, with QueryOffset and from the second on Accumulate: dk and dv are the
+// same to the bit, once the last chunk was added, where chunks are cut at multiples of 64 queries.
 func AttentionBackward(rec *gpu.Recorder, s Attention, t AttentionTensors) {
 	a := attention{s, t}
 	a.check(attentionBackward.name)
@@ -149,8 +162,22 @@ func (a attention) checkStatistic(kernel string, s *gpu.Tensor, each int) {
 
 // pairs counts a query and a key it sees, over all heads, as if there were one segment.
 func (a attention) pairs() int64 {
-	tokens := int64(a.Q.Rows)
-	return int64(a.Heads) * (tokens*(tokens+1)/2 + tokens*int64(a.QueryOffset))
+	tokens, before := int64(a.Q.Rows), int64(a.QueryOffset)
+	all := func(tokens int64) int64 { return tokens*(tokens+1)/2 + tokens*before }
+	seen := all(tokens)
+	if window := int64(a.Window); a.Window > 0 && tokens+before > window {
+		growing := max(0, window-before) // queries that see all before them
+		seen = all(growing) + (tokens-growing)*window
+	}
+	return int64(a.Heads) * seen
+}
+
+// firstSeen is the first key that any of the rows from one on can see.
+func (a attention) firstSeen(row int) int {
+	if a.Window == 0 {
+		return 0
+	}
+	return max(0, row/(a.Heads/a.KVHeads)+a.QueryOffset+1-a.Window)
 }
 
 // keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only

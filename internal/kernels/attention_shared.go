@@ -11,11 +11,13 @@ const sharedAttention = "shared_64x32"
 type attentionForwardSharedParams struct {
 	Blocks, Tokens, Heads, KvHeads, Q16, K16, QueryOffset uint32
 	Scale                                                 float32
+	Cap                                                   float32
 }
 
 type attentionBackwardKeySharedParams struct {
 	KeyGroups, Tokens, FirstQuery, Queries, Accumulate, Heads, KvHeads, Q16, K16 uint32
 	Scale                                                                        float32
+	Cap                                                                          float32
 }
 
 var (
@@ -57,16 +59,16 @@ func (a attention) sharedFits(dev *gpu.Device, _ *Variant) bool {
 func (a attention) sharedConstants() map[string]uint32 {
 	head4 := a.HeadDim / 4
 	rows := ceilDiv(head4, 16)
-	return map[string]uint32{
+	return a.capped(map[string]uint32{
 		"HEAD4": uint32(head4), "NB": uint32(head4 / 8), "RK": uint32(rows), "VK": uint32(16 / rows), "VL": uint32(16 / rows * head4 / 64),
-	}
+	})
 }
 
 // sharedParams are those of the forward and of the queries' gradient, of q and k in blocks.
 func (a attention) sharedParams(q, k blocks) attentionForwardSharedParams {
 	return attentionForwardSharedParams{
 		Blocks: uint32(ceilDiv(q.tokens, BlockTokens)), Tokens: uint32(q.tokens), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
-		Q16: uint32(q.padded16), K16: uint32(k.padded16), QueryOffset: uint32(a.QueryOffset), Scale: a.Scale,
+		Q16: uint32(q.padded16), K16: uint32(k.padded16), QueryOffset: uint32(a.QueryOffset), Scale: a.Scale, Cap: a.SoftCap,
 	}
 }
 
@@ -88,7 +90,7 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 	p := attentionBackwardKeySharedParams{
 		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(tokens),
 		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
-		Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale,
+		Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale, Cap: a.SoftCap,
 	}
 	rec.Dispatch(attentionBackwardValueShared.spec(constants), groups*a.KVHeads, products(2), p,
 		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())

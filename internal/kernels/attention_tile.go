@@ -17,6 +17,7 @@ type attentionForwardParams struct {
 	HeadDim4    uint32
 	QueryOffset uint32
 	Scale       float32
+	Cap         float32
 }
 
 type attentionBackwardDeltaParams struct {
@@ -32,6 +33,7 @@ type attentionBackwardQueryParams struct {
 	HeadDim4    uint32
 	QueryOffset uint32
 	Scale       float32
+	Cap         float32
 }
 
 type attentionBackwardKeyValueParams struct {
@@ -44,6 +46,7 @@ type attentionBackwardKeyValueParams struct {
 	KvHeads    uint32
 	HeadDim4   uint32
 	Scale      float32
+	Cap        float32
 }
 
 var (
@@ -87,9 +90,10 @@ func backwardByTile(own, take, width int) variant[attention] {
 
 func (a attention) forwardByRows(rec *gpu.Recorder, tile attentionTile) {
 	groups := tile.groups(a.rows())
-	rec.Dispatch(attentionForwardTile.spec(tile.ownRows()), groups*a.KVHeads, a.pairs()*int64(4*a.HeadDim+20), attentionForwardParams{
+	forward := attentionForwardTile.spec(a.capped(tile.ownRows()))
+	rec.Dispatch(forward, groups*a.KVHeads, a.pairs()*int64(4*a.HeadDim+20), attentionForwardParams{
 		RowGroups: uint32(groups), Rows: uint32(a.rows()), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
-		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale,
+		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale, Cap: a.SoftCap,
 	}, a.Q.Single(), a.K.Single(), a.V.Single(), a.FirstKey.Single(), a.O.Single(), a.LSE.Single())
 }
 
@@ -105,16 +109,17 @@ func (a attention) backwardByRows(rec *gpu.Recorder, tile attentionTile) {
 	a.delta(rec)
 	keys := a.keysBackward()
 	groups := tile.groups(keys)
-	keyValue := attentionBackwardKeyValue.spec(tile.ownKeys())
+	keyValue := attentionBackwardKeyValue.spec(a.capped(tile.ownKeys()))
 	rec.Dispatch(keyValue, groups*a.KVHeads, a.pairs()*int64(8*a.HeadDim+20), attentionBackwardKeyValueParams{
 		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(a.Q.Rows),
-		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4), Scale: a.Scale,
+		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
+		Scale: a.Scale, Cap: a.SoftCap,
 	}, a.Q.Single(), a.K.Single(), a.V.Single(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), a.DV.Single())
 
 	groups = tile.groups(a.rows())
-	query := attentionBackwardQueryTile.spec(tile.ownRows())
+	query := attentionBackwardQueryTile.spec(a.capped(tile.ownRows()))
 	rec.Dispatch(query, groups*a.KVHeads, a.pairs()*int64(6*a.HeadDim+20), attentionBackwardQueryParams{
 		RowGroups: uint32(groups), Rows: uint32(a.rows()), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
-		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale,
+		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale, Cap: a.SoftCap,
 	}, a.Q.Single(), a.K.Single(), a.V.Single(), a.DO.Single(), a.Stats.Single(), a.FirstKey.Single(), a.DQ.Single())
 }

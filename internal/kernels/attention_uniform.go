@@ -12,11 +12,13 @@ const uniformAttention = "uniform"
 type attentionForwardUniformParams struct {
 	FirstRow, EndRow, FirstKey, EndKey, KvHead, Heads, GroupHeads, HeadDim4, QueryOffset, Resume uint32
 	Scale                                                                                        float32
+	Cap                                                                                          float32
 }
 
 type attentionBackwardKeyValueUniformParams struct {
 	FirstKey, EndKey, FirstRow, EndRow, FirstQuery, KvHead, Heads, KvHeads, HeadDim4, Resume uint32
 	Scale                                                                                    float32
+	Cap                                                                                      float32
 }
 
 var (
@@ -38,7 +40,7 @@ func (a attention) uniformTile() attentionTile {
 func (a attention) uniformConstants(tile map[string]uint32) map[string]uint32 {
 	constants := with(tile, "HEAD4", uint32(a.HeadDim/4))
 	delete(constants, "WIDTH")
-	return constants
+	return a.capped(constants)
 }
 
 // rowWindow is a window of rows of a key/value head and one of keys that some of its rows see.
@@ -57,14 +59,15 @@ func (a attention) rowWindows(q, k heads, record func(w rowWindow)) {
 		for w := range q.windows {
 			first, end := q.span(w)
 			seen := (end-1)/group + a.QueryOffset + 1 // keys
-			for kw := 0; kw*k.each < seen; kw++ {
+			begin := a.firstSeen(first) / k.each
+			for kw := begin; kw*k.each < seen; kw++ {
 				firstKey, endKey := k.span(kw)
 				pairs := int64(end-first) * int64(min(endKey, seen)-firstKey)
 				groups := a.uniformTile().groups(end - first)
 				record(rowWindow{kvHead: kvHead, rows: w, keys: kw, groups: groups, pairs: pairs, params: attentionForwardUniformParams{
 					FirstRow: uint32(first), EndRow: uint32(end), FirstKey: uint32(firstKey), EndKey: uint32(endKey), KvHead: uint32(kvHead),
 					Heads: uint32(a.Heads), GroupHeads: uint32(group), HeadDim4: uint32(a.HeadDim / 4), QueryOffset: uint32(a.QueryOffset),
-					Resume: flag(kw > 0), Scale: a.Scale,
+					Resume: flag(kw > begin), Scale: a.Scale, Cap: a.SoftCap,
 				}})
 			}
 		}
@@ -94,14 +97,15 @@ func (a attention) backwardByWindows(rec *gpu.Recorder, _ *Variant) {
 			for w := range q.windows {
 				first, end := q.span(w)
 				last := w == q.windows-1
-				if endKey <= firstKey || (end-1)/group+a.QueryOffset < firstKey && !(last && !resume) {
+				unseen := (end-1)/group+a.QueryOffset < firstKey || a.firstSeen(first) >= endKey
+				if endKey <= firstKey || unseen && !(last && !resume) {
 					continue // no row of it sees a key of these; where none does at all, zeros are left
 				}
 				cost := int64(end-first) * int64(endKey-firstKey) * int64(8*a.HeadDim+20)
 				rec.Dispatch(keyValue, a.uniformTile().groups(endKey-firstKey), cost, attentionBackwardKeyValueUniformParams{
 					FirstKey: uint32(firstKey), EndKey: uint32(endKey), FirstRow: uint32(first), EndRow: uint32(end), FirstQuery: uint32(a.QueryOffset),
 					KvHead: uint32(kvHead), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
-					Resume: flag(resume), Scale: a.Scale,
+					Resume: flag(resume), Scale: a.Scale, Cap: a.SoftCap,
 				}, q.window(kvHead, w), do.window(kvHead, w), k.window(kvHead, kw), v.window(kvHead, kw),
 					a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), a.DV.Single())
 				resume = true

@@ -4,6 +4,7 @@ import "qlora-wgpu/gpu"
 
 type crossEntropyParams struct {
 	Vocab, Stride4, First uint32
+	InverseCap            float32
 }
 
 var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "iwww", crossEntropyParams{})
@@ -14,6 +15,7 @@ var crossEntropyForwardBackward = define("cross_entropy_forward_backward", "iwww
 type CrossEntropy struct {
 	Logits, Targets, Losses, Hits *gpu.Tensor
 	Vocab, First                  int
+	SoftCap                       float32 // that SoftCapForward has put on the logits; 0: none
 }
 
 // CrossEntropyForwardBackward turns logits into the gradient of the sum of losses:
@@ -21,6 +23,8 @@ type CrossEntropy struct {
 //	losses[first+s] = log(sum_v exp(logits[s, v])) - logits[s, targets[first+s]]
 //	hits[first+s]   = 1 where targets[first+s] is the argmax of row s (the lowest index among equals), else 0
 //	logits[s, v]    = softmax(logits[s, :])[v] - (v == targets[first+s]); 0 in the columns from vocab on
+//
+// With a soft cap the gradient is that of the logits before it.
 //
 // A non-finite logit makes the row's loss non-finite.
 func CrossEntropyForwardBackward(rec *gpu.Recorder, c CrossEntropy) { c.record(rec, true, 40) }
@@ -37,7 +41,11 @@ func (c CrossEntropy) record(rec *gpu.Recorder, gradient bool, flops int64) {
 		require(t.Rows == 1 && c.First >= 0 && t.Cols >= c.First+S, name,
 			"%s is %d×%d, rows %d to %d are wanted", t.Name, t.Rows, t.Cols, c.First, c.First+S)
 	}
+	inverse := float32(0)
+	if c.SoftCap != 0 {
+		inverse = 1 / c.SoftCap
+	}
 	rec.Dispatch(crossEntropyForwardBackward.spec(map[string]uint32{"GRADIENT": flag(gradient)}), S, flops*int64(S)*int64(stride),
-		crossEntropyParams{Vocab: uint32(c.Vocab), Stride4: uint32(stride / 4), First: uint32(c.First)},
+		crossEntropyParams{Vocab: uint32(c.Vocab), Stride4: uint32(stride / 4), First: uint32(c.First), InverseCap: inverse},
 		c.Targets.Single(), c.Logits.Single(), c.Losses.Single(), c.Hits.Single())
 }

@@ -19,6 +19,8 @@ type attentionCase struct {
 	// largeLogits multiplies the scale: softmaxes that are nearly one-hot, scores up to about 150
 	largeLogits float64
 	chunk       int // queries of a call; 0: all
+	window      int // keys that a query sees at most; 0: any
+	softCap     float32
 }
 
 func (s attentionCase) name() string {
@@ -31,6 +33,12 @@ func (s attentionCase) name() string {
 	}
 	if s.chunk > 0 {
 		name += fmt.Sprintf(" chunks of %d", s.chunk)
+	}
+	if s.window > 0 {
+		name += fmt.Sprintf(" window=%d", s.window)
+	}
+	if s.softCap > 0 {
+		name += fmt.Sprintf(" cap=%v", s.softCap)
 	}
 	if s.largeLogits > 1 {
 		name += fmt.Sprintf(" scale×%.0f", s.largeLogits)
@@ -66,6 +74,12 @@ func attention() (cases []Case) {
 		{T: 130, H: 2, KVH: 1, D: 256, segments: []int{70}},
 		{T: 270, H: 2, KVH: 1, D: 64},
 		{T: 130, H: 4, KVH: 1, D: 96, segments: []int{35, 70}},
+		{T: 130, H: 4, KVH: 2, D: 32, window: 7},
+		{T: 150, H: 2, KVH: 1, D: 64, segments: []int{35}, window: 40},
+		{T: 270, H: 2, KVH: 1, D: 64, window: 130},
+		{T: 300, H: 1, KVH: 1, D: 256, window: 20},
+		{T: 65, H: 4, KVH: 2, D: 32, softCap: 1.5},
+		{T: 65, H: 2, KVH: 1, D: 256, segments: []int{20}, softCap: 50, window: 30, largeLogits: 30},
 	}
 	for _, s := range shapes {
 		cases = append(cases, attentionForward(s), attentionBackward(s))
@@ -73,6 +87,10 @@ func attention() (cases []Case) {
 	cases = append(cases, attentionForward(attentionCase{T: 1, H: 9, KVH: 3, D: 64, before: 77, spare: 50}))
 	cases = append(cases, attentionForward(attentionCase{T: 7, H: 4, KVH: 2, D: 32, before: 13, spare: 3}))
 	cases = append(cases, attentionForward(attentionCase{T: 70, H: 4, KVH: 2, D: 64, before: 45, spare: 20}))
+	cases = append(cases, attentionForward(attentionCase{T: 1, H: 4, KVH: 1, D: 64, before: 200, spare: 20, window: 70}))
+	cases = append(cases, attentionForward(attentionCase{T: 70, H: 4, KVH: 2, D: 64, before: 45, spare: 20, window: 50, softCap: 2}))
+	cases = append(cases, attentionBackward(attentionCase{T: 200, H: 4, KVH: 2, D: 64, segments: []int{20}, chunk: 64, window: 30}))
+	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 2, KVH: 1, D: 256, chunk: 64, window: 40, softCap: 1}))
 	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 9, KVH: 3, D: 64, segments: []int{20}, chunk: 64}))
 	cases = append(cases, attentionBackward(attentionCase{T: 65, H: 4, KVH: 2, D: 32, segments: []int{7, 40}, chunk: 16}))
 	cases = append(cases, attentionBackward(attentionCase{T: 150, H: 4, KVH: 1, D: 128, segments: []int{100}, chunk: 64}))
@@ -90,10 +108,14 @@ func (s attentionCase) inputs(b *Bench) (q, k, v []float32, r reference.Attentio
 	for i, begin := range bounds[:len(bounds)-1] {
 		for t := begin; t < bounds[i+1]; t++ {
 			first[t], last[t] = uint32(begin), uint32(bounds[i+1])
+			if s.window > 0 {
+				first[t], last[t] = max(first[t], uint32(max(0, t+s.before+1-s.window))), min(last[t], uint32(t+s.window))
+			}
 		}
 	}
-	r = reference.AttentionShape{H: s.H, KVH: s.KVH, D: s.D, Scale: float64(scale), FirstKey: first, QueryOffset: s.before}
-	a = kernels.Attention{Heads: s.H, KVHeads: s.KVH, HeadDim: s.D, Scale: scale, QueryOffset: s.before,
+	r = reference.AttentionShape{H: s.H, KVH: s.KVH, D: s.D, Scale: float64(scale), SoftCap: float64(s.softCap), FirstKey: first,
+		QueryOffset: s.before}
+	a = kernels.Attention{Heads: s.H, KVHeads: s.KVH, HeadDim: s.D, Scale: scale, SoftCap: s.softCap, Window: s.window, QueryOffset: s.before,
 		FirstKey: b.InputU32("first_key", first), LastQuery: b.InputU32("last_query", last)}
 	return q, k, v, r, a
 }

@@ -28,10 +28,13 @@ func crossEntropy() (cases []Case) {
 				shape += " loss only"
 			}
 			cases = append(cases, Case{Op: "cross_entropy_forward_backward", Shape: shape, Run: func(b *Bench) {
-				runCrossEntropy(b, S, V, stride, first, gradient)
+				runCrossEntropy(b, S, V, stride, first, gradient, 0)
 			}})
 		}
 	}
+	cases = append(cases, Case{Op: "cross_entropy_forward_backward", Shape: "S=5 V=1023 cap=30", Run: func(b *Bench) {
+		runCrossEntropy(b, 5, 1023, 1024, 0, true, 30)
+	}})
 	for _, x := range []float64{math.NaN(), math.Inf(1)} {
 		for _, v := range []int{0, 700, 999} {
 			cases = append(cases, Case{Op: "cross_entropy_forward_backward", Shape: fmt.Sprintf("%v at %d", x, v), Run: func(b *Bench) {
@@ -63,7 +66,7 @@ func runNonFiniteCrossEntropy(b *Bench, at int, bad float32) {
 	})
 }
 
-func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
+func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool, limit float32) {
 	// Rows take turns: ordinary logits, logits so large that exp would overflow, and many equal maxima.
 	dense := b.Values(S*V, 3)
 	for i := range dense {
@@ -72,6 +75,9 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 			dense[i] = 1000 + 20*dense[i]
 		case 2:
 			dense[i] = float32(int(dense[i] / 4))
+		}
+		if limit != 0 {
+			dense[i] = min(max(dense[i], -limit), limit)
 		}
 	}
 	targets := make([]uint32, first+S)
@@ -93,6 +99,11 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 		}
 	}
 	losses, dlogits := reference.CrossEntropy(float64s(dense), targets[first:], V)
+	if limit != 0 {
+		for i, x := range dense {
+			dlogits[i] *= 1 - math.Pow(float64(x)/float64(limit), 2)
+		}
+	}
 	padded, want := make([]float32, S*stride), make([]float64, S*stride)
 	for i := range padded {
 		s, v := i/stride, i%stride
@@ -125,6 +136,6 @@ func runCrossEntropy(b *Bench, S, V, stride, first int, gradient bool) {
 	if gradient {
 		run = kernels.CrossEntropyForwardBackward
 	}
-	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: ids, Losses: l, Hits: h, First: first}
+	loss := kernels.CrossEntropy{Logits: logits, Vocab: V, Targets: ids, Losses: l, Hits: h, First: first, SoftCap: limit}
 	b.Record(func() { run(b.Rec, loss) })
 }

@@ -1,3 +1,5 @@
+import package::attention_cap::{score_of};
+
 // Attention in registers: an invocation takes ROWS rows (queries of the heads of one group, row = t*G + g) by KEYS keys
 // at a time.
 const ROWS: u32 = 1u;
@@ -37,12 +39,12 @@ struct Softmax {
   // }
 }
 
-fn take(softmax: ptr<function, Softmax>, scores: ptr<function, Scores>, scale: f32) {
+fn take(softmax: ptr<function, Softmax>, scores: ptr<function, Scores>, scale: f32, cap: f32) {
   // unroll r ROWS {
   let before_r0 = (*softmax).largest_r0;
   var next_r0 = before_r0;
   // unroll c KEYS {
-  let s_r0_c0 = select(-1e30, (*scores).of_r0_c0 * scale, (*scores).seen_r0_c0);
+  let s_r0_c0 = select(-1e30, score_of((*scores).of_r0_c0, scale, cap), (*scores).seen_r0_c0);
   next_r0 = max(next_r0, s_r0_c0);
   // }
   let shrink_r0 = exp(before_r0 - next_r0);
@@ -57,8 +59,8 @@ fn take(softmax: ptr<function, Softmax>, scores: ptr<function, Scores>, scale: f
   // }
 }
 
-// The weight of a key, of whose score lse is the row's largest and the log of its sum in one. Where it is not seen it
-// may be any.
-fn weight_of(score: f32, scale: f32, lse: f32, seen: bool) -> f32 {
-  return exp(select(-1e30, score * scale - lse, seen));
+// The weight of a key by its score; lse is the row's largest and the log of its sum in one. Where it is not seen it may
+// be any.
+fn weight_of(score: f32, lse: f32, seen: bool) -> f32 {
+  return exp(select(-1e30, score - lse, seen));
 }

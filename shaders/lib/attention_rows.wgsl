@@ -11,6 +11,7 @@ struct Params {
   head_dim4: u32, // D / 4; not a constant, for compilers of CPU devices would unroll the loops over it
   query_offset: u32, // query t sits at key t + query_offset
   scale: f32,
+  cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -15,6 +15,7 @@ struct Params {
   query_offset: u32, // query t sits at key t + query_offset
   resume: u32, // 1: an earlier window of keys has been there
   scale: f32,
+  cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

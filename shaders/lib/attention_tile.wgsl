@@ -104,10 +104,9 @@ fn weight_gradients(q_base: u32, k_base: u32, lane: u32) -> Products {
   return sums;
 }
 
-// The weights of a token for four keys, whose scores it is given without the scale. Where a key is not seen it may be
-// any.
-fn weights_of(score: vec4<f32>, scale: f32, lse: f32, seen: vec4<bool>) -> vec4<f32> {
-  return exp(select(vec4<f32>(-1e30), score * scale - lse, seen));
+// The weights of a token for four keys by their scores. Where a key is not seen it may be any.
+fn weights_of(score: vec4<f32>, lse: f32, seen: vec4<bool>) -> vec4<f32> {
+  return exp(select(vec4<f32>(-1e30), score - lse, seen));
 }
 
 // Brings VK rows of one of the heads, from row `first` on, of which those before `end` exist. A barrier stands before

@@ -14,6 +14,7 @@ struct Params {
   q16: u32, // H·D / 16, rounded up: columns of packed q
   k16: u32, // KVH·D / 16, rounded up
   scale: f32,
+  cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -12,6 +12,7 @@ struct Params {
   k16: u32, // KVH·D / 16, rounded up
   query_offset: u32, // query t sits at key t + query_offset
   scale: f32,
+  cap: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
