@@ -11,8 +11,8 @@ const FlopsFormula = "2 T N K for each linear forward, again where it is compute
 	"q, k and v in the first layer); " +
 	"2 T r (N + K) forward, again (down_proj: 2 T r K), and twice backward for LoRA of rank r; 4 S V C for the head of V rows and " +
 	"S targets; " +
-	"and for each pair of a query and a key that it sees, T (T + 1) / 2 of every head, 4 D in the attention's forward, again, and " +
-	"10 D backward"
+	"and for each pair of a query and a key that it sees, T (T + 1) / 2 of every head or fewer with a window, 4 D in the " +
+	"attention's forward, again, and 10 D backward"
 
 // StepFlops is what training on one sequence of so many tokens, some of them targets, has to compute: see FlopsFormula.
 // Elementwise work is left out, and so is what a kernel computes twice.
@@ -51,7 +51,11 @@ func StepFlops(shape spec.Spec, linears []*lora.Linear, rank, tokens, targets in
 		}
 	}
 	for _, l := range shape.Layers {
-		pairs := int64(l.Heads) * T * (T + 1) / 2
+		seen := T
+		if l.Window > 0 {
+			seen = min(T, int64(l.Window)) // from so many queries on no more are added
+		}
+		pairs := int64(l.Heads) * (seen*(seen+1)/2 + (T-seen)*seen)
 		flops += int64(l.HeadDim) * pairs * (4*(1+attends) + 10)
 	}
 	return flops + 4*int64(targets)*int64(shape.Vocab)*int64(shape.Hidden)

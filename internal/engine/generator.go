@@ -22,6 +22,7 @@ type Generator struct {
 	engine *Engine
 	cache  *model.Cache
 	held   []uint32 // the tokens whose keys and values the cache has
+	length int      // of the list that they were computed as a part of
 	bare   bool     // the adapter is left out
 	// Computed counts the tokens that passed through the model.
 	Computed int
@@ -40,7 +41,7 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 	}
 	for program, tokens := range map[string]int{programPrefill: min(prefillChunk, maxTokens), programDecode: 1} {
 		err := e.record(program, tokens, func(rec *gpu.Recorder) {
-			g.pass(rec, make([]uint32, tokens))
+			g.pass(rec, make([]uint32, tokens), tokens)
 			g.cache.Length = 0
 		})
 		if err == nil {
@@ -78,14 +79,14 @@ func (g *Generator) Room() int { return g.cache.K[0].Rows }
 // Release frees the cache.
 func (g *Generator) Release() { g.cache.Release() }
 
-// pass records the model over new tokens and returns the last one's logits.
-func (g *Generator) pass(rec *gpu.Recorder, ids []uint32) *gpu.Tensor {
+// pass records the model over new tokens of a list of so many and returns the last one's logits.
+func (g *Generator) pass(rec *gpu.Recorder, ids []uint32, length int) *gpu.Tensor {
 	in := model.Input{IDs: ids, Positions: make([]uint32, len(ids)), FirstKey: make([]uint32, len(ids)), Targets: make([]int32, len(ids))}
 	for i := range ids {
 		in.Positions[i], in.Targets[i] = uint32(g.cache.Length+i), -100
 	}
 	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena, Bare: g.bare}, in, model.Size{Tokens: len(ids), Chunk: prefillChunk})
-	p.Cache = g.cache
+	p.Cache, p.Positions = g.cache, length
 	return g.engine.Model.Logits(p)
 }
 
@@ -97,7 +98,7 @@ func (g *Generator) Dry(rec *gpu.Recorder, prompt []uint32) {
 	}{{programPrefill, prompt[:min(len(prompt), prefillChunk)]}, {programDecode, prompt[:1]}} {
 		g.cache.Length = 0
 		g.engine.arena.Begin(part.program)
-		g.pass(rec, part.ids)
+		g.pass(rec, part.ids, len(prompt))
 		g.engine.arena.End()
 	}
 	g.cache.Length = 0
@@ -120,8 +121,11 @@ func (g *Generator) Forget() { g.held = nil }
 // again, but the last. It hears ctx before every piece of the list; what was computed until then is held. Errors are
 // ErrFault and ctx's.
 func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error) {
-	g.held = g.held[:min(g.Held(ids), len(ids)-1)]
 	e := g.engine
+	if !e.Model.SameRotation(g.length, len(ids)) {
+		g.Forget() // as transformers computes such a cache anew
+	}
+	g.held, g.length = g.held[:min(g.Held(ids), len(ids)-1)], len(ids)
 	var out *gpu.Tensor
 	for next := ids[len(g.held):]; len(next) > 0; {
 		if err := ctx.Err(); err != nil {
@@ -134,7 +138,7 @@ func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error)
 		rec := e.Device.Record("generate")
 		g.cache.Length = len(g.held)
 		e.begin(program)
-		out = g.pass(rec, next[:n])
+		out = g.pass(rec, next[:n], len(ids))
 		e.arena.End()
 		if err := rec.Submit(); err != nil {
 			g.Forget()

@@ -12,9 +12,9 @@ const ChunkTokens = 1024
 
 // Chunk is neighbouring tokens of a micro-batch. The model's activations are lists of tensors, one a chunk.
 type Chunk struct {
-	First, Tokens            int
-	IDs, Positions, FirstKey *gpu.Tensor // U32 [T] of its tokens
-	HostIDs                  []uint32    // [T], for rows that the host gathers
+	First, Tokens  int
+	IDs, Positions *gpu.Tensor // U32 [T] of its tokens
+	HostIDs        []uint32    // [T], for rows that the host gathers
 
 	Rows    *gpu.Tensor // U32 [S]: supervised tokens, counted in the chunk
 	Inverse *gpu.Tensor // U32 [T]: 1 + the place of each token in Rows, 0: none

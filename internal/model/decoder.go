@@ -1,7 +1,10 @@
 package model
 
 import (
+	"slices"
+
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -10,23 +13,36 @@ import (
 
 // Model is a decoder with frozen weights on a device: what the trainer drives.
 type Model struct {
-	spec   spec.Spec
-	dev    *gpu.Device
-	store  *paging.Store
-	layers []*layer
-	norm   *paging.Handle // the final norm's weight
-	embed  *paging.Table  // [V, C]
-	head   Head
-	cos    *gpu.Tensor
-	sin    *gpu.Tensor
+	spec      spec.Spec
+	dev       *gpu.Device
+	store     *paging.Store
+	layers    []*layer
+	norm      *paging.Handle // the final norm's weight
+	embed     *paging.Table  // [V, C]
+	head      Head
+	rotary    []rotary // of the layers, each once
+	positions int      // that their tables have
+}
+
+// rotary are the tables of a rotary embedding; long are those of sequences beyond the original context, where they are
+// others.
+type rotary struct {
+	of          *spec.RoPE
+	short, long RotaryTables
 }
 
 // embedTokens is x [T, C], the tokens' rows of the embedding.
 func (m *Model) embedTokens(p *Pass) []*gpu.Tensor {
-	p.Cos, p.Sin = m.cos, m.sin
+	p.Rotary = m.tables(p.Positions)
 	x := p.NewChunks("embedded", m.spec.Hidden)
 	for i, c := range p.Chunks {
 		m.embed.Gather(p.Rec, x[i], c.IDs, c.HostIDs)
+		if scale := m.spec.EmbeddingScale; scale != 0 {
+			row := x[i]
+			x[i] = p.New("embedded scaled", row.Rows, row.Cols)
+			kernels.ScaleForward(p.Rec, x[i], row, float32(scale))
+			p.Free(row)
+		}
 	}
 	return x
 }
@@ -85,29 +101,60 @@ func (m *Model) Shape() Shape {
 // SetMaxPositions makes the rotary tables for sequences of n tokens. Tables that no binding holds are a *usererr.Error.
 func (m *Model) SetMaxPositions(n int) error {
 	n = min(max(n, 1), m.spec.MaxPositions)
-	if m.cos != nil && m.cos.Rows >= n {
+	if m.positions >= n {
 		return nil
 	}
-	if bytes := gpu.F32.Size(n * (m.spec.RoPE.HeadDim / 2)); bytes > m.dev.Limits.MaxTensorBytes() {
-		large := &gpu.TooLarge{Name: "a table of positions", Bytes: bytes, Limit: m.dev.Limits.MaxTensorBytes()}
-		return usererr.New("plan memory", "", "sequences of %d tokens: %w", n, large).Hinted("lower max_seq_length or max_tokens")
-	}
 	m.releaseTables()
-	cos, sin := m.spec.RoPE.Tables(n)
-	var err error
-	if m.cos, err = m.dev.NewTensor("rope cos", gpu.F32, n, m.spec.RoPE.HeadDim/2); err == nil {
-		m.sin, err = m.dev.NewTensor("rope sin", gpu.F32, n, m.spec.RoPE.HeadDim/2)
+	for _, r := range m.spec.Rotations() {
+		t := rotary{of: r}
+		var err error
+		t.short, err = m.makeTables(r, n, false)
+		if err == nil && r.HasLong(n) {
+			t.long, err = m.makeTables(r, n, true)
+		}
+		m.rotary = append(m.rotary, t)
+		if err != nil {
+			m.releaseTables() // the next call does not take some for all
+			return err
+		}
+	}
+	m.positions = n
+	return nil
+}
+
+func (m *Model) makeTables(r *spec.RoPE, n int, long bool) (t RotaryTables, err error) {
+	if bytes := gpu.F32.Size(n * (r.Dim / 2)); bytes > m.dev.Limits.MaxTensorBytes() {
+		large := &gpu.TooLarge{Name: "a table of positions", Bytes: bytes, Limit: m.dev.Limits.MaxTensorBytes()}
+		return t, usererr.New("plan memory", "", "sequences of %d tokens: %w", n, large).Hinted("lower max_seq_length or max_tokens")
+	}
+	cos, sin := r.Tables(n, long)
+	if t.Cos, err = m.dev.NewTensor("rope cos", gpu.F32, n, r.Dim/2); err == nil {
+		t.Sin, err = m.dev.NewTensor("rope sin", gpu.F32, n, r.Dim/2)
 	}
 	if err == nil {
-		err = m.cos.WriteFloat32(cos)
+		err = t.Cos.WriteFloat32(cos)
 	}
 	if err == nil {
-		err = m.sin.WriteFloat32(sin)
+		err = t.Sin.WriteFloat32(sin)
 	}
-	if err != nil {
-		m.releaseTables() // the next call does not take one for both
+	return t, err
+}
+
+// SameRotation tells whether sequences of these lengths are rotated alike: what is cached of one is good for the other.
+func (m *Model) SameRotation(a, b int) bool {
+	return !slices.ContainsFunc(m.spec.Rotations(), func(r *spec.RoPE) bool { return r.HasLong(a) != r.HasLong(b) })
+}
+
+// tables are those of a pass whose longest sequence has so many positions.
+func (m *Model) tables(positions int) (all []RotaryTables) {
+	for _, t := range m.rotary {
+		if t.of.HasLong(positions) {
+			all = append(all, t.long)
+		} else {
+			all = append(all, t.short)
+		}
 	}
-	return err
+	return all
 }
 
 // FrozenBytes is the size of the frozen weights, wherever they lie.
@@ -131,10 +178,12 @@ func (m *Model) Release() {
 }
 
 func (m *Model) releaseTables() {
-	for _, t := range []*gpu.Tensor{m.cos, m.sin} {
-		if t != nil {
-			t.Release()
+	for _, r := range m.rotary {
+		for _, t := range []*gpu.Tensor{r.short.Cos, r.short.Sin, r.long.Cos, r.long.Sin} {
+			if t != nil {
+				t.Release()
+			}
 		}
 	}
-	m.cos, m.sin = nil, nil
+	m.rotary, m.positions = nil, 0
 }

@@ -3,6 +3,7 @@
 package model_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -52,6 +53,49 @@ func withModel(change func(*reference.Spec)) reference.Spec {
 	return s
 }
 
+// The families' own, whose files hold what is theirs (configOf).
+var (
+	mistral = with(func(l *reference.Layer) { l.Window = 5 })
+	granite = withModel(func(s *reference.Spec) {
+		s.EmbeddingScale, s.ResidualScale, s.LogitScale = 3, 0.3, 0.5
+		for i := range s.Layers {
+			s.Layers[i].Scale = 0.4
+		}
+	})
+	olmo2  = with(func(l *reference.Layer) { l.Norms, l.QKNorm = reference.NormsBehind, reference.WholeWidth })
+	gemma2 = withModel(func(s *reference.Spec) {
+		s.LogitSoftCap, s.TiedHead, s.EmbeddingScale = 2, true, math.Sqrt(float64(s.Hidden))
+		for i := range s.Layers {
+			l := &s.Layers[i]
+			l.Norms, l.GELU, l.SoftCap, l.Scale = reference.NormsAround, true, 1.5, 0.5
+		}
+		s.Layers[0].Window = 5
+	})
+	gemma3 = withModel(func(s *reference.Spec) {
+		s.TiedHead, s.EmbeddingScale = true, math.Sqrt(float64(s.Hidden))
+		local, full := reference.RoPE{Theta: 30}, s.RoPE
+		local.Type = "default"
+		full.RoPEScaling = reference.RoPEScaling{Type: "linear", Factor: 4}
+		for i := range s.Layers {
+			l := &s.Layers[i]
+			l.Norms, l.GELU, l.Scale, l.QKNorm, l.RoPE = reference.NormsAround, true, 0.5, reference.PerHead, &full
+		}
+		s.Layers[0].Window, s.Layers[0].RoPE = 5, &local
+		s.RoPE = reference.RoPE{}
+	})
+	smollm3 = withModel(func(s *reference.Spec) { s.Layers[1].NoRoPE = true })
+	phi3    = withModel(func(s *reference.Spec) {
+		s.RoPE.Dim = 8
+		s.RoPE.RoPEScaling = reference.RoPEScaling{
+			Type: "longrope", OriginalMaxPositionEmbeddings: 10, ShortFactor: []float64{1, 1, 2, 2}, LongFactor: []float64{3, 2, 1, 4},
+			AttentionFactor: 1.2,
+		}
+		for i := range s.Layers {
+			s.Layers[i].Fused = true
+		}
+	})
+)
+
 // biased and normed are the two that keep most for the backward.
 var (
 	biased = with(func(l *reference.Layer) {
@@ -79,6 +123,19 @@ var options = map[string]reference.Spec{
 	"normed heads, one of them of keys, and biases": with(func(l *reference.Layer) {
 		l.KVHeads, l.QKNorm, l.Bias = 1, reference.PerHead, reference.Projections{Q: true, K: true, V: true, O: true}
 	}),
+	"a window": mistral,
+	"a window in one layer": withModel(func(s *reference.Spec) {
+		s.Layers[1].Window = 5
+		for i := range s.Layers {
+			s.Layers[i].Bias = reference.Projections{Q: true, K: true, V: true}
+		}
+	}),
+	"factors of everything": granite,
+	"norms behind, and of queries and keys over the whole width": olmo2,
+	"norms around, GELU, soft caps and a window":                 gemma2,
+	"norms around, two rotations and normed heads":               gemma3,
+	"one layer that does not rotate":                             smollm3,
+	"fused projections, a part of each head rotates":             phi3,
 	"a tied head": withModel(func(s *reference.Spec) { s.TiedHead = true }),
 	"linear scaling": withModel(func(s *reference.Spec) {
 		s.RoPE.RoPEScaling = reference.RoPEScaling{Type: "linear", Factor: 4}

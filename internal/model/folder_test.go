@@ -45,11 +45,15 @@ func folder(t *testing.T, s reference.Spec) string {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666))
 	var tensors []safetensors.Data
+	gemma := strings.HasPrefix(configOf(s)["model_type"].(string), "gemma")
 	reference.NewDecoder(s, func(name string, rows, cols int) []float64 {
 		mean, deviation := 0.0, 1.0
 		switch {
 		case strings.HasSuffix(name, "norm.weight"):
 			mean, deviation = 1, 0.3
+			if gemma {
+				mean = 0
+			}
 		case strings.HasSuffix(name, "_proj.weight"):
 			deviation = 1.5 / math.Sqrt(float64(cols)) // attention is not flat
 		}
@@ -68,29 +72,75 @@ func folder(t *testing.T, s reference.Spec) string {
 	return dir
 }
 
-// configOf is a config.json; a family's own rules stand in it by the family's name alone.
-func configOf(s reference.Spec) map[string]any {
-	l := s.Layers[0]
-	rope := map[string]any{"rope_theta": s.RoPE.Theta, "rope_type": s.RoPE.Type}
-	switch r := s.RoPE.RoPEScaling; r.Type {
+// ropeOf is a rotary embedding as rope_parameters has it.
+func ropeOf(r reference.RoPE, headDim int) map[string]any {
+	rope := map[string]any{"rope_theta": r.Theta, "rope_type": r.Type}
+	if r.Dim != 0 {
+		rope["partial_rotary_factor"] = float64(r.Dim) / float64(headDim)
+	}
+	switch r.Type {
 	case "linear":
 		rope["factor"] = r.Factor
 	case "llama3":
 		rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"] = r.Factor, r.LowFreqFactor, r.HighFreqFactor
 		rope["original_max_position_embeddings"] = r.OriginalMaxPositionEmbeddings
+	case "longrope":
+		rope["short_factor"], rope["long_factor"], rope["attention_factor"] = r.ShortFactor, r.LongFactor, r.AttentionFactor
+		rope["original_max_position_embeddings"] = r.OriginalMaxPositionEmbeddings
 	}
+	return rope
+}
+
+// configOf is a config.json; a family's own rules stand in it by the family's name alone.
+func configOf(s reference.Spec) map[string]any {
+	l := s.Layers[0]
 	c := map[string]any{
 		"hidden_size": s.Hidden, "intermediate_size": l.MLP, "num_hidden_layers": len(s.Layers), "num_attention_heads": l.Heads,
 		"num_key_value_heads": l.KVHeads, "head_dim": l.HeadDim, "vocab_size": s.Vocab, "rms_norm_eps": s.NormEps, "hidden_act": "silu",
-		"tie_word_embeddings": s.TiedHead, "max_position_embeddings": 256, "rope_parameters": rope,
+		"tie_word_embeddings": s.TiedHead, "max_position_embeddings": 256, "rope_parameters": ropeOf(s.RoPE, l.HeadDim),
+	}
+	family := func(name, kind string) { c["architectures"], c["model_type"] = []string{name + "ForCausalLM"}, kind }
+	var windows []string
+	for _, l := range s.Layers {
+		windows = append(windows, "full_attention")
+		if l.Window > 0 {
+			windows[len(windows)-1], c["sliding_window"] = "sliding_attention", l.Window
+		}
 	}
 	switch {
+	case l.Norms == reference.NormsAround:
+		delete(c, "hidden_act")
+		c["hidden_activation"], c["query_pre_attn_scalar"], c["layer_types"] = "gelu_pytorch_tanh", 1/(l.Scale*l.Scale), windows
+		c["attn_logit_softcapping"], c["final_logit_softcapping"] = l.SoftCap, s.LogitSoftCap
+		family("Gemma2", "gemma2")
+		if l.RoPE != nil {
+			family("Gemma3", "gemma3_text")
+			c["rope_parameters"] = map[string]any{
+				"sliding_attention": ropeOf(*l.RoPE, l.HeadDim), "full_attention": ropeOf(*s.Layers[1].RoPE, l.HeadDim),
+			}
+		}
+	case l.Norms == reference.NormsBehind:
+		family("Olmo2", "olmo2")
+	case l.Fused:
+		family("Phi3", "phi3")
+		c["original_max_position_embeddings"] = s.RoPE.OriginalMaxPositionEmbeddings
+	case s.Layers[1].NoRoPE:
+		family("SmolLM3", "smollm3")
+		c["no_rope_layers"] = []int{1, 0}
+	case s.EmbeddingScale != 0:
+		family("Granite", "granite")
+		c["embedding_multiplier"], c["residual_multiplier"], c["attention_multiplier"] = s.EmbeddingScale, s.ResidualScale, l.Scale
+		c["logits_scaling"] = 1 / s.LogitScale
 	case l.QKNorm == reference.PerHead:
-		c["architectures"], c["model_type"], c["attention_bias"] = []string{"Qwen3ForCausalLM"}, "qwen3", l.Bias.Q
+		family("Qwen3", "qwen3")
+		c["attention_bias"] = l.Bias.Q
 	case l.Bias.Q && !l.Bias.O:
-		c["architectures"], c["model_type"] = []string{"Qwen2ForCausalLM"}, "qwen2"
+		family("Qwen2", "qwen2")
+		c["layer_types"], c["use_sliding_window"] = windows, c["sliding_window"] != nil
+	case l.Window > 0:
+		family("Mistral", "mistral")
 	default:
-		c["architectures"], c["model_type"] = []string{"LlamaForCausalLM"}, "llama"
+		family("Llama", "llama")
 		c["attention_bias"], c["mlp_bias"] = l.Bias.Q, l.Bias.Gate
 	}
 	return c

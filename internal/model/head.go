@@ -12,6 +12,9 @@ type Head struct {
 	Norm  Norm
 	Table *paging.Table // [V, C]
 	Vocab int
+	Scale float32 // of the logits
+	// SoftCap makes logits cap·tanh(logits/cap), behind the scale; 0: none.
+	SoftCap float32
 }
 
 // LossTokens is how many supervised tokens have logits at a time.
@@ -37,13 +40,13 @@ func (h *Head) Loss(p *Pass, w paging.Weights, x []*gpu.Tensor, gradient bool) (
 			part := logits.View(n, logits.Cols)
 			h.product(p, part, normed.Slice(first, n))
 			p.Loss.Rows(p.Rec, LossRows{
-				Logits: part, Vocab: h.Vocab, First: c.FirstSupervised + first, Targets: p.Targets, Losses: losses, Hits: hits,
+				Logits: part, Vocab: h.Vocab, SoftCap: h.SoftCap, First: c.FirstSupervised + first, Targets: p.Targets, Losses: losses, Hits: hits,
 			}, gradient)
 			if !gradient {
 				continue
 			}
 			dx := dNormed.Slice(first, n)
-			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, 1, !begin) })
+			h.Table.Each(p.Rec, func(rows *gpu.Tensor, begin bool) { kernels.MatmulBackward(p.Rec, dx, part, rows, h.Scale, !begin) })
 		}
 		p.Free(normed)
 		if gradient {
@@ -70,7 +73,10 @@ func (h *Head) normBackward(p *Pass, w paging.Weights, c Chunk, dNormed, rows *g
 
 // product is logits [S, V] = x [S, C] times the table, by its pages where it is streamed.
 func (h *Head) product(p *Pass, logits, x *gpu.Tensor) {
-	h.Table.Each(p.Rec, func(rows *gpu.Tensor, _ bool) { kernels.MatmulForward(p.Rec, logits, x, rows, 1, false) })
+	h.Table.Each(p.Rec, func(rows *gpu.Tensor, _ bool) { kernels.MatmulForward(p.Rec, logits, x, rows, h.Scale, false) })
+	if h.SoftCap != 0 {
+		kernels.SoftCapForward(p.Rec, logits, h.SoftCap)
+	}
 }
 
 // rowsThatFit is how many rows of logits one binding holds, in steps of 16, at which slices of any width start on a

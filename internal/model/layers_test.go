@@ -60,6 +60,16 @@ func (w *twin) names() (forward, backward map[string]string) {
 		maps.Copy(forward, normedOnDevice)
 		maps.Copy(backward, normedGradientsOnDevice)
 	}
+	if w.float64.Spec.EmbeddingScale != 0 {
+		delete(forward, "embedded")
+		forward["embedded scaled"] = "embedded"
+	}
+	if w.float64.Spec.Layers[0].Norms != reference.NormsBefore {
+		maps.Copy(forward, map[string]string{
+			"post_attention_layernorm": "attention_post_norm", "pre_feedforward_layernorm": "post_attention_norm",
+			"post_feedforward_layernorm": "mlp_post_norm",
+		})
+	}
 	return forward, backward
 }
 

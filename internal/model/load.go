@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -71,7 +72,10 @@ func (m *Model) place(format frozen.Formats, plan *paging.Plan) (err error) {
 		}
 		m.layers = append(m.layers, l)
 	}
-	m.head = Head{Norm: Norm{Weight: spec.FinalNorm, Eps: float32(s.NormEps)}, Vocab: s.Vocab}
+	m.head = Head{
+		Norm: Norm{Weight: spec.FinalNorm, Eps: float32(s.NormEps)}, Vocab: s.Vocab,
+		Scale: float32(cmp.Or(s.LogitScale, 1)), SoftCap: float32(s.LogitSoftCap),
+	}
 	if m.head.Table, err = m.store.AddHead(s.Vocab, s.Hidden, plan.TablePageBytes, plan.StreamedHead); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type Loss interface {
 type LossRows struct {
 	Logits  *gpu.Tensor // [n, V padded], of which Vocab columns count
 	Vocab   int
+	SoftCap float32     // that the logits have; their gradient is that of what they were before. 0: none
 	First   int         // the first row's place among the S
 	Targets *gpu.Tensor // U32 [1, S]: the ids to predict
 	Losses  *gpu.Tensor // F32 [1, S], to be written from First on; the cross-entropy's are the negative log-probabilities
@@ -34,6 +35,6 @@ func (CrossEntropy) Rows(rec *gpu.Recorder, r LossRows, gradient bool) {
 		record = kernels.CrossEntropyForwardBackward
 	}
 	record(rec, kernels.CrossEntropy{
-		Logits: r.Logits, Vocab: r.Vocab, Targets: r.Targets, Losses: r.Losses, Hits: r.Hits, First: r.First,
+		Logits: r.Logits, Vocab: r.Vocab, Targets: r.Targets, Losses: r.Losses, Hits: r.Hits, First: r.First, SoftCap: r.SoftCap,
 	})
 }

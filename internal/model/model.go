@@ -38,46 +38,56 @@ type Pass struct {
 	lora.Pass
 	Tokens     int
 	Chunks     []Chunk
-	LastQuery  *gpu.Tensor // U32 [T]: one past the last token of each token's sequence
 	Targets    *gpu.Tensor // U32 [S]
 	Supervised int
-	Loss       Loss        // what is computed of the supervised tokens; the cross-entropy unless it is set
-	Cos, Sin   *gpu.Tensor // [P, D/2]
-	Stats      *gpu.Tensor // [1, kernels.StatCount]: the loss is added to it
-	Kept       gpu.DType   // F32 or BF16: what the backward needs is stored as
-	Cache      *Cache      // of keys and values when generating
+	Loss       Loss           // what is computed of the supervised tokens; the cross-entropy unless it is set
+	Rotary     []RotaryTables // by Attention.Rotary
+	Stats      *gpu.Tensor    // [1, kernels.StatCount]: the loss is added to it
+	Kept       gpu.DType      // F32 or BF16: what the backward needs is stored as
+	Cache      *Cache         // of keys and values when generating
 	Layer      int
+	Positions  int // one past the last of the longest sequence, of which a pass may be a part
 	// Observe is called with each tensor before it is freed, where its values are final; nil: nobody looks. A recording
 	// cannot be looked into otherwise, and a port that drifts is found by comparing what its layers compute, one tensor
 	// after the other (docs/porting-a-family.md).
 	Observe func(t *gpu.Tensor)
+
+	sequences struct{ firstKey, lastQuery []uint32 } // [T] which tokens see each other without a window
+	visible   map[int]visible                        // by the window
 }
+
+// RotaryTables are those of a rotary embedding, [P, R/2] for R rotating dimensions.
+type RotaryTables struct{ Cos, Sin *gpu.Tensor }
 
 // NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
 func NewPass(base lora.Pass, in Input, size Size) *Pass {
 	p := &Pass{Pass: base, Tokens: len(in.IDs), Loss: CrossEntropy{}}
 	rows, targets := in.Supervised()
 	p.Supervised = len(rows)
-	upload := func(name string, values []uint32) *gpu.Tensor {
-		t := p.Arena.New(name, gpu.U32, 1, len(values))
-		p.Rec.Upload(t.Single(), gpu.Uint32Bytes(values))
-		return t
-	}
 	for i := range size.chunks() {
 		first, end := min(i*size.Chunk, p.Tokens), min((i+1)*size.Chunk, p.Tokens)
 		c := Chunk{First: first, Tokens: end - first, HostIDs: in.IDs[first:end]}
-		c.IDs, c.Positions = upload("ids", c.HostIDs), upload("positions", in.Positions[first:end])
-		c.FirstKey = upload("first key", in.FirstKey[first:end])
+		c.IDs, c.Positions = p.upload("ids", c.HostIDs), p.upload("positions", in.Positions[first:end])
 		if p.Supervised > 0 {
-			c.supervise(rows, upload)
+			c.supervise(rows, p.upload)
 		}
 		p.Chunks = append(p.Chunks, c)
 	}
-	p.LastQuery = upload("last query", in.lastQuery())
+	for _, position := range in.Positions {
+		p.Positions = max(p.Positions, int(position)+1)
+	}
+	p.sequences.firstKey, p.sequences.lastQuery = in.FirstKey, in.lastQuery()
 	if p.Supervised > 0 {
-		p.Targets = upload("targets", targets)
+		p.Targets = p.upload("targets", targets)
 	}
 	return p
+}
+
+// upload makes a tensor of values.
+func (p *Pass) upload(name string, values []uint32) *gpu.Tensor {
+	t := p.Arena.New(name, gpu.U32, 1, len(values))
+	p.Rec.Upload(t.Single(), gpu.Uint32Bytes(values))
+	return t
 }
 
 // supervise uploads which of the chunk's tokens have a target; rows lists those of the micro-batch, ascending.
@@ -174,6 +184,33 @@ func (n Norm) Forward(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
 	y := p.New(n.Weight, x.Rows, x.Cols)
 	kernels.RMSNormForward(p.Rec, y, x, n.at(w))
 	return y
+}
+
+// before is norm(x), or x itself where there is no norm.
+func (n *Norm) before(p *Pass, w paging.Weights, x *gpu.Tensor) *gpu.Tensor {
+	if n == nil {
+		return x
+	}
+	return n.Forward(p, w, x)
+}
+
+// free ends the life of what before gave.
+func (n *Norm) free(p *Pass, normed *gpu.Tensor) {
+	if n != nil {
+		p.Free(normed)
+	}
+}
+
+// addBack is dx with the gradient of x added, for d of what before gave: dx itself, or a tensor in its place.
+func (n *Norm) addBack(p *Pass, w paging.Weights, dx, d, x *gpu.Tensor) *gpu.Tensor {
+	if n != nil {
+		n.BackwardAdd(p, w, dx, d, x)
+		return dx
+	}
+	sum := p.New(dx.Name, dx.Rows, dx.Cols)
+	kernels.ResidualAddForward(p.Rec, sum, dx, d, 1)
+	p.Free(dx)
+	return sum
 }
 
 // headsForward is y = the norm of each head of x, both [T, heads·dim].

@@ -45,7 +45,9 @@ func (m *Model) Train(p *Pass, activations paging.Activations) {
 
 // each replaces every tensor that was kept.
 func (k *kept) each(replace func(*gpu.Tensor) *gpu.Tensor) {
-	replaceAll(k.middle, replace)
+	for _, list := range [][]*gpu.Tensor{k.middle, k.attended, k.out} {
+		replaceAll(list, replace)
+	}
 	k.attention.Each(replace)
 	for _, mlp := range k.mlp {
 		mlp.Each(replace)

@@ -56,7 +56,7 @@ func ofStem(f spec.Family) func(name string) bool {
 // FindGGUF is the family of GGUF files of an architecture.
 func FindGGUF(architecture, path string) (spec.Family, error) {
 	for _, f := range families {
-		if f.GGUF == architecture {
+		if f.GGUF != "" && f.GGUF == architecture {
 			return f, nil
 		}
 	}
@@ -70,6 +70,7 @@ func known(names func(spec.Family) []string) string {
 	for _, f := range families {
 		all = append(all, names(f)...)
 	}
+	all = slices.DeleteFunc(all, func(name string) bool { return name == "" })
 	slices.Sort(all)
 	return "known are " + strings.Join(all, ", ")
 }

@@ -9,7 +9,7 @@ var Qwen2 = register(spec.Family{
 	Spec: func(k *spec.Keys) (spec.Spec, error) {
 		k.Default("max_position_embeddings", 32768.0)
 		s, _ := Llama.Spec(k)
-		k.NoWindow(len(s.Layers), s.MaxPositions)
+		k.QwenWindows(&s)
 		for i := range s.Layers {
 			l := &s.Layers[i]
 			l.QKVBias, l.OBias, l.MLPBias = true, false, false

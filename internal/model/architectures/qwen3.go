@@ -10,7 +10,7 @@ var Qwen3 = register(spec.Family{
 		k.Default("max_position_embeddings", 32768.0)
 		k.Default("head_dim", 128.0)
 		s, _ := Llama.Spec(k)
-		k.NoWindow(len(s.Layers), s.MaxPositions)
+		k.QwenWindows(&s)
 		for i := range s.Layers {
 			s.Layers[i].QKNorm, s.Layers[i].MLPBias = spec.PerHead, false
 		}

@@ -197,6 +197,39 @@ func (k *Keys) SiLU(key string) {
 	}
 }
 
+// GELU is a key for the MLP's activation where that is GELU's tanh form.
+func (k *Keys) GELU(key string) {
+	if name := k.Text(key, "gelu_pytorch_tanh"); name != "gelu_pytorch_tanh" {
+		k.Refuse(key, "gelu_pytorch_tanh is known")
+	}
+}
+
+// Causal refuses attention that looks ahead.
+func (k *Keys) Causal() {
+	if k.Bool("use_bidirectional_attention", false) {
+		k.Refuse("use_bidirectional_attention", "false is known")
+	}
+}
+
+// Nested tells whether a key's object holds objects, one for each type of layers.
+func (k *Keys) Nested(key string) bool {
+	for _, value := range k.object(key).Values {
+		if _, nested := value.(map[string]any); nested {
+			return true
+		}
+	}
+	return false
+}
+
+// Positive is a number above 0.
+func (k *Keys) Positive(key string, fallback float64) float64 {
+	if k.Values[key] == nil {
+		k.get(key)
+		return fallback
+	}
+	return k.positive(key)
+}
+
 // object is a value that has keys of its own; without any where it is absent.
 func (k *Keys) object(key string) *Keys {
 	return &Keys{Values: get(k, key, "an object", map[string]any(nil)), parent: k, name: key}
@@ -213,13 +246,6 @@ func (k *Keys) Texts(key string) (list []string) {
 		list = append(list, text)
 	}
 	return list
-}
-
-// one refuses a factor that is not 1.
-func (k *Keys) one(key string) {
-	if k.Float(key, 1) != 1 {
-		k.Refuse(key, "1 is known")
-	}
 }
 
 // positive is a number above 0, 1 where it is not.

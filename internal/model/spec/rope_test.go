@@ -11,7 +11,7 @@ import (
 
 // llama32 is the rotary embedding of Llama 3.2 1B.
 var llama32 = RoPE{
-	HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
+	Dim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
 }
 
 func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
@@ -21,14 +21,14 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 	}
 	seen := map[float32]string{}
 	for name, r := range map[string]RoPE{
-		"no scaling":              {HeadDim: 64, Theta: 10000},
-		"default":                 {HeadDim: 64, Theta: 1e6, Scaling: "default"},
-		"linear":                  {HeadDim: 64, Theta: 10000, Scaling: "linear", Factor: 8},
+		"no scaling":              {Dim: 64, Theta: 10000},
+		"default":                 {Dim: 64, Theta: 1e6, Scaling: "default"},
+		"linear":                  {Dim: 64, Theta: 10000, Scaling: "linear", Factor: 8},
 		"llama3":                  llama32,
-		"factors of a GGUF":       {HeadDim: 64, Theta: 500000, Factors: factors},
-		"a head that is no power": {HeadDim: 48, Theta: 1e6},
+		"factors of a GGUF":       {Dim: 64, Theta: 500000, Factors: factors},
+		"a head that is no power": {Dim: 48, Theta: 1e6},
 		"llama3 in a small context": {
-			HeadDim: 32, Theta: 500, Scaling: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 32,
+			Dim: 32, Theta: 500, Scaling: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 32,
 		},
 	} {
 		const positions = 3000
@@ -39,15 +39,15 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 		for _, f := range r.Factors {
 			scaling.FrequencyFactors = append(scaling.FrequencyFactors, float64(f))
 		}
-		wantCos, wantSin := reference.RoPETables(r.HeadDim, positions, r.Theta, scaling)
-		cos, sin := r.Tables(positions)
+		wantCos, wantSin := reference.RoPETables(r.Dim, positions, r.Theta, scaling)
+		cos, sin := r.Tables(positions, false)
 		require.Len(t, cos, len(wantCos))
 		require.Len(t, sin, len(wantSin))
 		for i := range cos {
 			// Half a unit of a float32 below 1, and the float64 angle's own rounding.
 			const allowance = 0x1p-25 + 1e-11
-			require.InDelta(t, wantCos[i], float64(cos[i]), allowance, "%s: cos %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
-			require.InDelta(t, wantSin[i], float64(sin[i]), allowance, "%s: sin %d of position %d", name, i%(r.HeadDim/2), i/(r.HeadDim/2))
+			require.InDelta(t, wantCos[i], float64(cos[i]), allowance, "%s: cos %d of position %d", name, i%(r.Dim/2), i/(r.Dim/2))
+			require.InDelta(t, wantSin[i], float64(sin[i]), allowance, "%s: sin %d of position %d", name, i%(r.Dim/2), i/(r.Dim/2))
 		}
 		last := sin[len(sin)-1]
 		require.Empty(t, seen[last], "%s turns the slowest pair as another does", name)
@@ -58,7 +58,7 @@ func TestRotaryTablesAreTheReferencesRoundedOnceWithEveryScaling(t *testing.T) {
 // The frequencies are those of transformers' modeling_rope_utils in float64, computed by another program: one of each
 // band's ends and all that are mixed.
 func TestLlama3sFrequenciesStayAreMixedOrAreDividedByTheirWavelength(t *testing.T) {
-	_, sin := llama32.Tables(2)
+	_, sin := llama32.Tables(2, false)
 	for i, want := range map[int]float64{
 		1: 0.6636012376960885, 14: 0.003211445994752591, // wavelengths of 9 and 1956, below 8192/4, stay
 		15: 0.001290547928209264, 16: 0.00042955679655936815, 17: 9.70828780262767e-05, // 2948, 4443 and 6695 are mixed
@@ -70,16 +70,16 @@ func TestLlama3sFrequenciesStayAreMixedOrAreDividedByTheirWavelength(t *testing.
 
 // llama.cpp writes Llama 3's scaling as divisors of the frequencies.
 func TestAGGUFsFactorsGiveTheTablesOfTheScalingThatTheyWereMadeOf(t *testing.T) {
-	plain := RoPE{HeadDim: llama32.HeadDim, Theta: llama32.Theta}
-	_, slow := llama32.Tables(2)
-	_, fast := plain.Tables(2)
+	plain := RoPE{Dim: llama32.Dim, Theta: llama32.Theta}
+	_, slow := llama32.Tables(2, false)
+	_, fast := plain.Tables(2, false)
 	for i := range 32 {
 		plain.Factors = append(plain.Factors, float32(math.Asin(float64(fast[32+i]))/math.Asin(float64(slow[32+i]))))
 	}
 	require.InDelta(t, 1, plain.Factors[0], 1e-6)
 	require.InDelta(t, 32, plain.Factors[31], 1e-5)
-	wantCos, wantSin := llama32.Tables(500)
-	cos, sin := plain.Tables(500)
+	wantCos, wantSin := llama32.Tables(500, false)
+	cos, sin := plain.Tables(500, false)
 	for i := range cos {
 		// Factors are float32: an angle of up to 499 is off by 500 * 2^-23 at most.
 		require.InDelta(t, wantCos[i], cos[i], 6e-5)

@@ -12,17 +12,22 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// Spec describes a decoder: layers of grouped-query attention with rotary positions and a gated MLP, each behind an
-// RMSNorm and added to its input. What is the same in all families has no field.
+// Spec describes a decoder: layers of grouped-query attention with rotary positions and a gated MLP, each with RMSNorms
+// and added to its input. What is the same in all families has no field; zero values are Llama's.
 type Spec struct {
 	Family       string // the class of transformers that has it, LlamaForCausalLM
 	Hidden       int    // width of the residual stream
 	Vocab        int
 	MaxPositions int
 	NormEps      float64
-	RoPE         RoPE
 	TiedHead     bool // the embedding is the output head too
 	Layers       []Layer
+
+	EmbeddingScale float64 // of the embedded tokens; 0 is 1, as in the next two
+	ResidualScale  float64 // of what attention and MLP add to their input
+	LogitScale     float64
+	LogitSoftCap   float64 // logits are cap·tanh(logits/cap); 0: no cap
+	NormPlusOne    bool    // Hugging Face's files hold the weights of norms less 1
 	// Quantized are the tensors, by name, that the model's files hold in 4 bits, and that are taken as they are; the
 	// others stay in 16 bits. nil: the files are not quantized, and how matrices are kept is a setting.
 	Quantized map[string]Quantized
@@ -41,7 +46,23 @@ type Layer struct {
 	MLP                     int // width within the MLP
 	QKVBias, OBias, MLPBias bool
 	QKNorm                  QKNorm
+	Norms                   Norms
+	RoPE                    *RoPE   // nil: nothing rotates. Layers with the same one share its tables.
+	Window                  int     // how many tokens a query sees, itself among them; 0: all of its sequence
+	ScoreScale              float64 // 0: 1/√HeadDim
+	ScoreSoftCap            float64 // scores are cap·tanh(scores/cap); 0: no cap
+	GELU                    bool    // in the place of SiLU, in its tanh form
+	Fused                   bool    // q, k and v are one matrix, gate and up another
 }
+
+// Norms says where a layer's norms stand.
+type Norms uint8
+
+const (
+	NormsBefore Norms = iota // attention and MLP
+	NormsBehind              // them, before they are added to their input
+	NormsAround              // both
+)
 
 // QKNorm says how queries and keys are normed between their projection and their rotation.
 type QKNorm uint8
@@ -51,6 +72,8 @@ const (
 	// PerHead is an RMSNorm over the dimensions of each head, with one weight [HeadDim] for the queries of all heads and
 	// one for the keys.
 	PerHead
+	// WholeWidth is an RMSNorm over all heads of a token, with weights [Heads·HeadDim] and [KVHeads·HeadDim].
+	WholeWidth
 )
 
 // Family is what reads the configurations of one architecture. It only declares: what a Spec can say, the decoder can
@@ -62,7 +85,9 @@ type Family struct {
 	// Interleaved says that its GGUF files hold the two halves of each head of q and k row by row in turns, as
 	// llama.cpp rotates them.
 	Interleaved bool
-	Spec        func(k *Keys) (Spec, error)
+	// Implied sets keys that its GGUF files do not have because llama.cpp goes by the architecture; nil: there are none.
+	Implied func(k *Keys)
+	Spec    func(k *Keys) (Spec, error)
 }
 
 // Read makes a configuration into a description, and checks what holds for every model. Errors are *usererr.Error with
@@ -101,22 +126,34 @@ func (s Spec) check(k *Keys) error {
 			return invalid("num_attention_heads %d is no multiple of num_key_value_heads %d", l.Heads, l.KVHeads)
 		case l.HeadDim%2 != 0:
 			return invalid("head_dim %d is odd, rotary embeddings turn pairs", l.HeadDim)
+		case !(l.ScoreScale >= 0) || math.IsInf(l.ScoreScale, 0) || !(l.ScoreSoftCap >= 0) || math.IsInf(l.ScoreSoftCap, 0):
+			return invalid("the scores have the scale %v and the cap %v, these must be positive", l.ScoreScale, l.ScoreSoftCap)
 		case l.Heads*l.HeadDim > maxDimension:
 			return invalid("num_attention_heads %d times head_dim %d is above %d", l.Heads, l.HeadDim, maxDimension)
 		}
 	}
-	switch r := s.RoPE; {
-	case !(s.NormEps > 0 && s.NormEps < 1):
+	if !(s.NormEps > 0 && s.NormEps < 1) {
 		return invalid("rms_norm_eps is %v, it must lie between 0 and 1", s.NormEps)
-	case !(r.Theta > 0) || math.IsInf(r.Theta, 0):
-		return invalid("rope_theta is %v, it must be positive", r.Theta)
-	case r.Factors != nil && len(r.Factors) != r.HeadDim/2:
-		return invalid("there are %d rope factors for head_dim %d", len(r.Factors), r.HeadDim)
 	}
-	for i, f := range s.RoPE.Factors {
-		if !(f > 0) || math.IsInf(float64(f), 0) {
-			return invalid("rope factor %d is %v, it must be positive", i, f)
+	for _, x := range []float64{s.EmbeddingScale, s.ResidualScale, s.LogitScale, s.LogitSoftCap} {
+		if !(x >= 0) || math.IsInf(x, 0) {
+			return invalid("a factor or a cap of the model is %v, it must be positive", x)
+		}
+	}
+	for _, r := range s.Rotations() {
+		if err := r.check(invalid); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Rotations are the rotary embeddings of the layers, each once.
+func (s Spec) Rotations() (all []*RoPE) {
+	for _, l := range s.Layers {
+		if l.RoPE != nil && !slices.Contains(all, l.RoPE) {
+			all = append(all, l.RoPE)
+		}
+	}
+	return all
 }

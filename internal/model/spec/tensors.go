@@ -36,14 +36,18 @@ const (
 	QProj             = "self_attn.q_proj"
 	KProj             = "self_attn.k_proj"
 	VProj             = "self_attn.v_proj"
+	QKVProj           = "self_attn.qkv_proj"
 	OProj             = "self_attn.o_proj"
 	QNorm             = "self_attn.q_norm"
 	KNorm             = "self_attn.k_norm"
 	GateProj          = "mlp.gate_proj"
 	UpProj            = "mlp.up_proj"
+	GateUpProj        = "mlp.gate_up_proj"
 	DownProj          = "mlp.down_proj"
 	InputNorm         = "input_layernorm"
 	PostAttentionNorm = "post_attention_layernorm"
+	PreMLPNorm        = "pre_feedforward_layernorm"
+	PostMLPNorm       = "post_feedforward_layernorm"
 	FinalNorm         = "model.norm"
 	Embedding         = "model.embed_tokens"
 	Head              = "lm_head"
@@ -51,7 +55,7 @@ const (
 
 // InAttention tells whether a matrix is of a layer's attention.
 func (t Tensor) InAttention() bool {
-	return slices.Contains([]string{QProj, KProj, VProj, OProj}, t.Module)
+	return slices.Contains([]string{QProj, KProj, VProj, QKVProj, OProj}, t.Module)
 }
 
 // Tensors lists a model's tensors: layer after layer the linears, then the norms; then what belongs to no layer.
@@ -85,16 +89,21 @@ func (s Spec) LayerTensors(layer int) (list []Tensor) {
 	for _, t := range []struct {
 		module, gguf   string
 		out, in, heads int
-		bias           bool
+		bias, there    bool
 	}{
-		{QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias},
-		{KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias},
-		{VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias},
-		{OProj, "attn_output", s.Hidden, q, 0, l.OBias},
-		{GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias},
-		{UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias},
-		{DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias},
+		{QKVProj, "attn_qkv", q + 2*kv, s.Hidden, 0, l.QKVBias, l.Fused},
+		{QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias, !l.Fused},
+		{KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias, !l.Fused},
+		{VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias, !l.Fused},
+		{OProj, "attn_output", s.Hidden, q, 0, l.OBias, true},
+		{GateUpProj, "ffn_up", 2 * l.MLP, s.Hidden, 0, l.MLPBias, l.Fused},
+		{GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias, !l.Fused},
+		{UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias, !l.Fused},
+		{DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias, true},
 	} {
+		if !t.there {
+			continue
+		}
 		add(Tensor{Module: t.module, Role: Matrix, Rows: t.out, Cols: t.in, Heads: t.heads, Biased: t.bias}, ".weight", t.gguf)
 		if t.bias {
 			add(Tensor{Module: t.module, Role: Bias, Rows: 1, Cols: t.out, Heads: t.heads}, ".bias", t.gguf)
@@ -105,14 +114,28 @@ func (s Spec) LayerTensors(layer int) (list []Tensor) {
 		n            int
 		there        bool
 	}{
-		{InputNorm, "attn_norm", s.Hidden, true}, {PostAttentionNorm, "ffn_norm", s.Hidden, true},
-		{QNorm, "attn_q_norm", l.HeadDim, l.QKNorm == PerHead}, {KNorm, "attn_k_norm", l.HeadDim, l.QKNorm == PerHead},
+		{InputNorm, "attn_norm", s.Hidden, l.Norms != NormsBehind},
+		// Llama's norm before the MLP; elsewhere a norm behind attention has its name.
+		{PostAttentionNorm, "ffn_norm", s.Hidden, l.Norms == NormsBefore},
+		{PostAttentionNorm, "post_attention_norm", s.Hidden, l.Norms != NormsBefore},
+		{PreMLPNorm, "ffn_norm", s.Hidden, l.Norms == NormsAround},
+		{PostMLPNorm, "post_ffw_norm", s.Hidden, l.Norms != NormsBefore},
+		{QNorm, "attn_q_norm", normWidth(l, l.Heads), l.QKNorm != NoQKNorm},
+		{KNorm, "attn_k_norm", normWidth(l, l.KVHeads), l.QKNorm != NoQKNorm},
 	} {
 		if t.there {
 			add(Tensor{Module: t.module, Role: Vector, Rows: 1, Cols: t.n}, ".weight", t.gguf)
 		}
 	}
 	return list
+}
+
+// normWidth is the length of the weight that norms so many heads of queries or keys.
+func normWidth(l Layer, heads int) int {
+	if l.QKNorm == WholeWidth {
+		return heads * l.HeadDim
+	}
+	return l.HeadDim
 }
 
 // Parameters counts a model's parameters, a tied head once.
