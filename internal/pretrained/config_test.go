@@ -30,17 +30,25 @@ func described(config string) (*Model, error) {
 	return m, err
 }
 
-// layers are n alike.
+// layers are n alike, which rotate by the usual base.
 func layers(n, heads, kvHeads, headDim, mlp int, bias bool) []spec.Layer {
 	layer := spec.Layer{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, MLP: mlp, QKVBias: bias, OBias: bias, MLPBias: bias}
-	return slices.Repeat([]spec.Layer{layer}, n)
+	return rotating(slices.Repeat([]spec.Layer{layer}, n), spec.RoPE{Dim: headDim, Theta: 10000})
+}
+
+// rotating are the layers with another rotary embedding.
+func rotating(layers []spec.Layer, rope spec.RoPE) []spec.Layer {
+	for i := range layers {
+		layers[i].RoPE = &rope
+	}
+	return layers
 }
 
 func TestConfigDefaults(t *testing.T) {
 	m, err := described(minimal)
 	require.NoError(t, err)
 	require.Equal(t, spec.Spec{
-		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 2048, NormEps: 1e-6, RoPE: spec.RoPE{HeadDim: 32, Theta: 10000},
+		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 2048, NormEps: 1e-6,
 		Layers: layers(2, 4, 4, 32, 320, false),
 	}, m.Spec)
 	require.Equal(t, Tokens{BOS: -1, Pad: -1}, m.Tokens)
@@ -54,7 +62,7 @@ func TestConfigDefaults(t *testing.T) {
 		require.NoError(t, err)
 		layer := m.Spec.Layers[0]
 		require.Equal(t, want.positions, m.Spec.MaxPositions, family)
-		require.Equal(t, []int{want.headDim, want.headDim}, []int{layer.HeadDim, m.Spec.RoPE.HeadDim}, family)
+		require.Equal(t, []int{want.headDim, want.headDim}, []int{layer.HeadDim, layer.RoPE.Dim}, family)
 		require.Equal(t, want.qkvBias, layer.QKVBias, family)
 		require.Equal(t, want.qkNorm, layer.QKNorm, family)
 	}
@@ -69,10 +77,9 @@ func TestConfigStyles(t *testing.T) {
 	scaling := `"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"`
 	want := spec.Spec{
 		Family: "LlamaForCausalLM", Hidden: 2048, Vocab: 128256, MaxPositions: 131072, NormEps: 1e-5, TiedHead: true,
-		Layers: layers(16, 32, 8, 64, 8192, false),
-		RoPE: spec.RoPE{
-			HeadDim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
-		},
+		Layers: rotating(layers(16, 32, 8, 64, 8192, false), spec.RoPE{
+			Dim: 64, Theta: 500000, Scaling: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositions: 8192,
+		}),
 	}
 	for _, rope := range []string{
 		`"rope_theta":500000.0,"rope_scaling":{` + scaling + `}}`,
@@ -87,13 +94,13 @@ func TestConfigStyles(t *testing.T) {
 	m, err := described(with(`"rope_scaling":{"type":"linear","factor":2.5},"eos_token_id":2,` +
 		`"attention_bias":true,"mlp_bias":true,"num_key_value_heads":2`))
 	require.NoError(t, err)
-	require.Equal(t, spec.RoPE{HeadDim: 32, Theta: 10000, Scaling: "linear", Factor: 2.5}, m.Spec.RoPE)
 	require.Equal(t, []int{2}, m.Tokens.EOS)
-	require.Equal(t, layers(2, 4, 2, 32, 320, true), m.Spec.Layers)
+	scaled := spec.RoPE{Dim: 32, Theta: 10000, Scaling: "linear", Factor: 2.5}
+	require.Equal(t, rotating(layers(2, 4, 2, 32, 320, true), scaled), m.Spec.Layers)
 	for _, none := range []string{`"rope_scaling":null`, `"rope_scaling":{"rope_type":"default"}`, `"rope_parameters":{"rope_theta":7}`} {
 		m, err := described(with(none))
 		require.NoError(t, err)
-		require.Empty(t, m.Spec.RoPE.Scaling)
+		require.Empty(t, m.Spec.Layers[0].RoPE.Scaling)
 	}
 }
 
@@ -117,7 +124,8 @@ func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
 	want, err := described(qwen2(`"eos_token_id":null`))
 	require.NoError(t, err)
 	require.Equal(t, "Qwen2ForCausalLM", want.Spec.Family)
-	require.Equal(t, spec.Layer{Heads: 4, KVHeads: 4, HeadDim: 32, MLP: 320, QKVBias: true}, want.Spec.Layers[1])
+	usual := &spec.RoPE{Dim: 32, Theta: 10000}
+	require.Equal(t, spec.Layer{Heads: 4, KVHeads: 4, HeadDim: 32, MLP: 320, QKVBias: true, RoPE: usual}, want.Spec.Layers[1])
 	for _, keys := range []string{
 		`"sliding_window":8,"use_sliding_window":false,"max_window_layers":0`,
 		`"sliding_window":8,"use_sliding_window":true,"max_window_layers":2`,
@@ -172,12 +180,12 @@ func TestConfigRefuses(t *testing.T) {
 			f,
 			"rope_scaling.high_freq_factor is 1 and low_freq_factor 4, it must be above"},
 		{
-			with(`"rope_scaling":{"rope_type":"yarn","factor":4}`), u,
-			`unsupported: rope_scaling.rope_type is "yarn" (default, linear and llama3 are known)`,
+			with(`"rope_scaling":{"rope_type":"ntk","factor":4}`), u,
+			`unsupported: rope_scaling.rope_type is "ntk" (default, dynamic, linear, llama3, longrope and yarn are known)`,
 		},
 		{with(`"rope_parameters":{"full_attention":{"rope_theta":1}}`), u, "rope_parameters that differ by layer type (full_attention)"},
-		{with(`"partial_rotary_factor":0.5`), u, "partial_rotary_factor is 0.5"},
-		{with(`"rope_parameters":{"partial_rotary_factor":0.25}`), u, "rope_parameters.partial_rotary_factor is 0.25"},
+		{with(`"partial_rotary_factor":0.2`), u, "partial_rotary_factor is 0.2: of head_dim 32 a multiple of 4 has to rotate"},
+		{with(`"rope_parameters":{"partial_rotary_factor":1.5}`), u, "partial_rotary_factor is 1.5"},
 		{with("\n" + `"attn_logit_softcapping":50.0`), u,
 			"line 2: unsupported: attn_logit_softcapping is 50, which LlamaForCausalLM does not read"},
 		{with(`"sliding_window":4096`), u, "sliding_window is 4096, which LlamaForCausalLM does not read"},
@@ -185,16 +193,14 @@ func TestConfigRefuses(t *testing.T) {
 		{with(`"num_experts":8`), u, "num_experts is 8, which LlamaForCausalLM does not read"},
 		{with(`"hidden_act":"gelu"`), u, `hidden_act is "gelu" (silu, also called swish, is known)`},
 		{with("\n" + `"architectures":["MambaForCausalLM"]`), u,
-			`line 2: unsupported: architectures is ["MambaForCausalLM"] (known are LlamaForCausalLM`},
-		{with(`"architectures":["LlamaForSequenceClassification"]`), u, `architectures is ["LlamaForSequenceClassification"] (known are Llama`},
-		{strings.Replace(minimal, "llama", "mamba", 1), u, `model_type is "mamba" (known are llama`},
-		{`{"hidden_size":128}`, u, "model_type is null (known are llama"},
-		{qwen2(`"use_sliding_window":true,"max_window_layers":1`), u,
-			"use_sliding_window is true (sliding_window is 4096: layers that see only so many tokens are not known yet)"},
-		{qwen2(`"use_sliding_window":true,"sliding_window":8,"max_window_layers":28,"layer_types":["sliding_attention","full_attention"]`), u,
-			"use_sliding_window is true (sliding_window is 8"},
+			`line 2: unsupported: architectures is ["MambaForCausalLM"] (known are Gemma2ForCausalLM`},
+		{with(`"architectures":["LlamaForSequenceClassification"]`), u, `architectures is ["LlamaForSequenceClassification"] (known are Gemma2`},
+		{strings.Replace(minimal, "llama", "mamba", 1), u, `model_type is "mamba" (known are gemma2`},
+		{`{"hidden_size":128}`, u, "model_type is null (known are gemma2"},
+		{qwen2(`"use_sliding_window":true,"sliding_window":-8`), f, "sliding_window is -8, it must lie in 1 to"},
+		{qwen2(`"layer_types":["full_attention"]`), u, `layer_types is ["full_attention"] (it has to name the type of every layer)`},
 		{qwen2(`"layer_types":["full_attention","linear_attention"]`), u,
-			`layer_types is ["full_attention","linear_attention"] (full_attention is known, and sliding_attention where nothing slides)`},
+			`layer_types is ["full_attention","linear_attention"] (full_attention and sliding_attention are known)`},
 		{`["llama"]`, f, "line 1: bad format: the file is a list, an object was wanted"},
 		{with(`"rope_scaling":{"type":"linear"}`), f, "rope_scaling.factor is missing, it must be positive"},
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 )
@@ -117,8 +118,31 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if err := m.untie(); err != nil {
 		return m, err
 	}
+	m.addOneToNorms()
 	m.warnOfUnused()
 	return m, m.hashTensors(h)
+}
+
+// addOneToNorms makes the weights of norms what they are multiplied by, where the files hold them less 1. GGUF's hold
+// them whole.
+func (m *Model) addOneToNorms() {
+	if !m.Spec.NormPlusOne {
+		return
+	}
+	for _, t := range m.Spec.Tensors() {
+		i, ok := m.index[t.Name]
+		if t.Role != spec.Vector || !ok {
+			continue
+		}
+		stored := m.weights[i].readRows
+		m.weights[i].readRows = func(first, rows int, dst []float32) error {
+			err := stored(first, rows, dst)
+			for j := range dst {
+				dst[j]++
+			}
+			return err
+		}
+	}
 }
 
 func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) weight {

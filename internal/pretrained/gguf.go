@@ -81,7 +81,8 @@ func (m *Model) openGGUF(folder Folder, name string, h hash.Hash) error {
 func (g *ggufReader) refuseUnused(listed map[string]spec.Tensor) error {
 	var unused []string
 	for _, t := range g.Tensors() {
-		if _, used := listed[t.Name]; !used && t.Name != ropeFactors {
+		_, used := listed[t.Name]
+		if _, factors := ropeFactors[t.Name]; !used && !factors {
 			unused = append(unused, fmt.Sprintf("%q", t.Name))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ var (
 	writtenModules = map[string]string{
 		"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
 		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+		"pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
 		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
 		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
@@ -26,7 +28,7 @@ var (
 	writtenSizes = map[string]string{
 		"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length", "num_hidden_layers": "block_count",
 		"num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
-		"max_position_embeddings": "context_length", "head_dim": "attention.key_length",
+		"max_position_embeddings": "context_length", "head_dim": "attention.key_length", "sliding_window": "attention.sliding_window",
 	}
 	writtenIDs = map[string]string{"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
 )
@@ -46,12 +48,20 @@ func TestModelsFromGGUF(t *testing.T) {
 			want := source.Spec
 			want.Quantized = nil                          // what is written is what NF4 decodes to
 			want.NormEps = float64(float32(want.NormEps)) // GGUF holds 32 bits of it
-			if want.RoPE.Scaling == "llama3" {            // which GGUF has as a tensor
-				cos, sin := want.RoPE.Tables(64)
-				gotCos, gotSin := got.Spec.RoPE.Tables(64)
-				require.InDeltaSlice(t, cos, gotCos, 1e-5)
-				require.InDeltaSlice(t, sin, gotSin, 1e-5)
-				want.RoPE = got.Spec.RoPE
+			for i := range want.Layers {
+				if strings.HasPrefix(want.Family, "Gemma") { // llama.cpp has one scale for an architecture
+					want.Layers[i].ScoreScale = 1 / math.Sqrt(float64(want.Layers[i].HeadDim))
+				}
+				// GGUF has some scalings as tensors: what they compute is the same.
+				if rope, other := want.Layers[i].RoPE, got.Spec.Layers[i].RoPE; rope != nil && rope.Scaling != "" {
+					for _, long := range []bool{false, rope.HasLong(64)} {
+						cos, sin := rope.Tables(64, long)
+						gotCos, gotSin := other.Tables(64, long)
+						require.InDeltaSlice(t, cos, gotCos, 1e-5)
+						require.InDeltaSlice(t, sin, gotSin, 1e-5)
+					}
+					want.Layers[i].RoPE = other
+				}
 			}
 			require.Equal(t, want, got.Spec)
 			require.Equal(t, source.Tokens, got.Tokens)
@@ -72,11 +82,24 @@ func written(t *testing.T, dir string, source *Model) []byte {
 	require.NoError(t, err)
 	var config map[string]any
 	require.NoError(t, json.Unmarshal(text, &config))
-	kind := config["model_type"].(string)
+	kind := strings.TrimSuffix(config["model_type"].(string), "_text")
 	rope := config["rope_parameters"].(map[string]any)
+	var local map[string]any
+	if full, nested := rope["full_attention"].(map[string]any); nested {
+		local, rope = rope["sliding_attention"].(map[string]any), full
+	}
 	pairs := []pair{
 		{"general.architecture", kind}, {kind + ".rope.freq_base", rope["rope_theta"]},
 		{kind + ".attention.layer_norm_rms_epsilon", config["rms_norm_eps"]},
+	}
+	if local != nil {
+		pairs = append(pairs, pair{kind + ".rope.freq_base_swa", local["rope_theta"]}, pair{kind + ".attention.sliding_window_pattern", 3},
+			pair{kind + ".rope.scaling.type", rope["rope_type"]}, pair{kind + ".rope.scaling.factor", rope["factor"]})
+	}
+	for _, key := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
+		if x, ok := config[key].(float64); ok {
+			pairs = append(pairs, pair{kind + "." + key, x})
+		}
 	}
 	for name, key := range writtenSizes {
 		if n, ok := config[name].(float64); ok {
@@ -98,6 +121,9 @@ func written(t *testing.T, dir string, source *Model) []byte {
 		part := name.FindStringSubmatch(tensor.Name)
 		require.NotNil(t, part, tensor.Name)
 		stored := writtenModules[part[2]] + "." + part[3]
+		if part[2] == "post_attention_layernorm" && strings.HasPrefix(kind, "gemma") {
+			stored = "post_attention_norm.weight"
+		}
 		if part[1] != "" {
 			stored = "blk." + part[1] + "." + stored
 		}

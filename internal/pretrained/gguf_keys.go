@@ -22,14 +22,17 @@ var ggufKeys = []struct {
 	{"sliding_window", "attention.sliding_window", false, false}, {"attention_multiplier", "attention.scale", true, false},
 	{"attn_logit_softcapping", "attn_logit_softcapping", true, false}, {"final_logit_softcapping", "final_logit_softcapping", true, false},
 	{"embedding_multiplier", "embedding_scale", true, false}, {"residual_multiplier", "residual_scale", true, false},
-	{"logits_scaling", "logit_scale", true, false},
+	{"logits_scaling", "logit_scale", true, false}, {"rope_local_base_freq", "rope.freq_base_swa", true, false},
+	{"sliding_window_pattern", "attention.sliding_window_pattern", false, false},
 }
 
 // absent is what no key says.
 const absent = math.MinInt
 
-// ropeFactors is the tensor in which llama.cpp stores Llama 3's rotary scaling.
-const ropeFactors = "rope_freqs.weight"
+// ropeFactors are the tensors in which llama.cpp stores rotary scalings: Llama 3's, and LongRoPE's two.
+var ropeFactors = map[string]string{
+	"rope_freqs.weight": spec.RopeFactors, "rope_factors_short.weight": spec.RopeFactors, "rope_factors_long.weight": spec.LongRopeFactors,
+}
 
 // maxRopeFactors is more than half of any head has.
 const maxRopeFactors = 1 << 16
@@ -96,7 +99,7 @@ func (g *ggufReader) keys() (*spec.Keys, error) {
 		return nil, g.unsupported("keys of %d and values of %d dimensions", dim, v)
 	}
 	if d := g.integer(prefix+"rope.dimension_count", dim); d != dim {
-		return nil, g.unsupported("rotary embeddings over %d of %d dimensions", d, dim)
+		k.Values["partial_rotary_factor"] = float64(d) / float64(dim)
 	}
 	embedding, _ := g.Lookup("token_embd.weight")
 	k.Default("vocab_size", float64(embedding.Rows()))
@@ -106,6 +109,9 @@ func (g *ggufReader) keys() (*spec.Keys, error) {
 	_, k.Values["mlp_bias"] = g.Lookup("blk.0.ffn_up.bias")
 	if err := g.ropeScaling(k); err != nil {
 		return nil, err
+	}
+	if g.family.Implied != nil {
+		g.family.Implied(k)
 	}
 	return k, g.err
 }
@@ -118,24 +124,57 @@ func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 	if old := read(g, g.Float, prefix+"scale_linear", 0); old != 0 && factor == 0 {
 		kind, factor = "linear", old // the key of files from 2023
 	}
-	if kind != "none" && factor != 1 {
-		k.Values["rope_scaling"] = map[string]any{"rope_type": kind, "factor": factor}
+	scaling := map[string]any{"rope_type": kind, "factor": factor}
+	if n := g.integer(prefix+"scaling.original_context_length", absent); n != absent {
+		scaling["original_max_position_embeddings"] = float64(n)
 	}
-	t, ok := g.Lookup(ropeFactors)
-	if !ok {
+	for key, name := range map[string]string{"scaling.yarn_beta_fast": "beta_fast", "scaling.yarn_beta_slow": "beta_slow"} {
+		if x, ok, err := g.Float(prefix + key); ok || err != nil {
+			g.keep(err)
+			scaling[name] = x
+		}
+	}
+	long := false
+	for name, key := range ropeFactors {
+		factors, err := g.ropeFactors(name)
+		if err != nil {
+			return err
+		}
+		if factors != nil {
+			k.Values[key], long = factors, long || key == spec.LongRopeFactors
+		}
+	}
+	switch {
+	case long:
+		scaling["rope_type"] = "longrope"
+		scaling["short_factor"], scaling["long_factor"] = k.Values[spec.RopeFactors], k.Values[spec.LongRopeFactors]
+		delete(scaling, "factor")
+		if x, ok, err := g.Float(prefix + "scaling.attn_factor"); ok || err != nil {
+			g.keep(err)
+			scaling["attention_factor"] = x
+		}
+	case kind == "none" || kind == "longrope" || factor == 1:
 		return nil
 	}
+	k.Values["rope_scaling"] = scaling
+	return nil
+}
+
+// ropeFactors are the values of such a tensor; nil where there is none.
+func (g *ggufReader) ropeFactors(name string) (list []any, err error) {
+	t, ok := g.Lookup(name)
+	if !ok {
+		return nil, nil
+	}
 	if t.Rows() != 1 || t.Cols() > maxRopeFactors {
-		return usererr.New(op, g.path, "tensor %s has shape %v", t.Name, t.Shape).Of(usererr.Format)
+		return nil, usererr.New(op, g.path, "tensor %s has shape %v", t.Name, t.Shape).Of(usererr.Format)
 	}
 	factors := make([]float32, t.Cols())
 	if err := g.ReadFloat32(t, factors, 0, 1); err != nil {
-		return err
+		return nil, err
 	}
-	list := []any{}
 	for _, f := range factors {
 		list = append(list, float64(f))
 	}
-	k.Values[spec.RopeFactors] = list
-	return nil
+	return list, nil
 }

@@ -121,8 +121,8 @@ func TestOpenSmallGGUF(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, spec.Spec{
 		Family: "LlamaForCausalLM", Hidden: 8, Vocab: 3, MaxPositions: 64, NormEps: float64(float32(1e-5)),
-		RoPE:   spec.RoPE{HeadDim: 4, Theta: 10000, Scaling: "linear", Factor: 4, Factors: []float32{0.5, 1}},
-		Layers: []spec.Layer{{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 4, QKVBias: true, OBias: true}},
+		Layers: rotating([]spec.Layer{{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 4, QKVBias: true, OBias: true}},
+			spec.RoPE{Dim: 4, Theta: 10000, Scaling: "linear", Factor: 4, Factors: []float32{0.5, 1}}),
 	}, m.Spec)
 	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: -1}, m.Tokens)
 	_, listed := m.Lookup("rope_freqs.weight")
@@ -162,7 +162,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		kind    usererr.Kind
 		message string
 	}{
-		{"architecture", pair{"general.architecture", "mamba"}, matrix{}, u, `the architecture is "mamba" (known are llama`},
+		{"architecture", pair{"general.architecture", "mamba"}, matrix{}, u, `the architecture is "mamba" (known are gemma2`},
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
 		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
@@ -176,9 +176,10 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			"head_count_kv has type array of int32, an integer was wanted",
 		},
 		{"no epsilon", pair{"llama.attention.layer_norm_rms_epsilon", nil}, matrix{}, f, "rms_norm_eps is 0"},
-		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u, "rotary embeddings over 2 of 4 dimensions"},
+		{"partial rotary", pair{"llama.rope.dimension_count", 2}, matrix{}, u,
+			"partial_rotary_factor is 0.5: of head_dim 4 a multiple of 4 has to rotate"},
 		{"value length", pair{"llama.attention.value_length", 8}, matrix{}, u, "keys of 4 and values of 8 dimensions"},
-		{"yarn", pair{"llama.rope.scaling.type", "yarn"}, matrix{}, u, `rope_scaling.rope_type is "yarn"`},
+		{"ntk", pair{"llama.rope.scaling.type", "ntk"}, matrix{}, u, `rope_scaling.rope_type is "ntk"`},
 		{
 			"unknown tensor", pair{}, matrix{name: "blk.0.attn_sinks.weight", ne: []uint64{2}}, u,
 			`the model has a tensor "blk.0.attn_sinks.weight"`,
@@ -190,7 +191,8 @@ func TestOpenGGUFRefuses(t *testing.T) {
 			"tensor blk.0.attn_k.weight has 3 outputs for 1 heads",
 		},
 		{"zero rope factor", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{2}}, f, "rope factor 0 is 0"},
-		{"three rope factors", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{3}}, f, "there are 3 rope factors for head_dim 4"},
+		{"three rope factors", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{3}}, f,
+			"there are 3 rope factors for 4 rotating dimensions"},
 		{"rope factor matrix", pair{}, matrix{name: "rope_freqs.weight", ne: []uint64{1, 2}}, f, "tensor rope_freqs.weight has shape [2 1]"},
 		{
 			"more tokens than rows", pair{"tokenizer.ggml.tokens", []string{"a", "b", "c", "d"}}, matrix{}, f,

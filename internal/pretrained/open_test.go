@@ -22,7 +22,7 @@ func TestOpenFolder(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
 	require.Equal(t, spec.Spec{
-		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 128, NormEps: 1e-5, RoPE: spec.RoPE{HeadDim: 32, Theta: 10000},
+		Family: "LlamaForCausalLM", Hidden: 128, Vocab: 384, MaxPositions: 128, NormEps: 1e-5,
 		Layers: layers(2, 4, 2, 32, 320, false),
 	}, m.Spec)
 	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: -1}, m.Tokens)
@@ -57,7 +57,7 @@ func TestOpenGGUF(t *testing.T) {
 	defer func() { require.NoError(t, m.Close()) }()
 	require.Equal(t, spec.Spec{
 		Family: "LlamaForCausalLM", Hidden: 576, Vocab: 49152, MaxPositions: 8192, NormEps: float64(float32(1e-5)), TiedHead: true,
-		RoPE: spec.RoPE{HeadDim: 64, Theta: 100000}, Layers: layers(30, 9, 3, 64, 1536, false),
+		Layers: rotating(layers(30, 9, 3, 64, 1536, false), spec.RoPE{Dim: 64, Theta: 100000}),
 	}, m.Spec)
 	require.Equal(t, Tokens{BOS: 1, EOS: []int{2}, Stop: []int{2}, Pad: 2}, m.Tokens)
 	require.Len(t, m.Tensors(), 272)

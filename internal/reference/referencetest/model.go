@@ -1,6 +1,7 @@
 package referencetest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -78,6 +79,7 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	tellNorms(&s, tensors)
 	if err := tell(&s, tensors); err != nil {
 		return nil, err
 	}
@@ -96,7 +98,13 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 		case rows > 1:
 			return BFloat16(t.Values)
 		}
-		return Wide(t.Values)
+		values := Wide(t.Values)
+		if config.gemma() && strings.HasSuffix(name, "norm.weight") {
+			for i := range values {
+				values[i]++
+			}
+		}
+		return values
 	})
 	if len(missing) > 0 || len(tensors) > 0 {
 		return nil, fmt.Errorf("%s: tensors are missing: %q; left over: %q", dir, missing, slices.Sorted(maps.Keys(tensors)))
@@ -104,7 +112,21 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 	return d, nil
 }
 
-// tell adds to the spec what a layer's tensors tell.
+// tellNorms adds where a layer's norms stand.
+func tellNorms(s *reference.Spec, tensors map[string]Tensor) {
+	for i := range s.Layers {
+		_, before := tensors[fmt.Sprintf("model.layers.%d.input_layernorm.weight", i)]
+		_, behind := tensors[fmt.Sprintf("model.layers.%d.post_feedforward_layernorm.weight", i)]
+		switch {
+		case before && behind:
+			s.Layers[i].Norms = reference.NormsAround
+		case behind:
+			s.Layers[i].Norms = reference.NormsBehind
+		}
+	}
+}
+
+// tell adds to the spec what a layer's tensors tell of its linears, and of the norms of queries and keys.
 func tell(s *reference.Spec, tensors map[string]Tensor) error {
 	for i := range s.Layers {
 		l := &s.Layers[i]
@@ -116,6 +138,10 @@ func tell(s *reference.Spec, tensors map[string]Tensor) error {
 		l.Bias = reference.Projections{
 			Q: has(attention + "q_proj"), K: has(attention + "k_proj"), V: has(attention + "v_proj"), O: has(attention + "o_proj"),
 			Gate: has(mlp + "gate_proj"), Up: has(mlp + "up_proj"), Down: has(mlp + "down_proj"),
+		}
+		if _, l.Fused = tensors[attention+"qkv_proj.weight"]; l.Fused {
+			l.Bias.Q, l.Bias.Gate = has(attention+"qkv_proj"), has(mlp+"gate_up_proj")
+			l.HeadDim = cmp.Or(l.HeadDim, s.Hidden/l.Heads)
 		}
 		if q := tensors[attention+"q_proj.weight"]; l.HeadDim == 0 && len(q.Shape) == 2 {
 			l.HeadDim = q.Shape[0] / l.Heads
