@@ -80,18 +80,25 @@ func run(t *testing.T, dev *gpu.Device, d folder, o Options) *Result {
 
 // TestCases runs the cases of testdata and of the reference, with the variants that measuring chooses.
 func TestCases(t *testing.T) {
-	check := func(t *testing.T, d folder) {
+	check := func(t *testing.T, d folder, tune time.Duration) {
 		c, err := Read(d)
 		require.NoError(t, err)
 		require.NoError(t, c.CheckFrozen(d.model(t)))
-		run(t, open(t, gpu.Limits{}), d, Options{Tune: 20 * time.Second})
+		run(t, open(t, gpu.Limits{}), d, Options{Tune: tune})
 	}
 	here := map[string]folder{}
 	for _, d := range cases(t, "testdata") {
 		name := filepath.Base(string(d))
 		here[name] = d
-		t.Run(name, func(t *testing.T) { check(t, d) })
+		t.Run(name, func(t *testing.T) { check(t, d, 20*time.Second) })
 	}
+	t.Run("families", func(t *testing.T) { // by the rules alone: measuring takes its time
+		for _, d := range cases(t, testfiles.Reference(t, "families")) {
+			if name := filepath.Base(string(d)); here[name] == "" {
+				t.Run(name, func(t *testing.T) { check(t, d, 0) })
+			}
+		}
+	})
 	t.Run("reference", func(t *testing.T) {
 		for _, d := range cases(t, testfiles.Reference(t, "parity")) {
 			name := filepath.Base(string(d))
@@ -100,7 +107,7 @@ func TestCases(t *testing.T) {
 					require.Equal(t, read(t, d), read(t, copied), "the copy in testdata is of another case")
 					return
 				}
-				check(t, d)
+				check(t, d, 20*time.Second)
 			})
 		}
 	})
@@ -116,11 +123,20 @@ func read(t *testing.T, d folder) string {
 // folded over three dimensions, each in a submission of its own.
 var stress = gpu.Limits{MaxBindingBytes: 80 << 10, MaxWorkgroupsPerDimension: 7, MaxDispatchesPerSubmit: 1, MaxDispatchCost: 100_000}
 
-// eachCase runs a test on the cases that the repository holds.
+// eachCase runs a test on the cases that the repository holds, and on those of further families.
 func eachCase(t *testing.T, test func(t *testing.T, d folder)) {
+	here := map[string]bool{}
 	for _, d := range cases(t, "testdata") {
+		here[filepath.Base(string(d))] = true
 		t.Run(filepath.Base(string(d)), func(t *testing.T) { test(t, d) })
 	}
+	t.Run("families", func(t *testing.T) {
+		for _, d := range cases(t, testfiles.Reference(t, "families")) {
+			if name := filepath.Base(string(d)); !here[name] {
+				t.Run(name, func(t *testing.T) { test(t, d) })
+			}
+		}
+	})
 }
 
 // TestStress runs every case with weights in many shards and dispatches in pieces, and asks for the same bytes.
