@@ -117,7 +117,7 @@ func (e *engine) openModel(_ context.Context, r request) (any, error) {
 		source, err = pretrained.OpenGGUF(f, name, name)
 	default:
 		return nil, usererr.New("open model", path.Base(files[0].name), "neither a GGUF file nor the files of a Hugging Face folder").
-			Hinted("choose a .gguf file, or config.json, tokenizer.json and all *.safetensors files together")
+			Hinted("choose a .gguf file, or config.json, tokenizer.json (or tokenizer.model) and all *.safetensors files together")
 	}
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ function Hub({ off }) {
       ${fetching && html`<progress aria-label="Bytes of the model" max=${opening.value.total || undefined} value=${opening.value.done} />`}
       <${Suggested} off=${closed} />
       <span id="hub-hint" class="hint">Asks huggingface.co for it, and keeps it in this browser. Your examples stay here. Small models of
-        the Llama, Qwen2 and Qwen3 families fit.</span>
+        the Llama, Qwen, Mistral, Gemma, Phi, SmolLM, Granite and OLMo families fit.</span>
     </form>
     <${Kept} off=${closed} />`;
 }
