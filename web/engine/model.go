@@ -67,6 +67,7 @@ func nameIn(picked string) string {
 type modelInfo struct {
 	Name         string              `json:"name"`
 	Architecture string              `json:"architecture"`
+	Special      string              `json:"special"` // what it has beyond a Llama
 	Parameters   int64               `json:"parameters"`
 	Layers       int                 `json:"layers"`
 	Hidden       int                 `json:"hidden"`
@@ -169,7 +170,7 @@ func fingerprint(files []file) (string, error) {
 func describeModel(source *pretrained.Model, name string, total int64) modelInfo {
 	s := source.Spec
 	info := modelInfo{
-		Name: name, Architecture: s.Family, Parameters: s.Parameters(),
+		Name: name, Architecture: s.Family, Special: s.Special(), Parameters: s.Parameters(),
 		Layers: len(s.Layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
 		Template: len(source.Tokenizer().Templates) > 0, Bytes: total,
 	}

@@ -68,7 +68,7 @@ export function ModelCard() {
   const info = model.value, off = busy.value;
   const facts = info ? [['Architecture', info.architecture.replace('ForCausalLM', '')], ['Parameters', many(info.parameters)],
     ['Layers', `${info.layers} of width ${info.hidden}`], ['Vocabulary', count(info.vocab)],
-    ['Longest sequence', `${count(info.max_positions)} tokens`]] : [];
+    ['Longest sequence', `${count(info.max_positions)} tokens`], ...(info.special ? [['Beyond a Llama', info.special]] : [])] : [];
   const demo = info?.source.kind === 'demo';
   return html`<section class="card" aria-labelledby="model-title">
     <h2 id="model-title">Model</h2>
