@@ -61,7 +61,8 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if err != nil {
 		return m, err
 	}
-	if err := m.describe(keys, nil); err != nil {
+	inner, wrapped := languageModel(keys)
+	if err := m.describe(inner, nil); err != nil {
 		return m, err
 	}
 	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {
@@ -96,15 +97,28 @@ func openFolder(folder Folder, path string) (*Model, error) {
 			return m, usererr.New(op, in(shard), "%w", err)
 		}
 		for _, t := range st.Tensors() {
-			if err := m.add(safetensorsWeight(st, t, in(shard))); err != nil {
+			w := safetensorsWeight(st, t, in(shard))
+			if wrapped {
+				w.Name = plainName(w.Name)
+			}
+			if err := m.add(w); err != nil {
 				return m, err
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
-		i, ok := m.index[name]
+		plain := name
+		if wrapped {
+			plain = plainName(name)
+		}
+		i, ok := m.index[plain]
 		if want := in(weightMap[name]); !ok || m.weights[i].file != want {
 			return m, usererr.New(op, want, "tensor %s is missing, the index puts it here", name).Of(usererr.Format)
+		}
+	}
+	if wrapped {
+		if err := m.leaveEncoder(); err != nil {
+			return m, err
 		}
 	}
 	if fourBit {

@@ -8,12 +8,11 @@ import (
 
 // Gemma2 is a decoder with norms around attention and MLP, whose weights are stored less 1, scaled embeddings, soft
 // caps of scores and logits, GELU, and a window in every other layer. Source: transformers' modeling_gemma2.py and
-// configuration_gemma2.py; the sizes have no defaults here.
+// configuration_gemma2.py.
 var Gemma2 = register(spec.Family{
 	Names: []string{"Gemma2ForCausalLM"}, ModelType: "gemma2", GGUF: "gemma2", Implied: gemmaScale(46),
 	Spec: func(k *spec.Keys) (spec.Spec, error) {
-		k.Default("attn_logit_softcapping", 50.0)
-		k.Default("final_logit_softcapping", 30.0)
+		k.Defaults(map[string]float64{"attn_logit_softcapping": 50, "final_logit_softcapping": 30, "vocab_size": 256000})
 		s, _ := gemma(k, k.RoPE)
 		window := k.Window(4096, s.MaxPositions)
 		slides := k.Slides(len(s.Layers), func(layer int) bool { return layer%2 == 0 })
@@ -42,7 +41,10 @@ func gemmaScale(layersOfLargest float64) func(k *spec.Keys) {
 
 // gemma is what Gemma 2 and 3 share. rope reads the rotary embedding of heads of so many dimensions.
 func gemma(k *spec.Keys, rope func(headDim int, theta float64) *spec.RoPE) (spec.Spec, error) {
-	k.Default("max_position_embeddings", 8192.0)
+	k.Defaults(map[string]float64{ // those of both classes
+		"max_position_embeddings": 8192, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+		"num_attention_heads": 8, "num_key_value_heads": 4,
+	})
 	hidden, heads := k.Width("hidden_size"), k.Count("num_attention_heads", 0)
 	layer := spec.Layer{
 		Heads: heads, KVHeads: k.Count("num_key_value_heads", heads), HeadDim: k.Count("head_dim", 256), MLP: k.Width("intermediate_size"),

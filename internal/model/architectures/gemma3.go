@@ -7,7 +7,7 @@ import "qlora-wgpu/internal/model/spec"
 var Gemma3 = register(spec.Family{
 	Names: []string{"Gemma3ForCausalLM"}, ModelType: "gemma3_text", GGUF: "gemma3", Implied: gemmaScale(62),
 	Spec: func(k *spec.Keys) (spec.Spec, error) {
-		k.Default("max_position_embeddings", 131072.0)
+		k.Defaults(map[string]float64{"max_position_embeddings": 131072, "vocab_size": 262208})
 		s, _ := gemma(k, nil)
 		if k.Err() != nil {
 			return s, k.Err()

@@ -105,6 +105,13 @@ func (k *Keys) Default(key string, value any) {
 	}
 }
 
+// Defaults gives absent keys numbers.
+func (k *Keys) Defaults(values map[string]float64) {
+	for key, value := range values {
+		k.Default(key, value)
+	}
+}
+
 // Bool is a boolean value.
 func (k *Keys) Bool(key string, fallback bool) bool { return get(k, key, "true or false", fallback) }
 
@@ -233,6 +240,13 @@ func (k *Keys) Positive(key string, fallback float64) float64 {
 // object is a value that has keys of its own; without any where it is absent.
 func (k *Keys) object(key string) *Keys {
 	return &Keys{Values: get(k, key, "an object", map[string]any(nil)), parent: k, name: key}
+}
+
+// Inside is an object of the configuration as one of its own.
+func (k *Keys) Inside(key string) *Keys {
+	o := k.object(key)
+	o.Path = k.Path
+	return o
 }
 
 // Texts is a list of strings; nil where there is none.

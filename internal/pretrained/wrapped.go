@@ -1,0 +1,67 @@
+package pretrained
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/usererr"
+)
+
+// wrappers are the classes of transformers that hold a language model of a known family beside an encoder of images,
+// with the prefixes that its tensors have: of files as their makers wrote them, and as transformers writes them since
+// 4.52.
+var wrappers = []string{"Gemma3ForConditionalGeneration", "Mistral3ForConditionalGeneration"}
+
+var wrappedPrefixes = [][2]string{
+	{"language_model.model.", "model."}, {"language_model.lm_head.", "lm_head."}, {"model.language_model.", "model."},
+}
+
+// encoderPrefixes are those of tensors that only images go through.
+var encoderPrefixes = []string{"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}
+
+// languageModel is the part of a configuration that describes the language model: all of it, unless the class is a
+// wrapper. What the outer one says of tokens and of the head goes for it too.
+func languageModel(k *spec.Keys) (inner *spec.Keys, wrapped bool) {
+	names, _ := k.Values["architectures"].([]any)
+	if len(names) != 1 || !slices.Contains(wrappers, fmt.Sprint(names[0])) {
+		return k, false
+	}
+	inner = k.Inside("text_config")
+	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "vocab_size"} {
+		if value := k.Values[key]; value != nil && inner.Values != nil {
+			inner.Default(key, value)
+		}
+	}
+	return inner, true
+}
+
+// plainName is the name that a tensor of a wrapped model has in the language model's own class.
+func plainName(name string) string {
+	for _, p := range wrappedPrefixes {
+		if rest, ok := strings.CutPrefix(name, p[0]); ok {
+			return p[1] + rest
+		}
+	}
+	return name
+}
+
+// leaveEncoder takes the tensors of a wrapped model away that only images go through, and says so.
+func (m *Model) leaveEncoder() error {
+	before := len(m.weights)
+	m.weights = slices.DeleteFunc(m.weights, func(w weight) bool {
+		return slices.ContainsFunc(encoderPrefixes, func(prefix string) bool { return strings.HasPrefix(w.Name, prefix) })
+	})
+	if len(m.weights) == 0 {
+		return usererr.New(op, m.path, "there is no language model among the tensors").Of(usererr.Format)
+	}
+	clear(m.index)
+	for i, w := range m.weights {
+		m.index[w.Name] = i
+	}
+	if n := before - len(m.weights); n > 0 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("The language model is read alone: tensors that only images go through are left out (%d).", n))
+	}
+	return nil
+}

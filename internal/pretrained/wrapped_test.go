@@ -1,0 +1,90 @@
+package pretrained
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/usererr"
+)
+
+// wrappedFolder is a parity case's Gemma 3 within the class that reads images too, its tensors under other prefixes.
+func wrappedFolder(t *testing.T, plain *Model, rename func(name string) string) memory {
+	text, err := os.ReadFile("../parity/testdata/gemma3_text/model/config.json")
+	require.NoError(t, err)
+	var inner map[string]any
+	require.NoError(t, json.Unmarshal(text, &inner))
+	delete(inner, "architectures")
+	outer := map[string]any{"architectures": []string{"Gemma3ForConditionalGeneration"}, "model_type": "gemma3", "text_config": inner,
+		"vision_config": map[string]any{"hidden_size": 8}, "eos_token_id": []int{1, 6}}
+	delete(inner, "eos_token_id")
+	config, err := json.Marshal(outer)
+	require.NoError(t, err)
+	var tensors []safetensors.Data
+	for _, each := range plain.Tensors() {
+		x := make([]float32, each.Rows*each.Cols)
+		require.NoError(t, plain.ReadRows(each.Name, 0, each.Rows, x))
+		shape := []int{each.Rows, each.Cols}
+		if each.Rows == 1 {
+			shape = shape[1:]
+			for i := range x {
+				x[i]-- // as the file has a norm
+			}
+		}
+		tensors = append(tensors, safetensors.Data{Name: rename(each.Name), DType: safetensors.F32, Shape: shape, Bytes: safetensors.Float32Bytes(x)})
+	}
+	image := safetensors.Data{Name: "vision_tower.patch.weight", DType: safetensors.F32, Shape: []int{1}, Bytes: make([]byte, 4)}
+	var weights bytes.Buffer
+	require.NoError(t, safetensors.Write(&weights, nil, append(tensors, image)))
+	return memory{"config.json": config, "model.safetensors": weights.Bytes()}
+}
+
+func TestALanguageModelWithinOneThatReadsImages(t *testing.T) {
+	plain, err := Open(filepath.FromSlash("../parity/testdata/gemma3_text/model"))
+	require.NoError(t, err)
+	defer plain.Close()
+	for style, rename := range map[string]func(name string) string{
+		"as its makers wrote it": func(name string) string { return "language_model." + name },
+		"as transformers writes it": func(name string) string {
+			return "model.language_model." + strings.TrimPrefix(name, "model.")
+		},
+	} {
+		t.Run(style, func(t *testing.T) {
+			m, err := OpenFolder(wrappedFolder(t, plain, rename), "m")
+			require.NoError(t, err)
+			require.Equal(t, plain.Spec, m.Spec)
+			require.Equal(t, []int{1, 6}, m.Tokens.EOS)
+			require.Equal(t, []string{"The language model is read alone: tensors that only images go through are left out (1)."}, m.Warnings)
+			for _, each := range plain.Spec.Tensors() {
+				require.NoError(t, m.Expect(each.Name, each.Rows, each.Cols))
+				want, got := make([]float32, each.Rows*each.Cols), make([]float32, each.Rows*each.Cols)
+				require.NoError(t, plain.ReadRows(each.Name, 0, each.Rows, want))
+				require.NoError(t, m.ReadRows(each.Name, 0, each.Rows, got))
+				if each.Role == spec.Vector { // 1 was taken off and added again
+					require.InDeltaSlice(t, want, got, 1e-6)
+				} else {
+					require.Equal(t, want, got)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongWithinAWrapperIsSaidWithItsPlace(t *testing.T) {
+	for config, want := range map[string]string{
+		`{"architectures":["Gemma3ForConditionalGeneration"]}`: "text_config.model_type is null",
+		`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":{"model_type":"gemma3_text","hidden_size":"x"}}`: "text_config.hidden_size is",
+		`{"architectures":["LlavaForConditionalGeneration"],"text_config":{"model_type":"llama"}}`:                         `architectures is ["LlavaForCond`,
+	} {
+		_, err := OpenFolder(memory{"config.json": []byte(config)}, "m")
+		require.ErrorContains(t, err, want)
+		require.True(t, usererr.Is(err, usererr.Format) || usererr.Is(err, usererr.Unsupported))
+	}
+}
