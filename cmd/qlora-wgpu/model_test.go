@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -215,21 +216,36 @@ func TestTemplatesThatRewrite(t *testing.T) {
 // The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a
 // real model.
 func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {
+	equalsPyTorch(t, testfiles.Reference(t, "parity", "smollm2", "eval.json"), "SmolLM2-135M-Instruct.Q4_1.gguf", 5e-5)
+}
+
+// Other real models whose file is at hand.
+func TestEvalOfRealModelsEqualsPyTorch(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "real"), "*.eval_0_16.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
+	for _, path := range found {
+		name := strings.TrimSuffix(filepath.Base(path), ".eval_0_16.json")
+		t.Run(name, func(t *testing.T) { equalsPyTorch(t, path, name+".gguf", 5e-6) })
+	}
+}
+
+// equalsPyTorch compares the loss over rows of Alpaca with that in a file.
+func equalsPyTorch(t *testing.T, path, model string, allowed float64) {
 	var want struct {
 		Rows         [2]int
 		Loss         float64
 		TargetTokens int `json:"target_tokens"`
 	}
-	text, err := os.ReadFile(testfiles.Reference(t, "parity", "smollm2", "eval.json"))
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &want))
-	require.Equal(t, [2]int{0, 32}, want.Rows)
-	got := evaluate(t, "--model", testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"),
-		"--data", testfiles.Data(t, "alpaca_en_demo.json"), "--rows=0:32")
+	rows := fmt.Sprintf("--rows=%d:%d", want.Rows[0], want.Rows[1])
+	got := evaluate(t, "--model", testfiles.Models(t, model), "--data", testfiles.Data(t, "alpaca_en_demo.json"), rows)
 	require.Equal(t, want.TargetTokens, got.TargetTokens)
 	difference := math.Abs(got.Loss-want.Loss) / want.Loss
-	t.Logf("loss %.9f, PyTorch's %.9f: relative difference %.2g of an allowed 5e-5", got.Loss, want.Loss, difference)
-	require.Less(t, difference, 5e-5)
+	t.Logf("loss %.9f, PyTorch's %.9f: relative difference %.2g of an allowed %.0g", got.Loss, want.Loss, difference, allowed)
+	require.Less(t, difference, allowed)
 }
 
 // Thirty steps on Alpaca lower the perplexity on rows that were not trained on.
