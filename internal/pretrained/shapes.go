@@ -44,14 +44,14 @@ var shapes = []struct {
 	{"gemma-2-2b", "gemma2", 2304, 9216, 26, 8, 4, 256, 256000, 8192, true, 1e4, map[string]any{"query_pre_attn_scalar": 256.0}},
 	{"gemma-2-9b", "gemma2", 3584, 14336, 42, 16, 8, 256, 256000, 8192, true, 1e4, map[string]any{"query_pre_attn_scalar": 256.0}},
 	{"gemma-2-27b", "gemma2", 4608, 36864, 46, 32, 16, 128, 256000, 8192, true, 1e4, map[string]any{"query_pre_attn_scalar": 144.0}},
-	{"gemma-3-270m", "gemma3_text", 640, 2048, 18, 4, 1, 256, 262144, 32768, true, 1e6, map[string]any{"sliding_window": 512.0, "query_pre_attn_scalar": 256.0}},
-	{"gemma-3-1b", "gemma3_text", 1152, 6912, 26, 4, 1, 256, 262144, 32768, true, 1e6, map[string]any{"sliding_window": 512.0, "query_pre_attn_scalar": 256.0}},
-	{"gemma-3-4b", "gemma3_text", 2560, 10240, 34, 8, 4, 256, 262208, 131072, true, 1e6, map[string]any{"sliding_window": 1024.0, "query_pre_attn_scalar": 256.0}},
-	{"gemma-3-12b", "gemma3_text", 3840, 15360, 48, 16, 8, 256, 262208, 131072, true, 1e6, map[string]any{"sliding_window": 1024.0, "query_pre_attn_scalar": 256.0}},
-	{"gemma-3-27b", "gemma3_text", 5376, 21504, 62, 32, 16, 128, 262208, 131072, true, 1e6, map[string]any{"sliding_window": 1024.0, "query_pre_attn_scalar": 168.0}},
+	{"gemma-3-270m", "gemma3_text", 640, 2048, 18, 4, 1, 256, 262144, 32768, true, 1e6, gemma3(512, 256)},
+	{"gemma-3-1b", "gemma3_text", 1152, 6912, 26, 4, 1, 256, 262144, 32768, true, 1e6, gemma3(512, 256)},
+	{"gemma-3-4b", "gemma3_text", 2560, 10240, 34, 8, 4, 256, 262208, 131072, true, 1e6, gemma3(1024, 256)},
+	{"gemma-3-12b", "gemma3_text", 3840, 15360, 48, 16, 8, 256, 262208, 131072, true, 1e6, gemma3(1024, 256)},
+	{"gemma-3-27b", "gemma3_text", 5376, 21504, 62, 32, 16, 128, 262208, 131072, true, 1e6, gemma3(1024, 168)},
 	{"phi-3-mini", "phi3", 3072, 8192, 32, 32, 32, 96, 32064, 4096, false, 1e4, map[string]any{"sliding_window": 2047.0}},
 	{"phi-3.5-mini", "phi3", 3072, 8192, 32, 32, 32, 96, 32064, 131072, false, 1e4, full},
-	{"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, true, 1e4, map[string]any{"sliding_window": nil, "partial_rotary_factor": 0.75}},
+	{"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, true, 1e4, phi4mini},
 	{"phi-4", "phi3", 5120, 17920, 40, 40, 10, 128, 100352, 16384, false, 2.5e5, full},
 	{"smollm3-3b", "smollm3", 2048, 11008, 36, 16, 4, 128, 128256, 65536, true, 5e6, nil},
 	{"granite-3.3-2b", "granite", 2048, 8192, 40, 32, 8, 64, 49159, 131072, true, 1e7, granite(0.015625, 8)},
@@ -64,6 +64,14 @@ var shapes = []struct {
 
 // full is a model without a window whose class has one by default.
 var full = map[string]any{"sliding_window": nil}
+
+// phi4mini rotates a part of each head.
+var phi4mini = map[string]any{"sliding_window": nil, "partial_rotary_factor": 0.75}
+
+// gemma3 is the window and the scale of the scores of a Gemma 3.
+func gemma3(window, scalar float64) map[string]any {
+	return map[string]any{"sliding_window": window, "query_pre_attn_scalar": scalar}
+}
 
 // granite are the factors of the Granite 3 family.
 func granite(scores, logits float64) map[string]any {

@@ -61,7 +61,8 @@ func (m *Model) leaveEncoder() error {
 		m.index[w.Name] = i
 	}
 	if n := before - len(m.weights); n > 0 {
-		m.Warnings = append(m.Warnings, fmt.Sprintf("The language model is read alone: tensors that only images go through are left out (%d).", n))
+		m.Warnings = append(m.Warnings,
+			fmt.Sprintf("The language model is read alone: tensors that only images go through are left out (%d).", n))
 	}
 	return nil
 }
