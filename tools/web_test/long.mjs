@@ -21,12 +21,24 @@ await mkdir(folder, { recursive: true });
 const data = join(folder, 'alpaca.json');
 await writeFile(data, JSON.stringify(JSON.parse(await readFile(rows, 'utf8')).slice(0, 8)));
 
-const { address, stop } = await serve();
+// silence keeps in globalThis.longest for how long at most, in ms, nothing on the page has changed since the last change.
+const silence = () => {
+  globalThis.longest = { ms: 0, status: '' };
+  let last = performance.now();
+  document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+    const now = performance.now(), status = document.getElementById('status')?.innerText ?? '';
+    if (globalThis.watching && now - last > globalThis.longest.ms) globalThis.longest = { ms: now - last, status };
+    last = now;
+  }).observe(document.getElementById('app'), { subtree: true, childList: true, characterData: true, attributes: true }));
+};
+
 const browser = await launch();
+const { address, stop } = await serve();
 let failed = true;
 try {
   const context = await browser.newContext({ acceptDownloads: true });
   await context.addInitScript(record);
+  await context.addInitScript(silence);
   const page = await context.newPage();
   const seen = complaints(page);
   await page.goto(address);
@@ -39,6 +51,7 @@ try {
   await set(page, { max_steps: 3, batch_size: 1, gradient_accumulation_steps: 1, max_seq_length: 64, save_steps: 3, val_size: 0 });
   await askOnly(page, ''); // each answer would take a minute
   await ready(page, 'Start');
+  await page.evaluate(() => { globalThis.watching = true; });
   await page.click('#start');
   for (let step = 1; step <= 3; step++) {
     await until(page, `step ${step}`, (n) => {
@@ -49,6 +62,8 @@ try {
     console.log(`step ${step} after ${took()}`);
   }
   await ready(page, 'Train again');
+  const { ms, status } = await page.evaluate(() => globalThis.longest);
+  console.log(`the longest time without a change on the screen was ${(ms / 1e3).toFixed(1)} s, before “${status}”`);
   const heap = await page.evaluate(() => globalThis.messages.findLast(({ event }) => event === 'load').heap);
   console.log(`while the weights passed through it, the engine's heap grew by ${(heap.peak / 2 ** 20).toFixed(1)} MiB of objects`);
   assert.ok(heap.peak > 0 && heap.peak <= 16 * 2 ** 20, 'the weights are not passed on in parts');
