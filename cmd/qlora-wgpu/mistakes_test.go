@@ -68,7 +68,7 @@ func TestWrongModels(t *testing.T) {
 	everywhere(deep, "open model "+deep+": bad format: tensor model.layers.1.")
 	foreign := demotest.Model(t, 1, func(config map[string]any) { config["architectures"] = []string{"MambaForCausalLM"} })
 	everywhere(foreign, "open model "+filepath.Join(foreign, "config.json")+
-		": line 1: unsupported: architectures is [\"MambaForCausalLM\"] (known are LlamaForCausalLM")
+		": line 1: unsupported: architectures is [\"MambaForCausalLM\"] (known are Gemma2ForCausalLM")
 
 	everywhere(writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "read gguf ")
 	_, _, stderr = invoke(t, "generate", "--model", writeFile(t, "cut.gguf", ggufFile(typeF32)[:3000]), "--prompt=Hello")
