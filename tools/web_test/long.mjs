@@ -21,7 +21,7 @@ await mkdir(folder, { recursive: true });
 const data = join(folder, 'alpaca.json');
 await writeFile(data, JSON.stringify(JSON.parse(await readFile(rows, 'utf8')).slice(0, 8)));
 
-// silence keeps in globalThis.longest for how long at most, in ms, nothing on the page has changed since the last change.
+// silence keeps in globalThis.longest for how long at most, in ms, nothing on the page has changed.
 const silence = () => {
   globalThis.longest = { ms: 0, status: '' };
   let last = performance.now();
