@@ -77,8 +77,8 @@ func TestWrongModels(t *testing.T) {
 	everywhere(writeFile(t, "header.gguf", ggufFile(typeF32)[:60]), "read gguf ")
 	everywhere(writeFile(t, "exotic.gguf", ggufFile(typeIQ2XXS)), "read gguf ")
 	_, _, stderr = invoke(t, "generate", "--model", writeFile(t, "exotic.gguf", ggufFile(typeIQ2XXS)), "--prompt=Hello")
-	require.Regexp(t, `exotic\.gguf: offset \d+: unsupported: tensor "token_embd.weight" has type IQ2_XXS \(take the model in one of F32, F16, `,
-		stderr)
+	require.Regexp(t, `exotic\.gguf: offset \d+: unsupported: tensor "token_embd.weight" has type IQ2_XXS `+
+		`\(take the model in one of F32, F16, `, stderr)
 }
 
 const (
