@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +53,32 @@ func TestAttacks(t *testing.T) {
 		outcome, err = s.shoot(at, with)
 		require.NoError(t, err)
 		t.Logf("%s while %s: %s", with.name, at.name, outcome)
+	}
+}
+
+// A run that nobody disturbs comes through every phase: one that is named after a file or a line of before is an attack
+// that never happens.
+func TestEveryPhaseComes(t *testing.T) {
+	s, err := newSubject(t.TempDir())
+	require.NoError(t, err)
+	undisturbed, came := s.trial(), map[string]bool{}
+	p, err := undisturbed.start(func(o operation) syscall.Errno {
+		for _, phase := range phases {
+			if phase.at != nil && phase.at(undisturbed, o) {
+				came[phase.name] = true
+			}
+		}
+		return 0
+	})
+	if err == errUnwatched {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	status, err := p.end()
+	require.NoError(t, err)
+	require.Zero(t, status, p.text())
+	for _, phase := range phases {
+		require.True(t, came[phase.name] || phase.line != nil && phase.line.MatchString(p.text()), phase.name)
 	}
 }
 

@@ -42,7 +42,9 @@ var phases = []phase{
 	{name: "starting", line: said(`^`)},
 	{name: "loading", at: on("model/model.safetensors", "mmap")},
 	{name: "checking kernels", line: said(`^Checking the kernels`)},
-	{name: "quantizing", at: on(".nf4", "write")},
+	{name: "quantizing", at: func(_ trial, o operation) bool { // not the index of models beside it
+		return o.Name == "write" && strings.Contains(o.File, "/nf4/") && !strings.Contains(o.File, "models.json")
+	}},
 	{name: "measuring", line: said(`^Device:`), more: []string{"--autotune=force"}},
 	{name: "compiling", line: said(`^Plan:`)},
 	{name: "training", line: said(`^{'loss'.*\n{'loss'`)},
