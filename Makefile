@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-attack test-peft lint clean
+	test-real test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -65,6 +65,10 @@ test-web-long:
 # 30 steps of training on it, and every way of paging it. Wants the model and data in ../shared.
 test-long: setup
 	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
+
+# A real Qwen2.5-Coder 0.5B, fetched once (491 MB), beside PyTorch and transformers; twenty steps of training.
+test-real: setup
+	tools/real_test/run.sh
 
 # Hours: fuzzing, failing file operations, kills and signals, which renew the table in docs/reliability.md.
 # TARGET=fuzz-gguf: one line of it.

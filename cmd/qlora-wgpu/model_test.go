@@ -216,18 +216,31 @@ func TestTemplatesThatRewrite(t *testing.T) {
 // The loss that PyTorch has on the same NF4 weights, from the GGUF through tokenizer, template and every layer of a
 // real model.
 func TestEvalOfSmolLM2EqualsPyTorch(t *testing.T) {
-	equalsPyTorch(t, testfiles.Reference(t, "parity", "smollm2", "eval.json"), "SmolLM2-135M-Instruct.Q4_1.gguf", 5e-5)
+	equalsPyTorch(t, testfiles.Reference(t, "parity", "smollm2", "eval.json"), testfiles.Models(t, smolLM2), 5e-5)
 }
+
+const smolLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 // Other real models whose file is at hand.
 func TestEvalOfRealModelsEqualsPyTorch(t *testing.T) {
-	found, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "real"), "*.eval_0_16.json"))
+	for _, name := range realModels(t) {
+		t.Run(name, func(t *testing.T) {
+			equalsPyTorch(t, testfiles.Reference(t, "real", name+realLoss), testfiles.RealModel(t, name+".gguf"), 5e-6)
+		})
+	}
+}
+
+const realLoss = ".eval_0_16.json"
+
+// realModels are the names of those that PyTorch computed.
+func realModels(t *testing.T) (names []string) {
+	found, err := filepath.Glob(filepath.Join(testfiles.Reference(t, "real"), "*"+realLoss))
 	require.NoError(t, err)
 	require.NotEmpty(t, found)
 	for _, path := range found {
-		name := strings.TrimSuffix(filepath.Base(path), ".eval_0_16.json")
-		t.Run(name, func(t *testing.T) { equalsPyTorch(t, path, name+".gguf", 5e-6) })
+		names = append(names, strings.TrimSuffix(filepath.Base(path), realLoss))
 	}
+	return names
 }
 
 // equalsPyTorch compares the loss over rows of Alpaca with that in a file.
@@ -241,7 +254,7 @@ func equalsPyTorch(t *testing.T, path, model string, allowed float64) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &want))
 	rows := fmt.Sprintf("--rows=%d:%d", want.Rows[0], want.Rows[1])
-	got := evaluate(t, "--model", testfiles.Models(t, model), "--data", testfiles.Data(t, "alpaca_en_demo.json"), rows)
+	got := evaluate(t, "--model", model, "--data", testfiles.Data(t, "alpaca_en_demo.json"), rows)
 	require.Equal(t, want.TargetTokens, got.TargetTokens)
 	difference := math.Abs(got.Loss-want.Loss) / want.Loss
 	t.Logf("loss %.9f, PyTorch's %.9f: relative difference %.2g of an allowed %.0g", got.Loss, want.Loss, difference, allowed)
@@ -253,22 +266,38 @@ func TestTrainingSmolLM2LowersThePerplexity(t *testing.T) {
 	if os.Getenv("QLORA_TEST_LONG") == "" {
 		t.Skip("QLORA_TEST_LONG is not set")
 	}
+	trainingLowersThePerplexity(t, testfiles.Models(t, smolLM2), "900:960", "--max-steps=30")
+}
+
+// So do twenty of one row each.
+func TestTrainingOfRealModelsLowersThePerplexity(t *testing.T) {
+	if os.Getenv("QLORA_TEST_LONG") == "" {
+		t.Skip("QLORA_TEST_LONG is not set")
+	}
+	for _, name := range realModels(t) {
+		t.Run(name, func(t *testing.T) {
+			trainingLowersThePerplexity(t, testfiles.RealModel(t, name+".gguf"), "900:908",
+				"--max-steps=20", "--batch-size=1", "--gradient-accumulation-steps=1")
+		})
+	}
+}
+
+func trainingLowersThePerplexity(t *testing.T, model, rows string, more ...string) {
 	t.Setenv(programVariable, "1")
-	model, data, out := testfiles.Models(t, "SmolLM2-135M-Instruct.Q4_1.gguf"),
-		testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
-	var rows []json.RawMessage
-	all, err := os.ReadFile(data)
+	data, out := testfiles.Data(t, "alpaca_en_demo.json"), filepath.Join(t.TempDir(), "out")
+	var all []json.RawMessage
+	text, err := os.ReadFile(data)
 	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(all, &rows))
-	first900, err := json.Marshal(rows[:900])
+	require.NoError(t, json.Unmarshal(text, &all))
+	first900, err := json.Marshal(all[:900])
 	require.NoError(t, err)
 	trained := filepath.Join(t.TempDir(), "train.json")
 	require.NoError(t, os.WriteFile(trained, first900, 0o666))
-	before := evaluate(t, "--model", model, "--data", data, "--rows=900:960")
-	status, _, stderr := invoke(t, "train", "--model", model, "--data", trained, "--output-dir", out, "--max-steps=30")
+	before := evaluate(t, "--model", model, "--data", data, "--rows="+rows)
+	status, _, stderr := invoke(t, append([]string{"train", "--model", model, "--data", trained, "--output-dir", out}, more...)...)
 	require.Zero(t, status, stderr)
-	after := evaluate(t, "--model", model, "--adapter", out, "--data", data, "--rows=900:960")
+	after := evaluate(t, "--model", model, "--adapter", out, "--data", data, "--rows="+rows)
 	require.Equal(t, before.TargetTokens, after.TargetTokens)
-	t.Logf("perplexity %.4f, after 30 steps %.4f", before.Perplexity, after.Perplexity)
+	t.Logf("perplexity %.4f, after training %.4f", before.Perplexity, after.Perplexity)
 	require.Less(t, after.Perplexity, 0.98*before.Perplexity)
 }

@@ -25,7 +25,7 @@ func TestRealModelsTokensAndChatsAreTheirTokenizers(t *testing.T) {
 	for _, path := range types {
 		stem := strings.TrimSuffix(path, ".types.json")
 		t.Run(filepath.Base(stem), func(t *testing.T) {
-			model, err := pretrained.Open(testfiles.Models(t, filepath.Base(stem)+".gguf"))
+			model, err := pretrained.Open(testfiles.RealModel(t, filepath.Base(stem)+".gguf"))
 			require.NoError(t, err)
 			defer model.Close()
 			p, err := New(model, "the model", Options{})

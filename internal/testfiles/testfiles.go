@@ -47,26 +47,47 @@ func Data(t testing.TB, elem ...string) string {
 	return find(t, "QLORA_DATA_DIR", "../shared/data", elem)
 }
 
-func find(t testing.TB, variable, fallback string, elem []string) string {
+// RealModel is a model's file below QLORA_REAL_MODELS_DIR (default build/models, where `make test-real` puts it). It is too
+// big for every machine that runs the tests: where it is absent the test is skipped with a visible line, always.
+func RealModel(t testing.TB, name string) string {
 	t.Helper()
-	dir := os.Getenv(variable)
-	if dir == "" {
-		dir = fallback
-	}
-	name := filepath.Join(append([]string{filepath.FromSlash(dir)}, elem...)...)
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(Root(t), path)
-	}
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is absent (%s names its folder): %v", name, variable, err)
-		}
-		// Seen with -v, or by a plain go test in the folder, which hides the message of a skip alone.
-		fmt.Fprintf(os.Stderr, "SKIP %s: %s is absent\n", t.Name(), name)
-		t.SkipNow()
+	path, err := locate(t, "QLORA_REAL_MODELS_DIR", "build/models", []string{name})
+	if err != nil {
+		skip(t, name+" is absent, make test-real fetches it")
 	}
 	return path
+}
+
+func find(t testing.TB, variable, fallback string, elem []string) string {
+	t.Helper()
+	path, err := locate(t, variable, fallback, elem)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is absent (%s names its folder): %v", filepath.Join(elem...), variable, err)
+		}
+		skip(t, path+" is absent")
+	}
+	return path
+}
+
+// locate is the path below the folder that a variable names, as it is seen from the repository's root.
+func locate(t testing.TB, variable, fallback string, elem []string) (string, error) {
+	dir := os.Getenv(variable)
+	if dir == "" {
+		dir = filepath.FromSlash(fallback)
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(Root(t), dir)
+	}
+	path := filepath.Join(append([]string{dir}, elem...)...)
+	_, err := os.Stat(path)
+	return path, err
+}
+
+// skip is seen with -v, or by a plain go test in the folder, which hides the message of a skip alone.
+func skip(t testing.TB, why string) {
+	fmt.Fprintf(os.Stderr, "SKIP %s: %s\n", t.Name(), why)
+	t.SkipNow()
 }
 
 // Misdecoded are the reference's families whose cases cannot be computed: bitsandbytes 0.50.2 on the CPU, which made

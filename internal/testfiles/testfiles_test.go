@@ -28,17 +28,21 @@ func TestPathsResolveFromTheRepositoryRoot(t *testing.T) {
 
 func TestAbsentFileSkipsOrFails(t *testing.T) {
 	t.Setenv("QLORA_DATA_DIR", t.TempDir())
+	t.Setenv("QLORA_REAL_MODELS_DIR", t.TempDir())
+	data := func(t testing.TB) { Data(t, "absent") }
+	real := func(t testing.TB) { RealModel(t, "absent") }
 	for _, c := range []struct {
 		ci      string
+		find    func(testing.TB)
 		skipped bool
-	}{{"", true}, {"true", false}} {
+	}{{"", data, true}, {"true", data, false}, {"", real, true}, {"true", real, true}} {
 		t.Setenv("CI", c.ci)
 		tb := &recorder{TB: t}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			defer func() { _ = recover() }()
-			Data(tb, "absent")
+			c.find(tb)
 		}()
 		<-done
 		require.Equal(t, c.skipped, tb.skipped)
