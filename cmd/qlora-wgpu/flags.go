@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -70,7 +69,7 @@ func parseError(err error) error {
 			known = append(known, dashes(name)+name)
 		}
 	}
-	return usererr.New("command line", "", "unknown flag %s", given).Hinted("did you mean %s?", nearest(given, known))
+	return usererr.New("command line", "", "unknown flag %s", given).Hinted("did you mean %s?", usererr.Nearest(given, known))
 }
 
 func dashes(name string) string {
@@ -97,34 +96,4 @@ func negation(flag *kong.Flag) string {
 	default:
 		return negatable
 	}
-}
-
-// nearest is the known name with the fewest insertions, deletions and substitutions to given.
-func nearest(given string, known []string) string {
-	const most = 60 // longer than any name
-	given = given[:min(len(given), most)]
-	return slices.MinFunc(known, func(a, b string) int {
-		return editDistance(given, a) - editDistance(given, b)
-	})
-}
-
-// editDistance is Levenshtein's, row by row.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substituted := diagonal
-			if a[i] != b[j] {
-				substituted++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substituted, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

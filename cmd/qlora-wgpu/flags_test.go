@@ -296,12 +296,3 @@ func stairs(n int) string {
 	}
 	return text.String()
 }
-
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"lora_r", "lora_r", 0}, {"ab", "ba", 2}} {
-		require.Equal(t, test.want, editDistance(test.a, test.b), "%s, %s", test.a, test.b)
-	}
-}

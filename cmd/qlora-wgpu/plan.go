@@ -71,7 +71,7 @@ func archShape(arch string) (shape spec.Spec, name string, err error) {
 	shape, known := pretrained.Shape(arch)
 	if !known {
 		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).
-			Hinted("did you mean %s?", nearest(strings.ToLower(arch), pretrained.ShapeNames()))
+			Hinted("did you mean %s?", usererr.Nearest(strings.ToLower(arch), pretrained.ShapeNames()))
 	}
 	return shape, arch, err
 }
