@@ -314,13 +314,13 @@ func TestRefusedVocabularies(t *testing.T) {
 		"the score of token 1 is not": func(v *Vocabulary) {
 			v.Model, v.Scores = "llama", []float32{0, float32(math.NaN()), 0, 0}
 		},
-		`pre-tokenization ""`:             func(v *Vocabulary) { v.Pre = "" },
-		"3 types for 4 tokens":            func(v *Vocabulary) { v.Types = v.Types[:3] },
-		"ids 0 and 1 have the same token": func(v *Vocabulary) { v.Tokens[1] = "a" },
-		"tokenizer.ggml.merges[0]":        func(v *Vocabulary) { v.Merges[0] = "ab" },
-		"not in the vocabulary":           func(v *Vocabulary) { v.Merges[0] = "b a" },
-		"the vocabulary is empty":         func(v *Vocabulary) { *v = Vocabulary{Model: "gpt2", Pre: "gpt-2"} },
-		"more than 1048576":               func(v *Vocabulary) { v.Tokens = make([]string, maxTokens+1) },
+		"it is missing: nothing tells how": func(v *Vocabulary) { v.Pre = "" },
+		"3 types for 4 tokens":             func(v *Vocabulary) { v.Types = v.Types[:3] },
+		"ids 0 and 1 have the same token":  func(v *Vocabulary) { v.Tokens[1] = "a" },
+		"tokenizer.ggml.merges[0]":         func(v *Vocabulary) { v.Merges[0] = "ab" },
+		"not in the vocabulary":            func(v *Vocabulary) { v.Merges[0] = "b a" },
+		"the vocabulary is empty":          func(v *Vocabulary) { *v = Vocabulary{Model: "gpt2", Pre: "gpt-2"} },
+		"more than 1048576":                func(v *Vocabulary) { v.Tokens = make([]string, maxTokens+1) },
 		"more than 8388608": func(v *Vocabulary) {
 			v.Model, v.Scores = "llama", make([]float32, 4)
 			v.Tokens[0], v.Tokens[1] = strings.Repeat("a", 1<<22), strings.Repeat("b", 1<<22)

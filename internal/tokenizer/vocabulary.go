@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -44,8 +45,12 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 	case "gpt2":
 		configure, ok := preTokenizations[v.Pre]
 		if !ok {
-			return nil, unsupported(path, "pre-tokenization %q", v.Pre).At("tokenizer.ggml.pre").
+			err := unsupported(path, "pre-tokenization %q", v.Pre).At("tokenizer.ggml.pre").
 				Hinted("train the model's folder from Hugging Face, whose tokenizer.json says what the name stands for")
+			if v.Pre == "" {
+				err.Err = errors.New("it is missing: nothing tells how texts are cut into words")
+			}
+			return nil, err
 		}
 		d.byteLevel = true
 		for i, m := range v.Merges {
