@@ -3,6 +3,7 @@ package gguf
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 )
 
 // The getters return ok = false where the key is absent, and a *usererr.Error of kind Format where the value has
@@ -84,6 +85,30 @@ func (f *File) Float(key string) (x float64, ok bool, err error) {
 		return float64(math.Float32frombits(binary.LittleEndian.Uint32(v.raw))), true, nil
 	}
 	return math.Float64frombits(binary.LittleEndian.Uint64(v.raw)), true, nil
+}
+
+// Below is what stands below a prefix, by the rest of the keys: numbers as float64, bools, strings, and of arrays that
+// they are there.
+func (f *File) Below(prefix string) map[string]any {
+	found := map[string]any{}
+	for key, v := range f.metadata {
+		rest, below := strings.CutPrefix(key, prefix)
+		switch {
+		case !below:
+		case v.array:
+			found[rest] = []any{}
+		case isString(v.kind):
+			found[rest] = v.strings[0]
+		case v.kind == kindBool:
+			found[rest] = v.raw[0] == 1
+		case isInteger(v.kind):
+			n, _ := v.integer(0)
+			found[rest] = float64(n)
+		default:
+			found[rest], _, _ = f.Float(key)
+		}
+	}
+	return found
 }
 
 // get finds a value and checks its type.

@@ -2,8 +2,10 @@ package pretrained
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"qlora-wgpu/internal/model/architectures"
 	"qlora-wgpu/internal/model/spec"
@@ -47,6 +49,10 @@ func (m *Model) describe(k *spec.Keys, family *spec.Family) error {
 	m.Tokens.stop(m.Tokens.EOS...)
 	if k.Err() != nil {
 		return k.Err()
+	}
+	if list := k.Dropouts(); len(list) > 0 {
+		m.Warnings = append(m.Warnings,
+			fmt.Sprintf("The model's own dropout is not applied in training (%s): lora_dropout alone is.", strings.Join(list, ", ")))
 	}
 	return m.checkTokens(k.Path)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
@@ -20,6 +21,7 @@ const maxDepth = 64
 // than the key's are Format errors with the line; unknown keys are ignored, as Hugging Face adds them with every
 // release.
 func decodeJSON(data []byte, path string, into any) error {
+	data = quoteConstants(data)
 	fail := func(offset int64, err error) error {
 		line := 1 + bytes.Count(data[:min(int(offset), len(data))], []byte("\n"))
 		return usererr.New(op, path, "%w", err).Of(usererr.Format).At("line %d", line)
@@ -61,6 +63,35 @@ func decodeJSON(data []byte, path string, into any) error {
 	return nil
 }
 
+// quoteConstants puts the numbers that JSON does not have and Python writes, NaN, Infinity and -Infinity, in quotes: a
+// file may have them under keys that nobody reads, and whoever wants a number there gets a text. Lines stay.
+func quoteConstants(data []byte) []byte {
+	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
+		return data
+	}
+	var out []byte
+	for at, inText := 0, false; at < len(data); at++ {
+		c := data[at]
+		if !inText {
+			if constant := pythonConstant.Find(data[at:]); constant != nil {
+				out = append(append(append(out, '"'), constant...), '"')
+				at += len(constant) - 1
+				continue
+			}
+		}
+		out = append(out, c)
+		if inText && c == '\\' && at+1 < len(data) {
+			at++
+			out = append(out, data[at])
+		} else if c == '"' {
+			inText = !inText
+		}
+	}
+	return out
+}
+
+var pythonConstant = regexp.MustCompile(`^(NaN|-?Infinity)\b`)
+
 // keyError is an error about the value of a key of the outermost object.
 func keyError(data []byte, path, key string, err error) error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok && semantic.Err != nil {
@@ -71,6 +102,7 @@ func keyError(data []byte, path, key string, err error) error {
 
 // readKeys reads a config.json.
 func readKeys(data []byte, path string) (*spec.Keys, error) {
+	data = quoteConstants(data)
 	k := &spec.Keys{Path: path, Place: func(key string) string { return placeOf(data, key) }}
 	if err := decodeJSON(data, path, &k.Values); err != nil {
 		return nil, err

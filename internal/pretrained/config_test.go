@@ -114,6 +114,8 @@ func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
 	for _, keys := range []string{
 		`"sliding_window":null,"use_sliding_window":false,"attn_logit_softcapping":null,"initializer_range":0.5,"use_cache":true`,
 		`"layer_types":["full_attention","full_attention"],"num_experts":0,"residual_multiplier":1.0,"pretraining_tp":2`,
+		`"is_causal":true,"is_encoder_decoder":false,"pruned_heads":{},"block_configs":[],"rope_scaling":{"alpha":0,"mrope_section":[4,4]}`,
+		`"time_step_limit":[0.0,Infinity],"note":"a \"NaN\" in a text","lowest":-Infinity,"unset":NaN`,
 		`"hidden_act":"swish"`, `"architectures":null`, `"architectures":[]`, `"architectures":["LlamaForCausalLM"]`,
 		`"architectures":["LLaMAForCausalLM"]`, `"architectures":["LlamaModel"]`, `"architectures":["Qwen2ForCausalLM"]`,
 	} {
@@ -194,7 +196,20 @@ func TestConfigRefuses(t *testing.T) {
 		{with(`"hidden_act":"gelu"`), u, `hidden_act is "gelu" (silu, also called swish, is known)`},
 		{with("\n" + `"architectures":["MambaForCausalLM"]`), u,
 			`line 2: unsupported: architectures is ["MambaForCausalLM"] (known are Gemma2ForCausalLM`},
-		{with(`"architectures":["LlamaForSequenceClassification"]`), u, `architectures is ["LlamaForSequenceClassification"] (known are Gemma2`},
+		{with("\n" + `"is_causal":false`), u,
+			"line 2: unsupported: is_causal is false, which LlamaForCausalLM does not read (take a model without it"},
+		{with(`"add_cross_attention":true`), u, "add_cross_attention is true, which"},
+		{with(`"per_layer_config":[{}]`), u, "per_layer_config is [{}], which"},
+		{with(`"pruned_heads":{"0":[1]}`), u, `pruned_heads is {"0":[1]}, which`},
+		{with(`"kv_lora_rank":16`), u, "kv_lora_rank is 16, which"},
+		{with("\n" + `"rope_scaling":{"type":"linear","factor":2,"alpha":3}`), u,
+			"line 2: unsupported: rope_scaling.alpha is 3, which LlamaForCausalLM does not read"},
+		{
+			strings.Replace(with(`"rope_parameters":{"full_attention":{"rope_theta":1,"mscale":1,"hidden":true},"sliding_attention":{}}`),
+				"llama", "gemma3_text", 1), u,
+			"unsupported: rope_parameters.full_attention.hidden is true, which Gemma3ForCausalLM does not read",
+		},
+		{with(`"architectures":["LlamaForSequenceClassification"]`), u, `architectures is ["LlamaForSequenceClassification"], which has`},
 		{strings.Replace(minimal, "llama", "mamba", 1), u, `model_type is "mamba" (known are gemma2`},
 		{`{"hidden_size":128}`, u, "model_type is null (known are gemma2"},
 		{qwen2(`"use_sliding_window":true,"sliding_window":-8`), f, "sliding_window is -8, it must lie in 1 to"},
@@ -214,6 +229,47 @@ func TestConfigRefuses(t *testing.T) {
 		require.True(t, usererr.Is(err, c.kind), err)
 		require.Contains(t, err.Error(), "open model m/config.json: ")
 		require.Contains(t, err.Error(), c.message)
+	}
+}
+
+// Layers of each type of Gemma 3 may rotate a part of their heads.
+func TestAPartOfAHeadRotatesByTypeOfLayer(t *testing.T) {
+	gemma3 := func(keys string) []spec.Layer {
+		keys = `"head_dim":16,"layer_types":["sliding_attention","full_attention"],` + keys
+		m, err := described(strings.Replace(with(keys), "llama", "gemma3_text", 1))
+		require.NoError(t, err)
+		return m.Spec.Layers
+	}
+	l := gemma3(`"rope_parameters":{"full_attention":{"partial_rotary_factor":0.5},"sliding_attention":{"rope_theta":7}}`)
+	require.Equal(t, []int{16, 8}, []int{l[0].RoPE.Dim, l[1].RoPE.Dim})
+	l = gemma3(`"partial_rotary_factor":0.25,"rope_parameters":{"full_attention":{},"sliding_attention":{"partial_rotary_factor":0.75}}`)
+	require.Equal(t, []int{12, 4}, []int{l[0].RoPE.Dim, l[1].RoPE.Dim})
+	l = gemma3(`"partial_rotary_factor":0.25`)
+	require.Equal(t, []int{4, 4}, []int{l[0].RoPE.Dim, l[1].RoPE.Dim})
+}
+
+// The class drops some of its own activations in training, the program none: that is said.
+func TestTheModelsOwnDropoutIsSaidToBeLeftOut(t *testing.T) {
+	m, err := described(with(`"attention_dropout":0.0,"resid_pdrop":null`))
+	require.NoError(t, err)
+	require.Empty(t, m.Warnings)
+	m, err = described(with(`"attention_dropout":0.1,"resid_pdrop":0.25,"embd_pdrop":0`))
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"The model's own dropout is not applied in training (attention_dropout 0.1, resid_pdrop 0.25): lora_dropout alone is.",
+	}, m.Warnings)
+}
+
+// Python writes numbers that JSON does not have. Where one is wanted that is finite, none of them is one.
+func TestNumbersThatPythonWritesStandWhereNobodyReadsThem(t *testing.T) {
+	for _, c := range []struct{ keys, message string }{
+		{"\n\"rms_norm_eps\":NaN", `line 2: bad format: rms_norm_eps is "NaN", a number was wanted`},
+		{"\"limit\":[0.0,Infinity],\n\"rope_theta\":-Infinity", `line 2: bad format: rope_theta is "-Infinity", a number was wanted`},
+		{"\"x\":Infinitely", "bad format: no valid JSON at /x"},
+		{"\"x\":1NaN", "bad format: no valid JSON"},
+	} {
+		_, err := described(with(c.keys))
+		require.ErrorContains(t, err, c.message)
 	}
 }
 

@@ -24,6 +24,13 @@ var ggufKeys = []struct {
 	{"embedding_multiplier", "embedding_scale", true, false}, {"residual_multiplier", "residual_scale", true, false},
 	{"logits_scaling", "logit_scale", true, false}, {"rope_local_base_freq", "rope.freq_base_swa", true, false},
 	{"sliding_window_pattern", "attention.sliding_window_pattern", false, false},
+	{"clip_qkv", "attention.clamp_kqv", true, false}, {"alibi", "attention.max_alibi_bias", true, false},
+	{"kv_lora_rank", "attention.kv_lora_rank", false, false},
+}
+
+// ggufFlags are such keys that are true or false.
+var ggufFlags = map[string]string{
+	"is_causal": "attention.causal", "use_parallel_residual": "use_parallel_residual", "swin_norm": "swin_norm",
 }
 
 // absent is what no key says.
@@ -43,7 +50,13 @@ func (g *ggufReader) describe(m *Model) (err error) {
 	if g.err != nil {
 		return g.err
 	}
-	if g.family, err = architectures.FindGGUF(architecture, g.path); err != nil {
+	switch kind := read(g, g.String, "general.type", ""); kind {
+	case "adapter", "mmproj", "imatrix":
+		return g.unsupported("the file holds no model: general.type is %q", kind).
+			Hinted("take the base model's file; an adapter has to be a folder as PEFT writes it")
+	}
+	about := &spec.Keys{Path: g.path, Values: g.Below(architecture + ".")}
+	if g.family, err = architectures.FindGGUF(architecture, about); err != nil {
 		return err
 	}
 	k, err := g.keys()
@@ -65,8 +78,9 @@ func (g *ggufReader) describe(m *Model) (err error) {
 func (g *ggufReader) keys() (*spec.Keys, error) {
 	k := &spec.Keys{Path: g.path, Values: map[string]any{}}
 	prefix := g.family.GGUF + "."
-	if g.integer(prefix+"expert_count", 0) > 0 {
-		return nil, g.unsupported("the model is a mixture of experts")
+	k.Place = func(key string) string { return g.placeOf(prefix, key) }
+	if n := g.integer(prefix+"expert_count", 0); n > 0 {
+		return nil, g.unsupported("the model is a mixture of experts: %sexpert_count is %d", prefix, n).Hinted("take a dense model")
 	}
 	for _, entry := range ggufKeys {
 		key := prefix + entry.key
@@ -80,6 +94,12 @@ func (g *ggufReader) keys() (*spec.Keys, error) {
 		}
 		if n, ok := k.Values[entry.name].(float64); entry.required && !(ok && n >= 1) {
 			g.fail("%s is missing or not positive", key)
+		}
+	}
+	for name, key := range ggufFlags {
+		if is, ok, err := g.Bool(prefix + key); ok || err != nil {
+			g.keep(err)
+			k.Values[name] = is
 		}
 	}
 	for _, name := range []string{"bos_token_id", "eos_token_id", "padding_token_id"} {
@@ -114,6 +134,20 @@ func (g *ggufReader) keys() (*spec.Keys, error) {
 		g.family.Implied(k)
 	}
 	return k, g.err
+}
+
+// placeOf is the key of the metadata that says what a key of config.json does; empty: none does.
+func (g *ggufReader) placeOf(prefix, name string) string {
+	key := ggufFlags[name]
+	for _, entry := range ggufKeys {
+		if entry.name == name {
+			key = entry.key
+		}
+	}
+	if _, there := g.Below(prefix)[key]; !there {
+		return ""
+	}
+	return prefix + key
 }
 
 // ropeScaling sets the keys of how rotary frequencies are stretched.

@@ -163,8 +163,18 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		message string
 	}{
 		{"architecture", pair{"general.architecture", "mamba"}, matrix{}, u, `the architecture is "mamba" (known are gemma2`},
+		{"architecture of experts", pair{"general.architecture", "qwen3moe"}, matrix{}, u, `the architecture is "qwen3moe" (known are gemma2`},
+		{"attention that looks ahead", pair{"llama.attention.causal", false}, matrix{}, u,
+			"llama.attention.causal: unsupported: is_causal is false, which LlamaForCausalLM does not read"},
+		{"causal is no number", pair{"llama.attention.causal", 1}, matrix{}, f, "llama.attention.causal has type uint32, a bool was wanted"},
+		{"alibi", pair{"llama.attention.max_alibi_bias", 8.0}, matrix{}, u, "llama.attention.max_alibi_bias: unsupported: alibi is 8, which"},
+		{"clipped", pair{"llama.attention.clamp_kqv", 8.0}, matrix{}, u, "llama.attention.clamp_kqv: unsupported: clip_qkv is 8, which"},
+		{"parallel", pair{"llama.use_parallel_residual", true}, matrix{}, u,
+			"llama.use_parallel_residual: unsupported: use_parallel_residual is"},
+		{"scaled", pair{"llama.embedding_scale", 12.0}, matrix{}, u, "llama.embedding_scale: unsupported: embedding_multiplier is 12, which"},
+		{"adapter", pair{"general.type", "adapter"}, matrix{}, u, `the file holds no model: general.type is "adapter" (take the base model's`},
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
-		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts"},
+		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts: llama.expert_count is 8 (take a dense"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
 		{
 			"width of another type", pair{"llama.embedding_length", "8"}, matrix{}, f,

@@ -3,6 +3,8 @@
 package architectures
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,11 +37,13 @@ func Find(k *spec.Keys) (spec.Family, error) {
 			return f, nil
 		}
 	}
+	key, name := "model_type", func(f spec.Family) string { return f.ModelType }
 	if len(names) > 0 {
-		k.Refuse("architectures", known(func(f spec.Family) []string { return f.Names }))
-	} else {
-		k.Refuse("model_type", known(func(f spec.Family) []string { return []string{f.ModelType} }))
+		key, name = "architectures", func(f spec.Family) string { return f.Names[0] }
 	}
+	within, _ := inner(k.Values)["model_type"].(string)
+	what, far := isOther(k)
+	k.RefuseAs(key, what, hint(name, far, append(names, kind, within)))
 	return spec.Family{}, k.Err()
 }
 
@@ -53,24 +57,42 @@ func ofStem(f spec.Family) func(name string) bool {
 	}
 }
 
-// FindGGUF is the family of GGUF files of an architecture.
-func FindGGUF(architecture, path string) (spec.Family, error) {
+// FindGGUF is the family of GGUF files of an architecture; k has what else the file says of it.
+func FindGGUF(architecture string, k *spec.Keys) (spec.Family, error) {
 	for _, f := range families {
 		if f.GGUF != "" && f.GGUF == architecture {
 			return f, nil
 		}
 	}
-	return spec.Family{}, usererr.New("open model", path, "the architecture is %q", architecture).Of(usererr.Unsupported).
-		Hinted("%s; of others, the Hugging Face folder may be", known(func(f spec.Family) []string { return []string{f.GGUF} }))
+	err := usererr.New("open model", k.Path, "the architecture is %q", architecture).Of(usererr.Unsupported)
+	what, far := isOther(k)
+	if what != "" {
+		err.Err = fmt.Errorf("%w, which %s", err.Err, what)
+	}
+	err.Hint = hint(func(f spec.Family) string { return f.GGUF }, far, []string{architecture})
+	if slices.ContainsFunc(families, func(f spec.Family) bool { return f.GGUF == "" && f.ModelType == architecture }) {
+		err.Hint += "; of this one, the Hugging Face folder is"
+	}
+	return spec.Family{}, err
 }
 
-// known is a hint of what is known.
-func known(names func(spec.Family) []string) string {
+// hint is the way out of a model of no family: the families that are known, and the one that is nearest to any of these
+// names. Where none is alike that is Llama, the plain decoder, unless the model is far from all.
+func hint(name func(spec.Family) string, far bool, names []string) string {
+	near, alike := nearest(names...)
+	if !alike {
+		near = Llama
+	}
 	var all []string
 	for _, f := range families {
-		all = append(all, names(f)...)
+		if own := name(f); own != "" {
+			all = append(all, own)
+		}
 	}
-	all = slices.DeleteFunc(all, func(name string) bool { return name == "" })
 	slices.Sort(all)
-	return "known are " + strings.Join(all, ", ")
+	text := "known are " + strings.Join(all, ", ")
+	if alike || !far && strings.Join(names, "") != "" {
+		text += "; the nearest is " + cmp.Or(name(near), near.ModelType)
+	}
+	return text
 }

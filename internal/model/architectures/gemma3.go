@@ -17,7 +17,8 @@ var Gemma3 = register(spec.Family{
 		if k.Nested("rope_parameters") {
 			full, local = k.RoPEOf("full_attention", headDim, 1e6), k.RoPEOf("sliding_attention", headDim, 1e4)
 		} else {
-			full, local = k.RoPE(headDim, 1e6), &spec.RoPE{Dim: headDim, Theta: k.Positive("rope_local_base_freq", 1e4)}
+			full = k.RoPE(headDim, 1e6)
+			local = &spec.RoPE{Dim: full.Dim, Theta: k.Positive("rope_local_base_freq", 1e4)}
 		}
 		k.Float("attn_logit_softcapping", 0) // which transformers reads and does not use
 		window, pattern := k.Window(4096, s.MaxPositions), k.Count("sliding_window_pattern", k.Count("_sliding_window_pattern", 6))

@@ -26,10 +26,11 @@ type Keys struct {
 	Values map[string]any          // nil, bool, float64, string, []any, map[string]any
 	Place  func(key string) string // where a key of Values stands in the file, "line 7"; nil: unknown
 
-	parent *Keys  // of an object in another one's Values,
-	name   string // under this key
-	read   map[string]bool
-	err    error
+	parent  *Keys  // of an object in another one's Values,
+	name    string // under this key
+	objects map[string]*Keys
+	read    map[string]bool
+	err     error
 }
 
 // Err is the first mistake.
@@ -60,6 +61,15 @@ func (k *Keys) fail(key string, kind usererr.Kind, hint, format string, args ...
 // Refuse keeps a mistake: the key's value is one that the program cannot do.
 func (k *Keys) Refuse(key, hint string) {
 	k.fail(key, usererr.Unsupported, hint, "%s is %s", key, show(k.Values[key]))
+}
+
+// RefuseAs is Refuse of a value that says of the model what it is, unless that is empty.
+func (k *Keys) RefuseAs(key, what, hint string) {
+	if what == "" {
+		k.Refuse(key, hint)
+		return
+	}
+	k.fail(key, usererr.Unsupported, hint, "%s is %s, which %s", key, show(k.Values[key]), what)
 }
 
 // show is a value as a file has it, cut where it is long.
@@ -239,7 +249,16 @@ func (k *Keys) Positive(key string, fallback float64) float64 {
 
 // object is a value that has keys of its own; without any where it is absent.
 func (k *Keys) object(key string) *Keys {
-	return &Keys{Values: get(k, key, "an object", map[string]any(nil)), parent: k, name: key}
+	values := get(k, key, "an object", map[string]any(nil))
+	if o := k.objects[key]; o != nil {
+		return o
+	}
+	if k.objects == nil {
+		k.objects = map[string]*Keys{}
+	}
+	o := &Keys{Values: values, parent: k, name: key}
+	k.objects[key] = o
+	return o
 }
 
 // Inside is an object of the configuration as one of its own.

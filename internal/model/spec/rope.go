@@ -137,9 +137,9 @@ func (k *Keys) RoPE(headDim int, theta float64) *RoPE {
 
 // RoPEOf reads the rotary embedding of layers of a type, where rope_parameters has one for each type.
 func (k *Keys) RoPEOf(layerType string, headDim int, theta float64) *RoPE {
-	r := &RoPE{Dim: headDim, Theta: theta}
-	all := k.object("rope_parameters")
-	k.rope(r, all.object(layerType))
+	r, o := &RoPE{Theta: theta}, k.object("rope_parameters").object(layerType)
+	k.rope(r, o)
+	r.Dim = k.rotating(headDim, o.Float("partial_rotary_factor", k.Float("partial_rotary_factor", 1)))
 	return r
 }
 
