@@ -142,7 +142,9 @@ func (a *Adapter) Detach() {
 }
 
 // module is the last name of a linear.
-func (l *Linear) module() string { return l.Name[strings.LastIndexByte(l.Name, '.')+1:] }
+func (l *Linear) module() string { return moduleOf(l.Name) }
+
+func moduleOf(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 // modulesOf lists the modules of linears, each once.
 func modulesOf(linears []*Linear) (names []string) {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/usererr"
@@ -87,6 +86,7 @@ type loaded struct {
 	path      string
 	selection selection
 	adapted   map[string]bool // linears with matrices
+	base      string          // base_model_name_or_path; empty: none
 	warnings  []string
 }
 
@@ -110,23 +110,12 @@ func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
 		}
 	}
 	if len(strangers) > 0 {
-		name := slices.Min(slices.Collect(maps.Keys(strangers)))
-		err := usererr.New(opLoad, f.path, "%s has no place in the model", keyPrefix+name+keySuffixA)
-		if strings.HasSuffix(name, "lm_head") || strings.HasSuffix(name, "embed_tokens") {
-			return nil, err.Of(usererr.Unsupported).
-				Hinted("only linears of the layers can have an adapter, target_modules names another module: %s", merge)
-		}
-		return nil, err.Hinted("the adapter belongs to another model")
+		return nil, f.refuse(slices.SortedFunc(maps.Keys(strangers), inLayers), linears)
 	}
 	warnings = slices.Clone(f.warnings)
 	if n := len(bare); n > 0 {
-		const shown = 3
-		names := strings.Join(bare[:min(n, shown)], ", ")
-		if n > shown {
-			names += fmt.Sprintf(" and %d more", n-shown)
-		}
 		warnings = append(warnings, fmt.Sprintf("%s names %d linears of which %s holds no matrices, they stay as they are: %s.",
-			path.Join(f.path, ConfigFile), n, WeightsFile, names))
+			path.Join(f.path, ConfigFile), n, WeightsFile, firstOf(bare)))
 	}
 	return warnings, nil
 }

@@ -3,6 +3,7 @@ package lora
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,7 +132,8 @@ func TestPatternsChangeRankAndScale(t *testing.T) {
 	a, err := Attach(gpu.NewDry(gpu.Options{}), decoder(), f.Config, optim.Options{})
 	require.NoError(t, err)
 	require.EqualError(t, a.SetTensors(f.Tensors, f.Path), "load adapter dir: base_model.model."+q1+
-		".lora_A.weight is 4×64, the model wants 2×64 (adapter_config.json gives this linear the rank 2)")
+		".lora_A.weight is 4×64, the model wants 2×64; 2 of 6 matrices do not fit, those of q_proj "+
+		"(adapter_config.json gives this linear the rank 2)")
 }
 
 func TestTensorsThatDoNotFit(t *testing.T) {
@@ -161,7 +163,8 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 		{`"target_modules":["q_proj"],"exclude_modules":["self_attn.q_proj"]`, q, "which adapter_config.json does not name"},
 		{`"target_modules":["q_proj"],"layers_to_transform":[1]`, q, "which adapter_config.json does not name"},
 		{`"target_modules":["q_proj"]`, "model.layers.7.self_attn.q_proj",
-			"load adapter dir: base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight has no place in the model (the adapter belongs to"},
+			"load adapter dir: base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight has no place in the model: its last layer is 1 " +
+				"(the adapter belongs to another model)"},
 		{`"target_modules":["q_proj"]`, "lm_head", "load adapter dir: unsupported: base_model.model.lm_head.lora_A.weight has no place in " +
 			"the model (only linears of the layers can have an adapter, target_modules names another module: merge the adapter"},
 		{`"target_modules":["q_proj"],"rank_pattern":{"layers.0.*":65}`, q,
@@ -172,6 +175,39 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 		_, err = Attach(gpu.NewDry(gpu.Options{}), decoder(), f.Config, optim.Options{})
 		require.ErrorContains(t, err, c.message, c.keys)
 		require.NotContains(t, err.Error(), "lora_target_modules", "a setting that nobody gave")
+	}
+}
+
+// An adapter of another family is told by what of it has no place: its modules, its layers, or where they stand.
+func TestAnAdapterOfAnotherModelSaysWhatDoesNotFit(t *testing.T) {
+	names := func(pattern string, layers ...int) (list []string) {
+		for _, layer := range layers {
+			list = append(list, fmt.Sprintf(pattern, layer))
+		}
+		return list
+	}
+	const q = "model.layers.%d.self_attn.q_proj"
+	for _, c := range []struct {
+		base    string
+		linears []string
+		message string
+	}{
+		{`"microsoft/Phi-4-mini"`,
+			slices.Concat(names("model.layers.%d.self_attn.qkv_proj", 0, 1), names("model.layers.%d.mlp.gate_up_proj", 0), names(q, 0)),
+			"3 of its 4 linears, model.layers.0.mlp.gate_up_proj, model.layers.0.self_attn.qkv_proj, model.layers.1.self_attn.qkv_proj, have no " +
+				"place in the model: it has no gate_up_proj, qkv_proj, its linears are q_proj, v_proj, down_proj (the adapter belongs to another " +
+				"model, by its adapter_config.json to microsoft/Phi-4-mini)"},
+		{"null", names(q, 0, 1, 2, 3, 10, 11),
+			"4 of its 6 linears, model.layers.2.self_attn.q_proj, model.layers.3.self_attn.q_proj, model.layers.10.self_attn.q_proj and 1 more, " +
+				"have no place in the model: its last layer is 1 (the adapter belongs to another model)"},
+		{`["odd"]`, names("model.layers.0.mlp.experts.%d.down_proj", 0, 1),
+			"2 of its 2 linears, model.layers.0.mlp.experts.0.down_proj, model.layers.0.mlp.experts.1.down_proj, have no place in the model: " +
+				"its linears have names such as model.layers.1.mlp.down_proj ("},
+	} {
+		f, err := adapterOf(t, `"target_modules":null,"base_model_name_or_path":`+c.base, c.linears...)
+		require.NoError(t, err)
+		_, err = Attach(gpu.NewDry(gpu.Options{}), decoder(), f.Config, optim.Options{})
+		require.ErrorContains(t, err, c.message)
 	}
 }
 

@@ -264,6 +264,9 @@ func ReadConfig(data []byte, path string) (Config, error) {
 		RankPattern: k.patterns("rank_pattern"), AlphaPattern: k.patterns("alpha_pattern"),
 		loaded: &loaded{selection: k.selection(), warnings: warnings},
 	}
+	if k.values["base_model_name_or_path"].Kind() == '"' {
+		c.loaded.base = key(k, "base_model_name_or_path", "a string", "")
+	}
 	if c.loaded.selection.target.all {
 		c.Targets = []string{allLinear}
 	} else {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"qlora-wgpu/gpu"
 	"qlora-wgpu/internal/usererr"
@@ -70,7 +72,7 @@ func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 				Hinted("the adapter belongs to another model or has other target modules")
 		}
 		if t.Rows != rows || t.Cols != cols {
-			err := usererr.New(opLoad, where, "%s is %d×%d, the model wants %d×%d", e.Name, t.Rows, t.Cols, rows, cols).
+			err := usererr.New(opLoad, where, "%s is %d×%d, the model wants %d×%d%s", e.Name, t.Rows, t.Cols, rows, cols, a.unfit(given)).
 				Hinted("the adapter belongs to another model")
 			if isA := i%2 == 0; isA && t.Cols == cols || !isA && t.Rows == rows {
 				err.Hint = fmt.Sprintf("%s gives this linear the rank %d", ConfigFile, a.linear[i/2].Rank)
@@ -92,4 +94,25 @@ func (a *Adapter) SetTensors(tensors []Tensor, where string) error {
 			Hinted("the adapter belongs to another model or has other target modules")
 	}
 	return nil
+}
+
+// unfit says how many matrices have another shape than the adapter's, and of which modules, where that are several.
+func (a *Adapter) unfit(given map[string]Tensor) string {
+	n := 0
+	var modules []string
+	for i, e := range a.State.Entries {
+		rows, cols := a.shape(i)
+		t, there := given[e.Name]
+		if !there || t.Rows == rows && t.Cols == cols {
+			continue
+		}
+		n++
+		if m := a.linear[i/2].module(); !slices.Contains(modules, m) {
+			modules = append(modules, m)
+		}
+	}
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf("; %d of %d matrices do not fit, those of %s", n, len(a.State.Entries), strings.Join(modules, ", "))
 }

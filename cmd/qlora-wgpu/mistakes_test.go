@@ -187,7 +187,8 @@ func TestWrongAdapters(t *testing.T) {
 	}
 	for _, test := range []struct{ dir, message string }{
 		{adapter(4, a("0", 4, 576), b("0", 576, 4)),
-			"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is 4×576, the model wants 4×128 (the adapter belongs to another model)"},
+			"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight is 4×576, the model wants 4×128; 2 of 2 matrices do not fit, " +
+				"those of q_proj (the adapter belongs to another model)"},
 		{adapter(4, a("0", 4, 128)),
 			"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight is missing (the file is incomplete: fetch it anew)"},
 		{adapter(4, a("0", 4, 128), b("0", 128, 4), a("29", 4, 128), b("29", 128, 4)), "base_model.model.model.layers.29.self_attn.q_proj.lora_"},
