@@ -3,16 +3,17 @@
 // npm ci has put uPlot into web/node_modules. Go has to be there too.
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, extname, join, relative } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const [out] = process.argv.slice(2);
-if (!out) {
+const [folder] = process.argv.slice(2);
+if (!folder) {
   console.error('usage: node web/build.mjs FOLDER');
   process.exit(2);
 }
+const out = resolve(folder);
 const limits = { 'engine.wasm.br': 3e6, 'demo/model/model.safetensors': 6e6 }; // bytes that a visitor fetches
 
 const go = (...args) => execFileSync('go', args,
@@ -29,7 +30,7 @@ const uplot = join(root, 'web/node_modules/uplot');
 rmSync(out, { recursive: true, force: true });
 mkdirSync(join(out, 'vendor'), { recursive: true });
 cpSync(join(root, 'web/page'), out, { recursive: true });
-go('build', '-trimpath', '-ldflags=-s -w', '-o', join(process.cwd(), out, 'engine.wasm'), './web/engine');
+go('build', '-trimpath', '-ldflags=-s -w', '-o', join(out, 'engine.wasm'), './web/engine');
 cpSync(join(goroot, 'lib/wasm/wasm_exec.js'), join(out, 'vendor/wasm_exec.js'));
 cpSync(join(uplot, 'dist/uPlot.esm.js'), join(out, 'vendor/uPlot.js'));
 cpSync(join(uplot, 'dist/uPlot.min.css'), join(out, 'vendor/uPlot.css'));
