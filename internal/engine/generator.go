@@ -21,6 +21,7 @@ const prefillChunk = 256
 type Generator struct {
 	engine *Engine
 	cache  *model.Cache
+	room   int
 	held   []uint32 // the tokens whose keys and values the cache has
 	length int      // of the list that they were computed as a part of
 	bare   bool     // the adapter is left out
@@ -42,7 +43,6 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 	for program, tokens := range map[string]int{programPrefill: min(prefillChunk, maxTokens), programDecode: 1} {
 		err := e.record(program, tokens, func(rec *gpu.Recorder) {
 			g.pass(rec, make([]uint32, tokens), tokens)
-			g.cache.Length = 0
 		})
 		if err == nil {
 			err = e.reserve(tokens)
@@ -56,8 +56,8 @@ func (e *Engine) NewGenerator(maxTokens int) (*Generator, error) {
 }
 
 func (g *Generator) makeCache(tokens int) (err error) {
-	shape := g.engine.Model.Shape()
-	g.cache, err = model.NewCache(g.engine.Device, shape.Layers, tokens, shape.KVWidth)
+	g.room = tokens
+	g.cache, err = g.engine.Model.NewCache(tokens, prefillChunk)
 	if large := new(gpu.TooLarge); errors.As(err, &large) {
 		return usererr.New("plan memory", "", "a prompt with its answer, %d tokens: %w", tokens, err).Hinted("lower max_tokens")
 	}
@@ -74,7 +74,7 @@ func (g *Generator) withoutAdapter() (*Generator, error) {
 }
 
 // Room is how many tokens a sequence can have.
-func (g *Generator) Room() int { return g.cache.K[0].Rows }
+func (g *Generator) Room() int { return g.room }
 
 // Release frees the cache.
 func (g *Generator) Release() { g.cache.Release() }
@@ -83,49 +83,54 @@ func (g *Generator) Release() { g.cache.Release() }
 func (g *Generator) pass(rec *gpu.Recorder, ids []uint32, length int) *gpu.Tensor {
 	in := model.Input{IDs: ids, Positions: make([]uint32, len(ids)), FirstKey: make([]uint32, len(ids)), Targets: make([]int32, len(ids))}
 	for i := range ids {
-		in.Positions[i], in.Targets[i] = uint32(g.cache.Length+i), -100
+		in.Positions[i], in.Targets[i] = uint32(g.cache.Length()+i), -100
 	}
 	p := model.NewPass(lora.Pass{Rec: rec, Arena: g.engine.arena, Bare: g.bare}, in, model.Size{Tokens: len(ids), Chunk: prefillChunk})
 	p.Cache, p.Positions = g.cache, length
 	return g.engine.Model.Logits(p)
 }
 
-// Dry records an answer's first passes without running them.
+// Dry records an answer's first passes without running them. What is held is forgotten.
 func (g *Generator) Dry(rec *gpu.Recorder, prompt []uint32) {
+	g.Forget()
 	for _, part := range []struct {
 		program string
 		ids     []uint32
 	}{{programPrefill, prompt[:min(len(prompt), prefillChunk)]}, {programDecode, prompt[:1]}} {
-		g.cache.Length = 0
 		g.engine.arena.Begin(part.program)
 		g.pass(rec, part.ids, len(prompt))
 		g.engine.arena.End()
 	}
-	g.cache.Length = 0
 }
 
-// Held is how many of a list's first tokens the generator holds.
+// Held is how many of a list's first tokens Logits would not compute again: those in common with the list before, but
+// the last, whose logits are wanted. Layers with a window hold the last tokens alone: a list that differs from the one
+// before further back than these reach has nothing in common with it.
 func (g *Generator) Held(ids []uint32) int {
 	n := 0
-	for n < len(ids) && n < len(g.held) && ids[n] == g.held[n] {
+	for n < len(ids)-1 && n < len(g.held) && ids[n] == g.held[n] {
 		n++
+	}
+	// Other rotations: as transformers computes such a cache anew.
+	if !g.engine.Model.SameRotation(g.length, len(ids)) || !g.cache.Reaches(n) {
+		return 0
 	}
 	return n
 }
 
 // Forget has all tokens computed anew. What is held belongs to the weights by which it was computed: whoever changes
 // the adapter forgets.
-func (g *Generator) Forget() { g.held = nil }
+func (g *Generator) Forget() {
+	g.held = nil
+	g.cache.Rewind(0)
+}
 
-// Logits are those [vocabulary] behind a list of 1 to Room tokens. Of its tokens those that are held are not computed
-// again, but the last. It hears ctx before every piece of the list; what was computed until then is held. Errors are
-// ErrFault and ctx's.
+// Logits are those [vocabulary] behind a list of 1 to Room tokens, of which those that are Held are not computed again.
+// It hears ctx before every piece of the list; what was computed until then is held. Errors are ErrFault and ctx's.
 func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error) {
 	e := g.engine
-	if !e.Model.SameRotation(g.length, len(ids)) {
-		g.Forget() // as transformers computes such a cache anew
-	}
-	g.held, g.length = g.held[:min(g.Held(ids), len(ids)-1)], len(ids)
+	g.held, g.length = g.held[:g.Held(ids)], len(ids)
+	g.cache.Rewind(len(g.held))
 	var out *gpu.Tensor
 	for next := ids[len(g.held):]; len(next) > 0; {
 		if err := ctx.Err(); err != nil {
@@ -136,7 +141,6 @@ func (g *Generator) Logits(ctx context.Context, ids []uint32) ([]float32, error)
 			program = programDecode
 		}
 		rec := e.Device.Record("generate")
-		g.cache.Length = len(g.held)
 		e.begin(program)
 		out = g.pass(rec, next[:n], len(ids))
 		e.arena.End()

@@ -66,10 +66,8 @@ func (a *Attention) Forward(p *Pass, w paging.Weights, x []*gpu.Tensor, add func
 		k.o, k.lse = p.New("attention", c.Tokens, a.wide()), p.New("lse", c.Tokens, a.Heads)
 		spec, keys, values := a.spec(p, i), turned, kept.v
 		if p.Cache != nil { // and a single chunk
-			keys, values = p.Cache.K[p.Layer], p.Cache.V[p.Layer]
-			appendRows(p.Rec, keys, turned, p.Cache.Length)
-			appendRows(p.Rec, values, kept.v, p.Cache.Length)
-			spec.QueryOffset = p.Cache.Length
+			keys, values = p.Cache.append(p, turned, kept.v)
+			spec.QueryOffset = p.Cache.rows(p.Layer)
 		}
 		kernels.AttentionForward(p.Rec, spec, kernels.AttentionTensors{Q: queries[i], K: keys, V: values, O: k.o, LSE: k.lse})
 		if a.QNorm != nil {
@@ -155,14 +153,6 @@ func (h heads) turnBack(p *Pass, w paging.Weights, dy, x, positions *gpu.Tensor)
 	dx := p.New(dy.Name+" projection", dy.Rows, dy.Cols)
 	h.norm.headsBackward(p, w, dx, dy, x, h.normed)
 	return dx
-}
-
-// appendRows copies src's rows into the cache from row `at` on.
-func appendRows(rec *gpu.Recorder, cache, src *gpu.Tensor, at int) {
-	from, to := src.Single(), cache.Single()
-	size := src.Bytes()
-	to.Offset, to.Size, from.Size = to.Offset+int64(at*src.Cols)*4, size, size
-	rec.Copy(to, from)
 }
 
 // Release frees what was kept, when no backward follows.

@@ -66,9 +66,12 @@ func (m *Model) Evaluate(p *Pass) {
 
 // Logits records the forward pass and returns the last token's logits [1, V]; with p.Cache it reads and fills that.
 func (m *Model) Logits(p *Pass) *gpu.Tensor {
+	if p.Cache != nil {
+		p.Cache = p.Cache.begin(p)
+	}
 	x := m.hidden(p)
 	if p.Cache != nil {
-		p.Cache.Length += p.Tokens
+		p.Cache.length += p.Tokens
 	}
 	return m.head.Logits(p, m.norm.Use(p.Rec), x[0])
 }
@@ -86,16 +89,12 @@ func (m *Model) Linears() (all []*lora.Linear) {
 
 // Shape is the numbers of a model that the trainer plans with.
 type Shape struct {
-	Layers, Hidden, Vocab, MaxPositions, KVWidth int
+	Layers, Hidden, Vocab, MaxPositions int
 }
 
 // Shape tells what the trainer needs to know.
 func (m *Model) Shape() Shape {
-	s := m.spec
-	return Shape{
-		Layers: len(m.layers), Hidden: s.Hidden, Vocab: s.Vocab, MaxPositions: s.MaxPositions,
-		KVWidth: s.Layers[0].KVHeads * s.Layers[0].HeadDim,
-	}
+	return Shape{Layers: len(m.layers), Hidden: m.spec.Hidden, Vocab: m.spec.Vocab, MaxPositions: m.spec.MaxPositions}
 }
 
 // SetMaxPositions makes the rotary tables for sequences of n tokens. Tables that no binding holds are a *usererr.Error.

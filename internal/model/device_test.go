@@ -140,10 +140,7 @@ func (w *twin) run(in reference.Input, o pass, f func(p *model.Pass)) {
 	defer arena.Release()
 	record := func(rec *gpu.Recorder, in reference.Input) {
 		p := model.NewPass(lora.Pass{Rec: rec, Arena: arena, Dropout: o.dropout, Key: o.key}, model.Input(in), size)
-		p.Stats, p.Kept = w.stats, o.kept
-		if o.cache != nil {
-			p.Cache, o.cache.Length = o.cache, cached
-		}
+		p.Stats, p.Kept, p.Cache = w.stats, o.kept, o.cache
 		if o.loss != nil {
 			p.Loss = o.loss
 		}
@@ -153,7 +150,7 @@ func (w *twin) run(in reference.Input, o pass, f func(p *model.Pass)) {
 		f(p)
 	}
 	if o.cache != nil {
-		cached = o.cache.Length
+		cached = o.cache.Length()
 	}
 	require.NoError(w.t, w.model.SetMaxPositions(cached+size.Tokens))
 	store := w.model.Store()
@@ -201,7 +198,7 @@ func (w *twin) logits(ids []uint32, cache *model.Cache) []float64 {
 	w.t.Helper()
 	in := reference.Input{IDs: ids, FirstKey: make([]uint32, len(ids))}
 	for i := range ids {
-		in.Positions, in.Targets = append(in.Positions, uint32(cache.Length+i)), append(in.Targets, -100)
+		in.Positions, in.Targets = append(in.Positions, uint32(cache.Length()+i)), append(in.Targets, -100)
 	}
 	var out *gpu.Tensor
 	w.run(in, pass{cache: cache}, func(p *model.Pass) {

@@ -126,14 +126,14 @@ func configOf(s reference.Spec) map[string]any {
 		c["original_max_position_embeddings"] = s.RoPE.OriginalMaxPositionEmbeddings
 	case s.Layers[1].NoRoPE:
 		family("SmolLM3", "smollm3")
-		c["no_rope_layers"] = []int{1, 0}
+		c["no_rope_layers"], c["layer_types"], c["use_sliding_window"] = []int{1, 0}, windows, c["sliding_window"] != nil
 	case s.EmbeddingScale != 0:
 		family("Granite", "granite")
 		c["embedding_multiplier"], c["residual_multiplier"], c["attention_multiplier"] = s.EmbeddingScale, s.ResidualScale, l.Scale
 		c["logits_scaling"] = 1 / s.LogitScale
 	case l.QKNorm == reference.PerHead:
 		family("Qwen3", "qwen3")
-		c["attention_bias"] = l.Bias.Q
+		c["attention_bias"], c["layer_types"], c["use_sliding_window"] = l.Bias.Q, windows, c["sliding_window"] != nil
 	case l.Bias.Q && !l.Bias.O:
 		family("Qwen2", "qwen2")
 		c["layer_types"], c["use_sliding_window"] = windows, c["sliding_window"] != nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/reference"
 )
 
@@ -19,17 +18,16 @@ func TestGenerationBeyondTheOriginalContextRotatesAllAnew(t *testing.T) {
 	require.True(t, w.model.SameRotation(3, original))
 	require.False(t, w.model.SameRotation(original, original+1))
 	require.True(t, w.model.SameRotation(original+1, 14))
-	shape := w.model.Shape()
-	cache, err := model.NewCache(w.dev, shape.Layers, len(in.IDs), shape.KVWidth)
+	cache, err := w.model.NewCache(len(in.IDs), len(in.IDs))
 	require.NoError(t, err)
 	defer cache.Release()
 	for _, until := range []int{6, original, 12, 14} {
 		prefix := reference.Segments([][]uint32{in.IDs[:until]}, [][]int32{in.Targets[:until]})
 		want := w.float64.Logits(prefix, nil)
-		if !w.model.SameRotation(cache.Length, until) {
-			cache.Length = 0
+		if !w.model.SameRotation(cache.Length(), until) {
+			cache.Rewind(0)
 		}
-		got := w.logits(in.IDs[cache.Length:until], cache)
+		got := w.logits(in.IDs[cache.Length():until], cache)
 		require.Less(t, reference.NMSE(got, want[(until-1)*phi3.Vocab:until*phi3.Vocab]), exact.logits, "up to %d", until)
 	}
 }

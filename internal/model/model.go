@@ -134,40 +134,6 @@ func (p *Pass) Free(tensors ...*gpu.Tensor) {
 	}
 }
 
-// Cache holds keys and values of the tokens seen so far, a pair [max tokens, KVH·D] a layer.
-type Cache struct {
-	K, V   []*gpu.Tensor
-	Length int // tokens held
-}
-
-// NewCache makes a cache for maxTokens. One that no binding holds is a *gpu.TooLarge.
-func NewCache(dev *gpu.Device, layers, maxTokens, width int) (*Cache, error) {
-	if bytes := gpu.F32.Size(maxTokens * width); bytes > dev.Limits.MaxTensorBytes() {
-		return nil, &gpu.TooLarge{Name: "kv cache", Bytes: bytes, Limit: dev.Limits.MaxTensorBytes()}
-	}
-	c := &Cache{}
-	for range layers {
-		for _, list := range []*[]*gpu.Tensor{&c.K, &c.V} {
-			t, err := dev.NewTensor("kv cache", gpu.F32, maxTokens, width)
-			if err != nil {
-				c.Release()
-				return nil, err
-			}
-			*list = append(*list, t)
-		}
-	}
-	return c, nil
-}
-
-// Release frees the cache.
-func (c *Cache) Release() {
-	for _, list := range [][]*gpu.Tensor{c.K, c.V} {
-		for _, t := range list {
-			t.Release()
-		}
-	}
-}
-
 // Norm is an RMSNorm with its place in the region.
 type Norm struct {
 	Weight string

@@ -4,7 +4,7 @@ import "qlora-wgpu/gpu"
 
 // visible says which tokens see each other in layers with the same window.
 type visible struct {
-	firstKey  []*gpu.Tensor // of each chunk U32 [T]: the first key that a query sees, counted with those in the cache
+	firstKey  []*gpu.Tensor // of each chunk U32 [T]: the first key that a query sees, counted with those of the cache
 	lastQuery *gpu.Tensor   // U32 [T]: one past the last query that sees a key
 }
 
@@ -15,7 +15,7 @@ func (p *Pass) within(window int) visible {
 	}
 	cached := 0
 	if p.Cache != nil {
-		cached = p.Cache.Length
+		cached = p.Cache.rows(p.Layer) // as many in every layer with this window
 	}
 	first, last := p.sequences.firstKey, p.sequences.lastQuery
 	if window > 0 {
