@@ -234,3 +234,19 @@ func TestAbandon(t *testing.T) {
 	d.abandoned = false // it does not
 	require.NoError(t, d.Wait(context.Background()))
 }
+
+// A shard is shorter than what can be bound: a tensor between the two is cut, or in one binding where it has to be.
+func TestATensorThatIsNotCut(t *testing.T) {
+	dev := NewDryDiscrete()
+	const cols = 1024
+	rows := func(bytes int) int { return bytes / 4 / cols }
+	cut, err := dev.NewTensor("x", F32, rows(bindingBytes), cols)
+	require.NoError(t, err)
+	require.Len(t, cut.Shards, 2)
+	whole, err := dev.NewWholeTensor("x", F32, rows(bindingBytes), cols)
+	require.NoError(t, err)
+	require.Equal(t, whole.Bytes(), whole.Single().Size)
+	_, err = dev.NewWholeTensor("x", F32, rows(bindingBytes)+1, cols)
+	require.ErrorAs(t, err, new(*TooLarge))
+	require.Equal(t, cut.Bytes()+whole.Bytes(), dev.Bytes())
+}

@@ -40,6 +40,19 @@ func (d *Device) NewTensor(name string, dtype DType, rows, cols int) (*Tensor, e
 	return d.newTensor(name, dtype, rows, cols, d.NewBuffer)
 }
 
+// NewWholeTensor is a tensor that is not cut. One that no binding holds is a *TooLarge; its other errors are those of
+// NewTensor.
+func (d *Device) NewWholeTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
+	if bytes := dtype.Size(rows * cols); bytes > d.Limits.MaxTensorBytes() {
+		return nil, &TooLarge{Name: name, Bytes: bytes, Limit: d.Limits.MaxTensorBytes()}
+	}
+	b, err := d.NewBuffer(name, dtype.Size(rows*cols))
+	if err != nil {
+		return nil, err
+	}
+	return &Tensor{Name: name, DType: dtype, Rows: rows, Cols: cols, Shards: []Shard{{b.All(), 0, rows}}}, nil
+}
+
 // NewUniformTensor is a tensor of which parts can be bound as Uniform. Its errors are those of NewTensor.
 func (d *Device) NewUniformTensor(name string, dtype DType, rows, cols int) (*Tensor, error) {
 	return d.newTensor(name, dtype, rows, cols, d.NewUniformBuffer)

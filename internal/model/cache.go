@@ -26,14 +26,12 @@ type cachedLayer struct {
 // holds are a *gpu.TooLarge.
 func (m *Model) NewCache(maxTokens, atOnce int) (*Cache, error) {
 	c := &Cache{}
-	add := func(to **gpu.Tensor, rows, cols int) (err error) {
-		if bytes := gpu.F32.Size(rows * cols); bytes > m.dev.Limits.MaxTensorBytes() {
-			return &gpu.TooLarge{Name: "kv cache", Bytes: bytes, Limit: m.dev.Limits.MaxTensorBytes()}
-		}
-		*to, err = m.dev.NewTensor("kv cache", gpu.F32, rows, cols)
-		return err
-	}
 	var err error
+	add := func(to **gpu.Tensor, rows, cols int) {
+		if err == nil {
+			*to, err = m.dev.NewWholeTensor("kv cache", gpu.F32, rows, cols)
+		}
+	}
 	moving := 0 // elements
 	for _, l := range m.layers {
 		a, rows := &l.attention, maxTokens
@@ -42,14 +40,11 @@ func (m *Model) NewCache(maxTokens, atOnce int) (*Cache, error) {
 		}
 		c.layers = append(c.layers, cachedLayer{window: a.Window})
 		last := &c.layers[len(c.layers)-1]
-		for _, t := range []**gpu.Tensor{&last.k, &last.v} {
-			if err == nil {
-				err = add(t, rows, a.narrow())
-			}
-		}
+		add(&last.k, rows, a.narrow())
+		add(&last.v, rows, a.narrow())
 	}
-	if err == nil && moving > 0 {
-		err = add(&c.moving, 1, moving)
+	if moving > 0 {
+		add(&c.moving, 1, moving)
 	}
 	if err != nil {
 		c.Release()

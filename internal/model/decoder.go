@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"slices"
 
 	"qlora-wgpu/gpu"
@@ -122,18 +123,17 @@ func (m *Model) SetMaxPositions(n int) error {
 }
 
 func (m *Model) makeTables(r *spec.RoPE, n int, long bool) (t RotaryTables, err error) {
-	if bytes := gpu.F32.Size(n * (r.Dim / 2)); bytes > m.dev.Limits.MaxTensorBytes() {
-		large := &gpu.TooLarge{Name: "a table of positions", Bytes: bytes, Limit: m.dev.Limits.MaxTensorBytes()}
-		return t, usererr.New("plan memory", "", "sequences of %d tokens: %w", n, large).Hinted("lower max_seq_length or max_tokens")
+	if t.Cos, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, n, r.Dim/2); err == nil {
+		t.Sin, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, n, r.Dim/2)
+	}
+	if large := new(gpu.TooLarge); errors.As(err, &large) {
+		return t, usererr.New("plan memory", "", "sequences of %d tokens: %w", n, err).Hinted("lower max_seq_length or max_tokens")
+	}
+	if err != nil {
+		return t, err
 	}
 	cos, sin := r.Tables(n, long)
-	if t.Cos, err = m.dev.NewTensor("rope cos", gpu.F32, n, r.Dim/2); err == nil {
-		t.Sin, err = m.dev.NewTensor("rope sin", gpu.F32, n, r.Dim/2)
-	}
-	if err == nil {
-		err = t.Cos.WriteFloat32(cos)
-	}
-	if err == nil {
+	if err = t.Cos.WriteFloat32(cos); err == nil {
 		err = t.Sin.WriteFloat32(sin)
 	}
 	return t, err
