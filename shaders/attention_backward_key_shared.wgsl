@@ -1,19 +1,19 @@
 // dk_j = scale * sum ds q_t, as attention_backward_key_value: the variant for GPUs, of which
 // attention_backward_value_shared is the other half.
 //
-// A workgroup of 8 × 8 invocations owns 32 keys of a key/value head and takes 64 tokens of one of its query heads at a
-// time: the scores and their gradients are two products of tiles of what pack_tiles_forward laid out, the scores'
-// gradients go to workgroup memory and are multiplied with slices of q, and the sums stay in registers. All in f32; the
-// weight of a masked query is an exact zero. The scores are summed in the forward's order, so that lse fits them.
-// Queries may be a chunk of the tokens, from first_query on: the sums then go on from those of the chunk before, to the
-// same bytes where chunks are cut at multiples of 64 tokens. 14 KiB of workgroup memory. 6·D flops per query and key.
+// A workgroup owns 32 keys of a key/value head and takes 64 tokens of one of its query heads at a time: the scores and
+// their gradients are two products of tiles of what pack_tiles_forward laid out, the scores' gradients go to workgroup
+// memory and are multiplied with slices of q, and the sums stay in registers. All in f32; the weight of a masked query
+// is an exact zero. The scores are summed in the forward's order, so that lse fits them. Queries may be a chunk of the
+// tokens, from first_query on: the sums then go on from those of the chunk before, to the same bytes where chunks are
+// cut at multiples of 64 tokens. 14 KiB of workgroup memory. 6·D flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_cap::{scores_of, slopes_of};
-import package::attention_tile::{TWO, FOUR, place_of_tokens, scores, weight_gradients, weights_of};
+import package::attention_tile::{LANES, QUADS, FOUR, place_of_tokens, scores, weight_gradients, weights_of};
 import package::attention_tile_keys::{params, tile_of, past_of, keys_of, seen_by, stats_of, load, store, weights, add_weighted};
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let q_base = place_of_tokens(t0, head, params.q16);
       let s = scores(q_base, tile.k_base, lane);
       let dp = weight_gradients(q_base, tile.k_base, lane);
-      // unroll a TWO {
+      // unroll a QUADS {
       // unroll i FOUR {
       let r_i0_a0 = 4u * (lane / 8u + 8u * 0u /*a*/) + 0u /*i*/;
       let stats_i0_a0 = stats_of(t0 + r_i0_a0, head);

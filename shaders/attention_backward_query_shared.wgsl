@@ -1,20 +1,20 @@
 // dq_t = scale * sum_j ds_j k_j, as attention_backward_query: the variant for GPUs.
 //
-// As in attention_forward_shared, a workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at
-// a time: the scores and their gradients are two products of tiles of what pack_tiles_forward laid out, the scores'
-// gradients go to workgroup memory and are multiplied with slices of k, and the sums stay in registers. All in f32; the
-// weight of a masked key is an exact zero. The scores are summed in the forward's order, so that lse fits them. 14 KiB
-// of workgroup memory. 6·D flops per query and key.
+// As in attention_forward_shared, a workgroup owns 64 tokens of a query head and takes 32 keys at a time: the scores
+// and their gradients are two products of tiles of what pack_tiles_forward laid out, the scores' gradients go to
+// workgroup memory and are multiplied with slices of k, and the sums stay in registers. All in f32; the weight of a
+// masked key is an exact zero. The scores are summed in the forward's order, so that lse fits them. 14 KiB of workgroup
+// memory. 6·D flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_cap::{scores_of, slopes_of};
-import package::attention_tile::{HEAD4, NB, TWO, FOUR, place_of_keys, scores, weight_gradients, weights_of};
+import package::attention_tile::{HEAD4, NB, LANES, QUADS, FOUR, place_of_keys, scores, weight_gradients, weights_of};
 import package::attention_tile_tokens::{params, first_key, tile_of, begin_of, Sums, put_weights, add_weighted};
 
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>; // [T, H]
 @group(0) @binding(6) var<storage, read_write> dq: array<vec4<f32>>; // [T, H*D/4]
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tx = lane % 8u;
   let ty = lane / 8u;
   let last_token = params.tokens - 1u;
-  // unroll a TWO {
+  // unroll a QUADS {
   // unroll i FOUR {
   let t_i0_a0 = tile.t0 + 4u * (ty + 8u * 0u /*a*/) + 0u /*i*/;
   let first_i0_a0 = first_key[min(t_i0_a0, last_token)];
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let s = scores(tile.q_base, k_base, lane);
     let dp = weight_gradients(tile.q_base, k_base, lane);
     let key = vec4<u32>(key0 + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
-    // unroll a TWO {
+    // unroll a QUADS {
     // unroll i FOUR {
     let seen_i0_a0 = (key >= vec4<u32>(first_i0_a0)) & (key <= vec4<u32>(t_i0_a0 + params.query_offset));
     let score_i0_a0 = scores_of(s.of_i0_a0, params.scale, params.cap);
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // }
     add_weighted(&sums, tile, key0, lane);
   }
-  // unroll a TWO {
+  // unroll a QUADS {
   // unroll i FOUR {
   if (t_i0_a0 <= last_token) {
     // unroll b NB {

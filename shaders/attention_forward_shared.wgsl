@@ -1,22 +1,22 @@
 // Causal attention with grouped key/value heads over packed segments, as attention_forward: the variant for GPUs.
 //
-// A workgroup of 8 × 8 invocations owns 64 tokens of a query head and takes 32 keys at a time. Scores are a product of
-// tiles: slices of 16 columns of q and k, as pack_tiles_forward laid them, go through workgroup memory, and an
-// invocation multiplies 8 tokens by 4 keys in registers. The largest score of a token passes through workgroup memory,
-// and so do the weights, which are multiplied with slices of v; the output stays in registers. FlashAttention-2's
-// online softmax (arXiv 2307.08691). Columns of the weights are swapped by key, so that neighbouring invocations write
-// to different banks. All in f32; a masked score is -1e30 and its weight an exact zero. 14 KiB of workgroup memory. 4·D
-// flops per query and key.
+// A workgroup owns 64 tokens of a query head and takes 32 keys at a time. Scores are a product of tiles: slices of 16
+// columns of q and k, as pack_tiles_forward laid them, go through workgroup memory, and an invocation multiplies 8
+// tokens (4, with a head dimension above 128) by 4 keys in registers. The largest score of a token passes through
+// workgroup memory, and so do the weights, which are multiplied with slices of v; the output stays in registers.
+// FlashAttention-2's online softmax (arXiv 2307.08691). Columns of the weights are swapped by key, so that neighbouring
+// invocations write to different banks. All in f32; a masked score is -1e30 and its weight an exact zero. 14 KiB of
+// workgroup memory. 4·D flops per query and key.
 
 import package::entry::{group_of};
 import package::attention_cap::{scores_of};
-import package::attention_tile::{HEAD4, NB, TWO, FOUR, slice, place_of_keys, scores};
+import package::attention_tile::{HEAD4, NB, LANES, QUADS, FOUR, slice, place_of_keys, scores};
 import package::attention_tile_tokens::{params, first_key, tile_of, begin_of, Sums, put_weights, add_weighted};
 
 @group(0) @binding(5) var<storage, read_write> o: array<vec4<f32>>; // [T, H*D/4]
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>; // [T, H]
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let group = group_of(wg, num, params.group_base);
   if (group >= params.group_end) { return; }
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tx = lane % 8u;
   let ty = lane / 8u;
   let last_token = params.tokens - 1u;
-  // unroll a TWO {
+  // unroll a QUADS {
   let q_a0 = ty + 8u * 0u /*a*/; // which 4 tokens
   let t_a0 = tile.t0 + 4u * q_a0;
   let first_a0 = vec4<u32>(first_key[min(t_a0, last_token)], first_key[min(t_a0 + 1u, last_token)],
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     let s = scores(tile.q_base, place_of_keys(key0, tile.kv_head, params.k16), lane);
     let key = vec4<u32>(key0 + 4u * tx) + vec4<u32>(0u, 1u, 2u, 3u);
     workgroupBarrier();
-    // unroll a TWO {
+    // unroll a QUADS {
     // unroll i FOUR {
     let seen_i0_a0 = (key >= vec4<u32>(first_a0[0u /*i*/])) & (key <= vec4<u32>(last_a0 + 0u /*i*/));
     let s_i0_a0 = select(vec4<f32>(-1e30), scores_of(s.of_i0_a0, params.scale, params.cap), seen_i0_a0);
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       vec4<f32>(max(s_i0_a0.z, s_i0_a0.w), max(s_i1_a0.z, s_i1_a0.w), max(s_i2_a0.z, s_i2_a0.w), max(s_i3_a0.z, s_i3_a0.w)));
     // }
     workgroupBarrier();
-    // unroll a TWO {
+    // unroll a QUADS {
     var next_a0 = largest_a0;
     for (var x = 0u; x < 8u; x++) { next_a0 = max(next_a0, slice[x][q_a0 ^ x]); }
     let shrink_a0 = exp(largest_a0 - next_a0);
@@ -68,11 +68,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     add_weighted(&out, tile, key0, lane);
   }
   workgroupBarrier();
-  // unroll a TWO {
+  // unroll a QUADS {
   slice[tx][q_a0 ^ tx] = sum_a0;
   // }
   workgroupBarrier();
-  // unroll a TWO {
+  // unroll a QUADS {
   var total_a0 = vec4<f32>();
   for (var x = 0u; x < 8u; x++) { total_a0 += slice[x][q_a0 ^ x]; }
   // unroll i FOUR {

@@ -52,17 +52,32 @@ var (
 // and can bind q and k packed.
 func (a attention) sharedFits(dev *gpu.Device, _ *Variant) bool {
 	most := max(packedBytes(a.Q), packedBytes(a.K))
-	return a.HeadDim%32 == 0 && a.HeadDim <= 128 && most <= dev.Limits.MaxTensorBytes()
+	return (a.HeadDim%32 == 0 && a.HeadDim <= 128 || a.HeadDim == 256) && most <= dev.Limits.MaxTensorBytes()
 }
 
-// sharedConstants are those of the shared kernels.
-func (a attention) sharedConstants() map[string]uint32 {
-	head4 := a.HeadDim / 4
+// sharedLanes is the invocations of a workgroup: as many as keep the sums of each, of 64 tokens by HeadDim columns, at
+// 128 numbers.
+func (a attention) sharedLanes() int {
+	if a.HeadDim > 128 {
+		return 128
+	}
+	return 64
+}
+
+// sharedConstants are those of the shared kernels; so many invocations stand side by side over the columns of a sum.
+func (a attention) sharedConstants(wide int) map[string]uint32 {
+	head4, lanes := a.HeadDim/4, a.sharedLanes()
 	rows := ceilDiv(head4, 16)
 	return a.capped(map[string]uint32{
-		"HEAD4": uint32(head4), "NB": uint32(head4 / 8), "RK": uint32(rows), "VK": uint32(16 / rows), "VL": uint32(16 / rows * head4 / 64),
+		"LANES": uint32(lanes), "QUADS": uint32(128 / lanes), "PIECES": uint32(256 / lanes),
+		"HEAD4": uint32(head4), "NB": uint32(head4 / wide), "RK": uint32(rows), "VK": uint32(16 / rows), "VL": uint32(16 / rows * head4 / lanes),
 	})
 }
+
+// tokenConstants are those of the forward and of the queries' gradient, where an invocation has sums of the tokens whose
+// scores it has; keyConstants those of the gradients of keys and values, where it has sums of four keys.
+func (a attention) tokenConstants() map[string]uint32 { return a.sharedConstants(8) }
+func (a attention) keyConstants() map[string]uint32   { return a.sharedConstants(a.sharedLanes() / 8) }
 
 // sharedParams are those of the forward and of the queries' gradient, of q and k in blocks.
 func (a attention) sharedParams(q, k blocks) attentionForwardSharedParams {
@@ -75,7 +90,7 @@ func (a attention) sharedParams(q, k blocks) attentionForwardSharedParams {
 func (a attention) forwardByTiles(rec *gpu.Recorder, _ *Variant) {
 	q, k := packTilesIn(rec, scratchQueryTiles, a.Q), packTilesIn(rec, scratchKeyTiles, a.K)
 	p := a.sharedParams(q, k)
-	rec.Dispatch(attentionForwardShared.spec(a.sharedConstants()), int(p.Blocks)*a.Heads, a.pairs()*int64(4*a.HeadDim+20), p,
+	rec.Dispatch(attentionForwardShared.spec(a.tokenConstants()), int(p.Blocks)*a.Heads, a.pairs()*int64(4*a.HeadDim+20), p,
 		q.all(), k.all(), a.V.Single(), a.FirstKey.Single(), a.O.Single(), a.LSE.Single())
 }
 
@@ -84,7 +99,6 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 	q, k := packTilesIn(rec, scratchQueryTiles, a.Q), packTilesIn(rec, scratchKeyTiles, a.K)
 	v, do := packTilesIn(rec, scratchValueTiles, a.V), packTilesIn(rec, scratchGradientTiles, a.DO)
 	tokens, keys := a.Q.Rows, a.keysBackward()
-	constants := a.sharedConstants()
 	products := func(n int) int64 { return a.pairs() * int64(2*n*a.HeadDim+20) } // and an exponential
 	groups := ceilDiv(keys, 32)
 	p := attentionBackwardKeySharedParams{
@@ -92,10 +106,10 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads),
 		Q16: uint32(q.padded16), K16: uint32(k.padded16), Scale: a.Scale, Cap: a.SoftCap,
 	}
-	rec.Dispatch(attentionBackwardValueShared.spec(constants), groups*a.KVHeads, products(2), p,
+	rec.Dispatch(attentionBackwardValueShared.spec(a.keyConstants()), groups*a.KVHeads, products(2), p,
 		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())
-	rec.Dispatch(attentionBackwardKeyShared.spec(constants), groups*a.KVHeads, products(3), p,
+	rec.Dispatch(attentionBackwardKeyShared.spec(a.keyConstants()), groups*a.KVHeads, products(3), p,
 		q.all(), k.all(), a.Q.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), v.all(), do.all())
-	rec.Dispatch(attentionBackwardQueryShared.spec(constants), ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
+	rec.Dispatch(attentionBackwardQueryShared.spec(a.tokenConstants()), ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
 		q.all(), k.all(), a.K.Single(), a.FirstKey.Single(), a.Stats.Single(), a.DQ.Single(), v.all(), do.all())
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // chunkedKeyGradients runs the backward over chunks of so many queries of causal attention, and returns dk and dv.
-func chunkedKeyGradients(t *testing.T, dev *gpu.Device, tokens, chunk int) (dk, dv []float32) {
-	a := Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Scale: 0.125}
+func chunkedKeyGradients(t *testing.T, dev *gpu.Device, headDim, tokens, chunk int) (dk, dv []float32) {
+	a := Attention{Heads: 4, KVHeads: 2, HeadDim: headDim, Scale: 0.125}
 	rng := rand.New(rand.NewPCG(1, 2))
 	tensor := func(rows, cols int) *gpu.Tensor {
 		x, err := dev.NewTensor("x", gpu.F32, rows, cols)
@@ -62,11 +62,11 @@ func TestSharedAttentionInChunks(t *testing.T) {
 	for _, op := range []string{"attention_forward", "attention_backward"} {
 		dev.Variants.Force(op, sharedAttention)
 	}
-	for _, tokens := range []int{130, 192} {
-		wantK, wantV := chunkedKeyGradients(t, dev, tokens, tokens)
-		dk, dv := chunkedKeyGradients(t, dev, tokens, 64)
-		testify.Equal(t, wantK, dk, tokens)
-		testify.Equal(t, wantV, dv, tokens)
+	for _, c := range []struct{ headDim, tokens int }{{64, 130}, {64, 192}, {256, 130}} {
+		wantK, wantV := chunkedKeyGradients(t, dev, c.headDim, c.tokens, c.tokens)
+		dk, dv := chunkedKeyGradients(t, dev, c.headDim, c.tokens, 64)
+		testify.Equal(t, wantK, dk, c)
+		testify.Equal(t, wantV, dv, c)
 	}
 }
 

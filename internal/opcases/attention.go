@@ -80,6 +80,8 @@ func attention() (cases []Case) {
 		{T: 300, H: 1, KVH: 1, D: 256, window: 20},
 		{T: 65, H: 4, KVH: 2, D: 32, softCap: 1.5},
 		{T: 65, H: 2, KVH: 1, D: 256, segments: []int{20}, softCap: 50, window: 30, largeLogits: 30},
+		{T: 150, H: 4, KVH: 2, D: 96, window: 70, softCap: 2},
+		{T: 200, H: 4, KVH: 2, D: 256, segments: []int{3, 90}, window: 70},
 	}
 	for _, s := range shapes {
 		cases = append(cases, attentionForward(s), attentionBackward(s))
@@ -89,6 +91,9 @@ func attention() (cases []Case) {
 	cases = append(cases, attentionForward(attentionCase{T: 70, H: 4, KVH: 2, D: 64, before: 45, spare: 20}))
 	cases = append(cases, attentionForward(attentionCase{T: 1, H: 4, KVH: 1, D: 64, before: 200, spare: 20, window: 70}))
 	cases = append(cases, attentionForward(attentionCase{T: 70, H: 4, KVH: 2, D: 64, before: 45, spare: 20, window: 50, softCap: 2}))
+	cases = append(cases, attentionForward(attentionCase{T: 70, H: 4, KVH: 2, D: 256, before: 45, spare: 20, window: 50, softCap: 2}))
+	cases = append(cases, attentionForward(attentionCase{T: 70, H: 3, KVH: 1, D: 96, before: 45, spare: 20}))
+	cases = append(cases, attentionBackward(attentionCase{T: 150, H: 3, KVH: 1, D: 96, segments: []int{100}, chunk: 64, window: 80}))
 	cases = append(cases, attentionBackward(attentionCase{T: 200, H: 4, KVH: 2, D: 64, segments: []int{20}, chunk: 64, window: 30}))
 	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 2, KVH: 1, D: 256, chunk: 64, window: 40, softCap: 1}))
 	cases = append(cases, attentionBackward(attentionCase{T: 130, H: 9, KVH: 3, D: 64, segments: []int{20}, chunk: 64}))

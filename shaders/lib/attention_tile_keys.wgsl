@@ -72,7 +72,7 @@ fn stats_of(t: u32, head: u32) -> vec2<f32> {
   return stats[min(t, params.queries - 1u) * params.heads + head];
 }
 
-// The sums of an invocation: of key 4·ty + i, and its vec4 b of columns.
+// The sums of an invocation: of key 4·y + i, and its vec4 b of columns.
 struct Sums {
   // unroll b NB {
   // unroll i FOUR {
@@ -81,15 +81,26 @@ struct Sums {
   // }
 }
 
+// Where an invocation's sums stand: which four keys, and which of the columns that follow one another.
+struct Place {
+  x: u32,
+  y: u32,
+}
+
+const WIDE: u32 = HEAD4 / NB; // columns from one of its own to the next
+
+fn place_of(lane: u32) -> Place { return Place(lane % WIDE, lane / WIDE); }
+
 // What chunks of queries before have left, or zero.
 fn load(tile: Tile, lane: u32) -> Sums {
   var sums = Sums();
   if (params.accumulate == 1u) {
+    let own = place_of(lane);
     // unroll i FOUR {
-    let key_i0 = tile.key0 + 4u * (lane / 8u) + 0u /*i*/;
+    let key_i0 = tile.key0 + 4u * own.y + 0u /*i*/;
     if (key_i0 < params.tokens) {
       // unroll b NB {
-      sums.of_i0_b0 = d_keys[(key_i0 * params.kv_heads + tile.kv_head) * HEAD4 + lane % 8u + 8u * 0u /*b*/];
+      sums.of_i0_b0 = d_keys[(key_i0 * params.kv_heads + tile.kv_head) * HEAD4 + own.x + WIDE * 0u /*b*/];
       // }
     }
     // }
@@ -98,11 +109,12 @@ fn load(tile: Tile, lane: u32) -> Sums {
 }
 
 fn store(sums: ptr<function, Sums>, tile: Tile, lane: u32) {
+  let own = place_of(lane);
   // unroll i FOUR {
-  let key_i0 = tile.key0 + 4u * (lane / 8u) + 0u /*i*/;
+  let key_i0 = tile.key0 + 4u * own.y + 0u /*i*/;
   if (key_i0 < params.tokens) {
     // unroll b NB {
-    d_keys[(key_i0 * params.kv_heads + tile.kv_head) * HEAD4 + lane % 8u + 8u * 0u /*b*/] = (*sums).of_i0_b0;
+    d_keys[(key_i0 * params.kv_heads + tile.kv_head) * HEAD4 + own.x + WIDE * 0u /*b*/] = (*sums).of_i0_b0;
     // }
   }
   // }
@@ -115,15 +127,15 @@ var<workgroup> weights: array<array<vec4<f32>, 8>, 64>;
 fn add_weighted(sums: ptr<function, Sums>, t0: u32, head: u32, lane: u32) {
   for (var part = 0u; part < 64u; part += VK) {
     bring_rows(t0 + part, params.queries, params.heads, head, lane);
-    add_slice(sums, part, lane % 8u, lane / 8u);
+    add_slice(sums, part, place_of(lane));
   }
 }
 
-fn add_slice(sums: ptr<function, Sums>, part: u32, tx: u32, ty: u32) {
+fn add_slice(sums: ptr<function, Sums>, part: u32, own: Place) {
   // unroll k VK {
-  let w_k0 = weights[part + 0u /*k*/][ty];
+  let w_k0 = weights[part + 0u /*k*/][own.y];
   // unroll b NB {
-  let row_k0_b0 = slice[0u /*k*/ * RK + 0u /*b*/ / 2u][tx + 8u * (0u /*b*/ % 2u)];
+  let row_k0_b0 = slice[0u /*k*/ * RK + WIDE * 0u /*b*/ / 16u][own.x + WIDE * 0u /*b*/ % 16u];
   // unroll i FOUR {
   (*sums).of_i0_b0 += w_k0[0u /*i*/] * row_k0_b0;
   // }

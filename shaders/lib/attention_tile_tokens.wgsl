@@ -1,4 +1,4 @@
-import package::attention_tile::{NB, RK, VK, TWO, FOUR, slice, place_of_tokens, bring_rows};
+import package::attention_tile::{NB, RK, VK, QUADS, FOUR, slice, place_of_tokens, bring_rows};
 
 // Params of the kernels whose workgroup owns 64 tokens of a query head and walks the keys.
 struct Params {
@@ -44,7 +44,7 @@ fn begin_of(tile: Tile, lane: u32) -> u32 {
 
 // The sums of an invocation: of token 4·(ty + 8·a) + i, and its vec4 b of columns.
 struct Sums {
-  // unroll a TWO {
+  // unroll a QUADS {
   // unroll b NB {
   // unroll i FOUR {
   of_i0_a0_b0: vec4<f32>,
@@ -78,7 +78,7 @@ fn add_slice(sums: ptr<function, Sums>, part: u32, tx: u32, ty: u32) {
   // unroll b NB {
   let row_k0_b0 = slice[0u /*k*/ * RK + 0u /*b*/ / 2u][tx + 8u * (0u /*b*/ % 2u)];
   // }
-  // unroll a TWO {
+  // unroll a QUADS {
   let w_k0_a0 = weights[part + 0u /*k*/][(ty + 8u * 0u /*a*/) ^ ((part + 0u /*k*/) / 4u)];
   // unroll b NB {
   // unroll i FOUR {
