@@ -17,13 +17,13 @@ type benchKernelsCommand struct {
 // Help says how flops are counted.
 func (b *benchKernelsCommand) Help() string {
 	return `A product of T tokens counts 2 T N K flops. Attention counts, for each of its heads H and each of the T (T + 1) / 2 pairs of a ` +
-		`query and a key that it sees, 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure ` +
+		`query and a key that it sees (fewer with a window, whose ratios compare speeds: 100 % costs its share), 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure ` +
 		`divides by the CPU time of all cores, which other work on the machine disturbs less; shares and ratios then are by that one. The ` +
 		`ratios at the end need the cells of '` + ratioCells + `'.`
 }
 
 // ratioCells is the filter of the cells that ratios compare.
-const ratioCells = `1B.*(f32|nf4)_.* T(128|512) |odd|attention`
+const ratioCells = `1B.*(f32|nf4)_.* T(128|512) |odd|135M attention|attention.* T(4096|32768) `
 
 // Run prints a line a cell on stdout as it is measured.
 func (b *benchKernelsCommand) Run(c *console) error {
@@ -35,14 +35,10 @@ func (b *benchKernelsCommand) Run(c *console) error {
 			}
 			if lines++; lines == 1 {
 				printCeilings(c.stdout, all)
-				fmt.Fprintf(c.stdout, "%-13s %-22s %-25s %10s %9s %9s %7s %6s  %s\n",
+				fmt.Fprintf(c.stdout, "%-20s %-22s %-26s %10s %9s %9s %7s %6s  %s\n",
 					"model", "operation", "shape", "ms", "GFLOP/s", "by CPU", "of FMA", "GB/s", "variant")
 			}
-			shape := fmt.Sprintf("T%d N%d K%d", cell.T, cell.N, cell.K)
-			if cell.Heads > 0 {
-				shape = fmt.Sprintf("T%d H%d KVH%d D%d", cell.T, cell.Heads, cell.KVHeads, cell.HeadDim)
-			}
-			fmt.Fprintf(c.stdout, "%-13s %-22s %-25s ", cell.Model, cell.Op, shape)
+			fmt.Fprintf(c.stdout, "%-20s %-22s %-26s ", cell.Model, cell.Op, cell.Shape)
 			if cell.Skipped != "" {
 				fmt.Fprintf(c.stdout, "skipped: %s\n", cell.Skipped)
 				return

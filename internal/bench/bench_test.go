@@ -156,6 +156,13 @@ func TestRatios(t *testing.T) {
 	}
 	add(oddSizes, "matmul_nf4_forward", oddTokens, oddRows, 2048, 0, 24)
 	add("SmolLM2-135M", "attention_backward", 2048, 0, 0, 9, 6)
+	for _, c := range []struct {
+		namedCell
+		gflops float64
+	}{{slidingGemma, 7}, {slidingGemma.full(), 8}} {
+		c.Op = "attention_forward"
+		b.Cells = append(b.Cells, KernelCell{Model: c.model, Op: c.Op, Shape: c.Shape(), Speed: Speed{GFLOPS: 1e6, CPUGFLOPS: c.gflops}})
+	}
 	ratios := map[string]Ratio{}
 	for _, r := range b.ratios() {
 		ratios[r.Name] = r
@@ -170,6 +177,8 @@ func TestRatios(t *testing.T) {
 	value("NF4 GEMM, 37 tokens × 2036 rows : at 512 tokens", 0.8)
 	value("attention_backward, 2048 tokens, 9 heads of 64 : NF4 GEMM at 512 tokens", 0.2)
 	require.Equal(t, 0.3, ratios["attention_backward, 2048 tokens, 9 heads of 64 : NF4 GEMM at 512 tokens"].Goal)
+	value("attention_forward, 4096 tokens, 8 heads of 256, window 1024 : without", 0.875)
+	require.Contains(t, ratios["attention_backward, 4096 tokens, 8 heads of 256, window 1024 : without"].Missing, "D256 W1024")
 	require.Contains(t, ratios["NF4 GEMM at 128 tokens : at 512"].Missing, "T128")
 
 	// Of a layer's linears each weighs as long as it takes: a slow small one little.

@@ -46,15 +46,18 @@ func (s Speed) best() float64 {
 
 // KernelCell is what was measured of one kernel at one shape.
 type KernelCell struct {
-	Model   string `json:"model"`
-	Op      string `json:"op"`
-	T       int    `json:"tokens"`
-	N       int    `json:"n,omitempty"`
-	K       int    `json:"k,omitempty"`
-	Heads   int    `json:"heads,omitempty"` // of attention
-	KVHeads int    `json:"kv_heads,omitempty"`
-	HeadDim int    `json:"head_dim,omitempty"`
-	Variant string `json:"variant,omitempty"` // empty: chosen by a rule
+	Model   string  `json:"model"`
+	Op      string  `json:"op"`
+	T       int     `json:"tokens"`
+	N       int     `json:"n,omitempty"`
+	K       int     `json:"k,omitempty"`
+	Heads   int     `json:"heads,omitempty"` // of attention
+	KVHeads int     `json:"kv_heads,omitempty"`
+	HeadDim int     `json:"head_dim,omitempty"`
+	Window  int     `json:"window,omitempty"`
+	SoftCap float32 `json:"soft_cap,omitempty"`
+	Shape   string  `json:"-"`
+	Variant string  `json:"variant,omitempty"` // empty: chosen by a rule
 	Speed
 	Flops   int64   `json:"flops"`
 	Bytes   int64   `json:"bytes"`                // of operands and result, each counted once
@@ -99,6 +102,29 @@ var benchModels = []benchModel{
 }
 
 var benchTokens = []int{128, 512, 2048}
+
+// Windows beside the same attention without.
+var (
+	slidingGemma = namedCell{"Gemma-3-4B", kernels.Cell{T: 4096, Heads: 8, KVHeads: 4, HeadDim: 256, Window: 1024}}
+	slidingLong  = namedCell{"one head", kernels.Cell{T: 32768, Heads: 1, KVHeads: 1, HeadDim: 64, Window: 4096}}
+)
+
+// full is the cell without its window.
+func (c namedCell) full() namedCell {
+	c.Window = 0
+	return c
+}
+
+// benchAttentions are heads of models, at benchTokens where no other number stands.
+var benchAttentions = []namedCell{
+	{"SmolLM2-135M", kernels.Cell{Heads: 9, KVHeads: 3, HeadDim: 64}},
+	{"Phi-3-mini", kernels.Cell{Heads: 32, KVHeads: 32, HeadDim: 96}},
+	{"Llama-3.2-3B", kernels.Cell{Heads: 24, KVHeads: 8, HeadDim: 128}},
+	{"Gemma-3-1B", kernels.Cell{Heads: 4, KVHeads: 1, HeadDim: 256}},
+	slidingGemma, slidingGemma.full(),
+	{"Gemma-2-2B", kernels.Cell{T: 4096, Heads: 8, KVHeads: 4, HeadDim: 256, SoftCap: 50}},
+	slidingLong, slidingLong.full(),
+}
 
 // linears are the shapes of a layer's linears, and how many it has of each.
 func (m benchModel) linears() map[[2]int]int {
@@ -155,9 +181,16 @@ func benchCells() (out []namedCell) {
 	for _, op := range kernels.Operations(kernels.OfLinears) {
 		add(oddSizes, kernels.Cell{Op: op, T: oddTokens, N: oddRows, K: 2048})
 	}
-	for _, op := range kernels.Operations(kernels.OfAttention) {
-		for _, tokens := range benchTokens {
-			add("SmolLM2-135M", kernels.Cell{Op: op, T: tokens, Heads: 9, KVHeads: 3, HeadDim: 64})
+	for _, c := range benchAttentions {
+		lengths := benchTokens
+		if c.T > 0 {
+			lengths = []int{c.T}
+		}
+		for _, op := range kernels.Operations(kernels.OfAttention) {
+			for _, tokens := range lengths {
+				c.Op, c.T = op, tokens
+				add(c.model, c.Cell)
+			}
 		}
 	}
 	return out
@@ -200,7 +233,7 @@ func Kernels(
 		}
 		cell := KernelCell{
 			Model: c.model, Op: c.Op, T: c.T, N: c.N, K: c.K, Heads: c.Heads,
-			KVHeads: c.KVHeads, HeadDim: c.HeadDim, Flops: c.Flops(), Bytes: c.Bytes(),
+			KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: c.Window, SoftCap: c.SoftCap, Shape: c.Shape(), Flops: c.Flops(), Bytes: c.Bytes(),
 		}
 		took, variant, err := meter.Measure(ctx, c.Cell, o.Variant)
 		var big kernels.TooBig

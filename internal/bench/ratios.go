@@ -61,6 +61,12 @@ func (b *KernelBench) ratios() (out []Ratio) {
 			ratio(fmt.Sprintf("%s, %d tokens, 9 heads of 64 : %s", op, tokens, gemm), goal, b.cell("SmolLM2-135M", op, tokens, 9), forward)
 		}
 	}
+	for _, c := range []namedCell{slidingGemma, slidingLong} {
+		for _, c.Op = range kernels.Operations(kernels.OfAttention) {
+			ratio(fmt.Sprintf("%s, %d tokens, %d heads of %d, window %d : without", c.Op, c.T, c.Heads, c.HeadDim, c.Window), 0.9,
+				b.same(c), b.same(c.full()))
+		}
+	}
 	return out
 }
 
@@ -90,6 +96,13 @@ func (b *KernelBench) layer(m benchModel, op string, tokens int) figure {
 func (b *KernelBench) cell(model, op string, tokens, heads int) figure {
 	return b.find(fmt.Sprintf("%s %s T%d", model, op, tokens), func(c KernelCell) bool {
 		return c.Model == model && c.Op == op && c.T == tokens && c.Heads == heads
+	})
+}
+
+// same is the speed of that cell.
+func (b *KernelBench) same(cell namedCell) figure {
+	return b.find(cell.model+" "+cell.String(), func(c KernelCell) bool {
+		return c.Model == cell.model && c.Op == cell.Op && c.Shape == cell.Shape()
 	})
 }
 

@@ -162,22 +162,29 @@ func (a attention) checkStatistic(kernel string, s *gpu.Tensor, each int) {
 
 // pairs counts a query and a key it sees, over all heads, as if there were one segment.
 func (a attention) pairs() int64 {
-	tokens, before := int64(a.Q.Rows), int64(a.QueryOffset)
+	return int64(a.Heads) * seenPairs(a.Q.Rows, a.QueryOffset, a.Window)
+}
+
+// seenPairs counts a query and a key it sees in one segment, of so many queries behind keys before them.
+func seenPairs(queries, keysBefore, window int) int64 {
+	tokens, before := int64(queries), int64(keysBefore)
 	all := func(tokens int64) int64 { return tokens*(tokens+1)/2 + tokens*before }
-	seen := all(tokens)
-	if window := int64(a.Window); a.Window > 0 && tokens+before > window {
-		growing := max(0, window-before) // queries that see all before them
-		seen = all(growing) + (tokens-growing)*window
+	if window == 0 || tokens+before <= int64(window) {
+		return all(tokens)
 	}
-	return int64(a.Heads) * seen
+	growing := max(0, int64(window)-before) // queries that see all before them
+	return all(growing) + (tokens-growing)*int64(window)
 }
 
 // firstSeen is the first key that any of the rows from one on can see.
-func (a attention) firstSeen(row int) int {
+func (a attention) firstSeen(row int) int { return a.firstSeenBy(row / (a.Heads / a.KVHeads)) }
+
+// firstSeenBy is the first key that a query can see.
+func (a attention) firstSeenBy(query int) int {
 	if a.Window == 0 {
 		return 0
 	}
-	return max(0, row/(a.Heads/a.KVHeads)+a.QueryOffset+1-a.Window)
+	return max(0, query+a.QueryOffset+1-a.Window)
 }
 
 // keysBackward is how many keys the gradients are taken of: later ones see none of these queries, and need zeros only
@@ -189,12 +196,19 @@ func (a attention) keysBackward() int {
 	return a.K.Rows
 }
 
-// attentionOperands are a cell's: one segment of T tokens, each of which sees those before it.
+// attentionOperands are a cell's: one segment of T tokens, each of which sees those before it, or the window's.
 func attentionOperands(m *maker, c Cell) attention {
 	wide, narrow := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	a := attention{Attention: Attention{
-		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Scale: 1, FirstKey: m.words(c.T, 0), LastQuery: m.words(c.T, uint32(c.T)),
+		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Scale: 1, SoftCap: c.SoftCap, Window: c.Window,
 	}}
+	a.FirstKey = m.words(c.T, a.firstSeenBy)
+	a.LastQuery = m.words(c.T, func(key int) int {
+		if c.Window == 0 {
+			return c.T
+		}
+		return min(c.T, key+c.Window)
+	})
 	a.Q, a.O, a.LSE = m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, wide), m.tensor(gpu.F32, c.T, c.Heads)
 	a.K, a.V = m.tensor(gpu.F32, c.T, narrow), m.tensor(gpu.F32, c.T, narrow)
 	if c.Op == BenchAttentionForward {

@@ -1,9 +1,7 @@
 package kernels
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +16,8 @@ type Cell struct {
 	T                       int
 	N, K                    int // of a product
 	Heads, KVHeads, HeadDim int // of attention
+	Window                  int // as Attention's
+	SoftCap                 float32
 }
 
 // The operations of a Cell, by the names under which the variant table and the checks know them. BenchForward's weight
@@ -33,16 +33,28 @@ const (
 )
 
 func (c Cell) String() string {
-	if c.Heads > 0 {
-		return fmt.Sprintf("%s T%d H%d KVH%d D%d", c.Op, c.T, c.Heads, c.KVHeads, c.HeadDim)
+	return c.Op + " " + c.Shape()
+}
+
+// Shape is its sizes.
+func (c Cell) Shape() string {
+	if c.Heads == 0 {
+		return fmt.Sprintf("T%d N%d K%d", c.T, c.N, c.K)
 	}
-	return fmt.Sprintf("%s T%d N%d K%d", c.Op, c.T, c.N, c.K)
+	shape := fmt.Sprintf("T%d H%d KVH%d D%d", c.T, c.Heads, c.KVHeads, c.HeadDim)
+	if c.Window > 0 {
+		shape += fmt.Sprintf(" W%d", c.Window)
+	}
+	if c.SoftCap > 0 {
+		shape += fmt.Sprintf(" cap%g", c.SoftCap)
+	}
+	return shape
 }
 
 // Flops is what the operation needs, whatever its kernels compute twice: 2 T N K of a product; of attention, for every
 // pair of a query and a key that it sees, two products of HeadDim elements forward and five backward.
 func (c Cell) Flops() int64 {
-	pairs := int64(c.Heads) * int64(c.T) * int64(c.T+1) / 2
+	pairs := seenPairs(c.T, 0, c.Window) * int64(c.Heads)
 	switch c.Op {
 	case BenchAttentionForward:
 		return 4 * int64(c.HeadDim) * pairs
@@ -186,12 +198,16 @@ func (m *maker) tensor(dtype gpu.DType, rows, cols int) (t *gpu.Tensor) {
 	return t
 }
 
-// words are n times one word.
-func (m *maker) words(n int, value uint32) *gpu.Tensor {
+// words are n words, the i-th of which is value(i).
+func (m *maker) words(n int, value func(i int) int) *gpu.Tensor {
 	t := m.tensor(gpu.U32, 1, n)
-	if m.err == nil && value != 0 {
+	if m.err == nil {
+		words := make([]uint32, n)
+		for i := range words {
+			words[i] = uint32(value(i))
+		}
 		r := t.Single()
-		m.err = r.Buffer.Write(r.Offset, bytes.Repeat(binary.LittleEndian.AppendUint32(nil, value), n))
+		m.err = r.Buffer.Write(r.Offset, gpu.Uint32Bytes(words))
 	}
 	return t
 }
