@@ -112,13 +112,14 @@ func (a *Attention) beside(p *Pass, x *gpu.Tensor) *gpu.Tensor {
 type heads struct {
 	norm                       *Norm
 	count, dim, normed, rotary int
+	queries                    bool
 }
 
-func (a *Attention) queryHeads() heads { return a.heads(a.QNorm, a.Heads) }
-func (a *Attention) keyHeads() heads   { return a.heads(a.KNorm, a.KVHeads) }
+func (a *Attention) queryHeads() heads { return a.heads(a.QNorm, a.Heads, true) }
+func (a *Attention) keyHeads() heads   { return a.heads(a.KNorm, a.KVHeads, false) }
 
-func (a *Attention) heads(norm *Norm, count int) heads {
-	h := heads{norm, count, a.HeadDim, a.HeadDim, a.Rotary}
+func (a *Attention) heads(norm *Norm, count int, queries bool) heads {
+	h := heads{norm, count, a.HeadDim, a.HeadDim, a.Rotary, queries}
 	if a.WholeWidth {
 		h.normed = count * a.HeadDim
 	}
@@ -127,7 +128,10 @@ func (a *Attention) heads(norm *Norm, count int) heads {
 
 // rope is the rotation of tokens at these positions.
 func (h heads) rope(p *Pass, positions *gpu.Tensor) kernels.RoPE {
-	t := p.Rotary[h.rotary]
+	t := p.Rotary[h.rotary].Keys
+	if h.queries {
+		t = p.Rotary[h.rotary].Queries
+	}
 	return kernels.RoPE{Cos: t.Cos, Sin: t.Sin, Positions: positions, Heads: h.count, HeadDim: h.dim}
 }
 

@@ -123,20 +123,37 @@ func (m *Model) SetMaxPositions(n int) error {
 }
 
 func (m *Model) makeTables(r *spec.RoPE, n int, long bool) (t RotaryTables, err error) {
-	if t.Cos, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, n, r.Dim/2); err == nil {
-		t.Sin, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, n, r.Dim/2)
-	}
-	if large := new(gpu.TooLarge); errors.As(err, &large) {
-		return t, usererr.New("plan memory", "", "sequences of %d tokens: %w", n, err).Hinted("lower max_seq_length or max_tokens")
+	t.Keys, err = m.newTable(n, r.Dim/2)
+	t.Queries = t.Keys
+	if err == nil && r.ScalesQueries(n) {
+		t.Queries, err = m.newTable(n, r.Dim/2)
 	}
 	if err != nil {
 		return t, err
 	}
 	cos, sin := r.Tables(n, long)
-	if err = t.Cos.WriteFloat32(cos); err == nil {
-		err = t.Sin.WriteFloat32(sin)
+	err = t.Keys.write(cos, sin)
+	if err == nil && t.Queries != t.Keys {
+		err = t.Queries.write(r.ForQueries(cos), r.ForQueries(sin))
 	}
 	return t, err
+}
+
+func (m *Model) newTable(positions, cols int) (t RotaryTable, err error) {
+	if t.Cos, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, positions, cols); err == nil {
+		t.Sin, err = m.dev.NewWholeTensor("a table of positions", gpu.F32, positions, cols)
+	}
+	if large := new(gpu.TooLarge); errors.As(err, &large) {
+		return t, usererr.New("plan memory", "", "sequences of %d tokens: %w", positions, err).Hinted("lower max_seq_length or max_tokens")
+	}
+	return t, err
+}
+
+func (t RotaryTable) write(cos, sin []float32) error {
+	if err := t.Cos.WriteFloat32(cos); err != nil {
+		return err
+	}
+	return t.Sin.WriteFloat32(sin)
 }
 
 // SameRotation tells whether sequences of these lengths are rotated alike: what is cached of one is good for the other.
@@ -176,11 +193,20 @@ func (m *Model) Release() {
 	m.releaseTables()
 }
 
+func (t RotaryTable) release() {
+	for _, part := range []*gpu.Tensor{t.Cos, t.Sin} {
+		if part != nil {
+			part.Release()
+		}
+	}
+}
+
 func (m *Model) releaseTables() {
 	for _, r := range m.rotary {
-		for _, t := range []*gpu.Tensor{r.short.Cos, r.short.Sin, r.long.Cos, r.long.Sin} {
-			if t != nil {
-				t.Release()
+		for _, t := range []RotaryTables{r.short, r.long} {
+			t.Keys.release()
+			if t.Queries != t.Keys {
+				t.Queries.release()
 			}
 		}
 	}

@@ -96,6 +96,13 @@ var (
 	})
 )
 
+// ministral3 has segments that are several times as long as its original context.
+var ministral3 = withModel(func(s *reference.Spec) {
+	s.RoPE.RoPEScaling = reference.RoPEScaling{
+		Type: "yarn", Factor: 4, OriginalMaxPositionEmbeddings: 4, BetaFast: 4, BetaSlow: 0.25, AttentionFactor: 1.05, QueryScaling: 0.2,
+	}
+})
+
 // biased and normed are the two that keep most for the backward.
 var (
 	biased = with(func(l *reference.Layer) {
@@ -136,7 +143,8 @@ var options = map[string]reference.Spec{
 	"norms around, two rotations and normed heads":               gemma3,
 	"one layer that does not rotate":                             smollm3,
 	"fused projections, a part of each head rotates":             phi3,
-	"a tied head": withModel(func(s *reference.Spec) { s.TiedHead = true }),
+	"queries scaled by their position":                           ministral3,
+	"a tied head":                                                withModel(func(s *reference.Spec) { s.TiedHead = true }),
 	"linear scaling": withModel(func(s *reference.Spec) {
 		s.RoPE.RoPEScaling = reference.RoPEScaling{Type: "linear", Factor: 4}
 	}),

@@ -87,6 +87,9 @@ func ropeOf(r reference.RoPE, headDim int) map[string]any {
 	case "longrope":
 		rope["short_factor"], rope["long_factor"], rope["attention_factor"] = r.ShortFactor, r.LongFactor, r.AttentionFactor
 		rope["original_max_position_embeddings"] = r.OriginalMaxPositionEmbeddings
+	case "yarn":
+		rope["factor"], rope["beta_fast"], rope["beta_slow"], rope["attention_factor"] = r.Factor, r.BetaFast, r.BetaSlow, r.AttentionFactor
+		rope["original_max_position_embeddings"], rope["llama_4_scaling_beta"] = r.OriginalMaxPositionEmbeddings, r.QueryScaling
 	}
 	return rope
 }
@@ -127,6 +130,8 @@ func configOf(s reference.Spec) map[string]any {
 	case s.Layers[1].NoRoPE:
 		family("SmolLM3", "smollm3")
 		c["no_rope_layers"], c["layer_types"], c["use_sliding_window"] = []int{1, 0}, windows, c["sliding_window"] != nil
+	case s.RoPE.QueryScaling != 0:
+		family("Ministral3", "ministral3")
 	case s.EmbeddingScale != 0:
 		family("Granite", "granite")
 		c["embedding_multiplier"], c["residual_multiplier"], c["attention_multiplier"] = s.EmbeddingScale, s.ResidualScale, l.Scale

@@ -56,8 +56,11 @@ type Pass struct {
 	visible   map[int]visible                        // by the window
 }
 
-// RotaryTables are those of a rotary embedding, [P, R/2] for R rotating dimensions.
-type RotaryTables struct{ Cos, Sin *gpu.Tensor }
+// RotaryTables are those of a rotary embedding, one and the same for both but where queries are scaled by position.
+type RotaryTables struct{ Queries, Keys RotaryTable }
+
+// RotaryTable is [P, R/2] for R rotating dimensions.
+type RotaryTable struct{ Cos, Sin *gpu.Tensor }
 
 // NewPass uploads the micro-batch into tensors of the arena's running program, which was planned for size.
 func NewPass(base lora.Pass, in Input, size Size) *Pass {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,11 @@ var (
 		"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length", "num_hidden_layers": "block_count",
 		"num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
 		"max_position_embeddings": "context_length", "head_dim": "attention.key_length", "sliding_window": "attention.sliding_window",
+	}
+	writtenYaRN = map[string]string{
+		"rope_type": "rope.scaling.type", "factor": "rope.scaling.factor", "mscale_all_dim": "rope.scaling.yarn_log_multiplier",
+		"beta_fast": "rope.scaling.yarn_beta_fast", "beta_slow": "rope.scaling.yarn_beta_slow",
+		"llama_4_scaling_beta": "attention.temperature_scale",
 	}
 	writtenIDs = map[string]string{"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
 )
@@ -60,6 +66,10 @@ func TestModelsFromGGUF(t *testing.T) {
 						require.InDeltaSlice(t, cos, gotCos, 1e-5)
 						require.InDeltaSlice(t, sin, gotSin, 1e-5)
 					}
+					require.Equal(t, rope.ScalesQueries(64), other.ScalesQueries(64))
+					if ones := slices.Repeat([]float32{1}, 64*rope.Dim/2); rope.ScalesQueries(64) {
+						require.InDeltaSlice(t, rope.ForQueries(ones), other.ForQueries(ones), 1e-6)
+					}
 					want.Layers[i].RoPE = other
 				}
 			}
@@ -76,13 +86,21 @@ func TestModelsFromGGUF(t *testing.T) {
 	}
 }
 
+// writtenArchitecture is llama.cpp's name of a model_type.
+func writtenArchitecture(modelType string) string {
+	if modelType == "ministral3" {
+		return "mistral3"
+	}
+	return strings.TrimSuffix(modelType, "_text")
+}
+
 // written is a folder's model as a GGUF file.
 func written(t *testing.T, dir string, source *Model) []byte {
 	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	require.NoError(t, err)
 	var config map[string]any
 	require.NoError(t, json.Unmarshal(text, &config))
-	kind := strings.TrimSuffix(config["model_type"].(string), "_text")
+	kind := writtenArchitecture(config["model_type"].(string))
 	rope := config["rope_parameters"].(map[string]any)
 	var local map[string]any
 	if full, nested := rope["full_attention"].(map[string]any); nested {
@@ -95,6 +113,12 @@ func written(t *testing.T, dir string, source *Model) []byte {
 	if local != nil {
 		pairs = append(pairs, pair{kind + ".rope.freq_base_swa", local["rope_theta"]}, pair{kind + ".attention.sliding_window_pattern", 3},
 			pair{kind + ".rope.scaling.type", rope["rope_type"]}, pair{kind + ".rope.scaling.factor", rope["factor"]})
+	}
+	if rope["rope_type"] == "yarn" {
+		for name, key := range writtenYaRN {
+			pairs = append(pairs, pair{kind + "." + key, rope[name]})
+		}
+		pairs = append(pairs, pair{kind + ".rope.scaling.original_context_length", int(rope["original_max_position_embeddings"].(float64))})
 	}
 	for _, key := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
 		if x, ok := config[key].(float64); ok {
@@ -129,7 +153,7 @@ func written(t *testing.T, dir string, source *Model) []byte {
 		}
 		x := make([]float32, tensor.Rows*tensor.Cols)
 		require.NoError(t, source.ReadRows(tensor.Name, 0, tensor.Rows, x))
-		if kind == "llama" && (part[2] == "self_attn.q_proj" || part[2] == "self_attn.k_proj") {
+		if (kind == "llama" || kind == "mistral3") && (part[2] == "self_attn.q_proj" || part[2] == "self_attn.k_proj") {
 			cols := tensor.Cols
 			if part[3] == "bias" {
 				cols = 1

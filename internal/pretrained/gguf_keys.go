@@ -24,6 +24,7 @@ var ggufKeys = []struct {
 	{"embedding_multiplier", "embedding_scale", true, false}, {"residual_multiplier", "residual_scale", true, false},
 	{"logits_scaling", "logit_scale", true, false}, {"rope_local_base_freq", "rope.freq_base_swa", true, false},
 	{"sliding_window_pattern", "attention.sliding_window_pattern", false, false},
+	{"attention_temperature_scale", "attention.temperature_scale", true, false},
 	{"clip_qkv", "attention.clamp_kqv", true, false}, {"alibi", "attention.max_alibi_bias", true, false},
 	{"kv_lora_rank", "attention.kv_lora_rank", false, false},
 }
@@ -167,6 +168,10 @@ func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 			g.keep(err)
 			scaling[name] = x
 		}
+	}
+	if x, ok, err := g.Float(prefix + "scaling.yarn_log_multiplier"); ok || err != nil {
+		g.keep(err)
+		scaling["mscale"], scaling["mscale_all_dim"] = 1.0, x // llama.cpp takes the first for 1
 	}
 	long := false
 	for name, key := range ropeFactors {

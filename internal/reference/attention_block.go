@@ -90,6 +90,7 @@ func (b *AttentionBlock) Forward(x []float64, in Input, trace *Trace) (y []float
 	}
 	if !l.NoRoPE {
 		kept.q = RoPEForward(kept.q, l.Heads, l.HeadDim, rope.Dim, in.Positions, kept.cos, kept.sin)
+		kept.q = ScaleQueries(kept.q, in.Positions, rope.RoPEScaling)
 		kept.k = RoPEForward(kept.k, l.KVHeads, l.HeadDim, rope.Dim, in.Positions, kept.cos, kept.sin)
 	}
 	trace.note("q_rotated", wide, kept.q)
@@ -120,6 +121,7 @@ func (b *AttentionBlock) Backward(dy []float64, kept *AttentionKept, trace *Trac
 	trace.noteGradient("q_rotated", wide, dq)
 	trace.noteGradient("k_rotated", narrow, dk)
 	if !l.NoRoPE {
+		dq = ScaleQueries(dq, in.Positions, rope.RoPEScaling)
 		dq = RoPEBackward(dq, l.Heads, l.HeadDim, rope.Dim, in.Positions, kept.cos, kept.sin)
 		dk = RoPEBackward(dk, l.KVHeads, l.HeadDim, rope.Dim, in.Positions, kept.cos, kept.sin)
 	}

@@ -50,6 +50,7 @@ var options = []struct {
 	{"another rotation in one layer", nil, func(s *Spec) { s.Layers[0].RoPE = &RoPE{Theta: 3} }},
 	{"a part of a head rotates", nil, func(s *Spec) { s.RoPE.Dim = 4 }},
 	{"longrope", nil, func(s *Spec) { s.RoPE.RoPEScaling = longRoPE }},
+	{"queries scaled by their position", nil, func(s *Spec) { s.RoPE.QueryScaling, s.RoPE.OriginalMaxPositionEmbeddings = 0.6, 2 }},
 	{"scaled embeddings", nil, func(s *Spec) { s.EmbeddingScale = 3 }},
 	{"scaled branches", nil, func(s *Spec) { s.ResidualScale = 0.3 }},
 	{"scaled branches behind norms", func(l *Layer) { l.Norms = NormsAround }, func(s *Spec) { s.ResidualScale = 0.3 }},

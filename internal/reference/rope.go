@@ -18,6 +18,7 @@ type RoPEScaling struct {
 	ShortFactor, LongFactor       []float64 // longrope: [D/2] such divisors, for contexts up to the original one and beyond
 	BetaFast, BetaSlow            float64   // yarn
 	AttentionFactor               float64   // of the tables; 0 is 1
+	QueryScaling                  float64   // see ScaleQueries; 0: queries keep their size
 }
 
 // RoPETables: cos[p, i] = a cos(p * f_i) and sin[p, i] = a sin(p * f_i), both [P, D/2], with f_i = theta^(-2i/D) and
@@ -102,6 +103,22 @@ func yarnFrequency(i, headDim int, f, theta float64, s RoPEScaling) float64 {
 	}
 	ramp := min(1, max(0, (float64(i)-low)/(high-low)))
 	return f/s.Factor*ramp + f*(1-ramp)
+}
+
+// ScaleQueries is q [T, H*D] with each row multiplied by 1 + b ln(1 + floor(position/L)) of the query scaling b and the
+// original context L, and so is a gradient's way back. Source: transformers' modeling_ministral3.py.
+func ScaleQueries(q []float64, positions []uint32, s RoPEScaling) []float64 {
+	if s.QueryScaling == 0 {
+		return q
+	}
+	y, width := slices.Clone(q), len(q)/len(positions)
+	for t, position := range positions {
+		spans := int(position) / s.OriginalMaxPositionEmbeddings
+		for i := range width {
+			y[t*width+i] *= 1 + s.QueryScaling*math.Log1p(float64(spans))
+		}
+	}
+	return y
 }
 
 // RoPEForward rotates the pairs (i, i+D/2) of each head by the angle of the token's position, transformers' rotate_half

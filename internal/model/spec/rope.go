@@ -23,6 +23,8 @@ type RoPE struct {
 	// LongFactors take the place of Factors for sequences beyond OriginalMaxPositions; nil: nothing changes there.
 	LongFactors     []float32
 	AttentionFactor float64 // of the tables; 0: 1
+	// QueryScaling is b of the factor of rotated queries, 1 + b·ln(1 + ⌊position/OriginalMaxPositions⌋).
+	QueryScaling float64
 }
 
 // HasLong tells whether sequences of so many tokens have other tables than shorter ones.
@@ -50,6 +52,23 @@ func (r RoPE) Tables(positions int, long bool) (cos, sin []float32) {
 		}
 	}
 	return cos, sin
+}
+
+// ScalesQueries tells whether queries have a factor of their own in sequences of so many tokens.
+func (r RoPE) ScalesQueries(positions int) bool {
+	return r.QueryScaling != 0 && positions > r.OriginalMaxPositions
+}
+
+// ForQueries is a table [positions, Dim/2] with the queries' factor of each position. Source: transformers'
+// modeling_ministral3.py.
+func (r RoPE) ForQueries(table []float32) []float32 {
+	half := r.Dim / 2
+	out := make([]float32, len(table))
+	for i, x := range table {
+		spans := math.Floor(float64(i/half) / float64(r.OriginalMaxPositions))
+		out[i] = float32(float64(x) * (1 + r.QueryScaling*math.Log(1+spans)))
+	}
+	return out
 }
 
 // check refuses what rotates nothing or to nowhere.
@@ -141,6 +160,32 @@ func (k *Keys) RoPEOf(layerType string, headDim int, theta float64) *RoPE {
 	k.rope(r, o)
 	r.Dim = k.rotating(headDim, o.Float("partial_rotary_factor", k.Float("partial_rotary_factor", 1)))
 	return r
+}
+
+// ScaleQueries reads the factor of queries, of which rope_parameters has b and the original context. It belongs to the
+// whole of a head.
+func (k *Keys) ScaleQueries(r *RoPE, headDim int) {
+	key := "rope_parameters"
+	if k.Values[key] == nil {
+		key = "rope_scaling"
+	}
+	o := k.object(key)
+	const scaling = "llama_4_scaling_beta"
+	if o.Values[scaling] == nil {
+		o.fail(scaling, usererr.Format, "", "%s is missing, a number was wanted", scaling)
+		return
+	}
+	r.QueryScaling = o.Float(scaling, 0)
+	if r.QueryScaling == 0 {
+		return
+	}
+	if r.OriginalMaxPositions == 0 {
+		r.OriginalMaxPositions = o.original(k, 0)
+	}
+	if r.Dim != headDim {
+		k.fail("partial_rotary_factor", usererr.Unsupported, "", "partial_rotary_factor: of head_dim %d the first %d dimensions rotate, "+
+			"with %s all have to", headDim, r.Dim, scaling)
+	}
 }
 
 // rope reads an object of rope_parameters.

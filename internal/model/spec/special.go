@@ -38,6 +38,7 @@ func (s Spec) Special() string {
 	for _, r := range s.Rotations() {
 		say(r.Dim < first.HeadDim, "%d of %d dimensions of a head rotate", r.Dim, first.HeadDim)
 		say(r.LongFactors != nil, "rotations are others beyond %d tokens", r.OriginalMaxPositions)
+		say(r.QueryScaling != 0, "queries grow with their position beyond %d tokens", r.OriginalMaxPositions)
 	}
 	say(len(s.Rotations()) > 1, "layers rotate by %d bases", len(s.Rotations()))
 	say(first.QKNorm != NoQKNorm, "queries and keys are normed")

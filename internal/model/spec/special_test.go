@@ -18,6 +18,7 @@ func TestEachFamilyTellsWhatIsSpecialAboutIt(t *testing.T) {
 			"logits are capped at 30, GELU in the place of SiLU",
 		"gemma-3-1b": "22 of 26 layers see the last 512 tokens, layers rotate by 2 bases, queries and keys are normed, " +
 			"norms stand around attention and MLP, GELU in the place of SiLU",
+		"ministral-3-8b": "queries grow with their position beyond 16384 tokens",
 		"phi-4-mini":     "96 of 128 dimensions of a head rotate, q, k and v are one matrix, gate and up another",
 		"smollm3-3b":     "9 of 36 layers know no positions",
 		"granite-3.3-2b": "what layers add is scaled by 0.22",

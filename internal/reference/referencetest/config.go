@@ -63,6 +63,11 @@ type rope struct {
 	BetaFast       float64   `json:"beta_fast"`
 	BetaSlow       float64   `json:"beta_slow"`
 	AttentionScale float64   `json:"attention_factor"`
+	QueryScaling   float64   `json:"llama_4_scaling_beta"`
+	MScale         float64   `json:"mscale"`
+	MScaleAllDim   float64   `json:"mscale_all_dim"`
+	Older          string    `json:"type"`                    // rope_type once more
+	Positions      int       `json:"max_position_embeddings"` // the model's once more
 }
 
 // inert keys change no arithmetic, or none that the tensors and other keys do not tell.
@@ -149,8 +154,11 @@ func (c config) rotation(r rope) reference.RoPE {
 	out := reference.RoPE{Theta: r.Theta, RoPEScaling: reference.RoPEScaling{
 		Type: r.Type, Factor: r.Factor, LowFreqFactor: r.LowFreqFactor, HighFreqFactor: r.HighFreqFactor,
 		OriginalMaxPositionEmbeddings: r.OriginalMax, ShortFactor: r.ShortFactor, LongFactor: r.LongFactor,
-		BetaFast: r.BetaFast, BetaSlow: r.BetaSlow, AttentionFactor: r.AttentionScale,
+		BetaFast: r.BetaFast, BetaSlow: r.BetaSlow, AttentionFactor: r.AttentionScale, QueryScaling: r.QueryScaling,
 	}}
+	if r.Type == "yarn" && r.AttentionScale == 0 && (r.MScale == 0 || r.MScale != r.MScaleAllDim) {
+		panic("referencetest: YaRN's attention factor is 1 only where mscale and mscale_all_dim are one")
+	}
 	if r.Part != 0 {
 		headDim := c.HeadDim
 		if headDim == 0 {
