@@ -17,6 +17,8 @@ type planJSON struct {
 	Budget  int64 `json:"budget_bytes"`
 	Minimum int64 `json:"minimum_budget_bytes"`
 
+	KeysAndValues int64 `json:"keys_and_values_bytes"`
+
 	GradientCheckpointing string           `json:"gradient_checkpointing"`
 	Choices               []preview.Choice `json:"choices"`
 
@@ -79,6 +81,16 @@ func TestPlanOfLlama(t *testing.T) {
 	// Moments in 8 bits are a quarter of the adapter's 42 M parameters times 8 bytes.
 	eight := plan(t, append(args, "--optim=adamw_8bit", "--gradient-checkpointing=selective")...)
 	require.InDelta(t, 0.75*8*41.9e6, exact.Peak-eight.Peak, 4e6)
+}
+
+// What docs/memory.md promises of answers: with six layers of Gemma 3, one of them holds every token.
+func TestPlanTellsWhatAnswersHold(t *testing.T) {
+	args := []string{"--arch=gemma-3-4b", "--layers=6", "--batch-size=1", "--max-seq-length=8192"}
+	const row = 2 * 4 * 256 * 4 // bytes of a token's keys and values in a layer
+	require.EqualValues(t, row*(8192+5*(1024+256)+1024/2), plan(t, args...).KeysAndValues)
+	status, stdout, stderr := invoke(t, append([]string{"plan"}, args...)...)
+	require.Zero(t, status, stderr)
+	require.Contains(t, stdout, "Answers, with their prompts up to 8192 tokens, hold 118.0 MiB of keys and values beside the weights.\n")
 }
 
 func TestPlanOfAModel(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 
 const slidingWindow = 64
 
-// slidingModel has a layer that slides and one that does not: the first keeps the last 64 tokens, and as many as pass at
-// once, 256.
+// slidingModel has a layer that slides and one that does not: the first keeps the last 64 tokens, and as many as pass
+// at once, 256.
 func slidingModel(t *testing.T) settings.Generate {
 	return generation(demotest.Model(t, 2, func(config map[string]any) {
 		config["architectures"], config["model_type"] = []string{"SmolLM3ForCausalLM"}, "smollm3"

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/optim"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
@@ -93,6 +94,19 @@ func (d Demand) recordInference(dev *gpu.Device) (*paging.Recording, error) {
 		}
 	}
 	return r, nil
+}
+
+// KeysAndValues is what those of AnswerTokens take on the device, in bytes: most of what answers need beside the
+// weights.
+func (d Demand) KeysAndValues(dev *gpu.Device) (int64, error) {
+	twin := dev.Twin()
+	m, err := model.New(d.Shape, twin, d.Format, nil)
+	if err != nil {
+		return 0, err
+	}
+	before := twin.Bytes()
+	_, err = m.NewCache(d.AnswerTokens, prefillChunk)
+	return twin.Bytes() - before, err
 }
 
 // inferenceState keeps moments off the device: nothing trains.

@@ -58,22 +58,25 @@ func (w *twin) cache(maxTokens, atOnce int) *model.Cache {
 	return c
 }
 
-// requireLogits passes ids up to `to` at once and compares the last one's logits, and which token is the likeliest, with
-// those in float64's [T, V].
+// requireLogits passes ids up to `to` at once and compares the last one's logits, and which token is the likeliest,
+// with those in float64's [T, V]. The operations that are counted are the same with every cache.
 func (w *twin) requireLogits(ids []uint32, to int, want []float64, caches ...*model.Cache) {
 	w.t.Helper()
 	vocab := w.float64.Spec.Vocab
 	want = want[(to-1)*vocab : to*vocab]
+	var costs []int64
 	for _, c := range caches {
 		got := w.logits(ids[c.Length():to], c)
 		require.Less(w.t, reference.NMSE(got, want), exact.logits, "after token %d", to)
 		likeliest := slices.Index(got, slices.Max(got)) // logits at their cap are as good as equal
 		require.InDelta(w.t, slices.Max(want), want[likeliest], 1e-6, "after token %d", to)
+		costs = append(costs, w.cost)
 	}
+	require.Len(w.t, slices.Compact(costs), 1, "up to token %d", to)
 }
 
-// Layers that slide keep the last rows alone, however a list is cut: a prompt longer than the window in pieces, one that
-// grows over it token by token, and more turns after that.
+// Layers that slide keep the last rows alone, however a list is cut: a prompt longer than the window in pieces, one
+// that grows over it token by token, and more turns after that.
 func TestLayersThatSlideNeedTheirLastKeysAlone(t *testing.T) {
 	for name, s := range sliding {
 		t.Run(name, func(t *testing.T) {

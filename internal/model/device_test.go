@@ -38,6 +38,7 @@ type twin struct {
 	adapter *lora.Adapter
 	stats   *gpu.Tensor
 	float64 *reference.Decoder
+	cost    int64 // FLOPs of the last pass
 }
 
 const rank, alpha = 3, 4.5 // a rank that is padded
@@ -166,6 +167,7 @@ func (w *twin) run(in reference.Input, o pass, f func(p *model.Pass)) {
 	record(rec, in)
 	arena.End()
 	require.NoError(w.t, rec.Submit())
+	w.cost = rec.Cost
 	require.NoError(w.t, w.dev.Wait(w.t.Context()))
 	require.NoError(w.t, store.Finish())
 }

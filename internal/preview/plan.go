@@ -33,6 +33,9 @@ type Report struct {
 	PagingSeconds float64  `json:"paging_seconds_per_step"`
 	Largest       *Largest `json:"largest,omitempty"` // with a budget
 	Advice        *Advice  `json:"frees_most,omitempty"`
+	// KeysAndValues are held where the model answers, prompt and answer together as long as a row may be.
+	KeysAndValues int64 `json:"keys_and_values_bytes"`
+	MaxSeqLength  int   `json:"max_seq_length"`
 }
 
 // Choice is a way to treat activations, and the peak with everything resident then, to about a percent.
@@ -94,7 +97,12 @@ func Plan(c settings.Plan, shape spec.Spec, name string) (*Report, error) {
 	if r.Choices, err = o.choices(); err != nil {
 		return nil, err
 	}
-	r.Advice, err = o.advice()
+	if r.Advice, err = o.advice(); err != nil {
+		return nil, err
+	}
+	answer := o.demand()
+	answer.AnswerTokens, r.MaxSeqLength = o.MaxSeqLength, o.MaxSeqLength
+	r.KeysAndValues, err = answer.KeysAndValues(gpu.NewDryDiscrete())
 	return r, err
 }
 
@@ -226,5 +234,7 @@ func (r *Report) String() string {
 		s += fmt.Sprintf("One change frees most: %s %s instead of %s, %s of the resident peak.\n",
 			r.Advice.Setting, r.Advice.To, r.Advice.From, paging.Size(r.Advice.Frees))
 	}
+	s += fmt.Sprintf("Answers, with their prompts up to %d tokens, hold %s of keys and values beside the weights.\n",
+		r.MaxSeqLength, paging.Size(r.KeysAndValues))
 	return s
 }
