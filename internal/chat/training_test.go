@@ -18,6 +18,11 @@ const (
 	likeQwen3    = `<|im_start|> enable_thinking </think> </tool_response> {"name": "`
 	likeThinking = `<|im_start|>assistant\n<think>\n </think> </tool_response> {"name": "`
 	likeR1       = `<｜Assistant｜><think>\n </think> <｜tool▁outputs▁begin｜>`
+	likeLlama31  = "<|start_header_id|>ipython<|end_header_id|> only supports single tool-calls tools_in_user_message"
+	likeLlama32  = likeLlama31 + " strftime_now"
+	likeGemma    = "<start_of_turn> <end_of_turn> Conversation roles must alternate"
+	likeMistral  = "[AVAILABLE_TOOLS] [ [TOOL_CALLS] [ user_messages[-1]"
+	likeNemo     = "[AVAILABLE_TOOLS][ [TOOL_CALLS][ user_messages[-1]"
 )
 
 func trainingTemplate(t *testing.T, own string) *Template {
@@ -80,7 +85,9 @@ func TestTrainingTemplatesKeepThoughts(t *testing.T) {
 func TestTrainingTemplatesArePrefixPreserving(t *testing.T) {
 	var fixture rendersJSON
 	readJSON(t, "testdata/renders.json", &fixture)
-	for _, own := range []string{likeQwen3, likeThinking, likeR1} {
+	for _, own := range []string{
+		likeQwen3, likeThinking, likeR1, likeLlama31, likeLlama32, likeGemma, likeMistral, likeNemo,
+	} {
 		template := trainingTemplate(t, own)
 		for _, c := range fixture.Conversations {
 			chat := turns(messages(c.Messages)...)
@@ -138,8 +145,12 @@ func TestTrainingTemplateOfQwen3(t *testing.T) {
 }
 
 func TestTrainingTemplatesOfOtherFamilies(t *testing.T) {
-	for _, own := range []string{"", ChatML, likeQwen3 + "<function=", "<｜Assistant｜> </think> <｜tool▁outputs▁begin｜>"} {
+	for _, own := range []string{
+		"", ChatML, likeQwen3 + "<function=", "<｜Assistant｜> </think> <｜tool▁outputs▁begin｜>", likeGemma + "<start_function_call>",
+		likeMistral + "[SYSTEM_PROMPT]", likeNemo + "[SYSTEM_PROMPT]", "<|start_header_id|>ipython<|end_header_id|>",
+	} {
 		_, err := training.For(own)
-		require.ErrorContains(t, err, "these have: Qwen3 Thinking, Qwen3, DeepSeek-R1", own)
+		require.ErrorContains(t, err, "these have: Qwen3 Thinking, Qwen3, DeepSeek-R1, Llama 3.1 and 3.3, Llama 3.2, Gemma 2 and 3, "+
+			"Mistral 7B 0.3, Mistral Nemo", own)
 	}
 }

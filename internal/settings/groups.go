@@ -39,7 +39,7 @@ func (q Quantization) Check() error {
 
 // Template is how conversations become text.
 type Template struct {
-	ChatTemplate string `json:"chat_template" name:"chat-template" help:"Instead of the model's default chat template: a Jinja file, the name of another one that the model has (tool_use), or training, which keeps the thoughts of earlier turns, where the model's own leaves them out." placeholder:"FILE|NAME"`
+	ChatTemplate string `json:"chat_template" name:"chat-template" help:"Instead of the model's default chat template: a Jinja file, the name of another one that the model has (tool_use), or training, the one of its family for training, which keeps what the model's own leaves out, refuses or moves (thoughts of earlier turns, words beside a call)." placeholder:"FILE|NAME"`
 	TemplateArgs string `json:"template_args" name:"template-args" numeric:"" object:"" help:"Variables for the chat template, a JSON object: {\"enable_thinking\": false}. A row's chat_template_kwargs go before them." placeholder:"JSON"`
 }
 

@@ -1,7 +1,8 @@
-// Package training holds chat templates for training on conversations of families whose own template leaves out what an
-// assistant has thought. Theirs are prefix-preserving (what follows a turn changes nothing of it) and mark with
-// {% generation %} what is learned; a text of one answer is that of the family's own template. They are no replacement
-// for that where the model answers: it has seen texts without earlier thoughts.
+// Package training holds chat templates for training on conversations of families whose own template leaves out what
+// they hold, as thoughts of earlier turns or what is said beside a call, refuses it, or moves it once other turns
+// follow. These are prefix-preserving (what follows a turn changes nothing of it) and mark with {% generation %} what
+// is learned; of a conversation that the family's own template keeps as it is the text is the same. They are no
+// replacement for that where the model answers.
 package training
 
 import (
@@ -32,6 +33,28 @@ var families = []family{
 	},
 	{"Qwen3", []string{"<|im_start|>", "enable_thinking", "</think>", "</tool_response>", `{"name": "`}, "<function=", "qwen3.jinja", ""},
 	{"DeepSeek-R1", []string{`<｜Assistant｜><think>\n`, "</think>", "<｜tool▁outputs▁begin｜>"}, "", "deepseek_r1.jinja", ""},
+	// of these the first has a date of its own where nobody gives one
+	{
+		"Llama 3.1 and 3.3", []string{"<|start_header_id|>ipython<|end_header_id|>", "only supports single tool-calls", "tools_in_user_message"},
+		"strftime_now", "llama3.jinja", "{%- set today = false -%}\n",
+	},
+	{
+		"Llama 3.2", []string{
+			"<|start_header_id|>ipython<|end_header_id|>", "only supports single tool-calls", "tools_in_user_message", "strftime_now",
+		}, "", "llama3.jinja", "{%- set today = true -%}\n",
+	},
+	{
+		"Gemma 2 and 3", []string{"<start_of_turn>", "<end_of_turn>", "Conversation roles must alternate"}, "<start_function", "gemma.jinja", "",
+	},
+	// those that write the system's words by themselves have default ones that differ from version to version
+	{
+		"Mistral 7B 0.3", []string{"[AVAILABLE_TOOLS] [", "[TOOL_CALLS] [", "user_messages[-1]"}, "[SYSTEM_PROMPT]", "mistral.jinja",
+		"{%- set tekken = false -%}\n",
+	},
+	{
+		"Mistral Nemo", []string{"[AVAILABLE_TOOLS][", "[TOOL_CALLS][", "user_messages[-1]"}, "[SYSTEM_PROMPT]", "mistral.jinja",
+		"{%- set tekken = true -%}\n",
+	},
 }
 
 // For is the training template of the family that a model's own template belongs to. The error names the families that
