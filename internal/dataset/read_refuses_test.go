@@ -205,6 +205,8 @@ func TestReadRefusesOtherKindsOfFile(t *testing.T) {
 		{"x.doc", old, "an old Office document (save its text"},
 		{"x.xls", "question\tanswer\na\tb\n", "an old Excel workbook (save the table"},
 		{"x.pdf", "%PDF-1.7\n", "a PDF file (save its text"},
+		{"x.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n",
+			"a pointer of Git LFS (fetch the file itself: git lfs pull"},
 		{"x.txt", "%PDF-1.7\n", "a PDF file (save its text"},
 		{"x.json", `{\rtf1 a}`, "a document in RTF (save its text"},
 		{"x.gguf", "\x89PNG\r\n\x1a\n", "a picture (a data set is JSON"},

@@ -56,6 +56,7 @@ var kinds = []kind{
 	{"a picture", "GIF8", "\x00", []string{".gif"}, noData},
 	{"a picture, a sound or a film", "RIFF", "\x00", []string{".webp", ".wav", ".avi"}, noData},
 	{"a sound or a film", "", "", []string{".mp3", ".mp4", ".mov", ".ogg"}, noData},
+	{"a pointer of Git LFS", usererr.LFSStart, "", nil, usererr.FetchLFS},
 	{"a compressed file", "\x1f\x8b", "", []string{".gz", ".tgz"}, unpack},
 	{"a compressed file", "\x28\xb5\x2f\xfd", "", []string{".zst"}, unpack},
 	{"a compressed file", "\xfd7zXZ\x00", "", []string{".xz"}, unpack},

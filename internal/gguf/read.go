@@ -92,6 +92,12 @@ func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 		return nil, err
 	}
 	if string(magic[:]) != Magic {
+		start := make([]byte, len(usererr.LFSStart))
+		if n, _ := r.ReadAt(start, 0); n == len(start) {
+			if err := usererr.LFS(op, path, start); err != nil {
+				return nil, err
+			}
+		}
 		return nil, bad(path, 0, "the file starts with %q instead of %q", magic[:], Magic)
 	}
 	version, err := h.uint32()

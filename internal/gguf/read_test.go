@@ -64,6 +64,8 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		{"empty", new(writer), f, "offset 0: bad format: 4 bytes are needed, the file has 0 left (the file is cut off or damaged)"},
 		{"magic", new(writer).u32(0x46554746), f, `offset 0: bad format: the file starts with "FGUF" instead of "GGUF"`},
+		{"pointer", new(writer).raw([]byte(usererr.LFSStart + "v1\n")...), f,
+			"read gguf m.gguf: bad format: Git LFS has left a pointer here, not the file (fetch the file itself: git lfs pull"},
 		{"cut", start(0, 0).cut(20), f, "offset 16: bad format: 8 bytes are needed, the file has 4 left"},
 		{"version 1", new(writer).header(1, 0, 0), u, "offset 4: unsupported: version 1 (versions 2 and 3 are read"},
 		{"big endian", new(writer).header(3<<24, 0, 0), u, "offset 4: unsupported: the file is big endian"},

@@ -223,5 +223,8 @@ func readText(folder Folder, name, path string) ([]byte, error) {
 	if n, err := f.ReadAt(data, 0); n < len(data) {
 		return nil, usererr.New(op, path, "%w", fmt.Errorf("read %d of %d bytes: %w", n, len(data), err))
 	}
+	if err := usererr.LFS(op, path, data[:min(len(data), len(usererr.LFSStart))]); err != nil {
+		return nil, err
+	}
 	return data, nil
 }

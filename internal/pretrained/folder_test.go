@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 
@@ -341,4 +342,19 @@ func twice(t *testing.T, names ...string) []byte {
 	}
 	require.NoError(t, safetensors.Write(&out, nil, tensors))
 	return out.Bytes()
+}
+
+// A model that came by git clone without Git LFS has pointers in the place of its large files.
+func TestPointersOfGitLFSAreToldFromFiles(t *testing.T) {
+	pointer := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n")
+	whole := memory{"config.json": []byte(minimal), "model.safetensors": weights(t, 0, "a"), "tokenizer.json": []byte("{}")}
+	for name := range whole {
+		m := maps.Clone(whole)
+		m[name] = pointer
+		_, err := OpenFolder(m, "m")
+		require.True(t, usererr.Is(err, usererr.Format), "%v", err)
+		require.ErrorContains(t, err, "m/"+name+": bad format: Git LFS has left a pointer here, not the file (fetch the file itself: git")
+	}
+	_, err := OpenGGUF(memory{"m.gguf": pointer}, "m.gguf", "m.gguf")
+	require.ErrorContains(t, err, "read gguf m.gguf: bad format: Git LFS has left a pointer here")
 }

@@ -68,6 +68,11 @@ func Read(r io.ReaderAt, size int64, path string) (*File, error) {
 		return nil, bad(path, 0, "%w", err)
 	}
 	length := binary.LittleEndian.Uint64(prefix[:8])
+	if start := make([]byte, len(usererr.LFSStart)); length > maxHeader && readFull(r, start, 0) == nil {
+		if err := usererr.LFS(op, path, start); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case length < 2:
 		return nil, bad(path, 0, "the header length is %d, the shortest header {} has 2 bytes", length)

@@ -50,6 +50,7 @@ func TestReadRefuses(t *testing.T) {
 			"duplicate metadata", file(`{"__metadata__":{"k":"v","k":"w"}}`), f,
 			`offset 33: bad format: the header is no valid JSON at "/__metadata__/k": duplicate object member name`,
 		},
+		{"pointer", []byte(usererr.LFSStart + "v1\noid sha256:ab\n"), f, "bad format: Git LFS has left a pointer here, not the file (fetch"},
 		{"metadata not a string", file(`{"__metadata__":{"k":1}}`), f, "offset 30: bad format: the header has a number where a string belongs"},
 		{"metadata not an object", file(`{"__metadata__":[]}`), f, "offset 25: bad format: the header has a [ where a { belongs"},
 		{"tensor not an object", file(`{"a":"U8"}`), f, "offset 17: bad format: the header has a string where a { belongs"},
