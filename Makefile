@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-real test-attack test-peft lint clean
+	test-real test-hub test-attack test-peft lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -69,6 +69,12 @@ test-long: setup
 # A real Qwen2.5-Coder 0.5B, fetched once (491 MB), beside PyTorch and transformers; twenty steps of training.
 test-real: setup
 	tools/real_test/run.sh
+
+# Hugging Face's own client against the hub of our tests, on one cache with ours; a thousand cut connections.
+test-hub: setup
+	[ -x build/hub-venv/bin/python ] || python3 -m venv build/hub-venv
+	build/hub-venv/bin/pip install --quiet huggingface_hub==2.4.0
+	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python QLORA_TEST_LONG=1 go test -count=1 -v -timeout 30m ./internal/hub
 
 # Hours: fuzzing, failing file operations, kills and signals, which renew the table in docs/reliability.md.
 # TARGET=fuzz-gguf: one line of it.

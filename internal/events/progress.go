@@ -25,6 +25,13 @@ func (p Part) Progress() (done, total int64) { return p.Done, p.Total }
 // percent is Done in hundredths of Total.
 func (p Part) percent() int64 { return int64(100 * float64(p.Done) / float64(max(p.Total, 1))) }
 
+// Fetching is how many bytes of a repository of the hub are here, and how many come in a second.
+type Fetching struct {
+	Part
+	Name string  `json:"name"`
+	Rate float64 `json:"rate"`
+}
+
 // Encoding is how many rows of a data set are in tokens.
 type Encoding struct{ Part }
 
@@ -71,6 +78,7 @@ type Saving struct {
 	Step int `json:"step"`
 }
 
+func (Fetching) Kind() string   { return "fetching" }
 func (Encoding) Kind() string   { return "encoding" }
 func (Checking) Kind() string   { return "checking" }
 func (Compiling) Kind() string  { return "compiling" }
@@ -81,6 +89,15 @@ func (Stepping) Kind() string   { return "stepping" }
 func (Evaluating) Kind() string { return "evaluating" }
 func (Answering) Kind() string  { return "answering" }
 func (Saving) Kind() string     { return "saving" }
+
+func (e Fetching) String() string {
+	text := fmt.Sprintf("Fetching %s: %.1f of %.1f MB", e.Name, float64(e.Done)/1e6, float64(e.Total)/1e6)
+	if e.Rate < 1 || e.Done == e.Total {
+		return text
+	}
+	left := time.Duration(float64(e.Total-e.Done) / e.Rate * float64(time.Second))
+	return fmt.Sprintf("%s, %.1f MB/s, %v left", text, e.Rate/1e6, left.Round(time.Second))
+}
 
 func (e Encoding) String() string {
 	return fmt.Sprintf("Turning rows into tokens: %d of %d", e.Done, e.Total)

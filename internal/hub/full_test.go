@@ -1,0 +1,5 @@
+package hub
+
+import "syscall"
+
+var errFull = syscall.ENOSPC
