@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path"
@@ -24,8 +25,8 @@ func (r *run) writeCard(w io.Writer) error {
 	if shape := r.in.Model.Spec; shape.Quantized != nil {
 		base = engine.FormatsOf(shape, c.Quantization).String()
 	}
-	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", yamlString(baseName(c.Model)), tags)
-	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(baseName(c.Model)), base, cardMark)
+	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", yamlString(r.baseModel()), tags)
+	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(r.baseModel()), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
 		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(baseName(c.Data)), r.in.Data.Format, len(r.loader.Samples))},
@@ -46,6 +47,9 @@ func (r *run) writeCard(w io.Writer) error {
 }
 
 // baseName is the last part of a path as any system writes it.
+// baseModel is the name by which others find the base model, or else that of its file or folder.
+func (r *run) baseModel() string { return cmp.Or(r.in.Model.Name, baseName(r.config.Model)) }
+
 func baseName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
 
 // yamlString is a double-quoted YAML string. Go's escapes are all YAML's, and only what is quoted is a string to every

@@ -11,7 +11,6 @@ import (
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
-	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/runlock"
 	"qlora-wgpu/lora"
 )
@@ -28,7 +27,7 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	}
 	defer lock.Release()
 	in := Inputs{Output: Folder{}, Cache: host.MeasurementsIn(c.CacheDir), SubmitScale: host.SubmitScale(), HostMemory: host.Memory}
-	if in.Model, err = pretrained.Open(c.Model); err != nil {
+	if in.Model, err = host.OpenModel(ctx, c.Model, emit); err != nil {
 		return nil, err
 	}
 	defer in.Model.Close()
@@ -48,7 +47,11 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		return nil, err
 	}
 	if c.InitAdapter != "" {
-		if in.Adapter, err = lora.Open(checkpoint.Files{}, c.InitAdapter); err != nil {
+		folder, err := host.FindAdapter(ctx, c.InitAdapter, emit)
+		if err != nil {
+			return nil, err
+		}
+		if in.Adapter, err = lora.Open(checkpoint.Files{}, folder); err != nil {
 			return nil, err
 		}
 	}

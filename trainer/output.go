@@ -171,7 +171,9 @@ func (r *run) saveAdapter(s snapshot) error {
 		write func(io.Writer) error
 	}{
 		{cardFile, r.writeCard},
-		{lora.ConfigFile, func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
+		{lora.ConfigFile, func(w io.Writer) error {
+			return r.engine.Adapter.Config.WriteConfig(w, cmp.Or(r.in.Model.Name, r.config.Model))
+		}},
 		{lora.WeightsFile, func(w io.Writer) error { return lora.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
 	} {
 		if err := checkpoint.WriteFile(r.in.Output, path.Join(r.config.OutputDir, file.name), file.write); err != nil {

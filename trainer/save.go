@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,9 @@ func (r *run) saveCheckpoint(s snapshot) error {
 	}
 	size := 4 * r.engine.Adapter.Parameters()
 	files := []checkpoint.File{
-		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error { return r.engine.Adapter.Config.WriteConfig(w, r.config.Model) }},
+		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error {
+			return r.engine.Adapter.Config.WriteConfig(w, cmp.Or(r.in.Model.Name, r.config.Model))
+		}},
 		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
 		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(getsOn{w, s.meter}, nil, s.moments) }},
 	}

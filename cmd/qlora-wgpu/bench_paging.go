@@ -25,7 +25,7 @@ func (b *benchPagingCommand) Run(c *console) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	model, name, err := b.open()
+	model, name, err := b.open(c)
 	if err != nil {
 		return err
 	}
@@ -78,14 +78,14 @@ func (b *benchPagingCommand) Run(c *console) error {
 	return nil
 }
 
-func (b *benchPagingCommand) open() (*pretrained.Model, string, error) {
+func (b *benchPagingCommand) open(c *console) (*pretrained.Model, string, error) {
 	o := b.Settings
 	switch {
 	case (o.Model == "") == (o.Arch == ""):
 		return nil, "", usererr.New("bench", "", "one of --model and --arch is wanted").
 			Hinted("--arch knows %s", strings.Join(pretrained.ShapeNames(), ", "))
 	case o.Model != "":
-		model, err := pretrained.Open(o.Model)
+		model, err := host.OpenModel(c.context, o.Model, c.logEvent)
 		return model, o.Model, err
 	}
 	if _, _, err := archShape(o.Arch); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/trainer"
 )
@@ -35,9 +36,14 @@ func (e *evalCommand) Run(c *console) error {
 // logEvent keeps stdout free for the result of a command.
 func (c *console) logEvent(e trainer.Event) {
 	said := e.String()
-	switch e.(type) {
+	switch e := e.(type) {
 	case trainer.Warning:
 		c.warn(said)
+	case events.Fetching: // which may take an hour
+		if c.fetching == nil {
+			c.fetching = newReporter(c, 1)
+		}
+		c.fetching.progress(e)
 	case trainer.Progress: // no line to keep
 	default:
 		if said != "" {

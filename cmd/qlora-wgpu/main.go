@@ -37,6 +37,7 @@ type console struct {
 	stderr     io.Writer // always a printable
 	terminal   bool      // somebody watches stderr
 	screen     bool      // stdout and stderr are both the terminal
+	fetching   *reporter // of what comes from the hub; nil: nothing did
 }
 
 type commands struct {
@@ -44,6 +45,7 @@ type commands struct {
 	Plan     planCommand     `cmd:"" help:"Where a run's memory would go, and what fits a budget; needs no GPU."`
 	Generate generateCommand `cmd:"" help:"Answer a prompt."`
 	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
+	Pull     pullCommand     `cmd:"" help:"Fetch a model, an adapter or a data set of the Hugging Face hub into its cache."`
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`
 	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`
 	Check    checkCommand    `cmd:"" help:"Compare every kernel with the CPU on a device."`

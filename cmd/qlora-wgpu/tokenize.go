@@ -15,7 +15,7 @@ import (
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/files"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/tokenizer"
@@ -41,7 +41,7 @@ func (t *tokenizeCommand) Run(c *console) error {
 	if err := errors.Join(t.Source.Check(), t.Template.Check(), err); err != nil {
 		return err
 	}
-	text, err := openProcessor(t.Source.Model, t.Template)
+	text, err := openProcessor(c, t.Source.Model, t.Template)
 	if err != nil {
 		return err
 	}
@@ -153,8 +153,8 @@ func writeLine(out *bufio.Writer, v any) error {
 
 // openProcessor reads the tokenizer and the chat template (ChatML where there is none) that a model carries, or the
 // template that the settings name.
-func openProcessor(path string, t settings.Template) (*processor.Processor, error) {
-	model, err := pretrained.Open(path)
+func openProcessor(c *console, path string, t settings.Template) (*processor.Processor, error) {
+	model, err := host.OpenModel(c.context, path, c.logEvent)
 	if err != nil {
 		return nil, err
 	}

@@ -24,11 +24,15 @@ func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling,
 	in := Inputs{Cache: host.MeasurementsIn(c.CacheDir), HostMemory: host.Memory}
 	var err error
 	if c.Adapter != "" {
-		if in.Adapter, err = lora.Open(checkpoint.Files{}, c.Adapter); err != nil {
+		folder, err := host.FindAdapter(ctx, c.Adapter, emit)
+		if err != nil {
+			return nil, err
+		}
+		if in.Adapter, err = lora.Open(checkpoint.Files{}, folder); err != nil {
 			return nil, err
 		}
 	}
-	if in.Model, err = pretrained.Open(c.Model); err != nil {
+	if in.Model, err = host.OpenModel(ctx, c.Model, emit); err != nil {
 		return nil, err
 	}
 	if in.ChatTemplate, err = ReadTemplate(in.Model, c.ChatTemplate); err != nil {

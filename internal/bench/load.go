@@ -59,7 +59,7 @@ func Load(ctx context.Context, o settings.BenchLoad, emit func(events.Event)) (*
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	source, err := pretrained.Open(o.Model)
+	source, err := host.OpenModel(ctx, o.Model, emit)
 	if err != nil {
 		return nil, err
 	}

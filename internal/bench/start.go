@@ -31,6 +31,9 @@ func Start(ctx context.Context, dev *gpu.Device, path string, c settings.Quantiz
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	if path, err = host.FindModel(ctx, path, emit); err != nil {
+		return nil, err
+	}
 	start := func() (float64, error) {
 		source, err := pretrained.Open(path)
 		if err != nil {

@@ -69,9 +69,9 @@ type Extrapolation struct {
 const stepGoal = 0.6
 
 // open is the model, and the number of layers that its shape has.
-func open(o settings.BenchTrain) (source *pretrained.Model, layers int, err error) {
+func open(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) (source *pretrained.Model, layers int, err error) {
 	if o.Arch == "" {
-		if source, err = pretrained.Open(o.Model); err == nil {
+		if source, err = host.OpenModel(ctx, o.Model, emit); err == nil {
 			layers = len(source.Spec.Layers)
 		}
 		return source, layers, err
@@ -118,7 +118,7 @@ func Steps(ctx context.Context, o settings.BenchTrain, emit func(events.Event)) 
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	source, layers, err := open(o)
+	source, layers, err := open(ctx, o, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func openFolder(folder Folder, path string) (*Model, error) {
 			Hinted("fetch it with the model; of vocab.json and merges.txt transformers makes a tokenizer.json: " +
 				"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
 	}
-	shards, weightMap, err := shardNames(folder, path, in)
+	shards, weightMap, err := shardNames(folder, path, in, wrapped)
 	if err != nil {
 		return m, err
 	}
@@ -110,6 +110,9 @@ func openFolder(folder Folder, path string) (*Model, error) {
 		plain := name
 		if wrapped {
 			plain = plainName(name)
+		}
+		if !slices.Contains(shards, weightMap[name]) {
+			continue // with nothing in it that is read
 		}
 		i, ok := m.index[plain]
 		if want := in(weightMap[name]); !ok || m.weights[i].file != want {
@@ -171,8 +174,9 @@ func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) 
 	}
 }
 
-// shardNames lists the weight files, and for a sharded model which tensor the index puts where.
-func shardNames(folder Folder, path string, in func(string) string) ([]string, map[string]string, error) {
+// shardNames lists the weight files, and for a sharded model which tensor the index puts where. Of a wrapped model files
+// that only images need may be absent.
+func shardNames(folder Folder, path string, in func(string) string, wrapped bool) ([]string, map[string]string, error) {
 	const single, index = "model.safetensors", "model.safetensors.index.json"
 	if f, err := folder.Open(single); err == nil {
 		return []string{single}, nil, f.Close()
@@ -196,6 +200,13 @@ func shardNames(folder Folder, path string, in func(string) string) ([]string, m
 		return nil, nil, usererr.New(op, in(index), "weight_map is empty").Of(usererr.Format)
 	}
 	shards := slices.Compact(slices.Sorted(maps.Values(j.WeightMap)))
+	if wrapped {
+		needed := map[string]bool{}
+		for tensor, shard := range j.WeightMap {
+			needed[shard] = needed[shard] || !OnlyForImages(tensor)
+		}
+		shards = slices.DeleteFunc(shards, func(shard string) bool { return !needed[shard] })
+	}
 	for _, shard := range shards {
 		if !baseName(shard) {
 			return nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).Of(usererr.Format)

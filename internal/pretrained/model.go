@@ -47,6 +47,8 @@ type weight struct {
 type Model struct {
 	Spec   spec.Spec // what its configuration describes
 	Tokens Tokens
+	// Name is that of its repository on the hub, "owner/name", where whoever opened it knows it; else empty.
+	Name string
 	// Warnings say what the files hold beside what the configuration describes.
 	Warnings []string
 

@@ -47,12 +47,15 @@ func plainName(name string) string {
 	return name
 }
 
+// OnlyForImages tells of a wrapped model's tensor, by its name in the files, that only images go through it.
+func OnlyForImages(name string) bool {
+	return slices.ContainsFunc(encoderPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
 // leaveEncoder takes the tensors of a wrapped model away that only images go through, and says so.
 func (m *Model) leaveEncoder() error {
 	before := len(m.weights)
-	m.weights = slices.DeleteFunc(m.weights, func(w weight) bool {
-		return slices.ContainsFunc(encoderPrefixes, func(prefix string) bool { return strings.HasPrefix(w.Name, prefix) })
-	})
+	m.weights = slices.DeleteFunc(m.weights, func(w weight) bool { return OnlyForImages(w.Name) })
 	if len(m.weights) == 0 {
 		return usererr.New(op, m.path, "there is no language model among the tensors").Of(usererr.Format)
 	}

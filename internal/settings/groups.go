@@ -9,7 +9,7 @@ import (
 
 // Source is the base model.
 type Source struct {
-	Model string `json:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file, any part of a split one, or a Hugging Face folder." placeholder:"PATH"`
+	Model string `json:"model" name:"model" aliases:"model-name-or-path,base-model" help:"Base model: a GGUF file, any part of a split one, a Hugging Face folder, or a name of the hub: owner/name, owner/name:Q4_K_M." placeholder:"PATH|NAME"`
 }
 
 // Check wants a path.
@@ -107,7 +107,7 @@ type Adapter struct {
 	LoraAlpha   float64 `json:"lora_alpha" name:"lora-alpha" default:"16" numeric:"" help:"LoRA scale: alpha / r, with rsLoRA alpha / sqrt(r)."`
 	LoraDropout float64 `json:"lora_dropout" name:"lora-dropout" default:"0" numeric:"" help:"Dropout on the input of A, a probability."`
 	UseRSLora   bool    `json:"use_rslora" name:"use-rslora" default:"false" numeric:"" help:"Scale by alpha / sqrt(r)."`
-	InitAdapter string  `json:"init_adapter" name:"init-adapter" help:"Continue from this PEFT adapter's weights." placeholder:"DIR"`
+	InitAdapter string  `json:"init_adapter" name:"init-adapter" help:"Continue from the weights of this PEFT adapter, a folder or a name of the hub." placeholder:"DIR|NAME"`
 }
 
 // Check checks shape and scale.
