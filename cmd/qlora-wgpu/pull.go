@@ -10,8 +10,8 @@ import (
 )
 
 type pullCommand struct {
-	Name    string   `arg:"" help:"OWNER/NAME, with @REVISION or :GGUF_TYPE behind it, datasets/OWNER/NAME, or an address." placeholder:"OWNER/NAME"`
-	Include []string `name:"include" help:"Fetch what fits, not what is needed: '*.json', 'folder/'; '*' is all." placeholder:"PATTERN"`
+	Name    string   `arg:"" help:"OWNER/NAME, with @REVISION or :GGUF_TYPE, datasets/OWNER/NAME, or an address." placeholder:"OWNER/NAME"`
+	Include []string `name:"include" help:"Fetch what fits: '*.json', 'folder/', '*' for all." placeholder:"PATTERN"`
 }
 
 // Help says where files go and what steers it.
