@@ -16,9 +16,9 @@ type pullCommand struct {
 
 // Help says where files go and what steers it.
 func (p *pullCommand) Help() string {
-	return `Files go where Hugging Face's own libraries put and find them: below HF_HUB_CACHE, or HF_HOME/hub. Of a model its configuration, ` +
-		`its tokenizer and its weights are fetched, of a data set everything. HF_TOKEN (or the token of "hf auth login") opens gated and private ` +
-		`ones, HF_ENDPOINT names another hub, HF_HUB_OFFLINE=1 takes what the cache has. The folder is printed.`
+	return `Files go where Hugging Face's own libraries put and find them: below HF_HUB_CACHE, or HF_HOME/hub. Of a model its ` +
+		`configuration, its tokenizer and its weights are fetched, of a data set everything. HF_TOKEN (or the token of "hf auth login") ` +
+		`opens gated and private ones, HF_ENDPOINT names another hub, HF_HUB_OFFLINE=1 takes what the cache has. The folder is printed.`
 }
 
 // Run fetches and prints the path.

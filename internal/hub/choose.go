@@ -86,8 +86,8 @@ func adapter(n Name, files []File, get getter) (string, error) {
 	return "", refused(n, "it holds no adapter", files)
 }
 
-// Files brings those files into the cache that a pattern fits, the whole name or its last part (path.Match; "folder/" is
-// all of a folder), without patterns all, and gives their folder.
+// Files brings those files into the cache that a pattern fits, the whole name or its last part (path.Match; "folder/"
+// is all of a folder), without patterns all, and gives their folder.
 func (h *Hub) Files(ctx context.Context, n Name, patterns []string) (string, error) {
 	return h.bring(ctx, n, func(files []File, get getter) (string, error) {
 		chosen := slices.DeleteFunc(slices.Clone(files), func(f File) bool {
