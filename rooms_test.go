@@ -47,7 +47,7 @@ var rooms = [][]string{
 	{"internal/chat"},
 	{"internal/chat/jinja", "internal/chat/training"},
 	{"internal/tokenizer"},
-	{"internal/nf4cache"},
+	{"internal/hub", "internal/nf4cache"},
 	{"internal/checkpoint", "internal/pretrained", "internal/runlock"},
 	{"internal/model/architectures"},
 	{"internal/model/spec"},
@@ -60,7 +60,9 @@ var rooms = [][]string{
 }
 
 // onlyTests import these; they may import anything.
-var onlyTests = []string{"internal/testfiles", "internal/canceltest", "internal/demo/demotest", "internal/reference/referencetest"}
+var onlyTests = []string{
+	"internal/testfiles", "internal/canceltest", "internal/hub/hubtest", "internal/demo/demotest", "internal/reference/referencetest",
+}
 
 // line is a package's place in rooms, -1 where it has none.
 func line(pkg string) int {

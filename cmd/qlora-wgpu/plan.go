@@ -51,7 +51,7 @@ func (p *planCommand) shape(c *console) (shape spec.Spec, name string, err error
 	case o.Model != "" && o.Layers != 0:
 		return shape, "", settings.Wrong("layers", strconv.Itoa(o.Layers), "only with arch")
 	case o.Model != "":
-		model, err := host.OpenModel(c.context, o.Model, c.logEvent)
+		model, err := host.DescribeModel(c.context, o.Model, c.logEvent)
 		if err != nil {
 			return shape, "", err
 		}

@@ -68,6 +68,12 @@ func Append(path string) (*os.File, error) {
 	return f, nil
 }
 
+// Update opens a regular file for reading and writing, or makes one.
+func Update(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o666)
+	return regular(f, err)
+}
+
 // regular looks again at what was opened: something else may have taken its name since.
 func regular(f *os.File, err error) (*os.File, error) {
 	if err != nil {

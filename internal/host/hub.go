@@ -55,6 +55,43 @@ func OpenModel(ctx context.Context, name string, emit func(events.Event)) (*pret
 	return m, err
 }
 
+// DescribeModel is OpenModel of what describes a model alone: of one on the hub that is not in the cache only the headers
+// of its files are fetched.
+func DescribeModel(ctx context.Context, name string, emit func(events.Event)) (m *pretrained.Model, err error) {
+	path, err := find(ctx, name, hub.Models, emit, func(h *hub.Hub, n hub.Name) (string, error) {
+		if _, ok := h.Has(ctx, n, Unread); ok || n.File != "" || h.Offline {
+			return name, nil
+		}
+		remote, err := h.Remote(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		if !remote.IsFolder() {
+			return name, nil
+		}
+		if m, err = pretrained.DescribeFolder(remoteFolder{remote}, n.String()); err == nil {
+			emit(events.Info{Message: fmt.Sprintf("Of %s the headers alone were read, %.1f MB; its weights are %.1f GB.", n,
+				float64(remote.Fetched())/1e6, float64(remote.Size())/1e9)})
+		}
+		return "", err
+	})
+	if err != nil || m != nil {
+		return m, err
+	}
+	return OpenModel(ctx, path, emit)
+}
+
+type remoteFolder struct{ *hub.Remote }
+
+// Open implements pretrained.Folder.
+func (r remoteFolder) Open(name string) (pretrained.File, error) {
+	f, err := r.Remote.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // FindModel is the path of a model of that path or name; what is fetched for it is in the cache then.
 func FindModel(ctx context.Context, name string, emit func(events.Event)) (string, error) {
 	return find(ctx, name, hub.Models, emit, func(h *hub.Hub, n hub.Name) (string, error) {

@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -8,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -65,6 +69,8 @@ func (h *Hub) link(n Name, commit string, f File) error {
 	return os.Rename(blob, pointer)
 }
 
+const maxRef = 4 << 10 // bytes of a file with a commit in it
+
 var commitHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // setRef notes which commit a revision is.
@@ -73,20 +79,20 @@ func (h *Hub) setRef(n Name, commit string) error {
 		return nil
 	}
 	path := filepath.Join(h.repo(n), "refs", filepath.FromSlash(n.Revision))
-	if text, err := os.ReadFile(path); err == nil && string(text) == commit {
+	if text, err := files.Read(path, maxRef); err == nil && string(text) == commit {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(commit), 0o666)
+	return checkpoint.WriteBytes(checkpoint.Files{}, path, []byte(commit))
 }
 
 // kept is the commit that a revision was when it was last fetched; false: it never was.
 func (h *Hub) kept(n Name) (commit string, ok bool) {
 	commit = n.Revision
 	if !commitHash.MatchString(commit) {
-		text, err := os.ReadFile(filepath.Join(h.repo(n), "refs", filepath.FromSlash(n.Revision)))
+		text, err := files.Read(filepath.Join(h.repo(n), "refs", filepath.FromSlash(n.Revision)), maxRef)
 		if err != nil {
 			return "", false
 		}
@@ -100,7 +106,7 @@ func (h *Hub) kept(n Name) (commit string, ok bool) {
 }
 
 // keptFiles are those of a commit that are in the cache; they bear no hash.
-func (h *Hub) keptFiles(n Name, commit string) (files []File, err error) {
+func (h *Hub) keptFiles(n Name, commit string) (found []File, err error) {
 	root := h.snapshot(n, commit)
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -111,11 +117,14 @@ func (h *Hub) keptFiles(n Name, commit string) (files []File, err error) {
 			return nil // nowhere: the blob is gone
 		}
 		name, err := filepath.Rel(root, path)
-		files = append(files, File{Name: filepath.ToSlash(name), Size: info.Size()})
+		found = append(found, File{Name: filepath.ToSlash(name), Size: info.Size()})
 		return err
 	})
-	return files, err
+	return found, err
 }
+
+// readWhole reads a text of a model's folder.
+func readWhole(path string) ([]byte, error) { return files.Read(path, maxListing) }
 
 // nearest is the name in the cache that is most like one; empty: none is like it.
 func (h *Hub) nearest(n Name) string {

@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -5,7 +7,6 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -34,6 +35,14 @@ var tokenizers = []string{"tokenizer.json", "tekken.json", "tokenizer.model"}
 // model those shards are left out of which unread says that no tensor is read. Errors are *usererr.Error and ctx's.
 func (h *Hub) Model(ctx context.Context, n Name, unread func(tensor string) bool) (string, error) {
 	return h.bring(ctx, n, func(files []File, get getter) (string, error) { return model(n, files, unread, get) })
+}
+
+// Has gives the path of a model that is whole in the cache, as it was when it was fetched.
+func (h *Hub) Has(ctx context.Context, n Name, unread func(tensor string) bool) (string, bool) {
+	offline := *h
+	offline.Offline = true
+	path, err := offline.Model(ctx, n, unread)
+	return path, err == nil
 }
 
 // Adapter brings a LoRA adapter into the cache and gives its folder.
@@ -182,7 +191,7 @@ func chooseWeights(n Name, files []File, dir string, unread func(string) bool) (
 		return nil, refused(n, "its weights have other names than "+weights, files)
 	}
 	path := filepath.Join(dir, indexFile)
-	text, err := os.ReadFile(path)
+	text, err := readWhole(path)
 	if err != nil {
 		return nil, usererr.New(op, path, "%w", err)
 	}

@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -9,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"qlora-wgpu/internal/files"
 )
 
 // Hub is a hub with the cache of what came from it.
@@ -53,7 +57,7 @@ func fromEnvironment(env func(string) string) (*Hub, error) {
 		return h, nil
 	}
 	if h.Token = strings.TrimSpace(cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN"))); h.Token == "" {
-		text, err := os.ReadFile(full(cmp.Or(env("HF_TOKEN_PATH"), filepath.Join(folder, "token"))))
+		text, err := files.Read(full(cmp.Or(env("HF_TOKEN_PATH"), filepath.Join(folder, "token"))), maxToken)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -61,6 +65,8 @@ func fromEnvironment(env func(string) string) (*Hub, error) {
 	}
 	return h, nil
 }
+
+const maxToken = 64 << 10 // bytes of its file
 
 // isSet reads a switch as huggingface_hub does.
 func isSet(value string) bool {

@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -22,37 +24,42 @@ func (h *Hub) address(n Name, commit string, f File) string {
 	return fmt.Sprintf("%s/%s%s/resolve/%s/%s", h.Endpoint, prefix, n.Repo, commit, strings.Join(parts, "/"))
 }
 
-// fetchPart fetches a part to its place, from where it broke off as long as bytes come between two tries.
+// fetchPart fetches a part to its place.
 func (g *group) fetchPart(ctx context.Context, f File, p *partial, i int) error {
-	first, size := int64(i)*p.part, span(f, p.part, i)
-	done := int64(0)
-	for failed := 0; done < size; {
-		n, err := g.copyRange(ctx, f, io.NewOffsetWriter(p.bytes, first+done), first+done, size-done)
-		done += n
-		if err == nil && done == size {
+	first := int64(i) * p.part
+	to := func(done int64) io.Writer { return io.NewOffsetWriter(p.bytes, first+done) }
+	if err := g.copyWhole(ctx, f, to, first, span(f, p.part, i)); err != nil {
+		return err
+	}
+	return p.note(i)
+}
+
+// copyWhole fetches bytes of a file to where to leads behind those that are done: from where it broke off, as long as
+// bytes come between two tries. What does not come whole is not told.
+func (g *group) copyWhole(ctx context.Context, f File, to func(done int64) io.Writer, first, size int64) error {
+	done, failed := int64(0), 0
+	for done < size {
+		n, err := g.copyRange(ctx, f, to(done), first+done, size-done)
+		if done += n; err == nil {
 			break
-		}
-		if ctx.Err() != nil {
-			g.tell(-done) // of a part that does not come whole
-			return ctx.Err()
-		}
-		if _, broke := err.(*broken); !broke {
-			g.tell(-done)
-			return err
 		}
 		if failed++; n > 0 {
 			failed = 1
 		}
-		if failed == tries {
-			g.tell(-done)
-			return fmt.Errorf("%w: the connection broke off in %s: %w", errAway, f.Name, err)
+		switch _, broke := err.(*broken); {
+		case ctx.Err() != nil:
+			err = ctx.Err()
+		case broke && failed < tries:
+			if err = g.pause(ctx, failed, err); err == nil {
+				continue
+			}
+		case broke:
+			err = fmt.Errorf("%w: the connection broke off in %s: %w", errAway, f.Name, err)
 		}
-		if err := g.pause(ctx, failed, err); err != nil {
-			g.tell(-done)
-			return err
-		}
+		g.tell(-done)
+		return err
 	}
-	return p.note(i)
+	return nil
 }
 
 // broken is an answer that ended before its end.

@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -11,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"qlora-wgpu/internal/files"
 )
 
 // partial is a file that is on its way: its bytes, of full size from the beginning, and beside them a byte for each
@@ -35,10 +39,10 @@ func openPartial(blob string, f File, part int64) (*partial, error) {
 	p := &partial{file: f, part: part, parts: max(1, int((f.Size+part-1)/part))}
 	p.came = make([]bool, p.parts)
 	var err error
-	if p.bytes, err = os.OpenFile(blob+bytesSuffix, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+	if p.bytes, err = files.Update(blob + bytesSuffix); err != nil {
 		return nil, err
 	}
-	if p.notes, err = os.OpenFile(blob+notesSuffix, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+	if p.notes, err = files.Update(blob + notesSuffix); err != nil {
 		p.bytes.Close()
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func (p *partial) resume() error {
 
 // begun counts the bytes of a file that came before, without opening it for writing.
 func begun(blob string, f File, part int64) (bytes int64) {
-	notes, err := os.ReadFile(blob + notesSuffix)
+	notes, err := files.Read(blob+notesSuffix, maxListing)
 	if err != nil || len(notes) < 16 || string(notes[:16]) != fmt.Sprintf("%016x", part) {
 		return 0
 	}

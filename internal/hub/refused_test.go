@@ -1,3 +1,5 @@
+//go:build !js
+
 package hub
 
 import (
@@ -13,8 +15,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// files is a repository of small files.
-func files(names ...string) *hubtest.Repo {
+// repository is a repository of small files.
+func repository(names ...string) *hubtest.Repo {
 	r := &hubtest.Repo{Files: map[string][]byte{}, Large: map[string]bool{}}
 	for _, name := range names {
 		r.Files[name], r.Large[name] = []byte(name), filepath.Ext(name) == ".gguf"
@@ -25,9 +27,9 @@ func files(names ...string) *hubtest.Repo {
 func TestGGUFByItsType(t *testing.T) {
 	s := hubtest.New(t)
 	eight := []string{"m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"}
-	s.Repos["models/owner/many"] = files("README.md", "m-Q4_K_M.gguf", "m-Q4_K_S.gguf", eight[0], eight[1],
+	s.Repos["models/owner/many"] = repository("README.md", "m-Q4_K_M.gguf", "m-Q4_K_S.gguf", eight[0], eight[1],
 		"BF16/m-BF16.gguf", "mmproj-m-f16.gguf", "m.IQ4_XS.gguf", "m.imatrix.gguf")
-	s.Repos["models/owner/one"] = files("m.gguf", "mmproj-m-f16.gguf")
+	s.Repos["models/owner/one"] = repository("m.gguf", "mmproj-m-f16.gguf")
 	for name, want := range map[string][]string{
 		"owner/many:Q4_K_M": {"m-Q4_K_M.gguf"}, "owner/many:q4_k_s": {"m-Q4_K_S.gguf"}, "owner/many:IQ4_XS": {"m.IQ4_XS.gguf"},
 		"owner/many:Q8_0": eight, "owner/many:bf16": {"BF16/m-BF16.gguf"}, "owner/one": {"m.gguf"},
@@ -73,7 +75,7 @@ func TestRepositoriesWithoutAUse(t *testing.T) {
 		"i": {nil, false, "it holds no weights in safetensors or GGUF (there are no files)"},
 		"j": {[]string{"config.json", "tf_model.h5", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8"}, false, " and 2 more)"},
 	} {
-		s.Repos["models/owner/"+repo] = files(c.files...)
+		s.Repos["models/owner/"+repo] = repository(c.files...)
 		h, n := client(s, t.TempDir()), Name{Type: Models, Repo: "owner/" + repo, Revision: "main"}
 		var err error
 		if c.adapter {
@@ -84,7 +86,7 @@ func TestRepositoriesWithoutAUse(t *testing.T) {
 		require.ErrorContains(t, err, c.message)
 		require.True(t, usererr.Is(err, usererr.Unsupported), err)
 	}
-	s.Repos["models/owner/l"] = files("config.json", "adapter_config.json", "adapter_model.safetensors", "README.md")
+	s.Repos["models/owner/l"] = repository("config.json", "adapter_config.json", "adapter_model.safetensors", "README.md")
 	h, n := client(s, t.TempDir()), Name{Type: Models, Repo: "owner/l", Revision: "main"}
 	dir, err := h.Adapter(t.Context(), n)
 	require.NoError(t, err)
@@ -164,7 +166,7 @@ func TestNamesThatLeadOut(t *testing.T) {
 		"x\x00.json": "leads out of its folder", "CONFIG.json": "config.json and CONFIG.json would be one file on many systems",
 	} {
 		s := hubtest.New(t)
-		repo := files("config.json", "zz.json")
+		repo := repository("config.json", "zz.json")
 		repo.Listed = map[string]string{"zz.json": listed}
 		s.Repos["models/owner/x"] = repo
 		cache := t.TempDir()

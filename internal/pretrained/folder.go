@@ -36,7 +36,18 @@ type Folder interface {
 // model.safetensors.index.json names; generation_config.json and the files of its tokenizer where they exist. The path
 // only serves messages. Errors are *usererr.Error.
 func OpenFolder(folder Folder, path string) (*Model, error) {
-	m, err := openFolder(folder, path)
+	return whole(openFolder(folder, path, false))
+}
+
+// DescribeFolder is OpenFolder of what describes a model alone, for a folder whose bytes come from far: configuration
+// and headers. The model has no tokenizer and no content hash; of a head beside a tied embedding the configuration is
+// believed.
+func DescribeFolder(folder Folder, path string) (*Model, error) {
+	return whole(openFolder(folder, path, true))
+}
+
+// whole closes a model that was opened in part.
+func whole(m *Model, err error) (*Model, error) {
 	if err != nil {
 		m.Close()
 		return nil, err
@@ -44,7 +55,7 @@ func OpenFolder(folder Folder, path string) (*Model, error) {
 	return m, nil
 }
 
-func openFolder(folder Folder, path string) (*Model, error) {
+func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 	m, h := newModel(path)
 	in := func(name string) string { return strings.TrimRight(path, `/\`) + "/" + name }
 	data, err := readText(folder, "config.json", in("config.json"))
@@ -71,7 +82,10 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if err := m.readGeneration(folder, in); err != nil {
 		return m, err
 	}
-	if m.tokenizer, err = readTokenizer(folder, in); err != nil {
+	if !describe {
+		m.tokenizer, err = readTokenizer(folder, in)
+	}
+	if err != nil {
 		return m, err
 	}
 	if t := m.tokenizer; t.JSON == nil && t.Tekken == nil && t.SentencePiece == nil {
@@ -132,11 +146,17 @@ func openFolder(folder Folder, path string) (*Model, error) {
 	if err != nil {
 		return m, err
 	}
-	if err := m.untie(); err != nil {
+	if !describe {
+		err = m.untie()
+	}
+	if err != nil {
 		return m, err
 	}
 	m.addOneToNorms()
 	m.warnOfUnused()
+	if describe {
+		return m, nil
+	}
 	return m, m.hashTensors(h)
 }
 

@@ -47,8 +47,8 @@ func Data(t testing.TB, elem ...string) string {
 	return find(t, "QLORA_DATA_DIR", "../shared/data", elem)
 }
 
-// RealModel is a model's file below QLORA_REAL_MODELS_DIR (default build/models, where `make test-real` puts it). It is too
-// big for every machine that runs the tests: where it is absent the test is skipped with a visible line, always.
+// RealModel is a model's file below QLORA_REAL_MODELS_DIR (default build/models, where `make test-real` puts it). It is
+// too big for every machine that runs the tests: where it is absent the test is skipped with a visible line, always.
 func RealModel(t testing.TB, name string) string {
 	t.Helper()
 	path, err := locate(t, "QLORA_REAL_MODELS_DIR", "build/models", []string{name})
