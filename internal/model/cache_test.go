@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/kernels"
 	"qlora-wgpu/internal/model"
 	"qlora-wgpu/internal/reference"
 )
@@ -91,6 +92,24 @@ func TestLayersThatSlideNeedTheirLastKeysAlone(t *testing.T) {
 				for _, to := range ends {
 					w.requireLogits(ids, to, want, short, whole)
 				}
+			}
+		})
+	}
+}
+
+// Every variant of attention reads the rows that move, of heads that all of them have and with queries for a tile.
+func TestEveryVariantOfAttentionReadsASlidingCache(t *testing.T) {
+	const op = "attention_forward"
+	w := open(t, with(func(l *reference.Layer) { l.HeadDim, l.Window = 32, 40 }), nil)
+	ids := tokens(110, 3)
+	want := w.float64Logits(ids)
+	defer w.dev.Variants.Force(op, "")
+	for _, variant := range kernels.VariantsOn(w.dev, op) {
+		t.Run(variant, func(t *testing.T) {
+			w.dev.Variants.Force(op, variant)
+			c := w.cache(len(ids), 24)
+			for _, to := range []int{24, 48, 70, 71, 95, 96, 110} {
+				w.requireLogits(ids, to, want, c)
 			}
 		})
 	}
