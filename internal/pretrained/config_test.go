@@ -115,6 +115,7 @@ func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
 		`"sliding_window":null,"use_sliding_window":false,"attn_logit_softcapping":null,"initializer_range":0.5,"use_cache":true`,
 		`"layer_types":["full_attention","full_attention"],"num_experts":0,"residual_multiplier":1.0,"pretraining_tp":2`,
 		`"is_causal":true,"is_encoder_decoder":false,"pruned_heads":{},"block_configs":[],"rope_scaling":{"alpha":0,"mrope_section":[4,4]}`,
+		`"rope_parameters":{"rope_type":"default","max_position_embeddings":9,"finetuned":true}`,
 		`"time_step_limit":[0.0,Infinity],"note":"a \"NaN\" in a text","lowest":-Infinity,"unset":NaN`,
 		`"hidden_act":"swish"`, `"architectures":null`, `"architectures":[]`, `"architectures":["LlamaForCausalLM"]`,
 		`"architectures":["LLaMAForCausalLM"]`, `"architectures":["LlamaModel"]`, `"architectures":["Qwen2ForCausalLM"]`,

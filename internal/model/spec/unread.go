@@ -63,7 +63,7 @@ func all(value, wanted any) bool {
 var ropeKeys = []string{
 	"rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "original_max_position_embeddings", "attention_factor",
 	"beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor",
-	"finetuned", "mrope_section", "mrope_interleaved",
+	"finetuned", "max_position_embeddings", "mrope_section", "mrope_interleaved",
 }
 
 // unread is an error about a key that changes arithmetic and that the family did not read.
