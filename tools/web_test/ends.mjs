@@ -1,7 +1,7 @@
 // Runs that end before their time: whenever that is, the steps that are done are kept, and the page says so.
 import assert from 'node:assert/strict';
 import { inFirefox, until } from './browser.mjs';
-import { askOnly, clear, errors, few, look, prepare, ready, set, status, steps, text, tiny } from './page.mjs';
+import { askOnly, clear, engine, errors, few, look, prepare, ready, set, status, steps, text, tiny } from './page.mjs';
 
 const phases = [
   ['getting ready', {}], ['beginning', { event: 'run' }], ['reading the model', { event: 'load' }],
@@ -141,7 +141,7 @@ export const ends = {
   },
 
   async 'a device that is lost at any moment changes no loss'(t) {
-    const count = (page, lose) => page.workers().at(-1).evaluate((lose) => {
+    const count = async (page, lose) => (await engine(page)).evaluate((lose) => {
       self.encode ??= GPUDevice.prototype.createCommandEncoder;
       self.encoded = 0;
       GPUDevice.prototype.createCommandEncoder = function (...args) {
@@ -150,7 +150,7 @@ export const ends = {
       };
     }, lose);
     const { page, whole } = await open(t, (page) => count(page, 0));
-    let all = await page.workers().at(-1).evaluate(() => self.encoded);
+    let all = await (await engine(page)).evaluate(() => self.encoded);
     const lost = () => page.evaluate(() => globalThis.messages.some(({ event }) => event === 'lost'));
     for (const part of process.env.QLORA_CANCELS ? [0.02, 0.15, 0.3, 0.55, 0.75, 0.95] : [0.02, 0.55]) {
       for (let tries = 0; tries < 3; tries++) { // how often it encodes depends on how long things take
@@ -159,7 +159,7 @@ export const ends = {
         await page.click('#start');
         await ready(page, 'Train again');
         if (await lost()) break;
-        all = await page.workers().at(-1).evaluate(() => self.encoded);
+        all = await (await engine(page)).evaluate(() => self.encoded);
       }
       assert.ok(await lost(), `the device was not lost after ${part} of the run`);
       assert.deepEqual(await steps(page), whole, `lost after ${part} of the run`);
@@ -173,7 +173,7 @@ export const ends = {
     await prepare(page, { settings: { ...tiny, max_steps: 40, save_steps: 2 }, ask: '' });
     await page.click('#start');
     await until(page, 'it has saved', () => globalThis.messages.some(({ event }) => event === 'checkpoint'));
-    await page.workers().at(-1).evaluate(() => { postMessage(JSON.stringify({ fatal: 'boom' })); self.close(); });
+    await (await engine(page)).evaluate(() => { postMessage(JSON.stringify({ fatal: 'boom' })); self.close(); });
     await until(page, 'it says so', () => /broke down/.test(document.querySelector('#messages .error')?.innerText));
     const { pause, start, status: says } = await look(page);
     assert.ok(!pause && !start?.on, `it still seems to train: ${says}`);

@@ -1,7 +1,7 @@
 // What a browser, a disk or a connection refuses: the page trains, or says what is missing and what helps.
 import assert from 'node:assert/strict';
 import { sleep, until } from './browser.mjs';
-import { afterStep, errors, look, prepare, ready, said, status, steps, text, tiny } from './page.mjs';
+import { afterStep, engine, errors, look, prepare, ready, said, status, steps, text, tiny } from './page.mjs';
 import { download } from './program.mjs';
 
 // inWorker runs a script before the engine's own.
@@ -117,7 +117,7 @@ export const faults = {
   async 'a disk that is full while a checkpoint is saved is told, and training goes on when there is room'(t) {
     const page = await t.open();
     await prepare(page, { settings: { ...tiny, max_steps: 12 }, ask: '' });
-    const full = (on) => page.workers().at(-1).evaluate((on) => {
+    const full = async (on) => (await engine(page)).evaluate((on) => {
       self.write ??= FileSystemSyncAccessHandle.prototype.write;
       FileSystemSyncAccessHandle.prototype.write = on
         ? () => { throw new DOMException('The quota has been exceeded.', 'QuotaExceededError'); } : self.write;
@@ -145,7 +145,7 @@ export const faults = {
   async 'a disk that is full from the start is told, and nothing seems to be kept'(t) {
     const page = await t.open();
     await prepare(page, { ask: '' });
-    await page.workers().at(-1).evaluate(() => {
+    await (await engine(page)).evaluate(() => {
       FileSystemSyncAccessHandle.prototype.write = () => { throw new DOMException('The quota has been exceeded.', 'QuotaExceededError'); };
     });
     await page.click('#start');

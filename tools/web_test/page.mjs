@@ -47,6 +47,14 @@ export const record = () => {
   }).observe(document.getElementById('app'), { subtree: true, childList: true, characterData: true, attributes: true }));
 };
 
+// engine is the page's worker. Firefox lists those of an earlier load too, which no longer answer.
+export async function engine(page) {
+  for (const worker of page.workers().reverse()) {
+    if (await worker.evaluate(() => true).catch(() => false)) return worker;
+  }
+  throw new Error('the page has no worker');
+}
+
 export const text = (page, id) => page.evaluate((id) => document.getElementById(id)?.innerText ?? '', id);
 export const status = (page) => text(page, 'status');
 

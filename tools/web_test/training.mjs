@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep, until } from './browser.mjs';
-import { afterStep, clear, errors, examples, look, paste, ready, set, small, status, steps, text } from './page.mjs';
+import {
+  afterStep, clear, engine, errors, examples, look, paste, ready, set, small, status, steps, text,
+} from './page.mjs';
 import { download, losses, native, unpack } from './program.mjs';
 
 const close = (a, b, limit) => assert.ok(Math.abs(a - b) <= limit * Math.abs(b), `${a} and ${b} differ by more than ${limit} of them`);
@@ -91,7 +93,7 @@ export const training = {
     await page.click('#start');
     await afterStep(page, 13);
     // The device goes in the middle of a step.
-    await page.workers().at(-1).evaluate(() => {
+    await (await engine(page)).evaluate(() => {
       const encode = GPUDevice.prototype.createCommandEncoder;
       GPUDevice.prototype.createCommandEncoder = function (...args) {
         GPUDevice.prototype.createCommandEncoder = encode;
