@@ -61,6 +61,8 @@ type Options struct {
 	Now time.Time // the date that templates see
 	// further variables of templates, a JSON object; nil without. See CheckTemplateArgs
 	TemplateArgs jsontext.Value
+	// ForTraining: the model's family has a template for training, and this is another one.
+	ForTraining bool
 }
 
 // Template is the chat template of a model, or several by name. Read-only and safe for concurrent use.

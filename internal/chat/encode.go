@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"errors"
 	"slices"
 
 	"qlora-wgpu/internal/chat/jinja"
@@ -55,6 +56,15 @@ type Encoded struct {
 // A template that fails on a turn without content gets an empty one; a template that fails on arguments of tool calls
 // that are objects gets them as JSON texts.
 func (t *Template) Encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainOn) (Encoded, error) {
+	out, err := t.encode(tok, chat, on)
+	var mistake *usererr.Error
+	if t.ForTraining && errors.As(err, &mistake) && mistake.Hint != "" {
+		mistake.Hint += "; its family has one for training: chat_template training"
+	}
+	return out, err
+}
+
+func (t *Template) encode(tok *tokenizer.Tokenizer, chat Conversation, on TrainOn) (Encoded, error) {
 	if n := len(chat.Messages); n > maxMessages {
 		return Encoded{}, usererr.New("apply chat template", "", "%d messages, more than %d", n, maxMessages)
 	}

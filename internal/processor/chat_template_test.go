@@ -3,10 +3,12 @@ package processor
 import (
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/usererr"
 )
@@ -85,4 +87,30 @@ func TestTemplateArgsReachTheTemplate(t *testing.T) {
 	require.Equal(t, "One cup", p.Tokenizer.Decode(ids))
 	_, err = New(model, dir, Options{TemplateArgs: []byte(`{"messages": []}`)})
 	require.ErrorContains(t, err, "settings: template_args: messages cannot be given")
+}
+
+// A conversation that the model's own template refuses is learned with the one for training, where the family has one.
+func TestARefusedConversationIsToldOfTheTemplateForTraining(t *testing.T) {
+	own := `{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}` +
+		"<start_of_turn>{{ m.content }}<end_of_turn>\n{% endfor %}"
+	system := chat.Conversation{Messages: []chat.Message{
+		{Role: "system", Content: "Be brief."}, {Role: "user", Content: "One cup?"}, {Role: "assistant", Content: "Two."},
+	}}
+	const alternate, way = "{# Conversation roles must alternate #}", "; its family has one for training: chat_template training)"
+	for _, c := range []struct {
+		template, given string
+		told            bool
+	}{{alternate + own, "", true}, {own, "", false}, {alternate + own, own, false}} {
+		dir := folder(t, keys{"chat_template.jinja": c.template})
+		model, err := pretrained.Open(dir)
+		require.NoError(t, err)
+		defer model.Close()
+		p, err := New(model, dir, Options{ChatTemplate: c.given})
+		require.NoError(t, err)
+		_, err = p.Template.Encode(p.Tokenizer, system, chat.TrainOnAssistant)
+		require.ErrorContains(t, err, "System role not supported (the model's template does not take this conversation")
+		require.Equal(t, c.told, strings.HasSuffix(err.Error(), way), "%v", err)
+		_, err = p.Template.Render(system, true)
+		require.NotContains(t, err.Error(), "training", "it is not for answers")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qlora-wgpu/internal/chat"
+	"qlora-wgpu/internal/chat/training"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/tokenizer"
@@ -78,6 +79,9 @@ func New(source *pretrained.Model, path string, given Options) (*Processor, erro
 	o := chat.Options{Templates: t.Templates, Tokens: tokens, End: end, Now: given.Now, TemplateArgs: given.TemplateArgs}
 	if given.ChatTemplate != "" {
 		o.Templates = map[string]string{pretrained.DefaultTemplate: given.ChatTemplate}
+	} else {
+		_, err := training.For(t.Templates[pretrained.DefaultTemplate])
+		o.ForTraining = err == nil
 	}
 	if len(o.Templates) == 0 {
 		turn := endOfTurn
