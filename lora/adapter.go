@@ -26,13 +26,19 @@ type Config struct {
 	// RankPattern and AlphaPattern are the ranks and alphas of linears that have their own.
 	RankPattern, AlphaPattern []Pattern
 
+	// Within is what the names of modules begin with in the class of transformers that the adapter is for, where that is
+	// not the language model's own: Wrapped for a new adapter.
+	Within string
+
 	loaded *loaded // nil: a new adapter
 }
 
 func (c Config) allLinear() bool { return len(c.Targets) == 1 && c.Targets[0] == allLinear }
 
 // rank is the rank on a linear.
-func (c Config) rank(linear string) int { return int(valueFor(c.RankPattern, linear, float64(c.Rank))) }
+func (c Config) rank(linear string) int {
+	return int(valueFor(c.RankPattern, c.named(linear), float64(c.Rank)))
+}
 
 // scaling is alpha/r on a linear, with rsLoRA alpha/sqrt(r).
 func (c Config) scaling(linear string) float32 {
@@ -40,7 +46,7 @@ func (c Config) scaling(linear string) float32 {
 	if c.RSLoRA {
 		rank = math.Sqrt(rank)
 	}
-	return float32(valueFor(c.AlphaPattern, linear, c.Alpha) / rank)
+	return float32(valueFor(c.AlphaPattern, c.named(linear), c.Alpha) / rank)
 }
 
 // adapts tells whether a linear gets an adapter.
@@ -48,7 +54,12 @@ func (c Config) adapts(linear string) bool {
 	if c.loaded != nil {
 		return c.loaded.adapted[linear]
 	}
-	return c.allLinear() || slices.ContainsFunc(c.Targets, func(target string) bool { return suffixOf(target, linear) })
+	return c.allLinear() || slices.ContainsFunc(c.Targets, func(target string) bool { return c.targets(target, linear) })
+}
+
+// targets tells whether a target names a linear, by either of its names.
+func (c Config) targets(target, linear string) bool {
+	return suffixOf(target, linear) || suffixOf(target, c.named(linear))
 }
 
 // Adapter is the trainable part of a model: its A and B matrices in flat state.
@@ -89,7 +100,7 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (
 	}
 	var err error
 	if c.loaded != nil {
-		if a.Warnings, err = c.loaded.check(linears); err != nil {
+		if a.Warnings, err = c.loaded.check(linears, c.named); err != nil {
 			return nil, err
 		}
 		a.Config.Targets = targetsOf(linears)
@@ -125,7 +136,7 @@ func checkRank(dev *gpu.Device, l *Linear, c Config) error {
 // checkTargets refuses a target that names no linear.
 func (c Config) checkTargets(linears []*Linear) error {
 	for _, t := range c.Targets {
-		if !c.allLinear() && !slices.ContainsFunc(linears, func(l *Linear) bool { return suffixOf(t, l.Name) }) {
+		if !c.allLinear() && !slices.ContainsFunc(linears, func(l *Linear) bool { return c.targets(t, l.Name) }) {
 			return usererr.New("attach adapter", "", "lora_target_modules has %q, the model has no such linear", t).
 				Hinted("it has %s", strings.Join(modulesOf(linears), ", "))
 		}

@@ -54,8 +54,14 @@ func Read(dir string, config []byte, weights io.ReaderAt, size int64) (*Files, e
 	if f.Config, err = ReadConfig(config, path.Join(dir, ConfigFile)); err != nil {
 		return nil, err
 	}
-	if f.Tensors, err = ReadWeights(weights, size, path.Join(dir, WeightsFile)); err != nil {
+	held, err := readWeights(weights, size, path.Join(dir, WeightsFile))
+	if err != nil {
 		return nil, err
+	}
+	f.Tensors, f.Config.Within = held.tensors, held.within
+	if held.encoder > 0 {
+		f.Config.loaded.warnings = append(f.Config.loaded.warnings, fmt.Sprintf(
+			"%s: matrices of linears that only images go through are left out (%d).", path.Join(dir, WeightsFile), held.encoder))
 	}
 	halves := map[string]int{}
 	for _, t := range f.Tensors {
@@ -74,7 +80,8 @@ func Read(dir string, config []byte, weights io.ReaderAt, size int64) (*Files, e
 			if isA {
 				missing = keySuffixB
 			}
-			return nil, usererr.New(opLoad, dir, "%s is missing", keyPrefix+linear+missing).Hinted("the file is incomplete: fetch it anew")
+			missing = keyPrefix + f.Config.named(linear) + missing
+			return nil, usererr.New(opLoad, dir, "%s is missing", missing).Hinted("the file is incomplete: fetch it anew")
 		}
 		f.Config.loaded.adapted[linear] = true
 	}
@@ -92,7 +99,7 @@ type loaded struct {
 
 // check compares the linears with matrices to the model's, and to what the configuration names: as in PEFT one that is
 // named but has no matrices stays as it is. What the configuration does not name PEFT would leave out in silence.
-func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
+func (f *loaded) check(linears []*Linear, named func(linear string) string) (warnings []string, err error) {
 	strangers := make(map[string]bool, len(f.adapted))
 	for name := range f.adapted {
 		strangers[name] = true
@@ -100,12 +107,12 @@ func (f *loaded) check(linears []*Linear) (warnings []string, err error) {
 	var bare []string
 	for _, l := range linears {
 		delete(strangers, l.Name)
-		named, known := f.selection.names(l.Name)
+		is, known := f.selection.names(named(l.Name))
 		switch {
-		case f.adapted[l.Name] && known && !named:
-			return nil, usererr.New(opLoad, f.path, "%s holds matrices of %s, which %s does not name", WeightsFile, l.Name, ConfigFile).
+		case f.adapted[l.Name] && known && !is:
+			return nil, usererr.New(opLoad, f.path, "%s holds matrices of %s, which %s does not name", WeightsFile, named(l.Name), ConfigFile).
 				Hinted("mend target_modules, exclude_modules or layers_to_transform there: PEFT would leave these matrices out")
-		case named && !f.adapted[l.Name]:
+		case is && !f.adapted[l.Name]:
 			bare = append(bare, l.Name)
 		}
 	}

@@ -51,7 +51,7 @@ func adapterOf(t *testing.T, keys string, linears ...string) (*Files, error) {
 func filesOf(t *testing.T, keys string, tensors []Tensor) (*Files, error) {
 	t.Helper()
 	var weights bytes.Buffer
-	require.NoError(t, WriteWeights(&weights, tensors))
+	require.NoError(t, Config{}.WriteWeights(&weights, tensors))
 	config := []byte(`{"peft_type":"LORA","r":4,"lora_alpha":8,` + keys + "}")
 	return Read("dir", config, bytes.NewReader(weights.Bytes()), int64(weights.Len()))
 }

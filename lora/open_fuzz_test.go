@@ -38,7 +38,7 @@ func FuzzOpen(f *testing.F) {
 	c := Config{Rank: 2, Alpha: 4, Targets: []string{"q_proj"}}
 	var config, weights bytes.Buffer
 	require.NoError(f, c.WriteConfig(&config, "base"))
-	require.NoError(f, WriteWeights(&weights, []Tensor{
+	require.NoError(f, Config{}.WriteWeights(&weights, []Tensor{
 		{Name: keyA(linears()[0]), Rows: 2, Cols: 64, Values: make([]float32, 128)},
 		{Name: keyB(linears()[0]), Rows: 32, Cols: 2, Values: make([]float32, 64)},
 	}))

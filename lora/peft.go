@@ -16,8 +16,7 @@ const (
 	WeightsFile = "adapter_model.safetensors"
 )
 
-// WriteWeights writes adapter_model.safetensors, in float32, tensors sorted by name. Errors are w's.
-func WriteWeights(w io.Writer, tensors []Tensor) error {
+func writeWeights(w io.Writer, tensors []Tensor) error {
 	byName := map[string]Tensor{}
 	for _, t := range tensors {
 		byName[t.Name] = t
@@ -32,23 +31,48 @@ func WriteWeights(w io.Writer, tensors []Tensor) error {
 	return safetensors.Write(w, map[string]string{"format": "pt"}, data)
 }
 
-// ReadWeights reads adapter_model.safetensors, of size bytes; path names it in errors. Errors are *usererr.Error:
-// Format for a damaged file, Unsupported for a tensor that is no LoRA matrix [rows, columns] of a linear.
-func ReadWeights(r io.ReaderAt, size int64, path string) (out []Tensor, err error) {
+// ReadWeights reads adapter_model.safetensors, of size bytes; path names it in errors. Names are those of the language
+// model's own class, whatever class the adapter is for. Errors are *usererr.Error: Format for a damaged file,
+// Unsupported for a tensor that is no LoRA matrix [rows, columns] of a linear.
+func ReadWeights(r io.ReaderAt, size int64, path string) ([]Tensor, error) {
+	w, err := readWeights(r, size, path)
+	return w.tensors, err
+}
+
+// weights are what adapter_model.safetensors holds.
+type weights struct {
+	tensors []Tensor
+	within  string // Config.Within
+	encoder int    // how many matrices of what only images go through there are beside the tensors
+}
+
+func readWeights(r io.ReaderAt, size int64, path string) (out weights, err error) {
 	f, err := safetensors.Read(r, size, path)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	for _, t := range f.Tensors() {
+	for i, t := range f.Tensors() {
+		name := strings.TrimPrefix(t.Name, keyPrefix)
+		if ofEncoder(name) && strings.Contains(name, ".lora_") {
+			out.encoder++
+			continue
+		}
 		if _, _, ok := splitKey(t.Name); !ok || len(t.Shape) != 2 {
-			return nil, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).Of(usererr.Unsupported).
+			return out, usererr.New("load adapter", path, "tensor %s of shape %v", t.Name, t.Shape).Of(usererr.Unsupported).
 				Hinted("%s", wayOut(t.Name))
 		}
 		values := make([]float32, t.Elements())
 		if err := f.ReadFloat32(t, values, 0); err != nil {
-			return nil, err
+			return out, err
 		}
-		out = append(out, Tensor{Name: t.Name, Rows: t.Shape[0], Cols: t.Shape[1], Values: values})
+		plain, within := unwrapped(name)
+		if len(out.tensors) > 0 && within != out.within {
+			return out, usererr.New("load adapter", path, "tensor %d, %s, has a name of another class than those before it", i, t.Name).
+				Of(usererr.Format).Hinted("an adapter belongs to one class of transformers: " + keyPrefix + alone + "layers…, or " +
+				keyPrefix + Wrapped + "layers… beside an encoder of images")
+		}
+		out.within = within
+		out.tensors = append(out.tensors, Tensor{Name: keyPrefix + plain, Rows: t.Shape[0], Cols: t.Shape[1], Values: values})
 	}
 	return out, nil
 }

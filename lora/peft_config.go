@@ -63,7 +63,10 @@ func (c Config) WriteConfig(w io.Writer, baseModel string) error {
 		AlphaPattern: c.AlphaPattern, Bias: "none", InferenceMode: true, InitLoRAWeights: true, Alpha: c.Alpha, Dropout: c.Dropout,
 		PeftType: "LORA", Rank: c.Rank, RankPattern: c.RankPattern, Targets: c.Targets, TaskType: "CAUSAL_LM", UseRSLoRA: c.RSLoRA,
 	}
-	if c.allLinear() {
+	switch {
+	case c.Within != "":
+		out.Targets = c.expression()
+	case c.allLinear():
 		out.Targets = allLinear
 	}
 	if baseModel != "" {

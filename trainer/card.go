@@ -42,8 +42,26 @@ func (r *run) writeCard(w io.Writer) error {
 		fmt.Fprintf(&b, "| evaluation loss | %.4f (perplexity %.3f, %d rows held back) |\n", e.Loss, e.Perplexity, e.Rows)
 	}
 	fmt.Fprintf(&b, "\nLoad it with PEFT: `PeftModel.from_pretrained(base, folder)`, or `qlora-wgpu generate --model … --adapter folder`.\n")
+	if said := r.classes("`%s`"); said != "" {
+		fmt.Fprintf(&b, "\n%s\n", said)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// classes tells how PEFT loads the adapter where two classes of transformers hold its model, under other names; empty:
+// one does. Names are written by the format.
+func (r *run) classes(format string) string {
+	shape, config := r.in.Model.Spec, r.engine.Adapter.Config
+	own, other := shape.Family, cmp.Or(shape.Wrapper, "a class that reads images too")
+	switch {
+	case config.Within != "":
+		own, other = other, own
+	case shape.Wrapper == "":
+		return ""
+	}
+	said := "PEFT loads the adapter into " + format + " as it is, and into " + format + " with " + format + "."
+	return fmt.Sprintf(said, own, other, config.KeyMapping())
 }
 
 // baseName is the last part of a path as any system writes it.

@@ -14,6 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/demo/demotest"
+	"qlora-wgpu/internal/engine"
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/lora"
 )
 
 // awkward are names with signs of YAML, Markdown and HTML, and what readers of YAML take for no string.
@@ -51,6 +55,25 @@ func TestMarkdownTextIsText(t *testing.T) {
 		require.True(t, utf8.ValidString(text))
 		require.NotRegexp(t, `[\x00-\x1f|]`, text)
 		require.NotRegexp(t, "(^|[^\\\\])(\\\\\\\\)*[<`*\\[]", text)
+	}
+}
+
+func TestARunTellsWhichClassItsAdapterIsFor(t *testing.T) {
+	const wrapper = "Gemma3ForConditionalGeneration"
+	for want, c := range map[string]struct{ wrapper, within string }{
+		"": {},
+		"PEFT loads the adapter into Gemma3ForConditionalGeneration as it is, and into Gemma3ForCausalLM with " +
+			`key_mapping={r"^model\.language_model\.": "model."}.`: {wrapper, lora.Wrapped},
+		"PEFT loads the adapter into Gemma3ForCausalLM as it is, and into Gemma3ForConditionalGeneration with " +
+			`key_mapping={r"^model\.": "model.language_model."}.`: {wrapper, ""},
+		"PEFT loads the adapter into a class that reads images too as it is, and into Gemma3ForCausalLM with " +
+			`key_mapping={r"^language_model\.model\.": "model."}.`: {"", "language_model.model."},
+	} {
+		r := &run{
+			in:     Inputs{Model: &pretrained.Model{Spec: spec.Spec{Family: "Gemma3ForCausalLM", Wrapper: c.wrapper}}},
+			engine: &engine.Engine{Adapter: &lora.Adapter{Config: lora.Config{Within: c.within}}},
+		}
+		require.Equal(t, want, r.classes("%s"))
 	}
 }
 

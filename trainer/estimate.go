@@ -146,7 +146,7 @@ func (r *run) estimateSaving(ctx context.Context) (adapter, moments float64, err
 	began := time.Now()
 	s, err := r.snapshot(ctx, 1, false)
 	if err == nil {
-		err = lora.WriteWeights(io.Discard, s.adapter)
+		err = r.engine.Adapter.Config.WriteWeights(io.Discard, s.adapter)
 	}
 	adapter = time.Since(began).Seconds()
 	began = time.Now()

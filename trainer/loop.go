@@ -43,6 +43,9 @@ func (r *run) loop(ctx context.Context) (*Summary, error) {
 	if err := r.saveResult(finish); err != nil {
 		return nil, err
 	}
+	if said := r.classes("%s"); said != "" {
+		r.info("%s", said)
+	}
 	r.log.sync()
 	summary := &Summary{Steps: r.state.Step, Loss: r.state.Loss, Eval: r.state.Eval, AdapterDir: r.config.OutputDir, Seconds: r.state.Seconds}
 	r.emit(events.Done{

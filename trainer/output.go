@@ -174,7 +174,7 @@ func (r *run) saveAdapter(s snapshot) error {
 		{lora.ConfigFile, func(w io.Writer) error {
 			return r.engine.Adapter.Config.WriteConfig(w, cmp.Or(r.in.Model.Name, r.config.Model))
 		}},
-		{lora.WeightsFile, func(w io.Writer) error { return lora.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
+		{lora.WeightsFile, func(w io.Writer) error { return r.engine.Adapter.Config.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
 	} {
 		if err := checkpoint.WriteFile(r.in.Output, path.Join(r.config.OutputDir, file.name), file.write); err != nil {
 			return err

@@ -87,12 +87,12 @@ func (r *run) saveCheckpoint(s snapshot) error {
 	for _, m := range s.moments {
 		momentBytes += int64(len(m.Bytes))
 	}
-	size := 4 * r.engine.Adapter.Parameters()
+	config, size := r.engine.Adapter.Config, 4*r.engine.Adapter.Parameters()
 	files := []checkpoint.File{
 		{Name: lora.ConfigFile, Size: 1 << 10, Write: func(w io.Writer) error {
-			return r.engine.Adapter.Config.WriteConfig(w, cmp.Or(r.in.Model.Name, r.config.Model))
+			return config.WriteConfig(w, cmp.Or(r.in.Model.Name, r.config.Model))
 		}},
-		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return lora.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
+		{Name: lora.WeightsFile, Size: size, Write: func(w io.Writer) error { return config.WriteWeights(getsOn{w, s.meter}, s.adapter) }},
 		{Name: optimizerFile, Size: momentBytes, Write: func(w io.Writer) error { return safetensors.Write(getsOn{w, s.meter}, nil, s.moments) }},
 	}
 	if err := checkpoint.Save(r.in.Output, r.config.OutputDir, state.Step, r.identity(r.config, state), state, files); err != nil {

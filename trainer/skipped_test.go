@@ -34,7 +34,7 @@ func broken(t *testing.T) string {
 	for i := range b.Values {
 		b.Values[i] = 1e30
 	}
-	require.NoError(t, lora.WriteWeights(&weights, []lora.Tensor{a, b}))
+	require.NoError(t, lora.Config{}.WriteWeights(&weights, []lora.Tensor{a, b}))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.ConfigFile), config.Bytes(), 0o666))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, lora.WeightsFile), weights.Bytes(), 0o666))
 	return dir

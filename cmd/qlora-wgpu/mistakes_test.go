@@ -171,7 +171,7 @@ func TestWrongAdapters(t *testing.T) {
 		weights, err := os.Create(filepath.Join(dir, lora.WeightsFile))
 		require.NoError(t, err)
 		defer weights.Close()
-		require.NoError(t, lora.WriteWeights(weights, tensors))
+		require.NoError(t, lora.Config{}.WriteWeights(weights, tensors))
 		return dir
 	}
 	a := func(layer string, rows, cols int) lora.Tensor {

@@ -192,7 +192,7 @@ func someAdapter(t *testing.T, folder string, config lora.Config, size float64) 
 	dir := t.TempDir()
 	for name, write := range map[string]func(io.Writer) error{
 		lora.ConfigFile:  func(w io.Writer) error { return config.WriteConfig(w, folder) },
-		lora.WeightsFile: func(w io.Writer) error { return lora.WriteWeights(w, tensors) },
+		lora.WeightsFile: func(w io.Writer) error { return lora.Config{}.WriteWeights(w, tensors) },
 	} {
 		require.NoError(t, checkpoint.WriteFile(checkpoint.Files{}, filepath.Join(dir, name), write))
 	}

@@ -13,6 +13,7 @@ import (
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/lora"
 	"qlora-wgpu/paging"
 )
 
@@ -76,4 +77,11 @@ func TestAPlanOfAnswersKnowsLayersThatSlide(t *testing.T) {
 		require.Less(t, float64(keys[1]), most*float64(keys[0]))
 		t.Logf("%d tokens: %d MiB of keys and values, %d MiB without windows", tokens, keys[1]/mib, keys[0]/mib)
 	}
+}
+
+func TestTheAdapterOfAWrappedModelIsForTheWrapper(t *testing.T) {
+	shape, _ := pretrained.Shape("gemma-3-4b")
+	require.Empty(t, TrainingDemand(shape, settings.Default[settings.Train]()).Adapter.Within)
+	shape.Wrapper = "Gemma3ForConditionalGeneration"
+	require.Equal(t, lora.Wrapped, TrainingDemand(shape, settings.Default[settings.Train]()).Adapter.Within)
 }

@@ -14,9 +14,15 @@ import (
 	"qlora-wgpu/paging"
 )
 
-// AdapterOf is the fresh adapter that the settings describe.
-func AdapterOf(c settings.Adapter) lora.Config {
-	return lora.Config{Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules}
+// adapterOf is the fresh adapter of a model that the settings describe: for the class of its files.
+func adapterOf(shape spec.Spec, c settings.Adapter) lora.Config {
+	within := ""
+	if shape.Wrapper != "" {
+		within = lora.Wrapped
+	}
+	return lora.Config{
+		Rank: c.LoraR, Alpha: c.LoraAlpha, RSLoRA: c.UseRSLora, Dropout: c.LoraDropout, Targets: c.LoraTargetModules, Within: within,
+	}
 }
 
 // FormatsOf is how the linears' weights are kept: as the model's files hold them where these are quantized, else by the
@@ -79,7 +85,7 @@ func CheckQuantization(shape spec.Spec, c settings.Quantization) error {
 // what its longest takes.
 func TrainingDemand(shape spec.Spec, c settings.Train) Demand {
 	d := Demand{
-		Shape: shape, Format: FormatsOf(shape, c.Quantization), Adapter: AdapterOf(c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
+		Shape: shape, Format: FormatsOf(shape, c.Quantization), Adapter: adapterOf(shape, c.Adapter), Tokens: c.MaxSeqLength * c.BatchSize,
 		MicroBatches: c.GradientAccumulationSteps, EightBit: c.EightBit(), Auto: c.GradientCheckpointing == settings.CheckpointAuto,
 		Start: paging.Decisions{PagedState: c.PagedState(), Activations: activationsOf(c.GradientCheckpointing)},
 	}

@@ -72,10 +72,12 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 	if err != nil {
 		return m, err
 	}
-	inner, wrapped := languageModel(keys)
+	inner, wrapper := languageModel(keys)
+	wrapped := wrapper != ""
 	if err := m.describe(inner, nil); err != nil {
 		return m, err
 	}
+	m.Spec.Wrapper = wrapper
 	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {
 		return m, err
 	}

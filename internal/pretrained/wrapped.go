@@ -22,11 +22,11 @@ var wrappedPrefixes = [][2]string{
 var encoderPrefixes = []string{"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}
 
 // languageModel is the part of a configuration that describes the language model: all of it, unless the class is a
-// wrapper. What the outer one says of tokens and of the head goes for it too.
-func languageModel(k *spec.Keys) (inner *spec.Keys, wrapped bool) {
+// wrapper, whose name it gives. What the outer one says of tokens and of the head goes for it too.
+func languageModel(k *spec.Keys) (inner *spec.Keys, wrapper string) {
 	names, _ := k.Values["architectures"].([]any)
 	if len(names) != 1 || !slices.Contains(wrappers, fmt.Sprint(names[0])) {
-		return k, false
+		return k, ""
 	}
 	inner = k.Inside("text_config")
 	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "vocab_size"} {
@@ -34,7 +34,7 @@ func languageModel(k *spec.Keys) (inner *spec.Keys, wrapped bool) {
 			inner.Default(key, value)
 		}
 	}
-	return inner, true
+	return inner, fmt.Sprint(names[0])
 }
 
 // plainName is the name that a tensor of a wrapped model has in the language model's own class.

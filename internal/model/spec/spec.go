@@ -16,6 +16,7 @@ import (
 // and added to its input. What is the same in all families has no field; zero values are Llama's.
 type Spec struct {
 	Family       string // the class of transformers that has it, LlamaForCausalLM
+	Wrapper      string // the class of its files, where that holds it beside an encoder of images; empty: Family
 	Hidden       int    // width of the residual stream
 	Vocab        int
 	MaxPositions int
