@@ -84,6 +84,7 @@ test-attack: setup
 # The written adapter loaded by Hugging Face PEFT; ids, masks and losses of awkward inputs beside transformers and PEFT.
 test-peft: setup
 	tools/peft_test/run.sh
+	tools/peft_test/run.sh families
 	tools/peft_test/run.sh inputs
 
 # What does not reach the GPU also has to hold on the other systems; all but the command in the browser.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Compares qlora-wgpu with Hugging Face transformers and PEFT; README.md says what is compared.
 #   tools/peft_test/run.sh [options of check.py]          adapters that qlora-wgpu writes, loaded by PEFT
+#   tools/peft_test/run.sh families [options of families.py]   the same over small random models of every family
 #   tools/peft_test/run.sh inputs [options of inputs]     ids, masks and losses of awkward models, rows and adapters
 #   tools/peft_test/run.sh bench [options of bench.py]    training steps timed beside PyTorch's
 # PEFT_PYTHON names a Python that has requirements.txt; without it build/peft-venv is made (some 7 GB).
@@ -26,6 +27,10 @@ case ${1-} in
   inputs)
     shift
     PYTHONPATH=tools/peft_test HF_HUB_OFFLINE=1 exec "$PEFT_PYTHON" -m inputs "$@"
+    ;;
+  families)
+    shift
+    HF_HUB_OFFLINE=1 exec "$PEFT_PYTHON" tools/peft_test/families.py "$@"
     ;;
   bench)
     shift
