@@ -10,8 +10,8 @@
 // through the caches.
 
 import package::entry::{group_of};
-import package::attention::{ROWS, KEYS, weight_of};
-import package::attention_cap::{score_of, slope_of};
+import package::attention::{ROWS, KEYS, Scores, weight_of};
+import package::attention_cap::{slope_of};
 import package::attention_gradients::{q, d_out, Places, products};
 
 const WIDTH: u32 = 32u;
@@ -69,13 +69,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     at.row_r0 = head_r0 * params.head_dim4;
     let stats_r0 = stats[head_r0];
     // }
-    let sums = products(at, params.head_dim4);
+    var scores: Scores;
+    let dp = products(&scores, at, params.head_dim4, params.scale, params.cap);
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (t_r0 >= key_c0) & (t_r0 < last_c0);
-    let score_r0_c0 = score_of(sums.s_r0_c0, params.scale, params.cap);
-    let p_r0_c0 = select(0.0, weight_of(score_r0_c0, stats_r0.x, seen_r0_c0), seen_r0_c0);
-    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (sums.dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let p_r0_c0 = select(0.0, weight_of(scores.of_r0_c0, stats_r0.x, seen_r0_c0), seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(scores.of_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp.of_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

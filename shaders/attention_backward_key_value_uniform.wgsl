@@ -8,8 +8,8 @@
 // 16*D*(4/KEYS + 2/ROWS) bytes from uniform arrays.
 
 import package::entry::{group_of};
-import package::attention::{ROWS, KEYS, weight_of};
-import package::attention_cap::{score_of, slope_of};
+import package::attention::{ROWS, KEYS, Scores, scale_scores, weight_of};
+import package::attention_cap::{slope_of};
 
 const HEAD4: u32 = 64u; // D / 4
 
@@ -71,13 +71,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
 
   for (var row = begin; row < end; row += ROWS) {
+    var scores = Scores();
     // unroll r ROWS {
     let row_r0 = min(row + 0u /*r*/, end - 1u);
     let t_r0 = params.first_query + row_r0 / group_heads;
     let q_r0 = (row_r0 - params.first_row) * params.head_dim4;
     let stats_r0 = stats[row_r0 / group_heads * params.heads + params.kv_head * group_heads + row_r0 % group_heads];
     // unroll c KEYS {
-    var s_r0_c0 = 0.0;
     var dp_r0_c0 = 0.0;
     // }
     // }
@@ -90,17 +90,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let query_r0 = q[q_r0 + d];
       let dout_r0 = d_out[q_r0 + d];
       // unroll c KEYS {
-      s_r0_c0 += dot(query_r0, keyvec_c0);
       dp_r0_c0 += dot(dout_r0, value_c0);
+      scores.of_r0_c0 += dot(query_r0, keyvec_c0);
       // }
       // }
     }
+    scale_scores(&scores, params.scale, params.cap);
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (t_r0 >= key_c0) & (t_r0 < last_c0) & (row + 0u /*r*/ < end);
-    let score_r0_c0 = score_of(s_r0_c0, params.scale, params.cap);
-    let p_r0_c0 = select(0.0, weight_of(score_r0_c0, stats_r0.x, seen_r0_c0), seen_r0_c0);
-    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let p_r0_c0 = select(0.0, weight_of(scores.of_r0_c0, stats_r0.x, seen_r0_c0), seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(scores.of_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

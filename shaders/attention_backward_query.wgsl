@@ -8,8 +8,8 @@
 // order, so that lse fits them. 6*D flops per query and key; 16*D*(4/ROWS + 3/KEYS) bytes through the caches.
 
 import package::entry::{group_of};
-import package::attention::{ROWS, KEYS, weight_of};
-import package::attention_cap::{score_of, slope_of};
+import package::attention::{ROWS, KEYS, Scores, weight_of};
+import package::attention_cap::{slope_of};
 import package::attention_rows::{params, rows_of};
 import package::attention_gradients::{k, Places, products};
 
@@ -45,13 +45,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
     // unroll c KEYS {
     at.key_c0 = (min(key + 0u /*c*/, own.end) * params.kv_heads + kv_head) * params.head_dim4;
     // }
-    let sums = products(at, params.head_dim4);
+    var scores: Scores;
+    let dp = products(&scores, at, params.head_dim4, params.scale, params.cap);
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0);
-    let score_r0_c0 = score_of(sums.s_r0_c0, params.scale, params.cap);
-    let p_r0_c0 = weight_of(score_r0_c0, stats_r0.x, seen_r0_c0);
-    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (sums.dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let p_r0_c0 = weight_of(scores.of_r0_c0, stats_r0.x, seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(scores.of_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp.of_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

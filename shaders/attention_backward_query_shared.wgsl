@@ -21,12 +21,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tile = tile_of(group);
   let tx = lane % 8u;
   let ty = lane / 8u;
-  let last_token = params.tokens - 1u;
   // unroll a QUADS {
   // unroll i FOUR {
   let t_i0_a0 = tile.t0 + 4u * (ty + 8u * 0u /*a*/) + 0u /*i*/;
-  let first_i0_a0 = first_key[min(t_i0_a0, last_token)];
-  let stats_i0_a0 = stats[min(t_i0_a0, last_token) * params.heads + tile.head];
+  let first_i0_a0 = first_key[min(t_i0_a0, tile.last)];
+  let stats_i0_a0 = stats[min(t_i0_a0, tile.last) * params.heads + tile.head];
   // }
   // }
   var sums = Sums();
@@ -49,7 +48,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
   // unroll a QUADS {
   // unroll i FOUR {
-  if (t_i0_a0 <= last_token) {
+  if (t_i0_a0 <= tile.last) {
     // unroll b NB {
     dq[(t_i0_a0 * params.heads + tile.head) * HEAD4 + tx + 8u * 0u /*b*/] = sums.of_i0_a0_b0;
     // }

@@ -7,8 +7,8 @@
 // + 3/ROWS) bytes from uniform arrays.
 
 import package::entry::{group_of};
-import package::attention::{ROWS, KEYS, weight_of};
-import package::attention_cap::{score_of, slope_of};
+import package::attention::{ROWS, KEYS, Scores, scale_scores, weight_of};
+import package::attention_cap::{slope_of};
 import package::attention_rows_uniform::{params, rows_of};
 
 const HEAD4: u32 = 64u; // D / 4
@@ -46,10 +46,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   }
 
   for (var key = begin; key < own.end; key += KEYS) {
+    var scores = Scores();
     // unroll c KEYS {
     let k_c0 = (min(key + 0u /*c*/, own.end - 1u) - params.first_key) * params.head_dim4;
     // unroll r ROWS {
-    var s_r0_c0 = 0.0;
     var dp_r0_c0 = 0.0;
     // }
     // }
@@ -62,17 +62,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
       let key_c0 = k[k_c0 + d];
       let value_c0 = v[k_c0 + d];
       // unroll r ROWS {
-      s_r0_c0 += dot(query_r0, key_c0);
+      scores.of_r0_c0 += dot(query_r0, key_c0);
       dp_r0_c0 += dot(dout_r0, value_c0);
       // }
       // }
     }
+    scale_scores(&scores, params.scale, params.cap);
     // unroll r ROWS {
     // unroll c KEYS {
     let seen_r0_c0 = (key + 0u /*c*/ >= first_r0) & (key + 0u /*c*/ <= own.last_r0) & (key + 0u /*c*/ < own.end);
-    let score_r0_c0 = score_of(s_r0_c0, params.scale, params.cap);
-    let p_r0_c0 = weight_of(score_r0_c0, stats_r0.x, seen_r0_c0);
-    let ds_r0_c0 = select(0.0, slope_of(score_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
+    let p_r0_c0 = weight_of(scores.of_r0_c0, stats_r0.x, seen_r0_c0);
+    let ds_r0_c0 = select(0.0, slope_of(scores.of_r0_c0, params.scale, params.cap) * p_r0_c0 * (dp_r0_c0 - stats_r0.y), seen_r0_c0);
     // }
     // }
     for (var d = 0u; d < params.head_dim4; d++) {

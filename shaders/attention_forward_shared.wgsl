@@ -23,12 +23,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   let tile = tile_of(group);
   let tx = lane % 8u;
   let ty = lane / 8u;
-  let last_token = params.tokens - 1u;
   // unroll a QUADS {
   let q_a0 = ty + 8u * 0u /*a*/; // which 4 tokens
   let t_a0 = tile.t0 + 4u * q_a0;
-  let first_a0 = vec4<u32>(first_key[min(t_a0, last_token)], first_key[min(t_a0 + 1u, last_token)],
-                           first_key[min(t_a0 + 2u, last_token)], first_key[min(t_a0 + 3u, last_token)]);
+  let first_a0 = vec4<u32>(first_key[min(t_a0, tile.last)], first_key[min(t_a0 + 1u, tile.last)],
+                           first_key[min(t_a0 + 2u, tile.last)], first_key[min(t_a0 + 3u, tile.last)]);
   let last_a0 = t_a0 + params.query_offset; // that the first of the four sees
   var largest_a0 = vec4<f32>(-1e30);
   var sum_a0 = vec4<f32>(); // of the weights of this invocation's keys
@@ -76,7 +75,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) num: vec3
   var total_a0 = vec4<f32>();
   for (var x = 0u; x < 8u; x++) { total_a0 += slice[x][q_a0 ^ x]; }
   // unroll i FOUR {
-  if (t_a0 + 0u /*i*/ <= last_token) {
+  if (t_a0 + 0u /*i*/ <= tile.last) {
     let at = (t_a0 + 0u /*i*/) * params.heads + tile.head;
     if (tx == 0u) { lse[at] = largest_a0[0u /*i*/] + log(total_a0[0u /*i*/]); }
     // unroll b NB {

@@ -80,6 +80,14 @@ func (t attentionTile) variant(run func(a attention, rec *gpu.Recorder, t attent
 	}, run: func(a attention, rec *gpu.Recorder, _ *Variant) { run(a, rec, t) }}
 }
 
+// cappedTile is capped for a tile's constants.
+func (a attention) cappedTile(constants map[string]uint32) map[string]uint32 {
+	if a.SoftCap != 0 {
+		constants["SCORES4"] = constants["ROWS"] * constants["KEYS"] / 4
+	}
+	return a.capped(constants)
+}
+
 func forwardByTile(own, take, width int) variant[attention] {
 	return attentionTile{own, take, width}.variant(attention.forwardByRows, attentionForwardTile)
 }
@@ -90,7 +98,7 @@ func backwardByTile(own, take, width int) variant[attention] {
 
 func (a attention) forwardByRows(rec *gpu.Recorder, tile attentionTile) {
 	groups := tile.groups(a.rows())
-	forward := attentionForwardTile.spec(a.capped(tile.ownRows()))
+	forward := attentionForwardTile.spec(a.cappedTile(tile.ownRows()))
 	rec.Dispatch(forward, groups*a.KVHeads, a.pairs()*int64(4*a.HeadDim+20), attentionForwardParams{
 		RowGroups: uint32(groups), Rows: uint32(a.rows()), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
 		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale, Cap: a.SoftCap,
@@ -109,7 +117,7 @@ func (a attention) backwardByRows(rec *gpu.Recorder, tile attentionTile) {
 	a.delta(rec)
 	keys := a.keysBackward()
 	groups := tile.groups(keys)
-	keyValue := attentionBackwardKeyValue.spec(a.capped(tile.ownKeys()))
+	keyValue := attentionBackwardKeyValue.spec(a.cappedTile(tile.ownKeys()))
 	rec.Dispatch(keyValue, groups*a.KVHeads, a.pairs()*int64(8*a.HeadDim+20), attentionBackwardKeyValueParams{
 		KeyGroups: uint32(groups), Tokens: uint32(keys), FirstQuery: uint32(a.QueryOffset), Queries: uint32(a.Q.Rows),
 		Accumulate: flag(a.Accumulate), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
@@ -117,7 +125,7 @@ func (a attention) backwardByRows(rec *gpu.Recorder, tile attentionTile) {
 	}, a.Q.Single(), a.K.Single(), a.V.Single(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), a.DV.Single())
 
 	groups = tile.groups(a.rows())
-	query := attentionBackwardQueryTile.spec(a.capped(tile.ownRows()))
+	query := attentionBackwardQueryTile.spec(a.cappedTile(tile.ownRows()))
 	rec.Dispatch(query, groups*a.KVHeads, a.pairs()*int64(6*a.HeadDim+20), attentionBackwardQueryParams{
 		RowGroups: uint32(groups), Rows: uint32(a.rows()), Heads: uint32(a.Heads), KvHeads: uint32(a.KVHeads), HeadDim4: uint32(a.HeadDim / 4),
 		QueryOffset: uint32(a.QueryOffset), Scale: a.Scale, Cap: a.SoftCap,

@@ -40,7 +40,7 @@ func (a attention) uniformTile() attentionTile {
 func (a attention) uniformConstants(tile map[string]uint32) map[string]uint32 {
 	constants := with(tile, "HEAD4", uint32(a.HeadDim/4))
 	delete(constants, "WIDTH")
-	return a.capped(constants)
+	return a.cappedTile(constants)
 }
 
 // rowWindow is a window of rows of a key/value head and one of keys that some of its rows see.

@@ -1,4 +1,4 @@
-import package::attention_cap::{score_of};
+import package::attention_cap::{CAPPED, scores_of};
 
 // Attention in registers: an invocation takes ROWS rows (queries of the heads of one group, row = t*G + g) by KEYS keys
 // at a time.
@@ -16,12 +16,40 @@ struct Own {
   end: u32, // the key at which all of them end
 }
 
-// q·k of each row and key, without the scale, and whether the row sees the key.
+// q·k of each row and key, by scale_scores the scores, and whether the row sees the key.
 struct Scores {
   // unroll r ROWS {
   // unroll c KEYS {
   of_r0_c0: f32,
   seen_r0_c0: bool,
+  // }
+  // }
+}
+
+const SCORES4: u32 = 1u; // fours of scores: ROWS·KEYS / 4
+
+// Scales the products, and caps four at a time: the largest tile has 256, and a browser's compiler takes half a minute
+// for as many tanh. (A loop over them takes software Vulkan's minutes.)
+fn scale_scores(scores: ptr<function, Scores>, scale: f32, cap: f32) {
+  // unroll r ROWS {
+  // unroll c KEYS {
+  (*scores).of_r0_c0 *= scale;
+  // }
+  // }
+  // unroll x CAPPED {
+  var all: array<vec4<f32>, SCORES4>;
+  // unroll r ROWS {
+  // unroll c KEYS {
+  all[(0u /*r*/ * KEYS + 0u /*c*/) / 4u][(0u /*r*/ * KEYS + 0u /*c*/) % 4u] = (*scores).of_r0_c0;
+  // }
+  // }
+  // unroll i SCORES4 {
+  all[0u /*i*/] = scores_of(all[0u /*i*/], 1.0, cap);
+  // }
+  // unroll r ROWS {
+  // unroll c KEYS {
+  (*scores).of_r0_c0 = all[(0u /*r*/ * KEYS + 0u /*c*/) / 4u][(0u /*r*/ * KEYS + 0u /*c*/) % 4u];
+  // }
   // }
   // }
 }
@@ -40,11 +68,12 @@ struct Softmax {
 }
 
 fn take(softmax: ptr<function, Softmax>, scores: ptr<function, Scores>, scale: f32, cap: f32) {
+  scale_scores(scores, scale, cap);
   // unroll r ROWS {
   let before_r0 = (*softmax).largest_r0;
   var next_r0 = before_r0;
   // unroll c KEYS {
-  let s_r0_c0 = select(-1e30, score_of((*scores).of_r0_c0, scale, cap), (*scores).seen_r0_c0);
+  let s_r0_c0 = select(-1e30, (*scores).of_r0_c0, (*scores).seen_r0_c0);
   next_r0 = max(next_r0, s_r0_c0);
   // }
   let shrink_r0 = exp(before_r0 - next_r0);

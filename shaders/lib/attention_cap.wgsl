@@ -1,11 +1,6 @@
-import package::tanh::{tanh1, tanh4};
+import package::tanh::{tanh4};
 
 const CAPPED: u32 = 0u; // 1: scores are cap·tanh(scale·q·k / cap), see soft_cap_forward
-
-fn score_of(product: f32, scale: f32, cap: f32) -> f32 {
-  if (CAPPED == 1u) { return cap * tanh1(product * scale / cap); }
-  return product * scale;
-}
 
 fn scores_of(products: vec4<f32>, scale: f32, cap: f32) -> vec4<f32> {
   if (CAPPED == 1u) { return cap * tanh4(products * scale / cap); }

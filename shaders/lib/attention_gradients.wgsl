@@ -1,4 +1,4 @@
-import package::attention::{ROWS, KEYS};
+import package::attention::{ROWS, KEYS, Scores, scale_scores};
 
 @group(0) @binding(1) var<storage, read_write> q: array<vec4<f32>>; // [T, H*D/4]
 @group(0) @binding(2) var<storage, read_write> k: array<vec4<f32>>; // [S, KVH*D/4]
@@ -15,19 +15,19 @@ struct Places {
   // }
 }
 
-// The scores without the scale, and the gradients of the weights.
-struct Products {
+// The gradients of the weights.
+struct Gradients {
   // unroll r ROWS {
   // unroll c KEYS {
-  s_r0_c0: f32,
-  dp_r0_c0: f32,
+  of_r0_c0: f32,
   // }
   // }
 }
 
-// The scores are summed in the forward's order, so that lse fits them.
-fn products(at: Places, head_dim4: u32) -> Products {
-  var sums = Products();
+// Leaves the scores too. They are summed in the forward's order, so that lse fits them.
+fn products(scores: ptr<function, Scores>, at: Places, head_dim4: u32, scale: f32, cap: f32) -> Gradients {
+  *scores = Scores();
+  var sums = Gradients();
   for (var d = 0u; d < head_dim4; d++) {
     // unroll r ROWS {
     let query_r0 = q[at.row_r0 + d];
@@ -37,10 +37,11 @@ fn products(at: Places, head_dim4: u32) -> Products {
     let key_c0 = k[at.key_c0 + d];
     let value_c0 = v[at.key_c0 + d];
     // unroll r ROWS {
-    sums.s_r0_c0 += dot(query_r0, key_c0);
-    sums.dp_r0_c0 += dot(dout_r0, value_c0);
+    (*scores).of_r0_c0 += dot(query_r0, key_c0);
+    sums.of_r0_c0 += dot(dout_r0, value_c0);
     // }
     // }
   }
+  scale_scores(scores, scale, cap);
   return sums;
 }

@@ -23,6 +23,7 @@ struct Tile {
   head: u32,
   kv_head: u32,
   t0: u32,
+  last: u32, // token of all
   end: u32, // the last key that any of the tokens sees
   q_base: u32,
 }
@@ -32,8 +33,9 @@ var<workgroup> begin: u32; // the first key that any of the tokens sees
 fn tile_of(group: u32) -> Tile {
   let head = group / params.blocks;
   let t0 = (params.blocks - 1u - group % params.blocks) * 64u; // those with most keys first
-  let end = min(t0 + 63u, params.tokens - 1u) + params.query_offset;
-  return Tile(head, head / (params.heads / params.kv_heads), t0, end, place_of_tokens(t0, head, params.q16));
+  let last = params.tokens - 1u;
+  let end = min(t0 + 63u, last) + params.query_offset;
+  return Tile(head, head / (params.heads / params.kv_heads), t0, last, end, place_of_tokens(t0, head, params.q16));
 }
 
 // That key; it does not fall from token to token.

@@ -8,5 +8,3 @@ fn tanh4(x: vec4<f32>) -> vec4<f32> {
   let near = x * (1.0 + q * (-1.0 / 3.0 + q * (2.0 / 15.0 + q * (-17.0 / 315.0 + q * (62.0 / 2835.0)))));
   return select(far, near, abs(x) < vec4<f32>(0.3));
 }
-
-fn tanh1(x: f32) -> f32 { return tanh4(vec4<f32>(x)).x; }
