@@ -63,7 +63,12 @@ func openFile(path string, info fs.FileInfo, columns settings.Columns) (*Source,
 		return nil, openError(path, err)
 	}
 	defer file.Close()
-	return ReadColumns(file, path, columns)
+	text, end, err := unpacked(file, info.Size())
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	defer end()
+	return ReadColumns(text, path, columns)
 }
 
 func openError(path string, err error) error {

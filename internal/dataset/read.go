@@ -72,7 +72,7 @@ func (b *builder) read(file io.Reader) error {
 	if len(start) > 0 {
 		b.nothing = "the file has nothing but spaces and line ends"
 	}
-	extension := strings.ToLower(filepath.Ext(b.source.Path))
+	extension := extensionOf(b.source.Path)
 	table := extension == ".csv" || extension == ".tsv" || extension == ".tab"
 	utf16 := len(b.source.Notes) > 0 // as Excel saves a table under a name that ends in .txt
 	text := extension == ".txt" && !utf16
@@ -101,6 +101,15 @@ func (b *builder) read(file io.Reader) error {
 	return usererr.New(readOp, b.source.Path, "neither JSON Lines nor a JSON array nor a table: it begins with %q", first).Of(usererr.Format).
 		At("line 1").
 		Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
+}
+
+// extensionOf is how a file's name ends, in small letters and without what says that it is compressed.
+func extensionOf(path string) string {
+	path = strings.ToLower(path)
+	for _, packed := range []string{".gz", ".zst", ".bz2"} {
+		path = strings.TrimSuffix(path, packed)
+	}
+	return filepath.Ext(path)
 }
 
 // firstCharacter is the first byte that is not white space, or 0 where there is none.

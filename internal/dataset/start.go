@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"path/filepath"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/unicode"
@@ -70,7 +68,7 @@ var kinds = []kind{
 // are all of it where whole is true.
 func (b *builder) openText(r io.Reader) (in *bufio.Reader, start []byte, whole bool, err error) {
 	path := b.source.Path
-	extension := strings.ToLower(filepath.Ext(path))
+	extension := extensionOf(path)
 	in = bufio.NewReaderSize(r, sampleBytes)
 	peek := func() error {
 		var err error

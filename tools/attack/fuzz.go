@@ -31,6 +31,7 @@ var campaigns = []campaign{
 	{"fuzz-pattern", "a pre-tokenizer's pattern, and a text for it", "internal/tokenizer", "FuzzPattern", million / 5},
 	{"fuzz-text", "texts through real vocabularies, and back", "internal/tokenizer", "FuzzEncode", 2 * million},
 	{"fuzz-rows", "data files", "internal/dataset", "FuzzRead", million / 2},
+	{"fuzz-compressed", "compressed data files", "internal/dataset", "FuzzUnpacked", million / 2},
 	{"fuzz-samples", "data files, up to labels and counts", "internal/dataset", "FuzzEncode", 2 * million},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
 	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
@@ -45,6 +46,8 @@ var campaigns = []campaign{
 	{"fuzz-settings", "YAML settings, through `train --dry-run`", "cmd/qlora-wgpu", "FuzzSettings", million / 5},
 	{"fuzz-checkpoint", "a checkpoint's manifest and files", "internal/checkpoint", "FuzzOpen", million / 2},
 	{"fuzz-state", "state.json", "trainer", "FuzzState", million / 2},
+	{"fuzz-hub-name", "names of the hub", "internal/hub", "FuzzParse", million / 2},
+	{"fuzz-hub-list", "the hub's lists of files", "internal/hub", "FuzzReadTree", million / 2},
 	{"fuzz-cache", "a file of the cache", "internal/nf4cache", "FuzzOpenFile", million / 5},
 	{"fuzz-index", "the cache's list of models", "internal/nf4cache", "FuzzIndex", million / 5},
 }
