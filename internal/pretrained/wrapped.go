@@ -54,7 +54,12 @@ func OnlyForImages(name string) bool {
 
 // leaveEncoder takes the tensors of a wrapped model away that only images go through, and says so.
 func (m *Model) leaveEncoder() error {
-	before := len(m.weights)
+	var left []string
+	for _, w := range m.weights {
+		if OnlyForImages(w.Name) {
+			left = append(left, w.Name)
+		}
+	}
 	m.weights = slices.DeleteFunc(m.weights, func(w weight) bool { return OnlyForImages(w.Name) })
 	if len(m.weights) == 0 {
 		return usererr.New(op, m.path, "there is no language model among the tensors").Of(usererr.Format)
@@ -63,9 +68,9 @@ func (m *Model) leaveEncoder() error {
 	for i, w := range m.weights {
 		m.index[w.Name] = i
 	}
-	if n := before - len(m.weights); n > 0 {
+	if n := len(left); n > 0 {
 		m.Warnings = append(m.Warnings,
-			fmt.Sprintf("The language model is read alone: tensors that only images go through are left out (%d).", n))
+			fmt.Sprintf("The language model is read alone: %d tensors that only images go through are left out: %s.", n, firstOf(left)))
 	}
 	return nil
 }

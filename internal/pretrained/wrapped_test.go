@@ -64,7 +64,8 @@ func TestALanguageModelWithinOneThatReadsImages(t *testing.T) {
 			want.Wrapper = "Gemma3ForConditionalGeneration"
 			require.Equal(t, want, m.Spec)
 			require.Equal(t, []int{1, 6}, m.Tokens.EOS)
-			require.Equal(t, []string{"The language model is read alone: tensors that only images go through are left out (1)."}, m.Warnings)
+			require.Equal(t, []string{"The language model is read alone: 1 tensors that only images go through are left out: " +
+				"vision_tower.patch.weight."}, m.Warnings)
 			for _, each := range plain.Spec.Tensors() {
 				require.NoError(t, m.Expect(each.Name, each.Rows, each.Cols))
 				want, got := make([]float32, each.Rows*each.Cols), make([]float32, each.Rows*each.Cols)
