@@ -55,8 +55,8 @@ func OpenModel(ctx context.Context, name string, emit func(events.Event)) (*pret
 	return m, err
 }
 
-// DescribeModel is OpenModel of what describes a model alone: of one on the hub that is not in the cache only the headers
-// of its files are fetched.
+// DescribeModel is OpenModel of what describes a model alone: of one on the hub that is not in the cache only the
+// headers of its files are fetched.
 func DescribeModel(ctx context.Context, name string, emit func(events.Event)) (m *pretrained.Model, err error) {
 	path, err := find(ctx, name, hub.Models, emit, func(h *hub.Hub, n hub.Name) (string, error) {
 		if _, ok := h.Has(ctx, n, Unread); ok || n.File != "" || h.Offline {

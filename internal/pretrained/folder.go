@@ -196,8 +196,8 @@ func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) 
 	}
 }
 
-// shardNames lists the weight files, and for a sharded model which tensor the index puts where. Of a wrapped model files
-// that only images need may be absent.
+// shardNames lists the weight files, and for a sharded model which tensor the index puts where. Of a wrapped model
+// files that only images need may be absent.
 func shardNames(folder Folder, path string, in func(string) string, wrapped bool) ([]string, map[string]string, error) {
 	const single, index = "model.safetensors", "model.safetensors.index.json"
 	if f, err := folder.Open(single); err == nil {
