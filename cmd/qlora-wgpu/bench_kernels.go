@@ -17,9 +17,10 @@ type benchKernelsCommand struct {
 // Help says how flops are counted.
 func (b *benchKernelsCommand) Help() string {
 	return `A product of T tokens counts 2 T N K flops. Attention counts, for each of its heads H and each of the T (T + 1) / 2 pairs of a ` +
-		`query and a key that it sees (fewer with a window, whose ratios compare speeds: 100 % costs its share), 4 D flops forward and 10 D backward, whatever is computed twice. On a CPU device a second figure ` +
-		`divides by the CPU time of all cores, which other work on the machine disturbs less; shares and ratios then are by that one. The ` +
-		`ratios at the end need the cells of '` + ratioCells + `'.`
+		`query and a key that it sees (fewer with a window, whose ratios compare speeds: 100 % costs its share), 4 D flops forward and ` +
+		`10 D backward, whatever is computed twice. On a CPU device a second figure divides by the CPU time of all cores, which other ` +
+		`work on the machine disturbs less; shares and ratios then are by that one. The ratios at the end need the cells of '` +
+		ratioCells + `'.`
 }
 
 // ratioCells is the filter of the cells that ratios compare.

@@ -74,8 +74,8 @@ func (a attention) sharedConstants(wide int) map[string]uint32 {
 	})
 }
 
-// tokenConstants are those of the forward and of the queries' gradient, where an invocation has sums of the tokens whose
-// scores it has; keyConstants those of the gradients of keys and values, where it has sums of four keys.
+// tokenConstants are those of the forward and of the queries' gradient, where an invocation has the sums of the tokens
+// whose scores it has; keyConstants those of the gradients of keys and values, where it has the sums of four keys.
 func (a attention) tokenConstants() map[string]uint32 { return a.sharedConstants(8) }
 func (a attention) keyConstants() map[string]uint32   { return a.sharedConstants(a.sharedLanes() / 8) }
 
@@ -110,6 +110,7 @@ func (a attention) backwardByTiles(rec *gpu.Recorder, _ *Variant) {
 		q.all(), k.all(), a.DO.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DV.Single())
 	rec.Dispatch(attentionBackwardKeyShared.spec(a.keyConstants()), groups*a.KVHeads, products(3), p,
 		q.all(), k.all(), a.Q.Single(), a.Stats.Single(), a.LastQuery.Single(), a.DK.Single(), v.all(), do.all())
-	rec.Dispatch(attentionBackwardQueryShared.spec(a.tokenConstants()), ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
+	queries := attentionBackwardQueryShared.spec(a.tokenConstants())
+	rec.Dispatch(queries, ceilDiv(tokens, BlockTokens)*a.Heads, products(3), a.sharedParams(q, k),
 		q.all(), k.all(), a.K.Single(), a.FirstKey.Single(), a.Stats.Single(), a.DQ.Single(), v.all(), do.all())
 }

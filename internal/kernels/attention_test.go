@@ -11,7 +11,9 @@ import (
 
 // A query and a key that it sees are counted as they are numbered: by windows, and behind keys before the first query.
 func TestSeenPairs(t *testing.T) {
-	for _, c := range []struct{ queries, before, window int }{{9, 0, 0}, {9, 4, 0}, {9, 0, 3}, {9, 0, 9}, {9, 0, 20}, {9, 4, 3}, {9, 4, 6}, {1, 7, 5}} {
+	for _, c := range []struct{ queries, before, window int }{
+		{9, 0, 0}, {9, 4, 0}, {9, 0, 3}, {9, 0, 9}, {9, 0, 20}, {9, 4, 3}, {9, 4, 6}, {1, 7, 5},
+	} {
 		want := int64(0)
 		for q := range c.queries {
 			for k := range c.queries + c.before {

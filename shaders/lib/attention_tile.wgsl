@@ -1,7 +1,7 @@
 // Attention by products of tiles, for GPUs: a workgroup takes 64 tokens of a query head and 32 keys at a time. Its 64
 // invocations have the scores of 8 tokens by 4 keys each; for a head dimension above 128, whose sums would not stay in
-// the registers of 64, they are 128 with 4 tokens by 4 keys. Slices of 16 columns of what pack_tiles_forward laid out go
-// through workgroup memory; the scores stay in registers.
+// the registers of 64, they are 128 with 4 tokens by 4 keys. Slices of 16 columns of what pack_tiles_forward laid out
+// go through workgroup memory; the scores stay in registers.
 
 const LANES: u32 = 64u; // invocations of a workgroup
 const QUADS: u32 = 2u;  // fours of tokens whose scores an invocation has, and rows of keys that it brings: 128 / LANES
