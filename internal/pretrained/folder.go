@@ -139,6 +139,7 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 		if err := m.leaveEncoder(); err != nil {
 			return m, err
 		}
+		m.tieWrapped(keys)
 	}
 	if fourBit {
 		err = m.foldQuantized()

@@ -21,18 +21,28 @@ var wrappedPrefixes = [][2]string{
 // encoderPrefixes are those of tensors that only images go through.
 var encoderPrefixes = []string{"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."}
 
+// tiedKey says whether the embedding is the head too.
+const tiedKey = "tie_word_embeddings"
+
 // languageModel is the part of a configuration that describes the language model: all of it, unless the class is a
-// wrapper, whose name it gives. What the outer one says of tokens and of the head goes for it too.
+// wrapper, whose name it gives. What the outer one says of tokens goes for it too, and whether the head is tied is for
+// the outer one to say.
 func languageModel(k *spec.Keys) (inner *spec.Keys, wrapper string) {
 	names, _ := k.Values["architectures"].([]any)
 	if len(names) != 1 || !slices.Contains(wrappers, fmt.Sprint(names[0])) {
 		return k, ""
 	}
 	inner = k.Inside("text_config")
-	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "vocab_size"} {
-		if value := k.Values[key]; value != nil && inner.Values != nil {
+	if inner.Values == nil {
+		return inner, fmt.Sprint(names[0])
+	}
+	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "vocab_size"} {
+		if value := k.Values[key]; value != nil {
 			inner.Default(key, value)
 		}
+	}
+	if tied := k.Values[tiedKey]; tied != nil {
+		inner.Values[tiedKey] = tied
 	}
 	return inner, fmt.Sprint(names[0])
 }
@@ -50,6 +60,14 @@ func plainName(name string) string {
 // OnlyForImages tells of a wrapped model's tensor, by its name in the files, that only images go through it.
 func OnlyForImages(name string) bool {
 	return slices.ContainsFunc(encoderPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// tieWrapped ties a head that the files of a wrapped model lack: so does transformers, unless the outer configuration
+// says otherwise.
+func (m *Model) tieWrapped(outer *spec.Keys) {
+	if _, there := m.index[spec.Head+".weight"]; !there && outer.Values[tiedKey] == nil {
+		m.Spec.TiedHead = true
+	}
 }
 
 // leaveEncoder takes the tensors of a wrapped model away that only images go through, and says so.

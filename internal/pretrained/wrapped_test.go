@@ -81,6 +81,35 @@ func TestALanguageModelWithinOneThatReadsImages(t *testing.T) {
 	}
 }
 
+// transformers goes by the outer configuration, which is true by default, and by what the files hold.
+func TestAWrappedModelsHeadIsTiedByTheOuterConfiguration(t *testing.T) {
+	plain, err := Open(filepath.FromSlash("../parity/testdata/gemma3_text/model"))
+	require.NoError(t, err)
+	defer plain.Close()
+	prefix := func(name string) string { return "language_model." + name }
+	for _, c := range []struct {
+		outer, inner any
+		tied         bool
+	}{{true, false, true}, {nil, false, true}, {nil, true, true}, {nil, nil, true}, {false, true, false}, {false, nil, false}} {
+		files := wrappedFolder(t, plain, prefix)
+		var config map[string]any
+		require.NoError(t, json.Unmarshal(files["config.json"], &config))
+		set := func(keys map[string]any, value any) {
+			delete(keys, "tie_word_embeddings")
+			if value != nil {
+				keys["tie_word_embeddings"] = value
+			}
+		}
+		set(config, c.outer)
+		set(config["text_config"].(map[string]any), c.inner)
+		files["config.json"], err = json.Marshal(config)
+		require.NoError(t, err)
+		m, err := OpenFolder(files, "m")
+		require.NoError(t, err)
+		require.Equal(t, c.tied, m.Spec.TiedHead, "%v around %v", c.outer, c.inner)
+	}
+}
+
 func TestWhatIsWrongWithinAWrapperIsSaidWithItsPlace(t *testing.T) {
 	gemma, llava := `{"architectures":["Gemma3ForConditionalGeneration"]`, `{"architectures":["LlavaForConditionalGeneration"]`
 	for config, want := range map[string]string{
