@@ -82,7 +82,7 @@ def spread(model, seed):
             elif value.dim() == 1:
                 drawn = 0.3 * drawn
             elif "embed_tokens" in name:
-                drawn = drawn * (0.15 if model.config.get_text_config().tie_word_embeddings else 0.5)
+                drawn = drawn * (0.15 if model.config.tie_word_embeddings else 0.5)
             else:
                 drawn = 1.2 * drawn / value[0].numel() ** 0.5
             value.copy_(drawn.bfloat16())
