@@ -81,7 +81,7 @@ const t = { address, browser, context, open, path };
 const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier,
   ...absence, ...tabs, ...keyboard, ...views, ...walk };
 
-const failed = [], begun = Date.now();
+const failed = [], skipped = [], begun = Date.now();
 let ran = 0;
 try {
   for (const [name, test] of Object.entries(tests)) {
@@ -94,8 +94,9 @@ try {
       for (const page of pages) await silent(page);
       console.log(`ok   ${name} (${took()})`);
     } catch (error) {
-      failed.push(name);
-      console.log(`FAIL ${name} (${took()}): ${error.stack}`);
+      if (error.skip) skipped.push(name);
+      else failed.push(name);
+      console.log(error.skip ? `skip ${name}: ${error.message}` : `FAIL ${name} (${took()}): ${error.stack}`);
       for (const page of pages) await page.screenshot({ path: path(`failed-${failed.length}.png`), fullPage: true }).catch(() => {});
     }
     pages = [];
@@ -106,6 +107,8 @@ try {
   await browser.close();
   stop();
 }
-console.log(`${ran - failed.length} of ${ran} tests of the page passed in ${((Date.now() - begun) / 1e3).toFixed(0)} s (${binary})`);
+const passed = ran - failed.length - skipped.length;
+console.log(`${passed} of ${ran} tests of the page passed in ${((Date.now() - begun) / 1e3).toFixed(0)} s (${binary})`);
+for (const name of skipped) console.log(`skipped: ${name}`);
 for (const name of failed) console.log(`failed: ${name}`);
 process.exitCode = failed.length === 0 && ran > 0 ? 0 : 1;
