@@ -106,12 +106,15 @@ var (
 	decoderStage = stage{"decoder", "decoder", []string{"ByteLevel", "Replace", "ByteFallback", "Fuse", "Metaspace", "Strip"}}
 )
 
+// absent is of a stage that the file leaves out or gives as null.
+func absent(value jsontext.Value) bool { return value.Kind() == 0 || value.Kind() == 'n' }
+
 // flatten lists the components of value in order: none for null, one, or those of nested Sequences.
 func (d *definition) flatten(value jsontext.Value, s stage, where string, add func(component, string) error) error {
 	var kind struct {
 		Type string `json:"type"`
 	}
-	if value.Kind() == 0 || value.Kind() == 'n' {
+	if absent(value) {
 		return nil
 	}
 	if err := json.Unmarshal(value, &kind); err != nil {
@@ -160,7 +163,7 @@ func (d *definition) addComponents(file tokenizerJSON) error {
 		return unsupported(d.path, "a ByteLevel pre-tokenizer without such a decoder, or the other way round").At("pre_tokenizer and decoder")
 	case d.byteLevel && d.byteFallback && d.vocabulary["<0x00>"] > 0:
 		return unsupported(d.path, "byte_fallback beside ByteLevel").At("model")
-	case !d.byteLevel && len(d.decoding.steps) == 0:
+	case absent(file.Decoder):
 		return unsupported(d.path, "no decoder: tokens would be read with spaces between them").At("decoder")
 	}
 	return nil

@@ -283,6 +283,26 @@ func TestRefusedFiles(t *testing.T) {
 	require.ErrorContains(t, err, "more than")
 }
 
+// A decoder that changes no token still joins them, which `tokenizers` does with spaces only where there is no decoder.
+// The texts are what tokenizers 0.23.3 gives.
+func TestDecodersThatChangeNoToken(t *testing.T) {
+	file := func(decoder string) []byte {
+		return fmt.Appendf(nil, `{"decoder":%s,"model":{"type":"BPE","vocab":{" ":0,"a":1,"b":2,"c":3,"d":4},"merges":[]}}`, decoder)
+	}
+	for decoder, want := range map[string]string{
+		`{"type":"Fuse"}`:                   "  ab cd",
+		`{"type":"Sequence","decoders":[]}`: "  ab cd",
+		`{"type":"Strip","content":" "}`:    "  ab cd",
+		`{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}`: " ab cd",
+	} {
+		tok, err := FromJSON(file(decoder), "t.json", nil)
+		require.NoError(t, err, decoder)
+		require.Equal(t, want, tok.Decode(tok.Encode("  ab cd")), decoder)
+	}
+	_, err := FromJSON(file("null"), "t.json", nil)
+	require.EqualError(t, err, "read tokenizer t.json: decoder: unsupported: no decoder: tokens would be read with spaces between them")
+}
+
 // replaced sets one member of a JSON object, written as it stands so that duplicate keys survive.
 func replaced(t *testing.T, data []byte, path []string, value string) []byte {
 	var object map[string]jsontext.Value
