@@ -11,6 +11,7 @@ import { complaints, inFirefox, launch } from './browser.mjs';
 import { drafts } from './drafts.mjs';
 import { earlier } from './earlier.mjs';
 import { ends } from './ends.mjs';
+import { families } from './families.mjs';
 import { faults } from './faults.mjs';
 import { hub } from './hub.mjs';
 import { inputs } from './inputs.mjs';
@@ -79,7 +80,7 @@ async function silent(page) {
 
 const t = { address, browser, context, open, path };
 const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier,
-  ...absence, ...tabs, ...keyboard, ...views, ...walk };
+  ...families, ...absence, ...tabs, ...keyboard, ...views, ...walk };
 
 const failed = [], skipped = [], begun = Date.now();
 let ran = 0;
