@@ -16,7 +16,7 @@ const models = [
     'q, k and v are one matrix, gate and up another'],
 ].filter(([, folder]) => existsSync(folder));
 
-// The models have no tokenizer: they get one of single characters, whose first four ids are those of their configurations.
+// The models have no tokenizer: they get one of single characters, whose first ids are those of their configurations.
 const vocabulary = ['<pad>', '<s>', '</s>', '<unk>', ...' abcdefghijklmnopqrstuvwxyz.,?'];
 const tokenizer = JSON.stringify({
   added_tokens: [1, 2].map((id) => ({ id, content: vocabulary[id], special: true })), decoder: { type: 'Fuse' },
