@@ -135,7 +135,7 @@ func TestWhatTheFloat64DecoderCannotComputeIsAnError(t *testing.T) {
 	from := cases(t, "../../parity/testdata/tiny")[0]
 	for _, c := range []struct{ name, old, new, want string }{
 		{"a key that is not read", `"hidden_act"`, `"clip_qkv": 3.0, "hidden_act"`, `unknown field "clip_qkv"`},
-		{"a scaling that is not read", `"rope_type"`, `"mscale": 1, "rope_type"`, `unknown field "mscale"`},
+		{"a scaling that is not read", `"rope_type"`, `"short_mscale": 1, "rope_type"`, `unknown field "short_mscale"`},
 		{"another activation", `"silu"`, `"gelu"`, `hidden_act "gelu"`},
 		{"a missing tensor", `"num_hidden_layers": 2`, `"num_hidden_layers": 3`, `missing: ["model.layers.2.`},
 		{"a tensor left over", `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, `left over: ["model.layers.1.`},
