@@ -182,7 +182,7 @@ def wrapped(options, name, seed):
     old = saved(both, adapter.with_name("old"), lambda key: key.replace("model.model.language_model.", "model.language_model.model."))
     also("names of before 4.52", both, old)
     torch.manual_seed(seed)
-    everywhere = get_peft_model(load(), LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)).eval()
+    everywhere = get_peft_model(load(), LoraConfig(r=4, lora_alpha=32, target_modules="all-linear", init_lora_weights=False)).eval()
     also("PEFT's all-linear, with the encoder's linears", everywhere, saved(everywhere, adapter.with_name("all")))
     return ok
 
