@@ -43,6 +43,14 @@ export function complaints(page) {
   return seen;
 }
 
+// refused is what the console says of a request that is refused or finds no network: Chromium's words, and Firefox's.
+export const refused = /Failed to load resource|Failed to fetch|CORS request did not succeed/;
+
+// skip ends a test that this browser cannot run.
+export function skip(why) {
+  throw Object.assign(new Error(why), { skip: true });
+}
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // until polls a function in the page (waitForFunction would need eval, which the page's policy forbids) until it gives

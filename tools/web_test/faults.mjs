@@ -1,6 +1,6 @@
 // What a browser, a disk or a connection refuses: the page trains, or says what is missing and what helps.
 import assert from 'node:assert/strict';
-import { sleep, until } from './browser.mjs';
+import { refused, sleep, until } from './browser.mjs';
 import { afterStep, engine, errors, look, prepare, ready, said, status, steps, text, tiny } from './page.mjs';
 import { download } from './program.mjs';
 
@@ -17,7 +17,7 @@ async function without(t, name) {
   const context = await t.context();
   await context.route(`**/${name}`, (route) => route.abort('connectionreset'));
   const page = await t.open(context);
-  page.expected = /Failed to load resource|Failed to fetch/; // as Chromium itself says
+  page.expected = refused;
   return { page, heal: () => context.unroute(`**/${name}`) };
 }
 

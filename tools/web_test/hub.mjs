@@ -1,7 +1,7 @@
 // Models of the Hugging Face hub, which is played here: nothing leaves.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { until } from './browser.mjs';
+import { refused, until } from './browser.mjs';
 import { errors, modelNames, ready, said, text } from './page.mjs';
 
 const address = 'https://huggingface.co';
@@ -11,7 +11,7 @@ const headers = { 'access-control-allow-origin': '*', 'access-control-expose-hea
 async function play(page, offline) {
   const asked = [];
   page.foreign = address;
-  page.expected = /Failed to load resource/; // as Chromium says of what is refused
+  page.expected = refused;
   await page.route(`${address}/**`, async (route) => {
     const url = route.request().url();
     asked.push(url);

@@ -1,6 +1,6 @@
 // The page of `qlora-wgpu web` as a visitor uses it, for the tests.
 import { readFile } from 'node:fs/promises';
-import { inFirefox, until } from './browser.mjs';
+import { inFirefox, skip, until } from './browser.mjs';
 
 const first = (n, lines) => lines.split('\n').slice(0, n).join('\n') + '\n';
 const demo = await readFile('internal/demo/train.jsonl', 'utf8');
@@ -52,7 +52,8 @@ export async function engine(page) {
   for (const worker of page.workers().reverse()) {
     if (await worker.evaluate(() => true).catch(() => false)) return worker;
   }
-  throw Object.assign(new Error('no worker of the page is within reach'), { skip: inFirefox });
+  if (inFirefox) skip('no worker of the page is within reach');
+  throw new Error('the page has no worker');
 }
 
 export const text = (page, id) => page.evaluate((id) => document.getElementById(id)?.innerText ?? '', id);
