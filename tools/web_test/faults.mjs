@@ -62,7 +62,7 @@ export const faults = {
 
   async 'the engine that does not arrive is named, and fetched again'(t) {
     const { page, heal } = await without(t, 'engine.wasm');
-    assert.match(await said(page, 'engine'), /engine\.wasm|Failed to fetch/);
+    assert.match(await said(page, 'engine'), /engine\.wasm did not arrive/);
     const { start, status: says } = await look(page);
     assert.ok(!start?.on, 'Start is on');
     assert.doesNotMatch(says, /on its way/, 'it says that the engine is on its way');

@@ -25,7 +25,7 @@ async function run() {
     log(...args);
   };
   go.exit = (code) => fatal(`the engine stopped with status ${code}. ${lines.join('\n')}`);
-  const response = await fetch('engine.wasm');
+  const response = await fetch('engine.wasm').catch(({ message }) => { throw new Error(`engine.wasm did not arrive: ${message}`); });
   if (!response.ok) throw new Error(`engine.wasm did not arrive: status ${response.status}`);
   const { instance } = await WebAssembly.instantiateStreaming(counted(response), go.importObject);
   await go.run(instance);
