@@ -1,6 +1,6 @@
 // What a visitor writes and has trained: nothing of it is lost.
 import assert from 'node:assert/strict';
-import { sleep, until } from './browser.mjs';
+import { inFirefox, sleep, until } from './browser.mjs';
 import { afterStep, errors, look, prepare, ready, said, set, status, tiny } from './page.mjs';
 
 const typed = (page) => page.evaluate(() => ({ value: document.activeElement.value, at: document.activeElement.selectionStart,
@@ -93,6 +93,7 @@ export const drafts = {
     await first.close({ runBeforeUnload: false });
     const second = await t.open(context);
     await same(second, draft);
+    if (inFirefox) return; // which no address makes crash
     const crashed = second.waitForEvent('crash');
     await second.goto('chrome://crash').catch(() => {});
     await crashed;
