@@ -123,7 +123,11 @@ func (h *Hub) bring(ctx context.Context, n Name, choose func([]File, getter) (st
 	failure := error(errOffline)
 	if !h.Offline {
 		if l, failure = h.list(ctx, n); failure == nil {
-			return choose(l.Files, func(files []File) (string, error) { return h.Fetch(ctx, n, l, files) })
+			path, err := choose(l.Files, func(files []File) (string, error) { return h.Fetch(ctx, n, l, files) })
+			if err == nil { // what is whole at an older commit stands in until this one is
+				err = h.setRef(n, l.Commit)
+			}
+			return path, err
 		}
 	}
 	if !isAway(failure) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,9 +56,6 @@ func (h *Hub) Fetch(ctx context.Context, n Name, l Listing, files []File) (strin
 		work.Go(func() error { return g.fetch(ctx, f) })
 	}
 	if err := work.Wait(); err != nil {
-		return fail(err)
-	}
-	if err := h.setRef(n, l.Commit); err != nil {
 		return fail(err)
 	}
 	return dir, nil
@@ -165,7 +161,7 @@ func (g *group) fetch(ctx context.Context, f File) error {
 
 // onDisk says what a full disk means.
 func (g *group) onDisk(err error, lacks int64) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) && lacks < 0 {
+	if errors.Is(err, syscall.ENOSPC) {
 		return noRoom(g.name, filepath.Join(g.repo(g.name), "blobs"), lacks)
 	}
 	return err

@@ -256,6 +256,8 @@ func TestDamageIsNoticed(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(cache, "models--owner--tiny-model", "blobs", repo.Hash("model-00001-of-00002.safetensors")))
 	require.NoFileExists(t, filepath.Join(cache, "models--owner--tiny-model", "snapshots", hubtest.Commit, "model-00001-of-00002.safetensors"))
 
+	require.NoFileExists(t, filepath.Join(cache, "models--owner--tiny-model", "refs", "main"), "of what is not whole")
+
 	always = false
 	dir, err = client(s, cache).Model(t.Context(), n, vision)
 	require.NoError(t, err)
