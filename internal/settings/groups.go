@@ -65,7 +65,7 @@ func (t Template) Args() jsontext.Value {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, also compressed (gzip, zstd, bzip2), or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
 	Learned       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
