@@ -29,7 +29,7 @@ var sliding = map[string]reference.Spec{
 		s.RoPE = phi3.RoPE
 		s.RoPE.OriginalMaxPositionEmbeddings = 2 * testedTokens
 		for i := range s.Layers {
-			s.Layers[i].Fused, s.Layers[i].Window = true, testedWindow
+			s.Layers[i].FusedQKV, s.Layers[i].FusedMLP, s.Layers[i].Window = true, true, testedWindow
 		}
 	}),
 	"smollm3": withModel(func(s *reference.Spec) {

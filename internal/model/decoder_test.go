@@ -91,7 +91,7 @@ var (
 			AttentionFactor: 1.2,
 		}
 		for i := range s.Layers {
-			s.Layers[i].Fused = true
+			s.Layers[i].FusedQKV, s.Layers[i].FusedMLP = true, true
 		}
 	})
 )

@@ -124,7 +124,7 @@ func configOf(s reference.Spec) map[string]any {
 		}
 	case l.Norms == reference.NormsBehind:
 		family("Olmo2", "olmo2")
-	case l.Fused:
+	case l.FusedQKV:
 		family("Phi3", "phi3")
 		c["original_max_position_embeddings"] = s.RoPE.OriginalMaxPositionEmbeddings
 	case s.Layers[1].NoRoPE:

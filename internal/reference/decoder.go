@@ -48,17 +48,20 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 		q, kv, bias := spec.Heads*spec.HeadDim, spec.KVHeads*spec.HeadDim, spec.Bias
 		l := &DecoderLayer{AttentionBlock{Spec: s, Layer: spec}, MLPBlock{Spec: s, Layer: spec}}
 		a, m := &l.Attention, &l.MLP
-		if spec.Fused {
+		if spec.FusedQKV {
 			a.QKV = linear(prefix+"self_attn.qkv_proj", q+2*kv, s.Hidden, bias.Q)
-			m.GateUp = linear(prefix+"mlp.gate_up_proj", 2*spec.MLP, s.Hidden, bias.Gate)
 		} else {
 			a.Q = linear(prefix+"self_attn.q_proj", q, s.Hidden, bias.Q)
 			a.K = linear(prefix+"self_attn.k_proj", kv, s.Hidden, bias.K)
 			a.V = linear(prefix+"self_attn.v_proj", kv, s.Hidden, bias.V)
+		}
+		a.O = linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O)
+		if spec.FusedMLP {
+			m.GateUp = linear(prefix+"mlp.gate_up_proj", 2*spec.MLP, s.Hidden, bias.Gate)
+		} else {
 			m.Gate = linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate)
 			m.Up = linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up)
 		}
-		a.O = linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O)
 		m.Down = linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down)
 		beforeMLP := "post_attention_layernorm"
 		if spec.Norms != NormsBefore {

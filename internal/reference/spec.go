@@ -29,7 +29,8 @@ type Layer struct {
 	NoRoPE                  bool
 	Norms                   Norms
 	GELU                    bool // in the place of SiLU
-	Fused                   bool // q, k and v are one linear, gate and up another
+	FusedQKV                bool // q, k and v are one linear
+	FusedMLP                bool // gate and up are one linear
 }
 
 // RoPE is the rotary embedding: its base, how many dimensions of a head rotate, how frequencies are stretched.

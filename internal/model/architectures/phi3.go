@@ -15,7 +15,8 @@ var Phi3 = register(spec.Family{
 		window := k.Window(0, s.MaxPositions)
 		for i := range s.Layers {
 			l := &s.Layers[i]
-			l.Fused, l.Window, l.QKVBias, l.OBias, l.MLPBias = true, window, false, false, false
+			l.FusedQKV, l.FusedMLP, l.Window = true, true, window
+			l.QKVBias, l.OBias, l.MLPBias = false, false, false
 		}
 		return s, k.Err()
 	},

@@ -29,6 +29,8 @@ type Spec struct {
 	LogitScale     float64
 	LogitSoftCap   float64 // logits are cap·tanh(logits/cap); 0: no cap
 	NormPlusOne    bool    // Hugging Face's files hold the weights of norms less 1
+	// Renamed are modules, as Tensor.Module has them, that the family's files and adapters call otherwise.
+	Renamed map[string]string
 	// Quantized are the tensors, by name, that the model's files hold in 4 bits, and that are taken as they are; the
 	// others stay in 16 bits. nil: the files are not quantized, and how matrices are kept is a setting.
 	Quantized map[string]Quantized
@@ -53,7 +55,8 @@ type Layer struct {
 	ScoreScale              float64 // 0: 1/√HeadDim
 	ScoreSoftCap            float64 // scores are cap·tanh(scores/cap); 0: no cap
 	GELU                    bool    // in the place of SiLU, in its tanh form
-	Fused                   bool    // q, k and v are one matrix, gate and up another
+	FusedQKV                bool    // q, k and v are one matrix
+	FusedMLP                bool    // gate and up are one matrix
 }
 
 // Norms says where a layer's norms stand.

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -26,12 +27,12 @@ type Tensor struct {
 	Role       Role
 	Rows, Cols int    // a vector or a bias has one row
 	Layer      int    // -1: in none
-	Module     string // its name without layer and .weight or .bias: self_attn.q_proj
+	Module     string // which of these modules it is of: self_attn.q_proj
 	Biased     bool   // of a matrix: its bias comes next in the list
 	Heads      int    // of q and k: whose rows GGUF files may interleave, see Family; 0 elsewhere
 }
 
-// The modules of a layer and of the model, by Hugging Face's names.
+// The modules of a layer and of the model, by the names that Hugging Face's files have for most families.
 const (
 	QProj             = "self_attn.q_proj"
 	KProj             = "self_attn.k_proj"
@@ -81,7 +82,8 @@ func (s Spec) Tensors() (list []Tensor) {
 func (s Spec) LayerTensors(layer int) (list []Tensor) {
 	l := s.Layers[layer]
 	add := func(t Tensor, suffix, gguf string) {
-		t.Name, t.GGUF = fmt.Sprintf("model.layers.%d.%s%s", layer, t.Module, suffix), fmt.Sprintf("blk.%d.%s%s", layer, gguf, suffix)
+		t.Name = fmt.Sprintf("model.layers.%d.%s%s", layer, cmp.Or(s.Renamed[t.Module], t.Module), suffix)
+		t.GGUF = fmt.Sprintf("blk.%d.%s%s", layer, gguf, suffix)
 		t.Layer = layer
 		list = append(list, t)
 	}
@@ -91,14 +93,14 @@ func (s Spec) LayerTensors(layer int) (list []Tensor) {
 		out, in, heads int
 		bias, there    bool
 	}{
-		{QKVProj, "attn_qkv", q + 2*kv, s.Hidden, 0, l.QKVBias, l.Fused},
-		{QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias, !l.Fused},
-		{KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias, !l.Fused},
-		{VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias, !l.Fused},
+		{QKVProj, "attn_qkv", q + 2*kv, s.Hidden, 0, l.QKVBias, l.FusedQKV},
+		{QProj, "attn_q", q, s.Hidden, l.Heads, l.QKVBias, !l.FusedQKV},
+		{KProj, "attn_k", kv, s.Hidden, l.KVHeads, l.QKVBias, !l.FusedQKV},
+		{VProj, "attn_v", kv, s.Hidden, 0, l.QKVBias, !l.FusedQKV},
 		{OProj, "attn_output", s.Hidden, q, 0, l.OBias, true},
-		{GateUpProj, "ffn_up", 2 * l.MLP, s.Hidden, 0, l.MLPBias, l.Fused},
-		{GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias, !l.Fused},
-		{UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias, !l.Fused},
+		{GateUpProj, "ffn_up", 2 * l.MLP, s.Hidden, 0, l.MLPBias, l.FusedMLP},
+		{GateProj, "ffn_gate", l.MLP, s.Hidden, 0, l.MLPBias, !l.FusedMLP},
+		{UpProj, "ffn_up", l.MLP, s.Hidden, 0, l.MLPBias, !l.FusedMLP},
 		{DownProj, "ffn_down", s.Hidden, l.MLP, 0, l.MLPBias, true},
 	} {
 		if !t.there {

@@ -139,9 +139,12 @@ func tell(s *reference.Spec, tensors map[string]Tensor) error {
 			Q: has(attention + "q_proj"), K: has(attention + "k_proj"), V: has(attention + "v_proj"), O: has(attention + "o_proj"),
 			Gate: has(mlp + "gate_proj"), Up: has(mlp + "up_proj"), Down: has(mlp + "down_proj"),
 		}
-		if _, l.Fused = tensors[attention+"qkv_proj.weight"]; l.Fused {
-			l.Bias.Q, l.Bias.Gate = has(attention+"qkv_proj"), has(mlp+"gate_up_proj")
+		if _, l.FusedQKV = tensors[attention+"qkv_proj.weight"]; l.FusedQKV {
+			l.Bias.Q = has(attention + "qkv_proj")
 			l.HeadDim = cmp.Or(l.HeadDim, s.Hidden/l.Heads)
+		}
+		if _, l.FusedMLP = tensors[mlp+"gate_up_proj.weight"]; l.FusedMLP {
+			l.Bias.Gate = has(mlp + "gate_up_proj")
 		}
 		if q := tensors[attention+"q_proj.weight"]; l.HeadDim == 0 && len(q.Shape) == 2 {
 			l.HeadDim = q.Shape[0] / l.Heads
