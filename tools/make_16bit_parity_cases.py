@@ -1,4 +1,4 @@
-"""Makes internal/parity/testdata/tiny_16bit and ministral3: LoRA steps of PyTorch + PEFT over models that are not quantized.
+"""Makes internal/parity/testdata/tiny_16bit, ministral3 and granite4: LoRA steps of PyTorch + PEFT over models that are not quantized.
 
     pip install torch==2.9.1 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
     python tools/make_16bit_parity_cases.py [--check] [NAME …]
@@ -6,7 +6,7 @@
 tiny_16bit is a small Llama whose file holds float16, of which most values are no bfloat16: linears, embedding and head are rounded
 to bfloat16 before anything is computed; biases (every linear has one) and norms stay as they are. ministral3 has an original
 context of 8 tokens, of which its sequences are up to five times as long, so that YaRN mixes frequencies and queries grow; its file
-holds bfloat16. All arithmetic is float32 on the CPU. case.json says that nothing is quantized, and which bytes each linear's weight
+holds bfloat16. granite4 is a dense model of Granite 4's class, with all of its factors. All arithmetic is float32 on the CPU. case.json says that nothing is quantized, and which bytes each linear's weight
 is after rounding ("frozen"). The rest is as in the quantized cases: labels are not shifted, a step's loss is the sum over its window
 by the window's targets, gradients are clipped by their global norm before AdamW.
 
@@ -70,6 +70,21 @@ class Ministral3:
         return drawn * (0.5 if "embed" in name else spread / drawn.shape[1] ** 0.5)
 
 
+class Granite4(Ministral3):
+    """A dense model of Granite 4's class: no recurrent layer, no expert."""
+
+    out, steps, samples, seed, vocabulary = "granite4", 6, (12, 23, range(6, 28)), 81, 41
+    kind = transformers.GraniteMoeHybridForCausalLM
+
+    def config(self):
+        return transformers.GraniteMoeHybridConfig(
+            vocab_size=self.vocabulary, hidden_size=24, intermediate_size=72, shared_intermediate_size=40, num_hidden_layers=2,
+            num_attention_heads=3, num_key_value_heads=1, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=True,
+            bos_token_id=1, eos_token_id=2, pad_token_id=0, layer_types=["full_attention"] * 2, num_local_experts=0,
+            position_embedding_type="rope", rope_parameters={"rope_type": "default", "rope_theta": 30.0}, mamba_n_heads=4,
+            embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=1.7)
+
+
 def base(case):
     """The model as it computes, the state as the file holds it, and the hash of each linear's bytes."""
     config = case.config()
@@ -79,11 +94,13 @@ def base(case):
     torch.manual_seed(case.seed)
     state, frozen = {}, {}
     for name, value in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
         state[name] = case.draw(name, torch.randn(value.shape)).to(case.dtype)
         used = state[name].float()
         if value.dim() == 2:
             rounded = used.bfloat16()
-            if "proj" in name:
+            if "proj" in name or "shared_mlp" in name:
                 frozen[name] = hashlib.sha256(rounded.view(torch.uint8).numpy().tobytes()).hexdigest()
             used = rounded.float()
         with torch.no_grad():
@@ -201,7 +218,7 @@ def check():
 
 
 def main():
-    cases = {case.out: case for case in (Tiny(), Ministral3())}
+    cases = {case.out: case for case in (Tiny(), Ministral3(), Granite4())}
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--check", action="store_true")

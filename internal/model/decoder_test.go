@@ -62,6 +62,13 @@ var (
 			s.Layers[i].Scale = 0.4
 		}
 	})
+	granite4 = withModel(func(s *reference.Spec) {
+		s.EmbeddingScale, s.ResidualScale, s.LogitScale = 3, 0.3, 0.5
+		for i := range s.Layers {
+			s.Layers[i].Scale, s.Layers[i].FusedMLP, s.Layers[i].NoRoPE = 0.4, true, true
+		}
+		s.Renamed = map[string]string{"mlp.gate_up_proj": "shared_mlp.input_linear", "mlp.down_proj": "shared_mlp.output_linear"}
+	})
 	olmo2  = with(func(l *reference.Layer) { l.Norms, l.QKNorm = reference.NormsBehind, reference.WholeWidth })
 	gemma2 = withModel(func(s *reference.Spec) {
 		s.LogitSoftCap, s.TiedHead, s.EmbeddingScale = 2, true, math.Sqrt(float64(s.Hidden))
@@ -137,7 +144,8 @@ var options = map[string]reference.Spec{
 			s.Layers[i].Bias = reference.Projections{Q: true, K: true, V: true}
 		}
 	}),
-	"factors of everything": granite,
+	"factors of everything":                                      granite,
+	"factors, a fused MLP, and no layer that rotates":            granite4,
 	"norms behind, and of queries and keys over the whole width": olmo2,
 	"norms around, GELU, soft caps and a window":                 gemma2,
 	"norms around, two rotations and normed heads":               gemma3,

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func folder(t *testing.T, s reference.Spec) string {
 			if gemma {
 				mean = 0
 			}
-		case strings.HasSuffix(name, "_proj.weight"):
+		case strings.HasSuffix(name, "_proj.weight"), strings.HasSuffix(name, "_linear.weight"):
 			deviation = 1.5 / math.Sqrt(float64(cols)) // attention is not flat
 		}
 		x := values(name, rows*cols, mean, deviation)
@@ -127,13 +128,21 @@ func configOf(s reference.Spec) map[string]any {
 	case l.FusedQKV:
 		family("Phi3", "phi3")
 		c["original_max_position_embeddings"] = s.RoPE.OriginalMaxPositionEmbeddings
-	case s.Layers[1].NoRoPE:
+	case s.Layers[1].NoRoPE && !l.NoRoPE:
 		family("SmolLM3", "smollm3")
 		c["no_rope_layers"], c["layer_types"], c["use_sliding_window"] = []int{1, 0}, windows, c["sliding_window"] != nil
 	case s.RoPE.QueryScaling != 0:
 		family("Ministral3", "ministral3")
 	case s.EmbeddingScale != 0:
 		family("Granite", "granite")
+		if l.FusedMLP {
+			family("GraniteMoeHybrid", "granitemoehybrid")
+			c["layer_types"], c["num_local_experts"] = slices.Repeat([]string{"attention"}, len(s.Layers)), 0
+			c["shared_intermediate_size"], c["intermediate_size"] = l.MLP, 7*l.MLP
+			if !l.NoRoPE {
+				c["position_embedding_type"] = "rope"
+			}
+		}
 		c["embedding_multiplier"], c["residual_multiplier"], c["attention_multiplier"] = s.EmbeddingScale, s.ResidualScale, l.Scale
 		c["logits_scaling"] = 1 / s.LogitScale
 	case l.QKNorm == reference.PerHead:

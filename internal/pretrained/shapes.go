@@ -2,6 +2,7 @@ package pretrained
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/model/architectures"
@@ -59,6 +60,9 @@ var shapes = []struct {
 	{"smollm3-3b", "smollm3", 2048, 11008, 36, 16, 4, 128, 128256, 65536, true, 5e6, nil},
 	{"granite-3.3-2b", "granite", 2048, 8192, 40, 32, 8, 64, 49159, 131072, true, 1e7, granite(0.015625, 8)},
 	{"granite-3.3-8b", "granite", 4096, 12800, 40, 32, 8, 128, 49159, 131072, true, 1e7, granite(0.0078125, 16)},
+	{"granite-4.0-350m", "granitemoehybrid", 1024, 2048, 28, 16, 4, 64, 100352, 32768, true, 1e7, granite4(28, 2048)},
+	{"granite-4.0-1b", "granitemoehybrid", 2048, 4096, 40, 16, 4, 128, 100352, 131072, true, 1e7, granite4(40, 4096)},
+	{"granite-4.0-micro", "granitemoehybrid", 2560, 8192, 40, 40, 8, 64, 100352, 131072, true, 1e7, granite4(40, 8192)},
 	{"olmo-2-1b", "olmo2", 2048, 8192, 16, 16, 16, 128, 100352, 4096, false, 5e5, nil},
 	{"olmo-2-7b", "olmo2", 4096, 11008, 32, 32, 32, 128, 100352, 4096, false, 5e5, nil},
 	{"olmo-2-13b", "olmo2", 5120, 13824, 40, 40, 40, 128, 100352, 4096, false, 5e5, nil},
@@ -80,6 +84,14 @@ func gemma3(window, scalar float64) map[string]any {
 func granite(scores, logits float64) map[string]any {
 	return map[string]any{
 		"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": scores, "logits_scaling": logits,
+	}
+}
+
+// granite4 are the keys of Granite 4's dense models, whose factors change no size.
+func granite4(layers, width int) map[string]any {
+	return map[string]any{
+		"layer_types": slices.Repeat([]any{"attention"}, layers), "position_embedding_type": "rope", "num_local_experts": 0.0,
+		"shared_intermediate_size": float64(width),
 	}
 }
 

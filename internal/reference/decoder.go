@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -35,7 +36,8 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 		return values
 	}
 	vector := func(name string, n int) []float64 { return get(name+".weight", 1, n) }
-	linear := func(name string, out, in int, bias bool) *Linear {
+	linear := func(layer int, module string, out, in int, bias bool) *Linear {
+		name := fmt.Sprintf("model.layers.%d.%s", layer, cmp.Or(s.Renamed[module], module))
 		l := &Linear{Name: name, In: in, Out: out, W: get(name+".weight", out, in)}
 		if bias {
 			l.Bias = get(name+".bias", 1, out)
@@ -49,20 +51,20 @@ func NewDecoder(s Spec, tensor func(name string, rows, cols int) []float64) *Dec
 		l := &DecoderLayer{AttentionBlock{Spec: s, Layer: spec}, MLPBlock{Spec: s, Layer: spec}}
 		a, m := &l.Attention, &l.MLP
 		if spec.FusedQKV {
-			a.QKV = linear(prefix+"self_attn.qkv_proj", q+2*kv, s.Hidden, bias.Q)
+			a.QKV = linear(i, "self_attn.qkv_proj", q+2*kv, s.Hidden, bias.Q)
 		} else {
-			a.Q = linear(prefix+"self_attn.q_proj", q, s.Hidden, bias.Q)
-			a.K = linear(prefix+"self_attn.k_proj", kv, s.Hidden, bias.K)
-			a.V = linear(prefix+"self_attn.v_proj", kv, s.Hidden, bias.V)
+			a.Q = linear(i, "self_attn.q_proj", q, s.Hidden, bias.Q)
+			a.K = linear(i, "self_attn.k_proj", kv, s.Hidden, bias.K)
+			a.V = linear(i, "self_attn.v_proj", kv, s.Hidden, bias.V)
 		}
-		a.O = linear(prefix+"self_attn.o_proj", s.Hidden, q, bias.O)
+		a.O = linear(i, "self_attn.o_proj", s.Hidden, q, bias.O)
 		if spec.FusedMLP {
-			m.GateUp = linear(prefix+"mlp.gate_up_proj", 2*spec.MLP, s.Hidden, bias.Gate)
+			m.GateUp = linear(i, "mlp.gate_up_proj", 2*spec.MLP, s.Hidden, bias.Gate)
 		} else {
-			m.Gate = linear(prefix+"mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate)
-			m.Up = linear(prefix+"mlp.up_proj", spec.MLP, s.Hidden, bias.Up)
+			m.Gate = linear(i, "mlp.gate_proj", spec.MLP, s.Hidden, bias.Gate)
+			m.Up = linear(i, "mlp.up_proj", spec.MLP, s.Hidden, bias.Up)
 		}
-		m.Down = linear(prefix+"mlp.down_proj", s.Hidden, spec.MLP, bias.Down)
+		m.Down = linear(i, "mlp.down_proj", s.Hidden, spec.MLP, bias.Down)
 		beforeMLP := "post_attention_layernorm"
 		if spec.Norms != NormsBefore {
 			a.PostNorm = vector(prefix+"post_attention_layernorm", s.Hidden)

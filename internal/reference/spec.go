@@ -9,6 +9,8 @@ type Spec struct {
 	RoPE          RoPE // of layers that have none of their own
 	TiedHead      bool // the head's table is the embedding's
 	Layers        []Layer
+	// Renamed are modules of a layer that the family calls otherwise: mlp.down_proj, …
+	Renamed map[string]string
 
 	EmbeddingScale float64 // of the embedded tokens; 0 is 1, as in the next two
 	ResidualScale  float64 // of what attention and MLP add to their input

@@ -51,6 +51,9 @@ FAMILIES = {
     "phi3, named": ("Phi3", dict(tie_word_embeddings=True, sliding_window=9), ["--lora-target-modules=qkv_proj,gate_up_proj"]),
     "smollm3": ("SmolLM3", dict(no_rope_layer_interval=2), []),
     "granite": ("Granite", dict(embedding_multiplier=6.0, attention_multiplier=0.09, residual_multiplier=0.4, logits_scaling=2.0), []),
+    "granite4": ("GraniteMoeHybrid", dict(embedding_multiplier=6.0, attention_multiplier=0.09, residual_multiplier=0.4, logits_scaling=2.0,
+                                              layer_types=["full_attention"] * 2, num_local_experts=0, shared_intermediate_size=104,
+                                              position_embedding_type="rope", mamba_n_heads=4), []),
     "olmo2": ("Olmo2", dict(num_key_value_heads=4), []),
     "olmo2, 16-bit": ("Olmo2", dict(num_key_value_heads=4), [check.UNQUANTIZED]),
 }

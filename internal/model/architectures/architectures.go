@@ -79,7 +79,7 @@ func FindGGUF(architecture string, k *spec.Keys) (spec.Family, error) {
 // hint is the way out of a model of no family: the families that are known, and the one that is nearest to any of these
 // names. Where none is alike that is Llama, the plain decoder, unless the model is far from all.
 func hint(name func(spec.Family) string, far bool, names []string) string {
-	near, alike := nearest(names...)
+	near, alike := nearest(name, names...)
 	if !alike {
 		near = Llama
 	}

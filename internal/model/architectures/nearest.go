@@ -8,13 +8,14 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// nearest is the family whose name is most like one of the names; alike is false where none is.
-func nearest(names ...string) (best spec.Family, alike bool) {
+// nearest is the family whose name is most like one of the names; alike is false where none is. A family that has no
+// name of the wanted kind has to be meant.
+func nearest(wanted func(f spec.Family) string, names ...string) (best spec.Family, alike bool) {
 	least := 2.0
 	for _, name := range names {
 		for _, f := range families {
 			for _, own := range []string{f.ModelType, f.GGUF} {
-				if d, ok := unlike(plain(name), plain(own)); ok && d < least {
+				if d, ok := unlike(plain(name), plain(own)); ok && d < least && (d == 0 || wanted(f) != "") {
 					best, least, alike = f, d, true
 				}
 			}

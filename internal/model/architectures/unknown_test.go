@@ -22,9 +22,8 @@ func TestAModelOfNoFamilyIsNamedByItsKindWithTheNearestFamily(t *testing.T) {
 			"LlamaForCausalLM"},
 		{`{"architectures":["Qwen3_5ForCausalLM"],"model_type":"qwen3_5_text","layer_types":["linear_attention","full_attention"]}`,
 			"which has layers that are not attention (layer_types has linear_attention) (known", "Qwen3ForCausalLM"},
-		{`{"architectures":["GraniteMoeHybridForCausalLM"],"model_type":"granitemoehybrid","layer_types":["attention","mamba"],` +
-			`"num_local_experts":0}`,
-			"which has layers that are not attention (layer_types has mamba) (known", "GraniteForCausalLM"},
+		{`{"architectures":["GraniteMoeForCausalLM"],"model_type":"granitemoe","num_local_experts":32}`,
+			"which is a mixture of experts (num_local_experts is 32) (known", "GraniteForCausalLM"},
 		{`{"architectures":["Lfm2ForCausalLM"],"model_type":"lfm2","conv_L_cache":3}`,
 			"which has layers that are not attention (conv_L_cache is 3) (known", "LlamaForCausalLM"},
 		{`{"architectures":["BertForMaskedLM"],"model_type":"bert","hidden_act":"gelu"}`, "which is an encoder (known", ""},

@@ -4,6 +4,7 @@ package referencetest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -33,6 +34,9 @@ type config struct {
 	UseWindow    *bool    `json:"use_sliding_window"`
 	LayerTypes   []string `json:"layer_types"`
 	Rotates      []int    `json:"no_rope_layers"`
+	Experts      int      `json:"num_local_experts"`
+	SharedMLP    int      `json:"shared_intermediate_size"`
+	Positioned   string   `json:"position_embedding_type"`
 
 	EmbeddingMultiplier float64 `json:"embedding_multiplier"`
 	ResidualMultiplier  float64 `json:"residual_multiplier"`
@@ -73,8 +77,10 @@ type rope struct {
 // inert keys change no arithmetic, or none that the tensors and other keys do not tell.
 var inert = []string{
 	"_sliding_window_pattern", "architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "embd_pdrop", "eos_token_id",
-	"initializer_range", "max_window_layers", "mlp_bias", "no_rope_layer_interval", "original_max_position_embeddings", "pad_token_id",
-	"pretraining_tp", "quantization_config", "resid_pdrop", "transformers_version", "use_bidirectional_attention", "use_cache",
+	"initializer_range", "mamba_chunk_size", "mamba_conv_bias", "mamba_d_conv", "mamba_d_head", "mamba_d_state", "mamba_expand",
+	"mamba_n_groups", "mamba_n_heads", "mamba_proj_bias", "max_window_layers", "mlp_bias", "no_rope_layer_interval", "num_experts_per_tok",
+	"original_max_position_embeddings", "output_router_logits", "pad_token_id", "pretraining_tp", "quantization_config", "resid_pdrop",
+	"router_aux_loss_coef", "time_step_limit", "transformers_version", "use_bidirectional_attention", "use_cache",
 }
 
 // readConfig refuses a key that it does not know: the float64 decoder has no such option yet.
@@ -116,6 +122,9 @@ func (c config) spec() (s reference.Spec, err error) {
 	if c.LogitsScaling != 0 {
 		s.LogitScale = 1 / c.LogitsScaling
 	}
+	if c.Experts != 0 {
+		return s, fmt.Errorf("num_local_experts is %d", c.Experts)
+	}
 	if c.gemma() {
 		s.EmbeddingScale = math.Sqrt(float64(c.Hidden))
 	}
@@ -124,8 +133,9 @@ func (c config) spec() (s reference.Spec, err error) {
 	}
 	for i := range c.Layers {
 		l := reference.Layer{
-			Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, MLP: c.Intermediate, Window: c.Window, Scale: c.AttentionMultiplier,
-			SoftCap: c.ScoreCap, GELU: c.gemma(), NoRoPE: c.Rotates != nil && c.Rotates[i] == 0,
+			Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, MLP: cmp.Or(c.SharedMLP, c.Intermediate), Window: c.Window, Scale: c.AttentionMultiplier,
+			SoftCap: c.ScoreCap, GELU: c.gemma(),
+			NoRoPE: c.Rotates != nil && c.Rotates[i] == 0 || c.SharedMLP != 0 && c.Positioned != "rope",
 		}
 		if c.QueryScalar != 0 {
 			l.Scale = 1 / math.Sqrt(c.QueryScalar)
@@ -135,7 +145,7 @@ func (c config) spec() (s reference.Spec, err error) {
 			kind = c.LayerTypes[i]
 		}
 		switch {
-		case kind == "full_attention":
+		case kind == "full_attention", kind == "attention" && c.SharedMLP != 0:
 			l.Window = 0
 		case c.LayerTypes != nil && (kind != "sliding_attention" || c.Window == 0):
 			return s, fmt.Errorf("layer %d is of type %q, sliding_window is %d", i, kind, c.Window)

@@ -93,7 +93,7 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 		}
 		switch {
 		case decoded[name]:
-		case quantized && len(decoded) == 0 && strings.HasSuffix(name, "_proj.weight"):
+		case quantized && len(decoded) == 0 && isLinear(name):
 			return reference.NF4Quantize(t.Values, blockSize).Dequantize(len(t.Values))
 		case rows > 1:
 			return BFloat16(t.Values)
@@ -110,6 +110,11 @@ func Decoder(dir string, quantized bool) (*reference.Decoder, error) {
 		return nil, fmt.Errorf("%s: tensors are missing: %q; left over: %q", dir, missing, slices.Sorted(maps.Keys(tensors)))
 	}
 	return d, nil
+}
+
+// isLinear tells whether a tensor is the weight of a layer's linear.
+func isLinear(name string) bool {
+	return strings.HasSuffix(name, "_proj.weight") || strings.HasSuffix(name, "_linear.weight")
 }
 
 // tellNorms adds where a layer's norms stand.
@@ -145,6 +150,10 @@ func tell(s *reference.Spec, tensors map[string]Tensor) error {
 		}
 		if _, l.FusedMLP = tensors[mlp+"gate_up_proj.weight"]; l.FusedMLP {
 			l.Bias.Gate = has(mlp + "gate_up_proj")
+		}
+		if _, shared := tensors[fmt.Sprintf("model.layers.%d.shared_mlp.input_linear.weight", i)]; shared { // Granite 4's
+			l.FusedMLP = true
+			s.Renamed = map[string]string{"mlp.gate_up_proj": "shared_mlp.input_linear", "mlp.down_proj": "shared_mlp.output_linear"}
 		}
 		if q := tensors[attention+"q_proj.weight"]; l.HeadDim == 0 && len(q.Shape) == 2 {
 			l.HeadDim = q.Shape[0] / l.Heads
