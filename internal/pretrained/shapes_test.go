@@ -14,7 +14,8 @@ func TestShapesHaveAsManyParametersAsTheirModelCardsSay(t *testing.T) {
 		"gemma-2-2b": 2.61, "gemma-2-9b": 9.24, "gemma-2-27b": 27.2, "gemma-3-270m": 0.268, "gemma-3-1b": 1.0, "gemma-3-4b": 3.88,
 		"gemma-3-12b": 11.8, "gemma-3-27b": 27, "phi-3-mini": 3.82, "phi-4-mini": 3.84, "phi-4": 14.7, "smollm3-3b": 3.08,
 		"ministral-3-3b": 3.4, "ministral-3-14b": 13.5,
-		"granite-3.3-2b": 2.53, "granite-3.3-8b": 8.17, "granite-4.0-350m": 0.352, "granite-4.0-1b": 1.63, "granite-4.0-micro": 3.40, "olmo-2-1b": 1.48, "olmo-2-7b": 7.3, "olmo-2-13b": 13.7, "olmo-2-32b": 32.2,
+		"granite-3.3-2b": 2.53, "granite-3.3-8b": 8.17, "granite-4.0-350m": 0.352, "granite-4.0-1b": 1.63,
+		"granite-4.0-micro": 3.40, "olmo-2-1b": 1.48, "olmo-2-7b": 7.3, "olmo-2-13b": 13.7, "olmo-2-32b": 32.2,
 	}
 	for name, want := range published {
 		shape, known := Shape(name)

@@ -133,7 +133,8 @@ func (c config) spec() (s reference.Spec, err error) {
 	}
 	for i := range c.Layers {
 		l := reference.Layer{
-			Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, MLP: cmp.Or(c.SharedMLP, c.Intermediate), Window: c.Window, Scale: c.AttentionMultiplier,
+			Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, MLP: cmp.Or(c.SharedMLP, c.Intermediate),
+			Window: c.Window, Scale: c.AttentionMultiplier,
 			SoftCap: c.ScoreCap, GELU: c.gemma(),
 			NoRoPE: c.Rotates != nil && c.Rotates[i] == 0 || c.SharedMLP != 0 && c.Positioned != "rope",
 		}
