@@ -29,7 +29,7 @@ func (r *run) writeCard(w io.Writer) error {
 	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(r.baseModel()), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
-		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(baseName(c.Data)), r.in.Data.Format, len(r.loader.Samples))},
+		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(baseName(c.Data)), r.in.Data.Format, r.loader.Samples.Len())},
 		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.loader.Stream.Epoch())},
 		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
 		{"max_seq_length", r.loader.MaxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},

@@ -103,8 +103,11 @@ func (r *run) takeLayers(ctx context.Context, layers int, plan *paging.Plan) err
 // estimate measures on the layers that are there, of which the whole model has so many times as many.
 func (r *run) estimate(ctx context.Context, t *Times, times float64) error {
 	layers := int(times*float64(r.engine.Model.Shape().Layers) + 0.5)
-	work := engine.Work{Row: r.loader.TypicalRow(), Optimizer: r.optimizer()}
+	work := engine.Work{Optimizer: r.optimizer()}
 	var err error
+	if work.Row, err = r.loader.TypicalRow(); err != nil {
+		return err
+	}
 	if work.MicroBatch, err = r.loader.Typical(); err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func (r *run) estimate(ctx context.Context, t *Times, times float64) error {
 	t.Steps = due.steps
 	t.Step = parts.MicroBatch*r.loader.MicroBatchesPerStep() + parts.Update
 	t.Training = t.Step * float64(due.steps)
-	t.Evaluation = parts.Row * float64(len(r.loader.Validation)*due.evaluations)
+	t.Evaluation = parts.Row * float64(r.loader.Validation.Len()*due.evaluations)
 	if longest > 0 {
 		tokens := min(r.in.Prompts.MaxTokens, r.loader.TypicalAnswer()) - 1 // the first comes of the prompt
 		each := parts.Prompt*float64(prompts)/float64(longest) + parts.Token*float64(max(tokens, 0)*len(r.prompts.asked))
@@ -177,7 +180,7 @@ func (r *run) left() (l left) {
 		}
 		return total/n - done/n + 1
 	}
-	if len(r.loader.Validation) > 0 {
+	if r.loader.Validation.Len() > 0 {
 		l.evaluations = due(r.config.EvalSteps)
 	}
 	if len(r.prompts.asked) > 0 {

@@ -72,7 +72,7 @@ func (r *run) afterStep(ctx context.Context) error {
 func (r *run) evaluationDue() bool {
 	step, n := r.state.Step, r.config.EvalSteps
 	at := step >= r.loader.TotalSteps || n > 0 && step > 0 && step%n == 0
-	return at && len(r.loader.Validation) > 0 && (r.state.Eval == nil || r.state.Eval.Step != step)
+	return at && r.loader.Validation.Len() > 0 && (r.state.Eval == nil || r.state.Eval.Step != step)
 }
 
 // interrupted saves what is there.
@@ -103,7 +103,10 @@ func (r *run) optimizer() optim.Settings {
 // step runs one optimizer step to its end, also when ctx is cancelled meanwhile: a step is finished or did not happen.
 func (r *run) step(ctx context.Context) error {
 	start := time.Now()
-	window, tokens := r.loader.Window()
+	window, tokens, err := r.loader.Window()
+	if err != nil {
+		return err
+	}
 	rate, step := r.schedule.LearningRate(r.state.Step), r.state.Step+1
 	r.engine.Stepping = func(p events.Part) { r.emit(events.Stepping{Part: p, Step: step}) }
 	result, err := r.engine.Step(context.WithoutCancel(ctx), window, r.state.MicroBatches, r.optimizer())

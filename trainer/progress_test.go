@@ -99,7 +99,8 @@ func TestAStepTellsHowFarItIs(t *testing.T) {
 	r, err := prepare(t.Context(), c, inputs(t, c, slowly(t)), func(Event) {})
 	require.NoError(t, err)
 	defer r.release()
-	window, _ := r.loader.Window()
+	window, _, err := r.loader.Window()
+	require.NoError(t, err)
 	window = slices.Repeat(window, 4)
 	var steps [3][]events.Part
 	for i := range steps {

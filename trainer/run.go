@@ -241,7 +241,10 @@ func (r *run) compile(ctx context.Context) error {
 		return nil // a recording would start to move pages
 	}
 	start := r.loader.Stream.Cursor()
-	window, _ := r.loader.Window()
+	window, _, err := r.loader.Window()
+	if err != nil {
+		return err
+	}
 	if err := r.loader.Stream.Seek(start); err != nil {
 		return err
 	}

@@ -15,7 +15,10 @@ func (r *run) prepareWatch() error {
 		return nil
 	}
 	start := r.loader.Stream.Cursor()
-	first := r.loader.Stream.Next()
+	first, err := r.loader.Stream.Next()
+	if err != nil {
+		return err
+	}
 	r.watched = &first
 	return r.loader.Stream.Seek(start)
 }

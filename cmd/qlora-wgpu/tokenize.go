@@ -103,8 +103,8 @@ func tokenizeConversations(
 		return err
 	}
 	encoder := text.Encoder(chat.TrainOnAssistant, math.MaxInt32)
-	report := dataset.Report{Rows: len(source.Rows)}
-	for _, row := range source.Rows {
+	report := dataset.Report{Rows: source.Len()}
+	err = source.Each(func(_ int, row dataset.Row) error {
 		if row.Messages == nil {
 			return usererr.New(opTokenize, name, "a text, not a conversation").At("%s", row.Where).Hinted("leave --chat away")
 		}
@@ -121,6 +121,10 @@ func tokenizeConversations(
 				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, note := range source.Notes {
 		fmt.Fprintln(c.stderr, "Data:", note)

@@ -154,10 +154,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	for _, warning := range report.Warnings(limit) {
 		a.emit(events.Warning{Message: warning})
 	}
-	if err := a.processor.CheckSamples(samples, data.Path); err != nil {
-		return stats, err
-	}
-	if err := a.ready(ctx, engine.Demand{EvalTokens: dataloader.Longest(samples)}); err != nil {
+	if err := a.ready(ctx, engine.Demand{EvalTokens: dataset.Longest(samples)}); err != nil {
 		return stats, err
 	}
 	stats, err = dataloader.Evaluate(ctx, a.side(), samples, a.emit)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"qlora-wgpu/internal/chat"
@@ -22,7 +21,7 @@ import (
 
 // Loader gives a run's micro-batches.
 type Loader struct {
-	Samples, Validation []dataset.Sample
+	Samples, Validation dataset.Samples // Validation may have none
 	Report              dataset.Report
 	Stream              *dataset.Stream
 	MaxSeqLength        int // of the settings, and never above the model's own limit
@@ -44,14 +43,14 @@ func New(
 		return nil, err
 	}
 	info := func(format string, args ...any) { emit(events.Info{Message: fmt.Sprintf(format, args...)}) }
-	l := &Loader{settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositions)}
+	l := &Loader{Validation: dataset.InMemory{}, settings: c, MaxSeqLength: min(c.MaxSeqLength, shape.MaxPositions)}
 	if l.MaxSeqLength < c.MaxSeqLength {
 		info("max_seq_length is %d: the model allows no more.", l.MaxSeqLength)
 	}
 	encoder := p.Encoder(trainOn(c), l.MaxSeqLength)
 	encoder.Stop = ctx.Err
-	encode := func(from *dataset.Source) ([]dataset.Sample, dataset.Report, error) {
-		meter := events.NewMeter(int64(len(from.Rows)), func(p events.Part) { emit(events.Encoding{Part: p}) })
+	encode := func(from *dataset.Source) (dataset.Samples, dataset.Report, error) {
+		meter := events.NewMeter(int64(from.Len()), func(p events.Part) { emit(events.Encoding{Part: p}) })
 		encoder.Encoded = func() { meter.Add(1) }
 		samples, report, err := encoder.Encode(from)
 		if err == nil {
@@ -85,9 +84,6 @@ func New(
 	}
 	if err != nil {
 		return nil, usererr.In(err, usererr.Data)
-	}
-	if err := p.CheckSamples(slices.Concat(l.Samples, l.Validation), c.Data); err != nil {
-		return nil, err
 	}
 	l.Stream = dataset.NewStream(l.Samples, dataset.StreamOptions{
 		Seed: c.Seed, Shuffle: c.Shuffle, Packing: c.Packing, BatchSize: c.BatchSize, MaxSeqLength: l.MaxSeqLength,
@@ -133,17 +129,21 @@ func (l *Loader) StepsOf(c settings.Train) (int, error) {
 	return max(1, int(steps)), nil
 }
 
-// Window is the micro-batches of one optimizer step and their tokens; it does not reach into the next epoch.
-func (l *Loader) Window() (window []model.Input, tokens int) {
+// Window is the micro-batches of one optimizer step and their tokens; it does not reach into the next epoch. Errors are
+// those of samples that cannot be read.
+func (l *Loader) Window() (window []model.Input, tokens int, err error) {
 	for len(window) < l.settings.GradientAccumulationSteps {
-		b := l.Stream.Next()
+		b, err := l.Stream.Next()
+		if err != nil {
+			return nil, 0, err
+		}
 		window = append(window, Input(b))
 		tokens += len(b.IDs)
 		if at := l.Stream.Cursor().Batch; at == 0 || at == l.Stream.BatchesPerEpoch() {
 			break
 		}
 	}
-	return window, tokens
+	return window, tokens, nil
 }
 
 // Input is a data set's micro-batch as the model takes it.
@@ -154,13 +154,13 @@ func Input(b dataset.Batch) model.Input {
 // Demand is what training on the samples asks of a device.
 func (l *Loader) Demand(shape spec.Spec) engine.Demand {
 	d := engine.TrainingDemand(shape, l.settings)
-	d.Tokens, d.TypicalTokens, d.EvalTokens = l.Stream.MaxTokens(), max(1, l.Stream.MeanTokens()), Longest(l.Validation)
+	d.Tokens, d.TypicalTokens, d.EvalTokens = l.Stream.MaxTokens(), max(1, l.Stream.MeanTokens()), dataset.Longest(l.Validation)
 	return d
 }
 
 // Cuts are the settings that would make the demand smaller.
 func (l *Loader) Cuts() []engine.Cut {
-	c, longest := l.settings, Longest(l.Samples)
+	c, longest := l.settings, dataset.Longest(l.Samples)
 	if c.Packing {
 		longest = l.MaxSeqLength
 	}
@@ -168,27 +168,8 @@ func (l *Loader) Cuts() []engine.Cut {
 		{Setting: "batch_size", From: c.BatchSize, Least: 1, With: func(d *engine.Demand, to int) { d.Tokens = min(d.Tokens, to*longest) }},
 		{Setting: "lora_r", From: c.LoraR, Least: 1, With: func(d *engine.Demand, to int) { d.Adapter.Rank = to }},
 		{
-			Setting: "max_seq_length", From: longest, Least: max(8, firstTarget(l.Samples)+1),
+			Setting: "max_seq_length", From: longest, Least: max(8, l.Samples.FirstTarget()+1),
 			With: func(d *engine.Demand, to int) { d.Tokens = min(d.Tokens, to*c.BatchSize) },
 		},
 	}
-}
-
-// firstTarget is where the earliest target of all samples stands: shorter sequences would leave nothing to learn.
-func firstTarget(samples []dataset.Sample) int {
-	first := math.MaxInt32
-	for _, s := range samples {
-		if i := slices.IndexFunc(s.Labels, func(l int32) bool { return l >= 0 }); i >= 0 {
-			first = min(first, i)
-		}
-	}
-	return first
-}
-
-// Longest is the tokens of the longest sample.
-func Longest(samples []dataset.Sample) (n int) {
-	for _, s := range samples {
-		n = max(n, len(s.IDs))
-	}
-	return n
 }

@@ -10,10 +10,15 @@ import (
 func (l *Loader) Typical() (model.Input, error) {
 	const looked = 64
 	start := l.Stream.Cursor()
-	best, mean := l.Stream.Next(), l.Stream.MeanTokens()
+	mean := l.Stream.MeanTokens()
 	far := func(b dataset.Batch) int { return abs(len(b.IDs) - mean) }
-	for range looked - 1 {
-		if b := l.Stream.Next(); far(b) < far(best) {
+	var best dataset.Batch
+	for i := range looked {
+		b, err := l.Stream.Next()
+		if err != nil {
+			return model.Input{}, err
+		}
+		if i == 0 || far(b) < far(best) {
 			best = b
 		}
 	}
@@ -21,22 +26,28 @@ func (l *Loader) Typical() (model.Input, error) {
 }
 
 // TypicalRow is the row to evaluate whose tokens are nearest to an average one's; without such rows it is empty.
-func (l *Loader) TypicalRow() model.Input {
-	if len(l.Validation) == 0 {
-		return model.Input{}
+func (l *Loader) TypicalRow() (model.Input, error) {
+	rows := l.Validation
+	if rows.Len() == 0 {
+		return model.Input{}, nil
 	}
 	tokens := 0
-	for _, s := range l.Validation {
-		tokens += len(s.IDs)
+	for i := range rows.Len() {
+		tokens += rows.Tokens(i)
 	}
-	mean, best := tokens/len(l.Validation), l.Validation[0]
-	for _, s := range l.Validation {
-		if abs(len(s.IDs)-mean) < abs(len(best.IDs)-mean) {
-			best = s
+	mean, best := tokens/rows.Len(), 0
+	for i := range rows.Len() {
+		if abs(rows.Tokens(i)-mean) < abs(rows.Tokens(best)-mean) {
+			best = i
 		}
 	}
-	one := dataset.StreamOptions{BatchSize: 1, MaxSeqLength: len(best.IDs)}
-	return Input(dataset.NewStream([]dataset.Sample{best}, one).Next())
+	sample, err := rows.At(best)
+	if err != nil {
+		return model.Input{}, err
+	}
+	one := dataset.StreamOptions{BatchSize: 1, MaxSeqLength: len(sample.IDs)}
+	b, err := dataset.NewStream(dataset.InMemory{sample}, one).Next()
+	return Input(b), err
 }
 
 // TypicalAnswer is how many tokens of a sample are targets, on average.

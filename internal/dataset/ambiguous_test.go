@@ -68,7 +68,7 @@ func TestAmbiguousColumns(t *testing.T) {
 			if c.rows > 0 {
 				s, err := ReadColumns(strings.NewReader(c.content), c.path, c.answer)
 				require.NoError(t, err)
-				require.Len(t, s.Rows, c.rows)
+				require.Len(t, s.rows, c.rows)
 			}
 		})
 	}

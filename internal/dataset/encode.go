@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,15 +19,12 @@ const (
 
 	// NoToken stands for an EOS that the model does not have.
 	NoToken = -1
-)
+	// noTarget is the place of the first target where there is none.
+	noTarget = math.MaxInt32
 
-// Sample is one token sequence of a row.
-type Sample struct {
-	IDs    []uint32
-	Labels []int32 // of the same length and NOT shifted: the token's own id, or −100 where it is not a target
-	Row    int     // index in Source.Rows
-	Turns  int     // of the row's conversation, those that it shows; 0 for a text
-}
+	// OtherModel is the way out where ids have no row in the embedding.
+	OtherModel = "tokenizer and weights belong to different models"
+)
 
 // Encoder turns rows into samples of at most MaxSeqLength tokens.
 //
@@ -42,6 +40,7 @@ type Encoder struct {
 	TrainOn      chat.TrainOn
 	MaxSeqLength int   // tokens, at least 2
 	EOS          int32 // put behind texts, or NoToken; a chat template writes its own
+	Vocabulary   int   // ids that the model has; 0: they are not looked at
 
 	// Stop ends the encoding, which gives its error, once it gives one: a context's Err. nil: nothing does.
 	Stop func() error
@@ -63,7 +62,7 @@ type encodedRow struct {
 
 // Encode encodes all rows, on all cores, in the order of the source. It fails on a row that the chat template refuses,
 // and when no row has a target: such a run would end with loss 0 and nothing learned.
-func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
+func (e Encoder) Encode(s *Source) (Samples, Report, error) {
 	if e.MaxSeqLength < 2 {
 		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).
 			Hinted("it has to be 2 or more")
@@ -75,7 +74,7 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 			e.Template = e.Template.Until(stop)
 		}
 	}
-	rows := make([]encodedRow, len(s.Rows))
+	rows := make([]encodedRow, len(s.rows))
 	const chunk = 64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -85,7 +84,7 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 				if stop() != nil {
 					return nil
 				}
-				rows[i] = e.encodeRow(s.Rows[i], i)
+				rows[i] = e.encodeRow(s.rows[i], i)
 				if rows[i].err != nil {
 					return nil // collect reports the first one in the file's order
 				}
@@ -101,6 +100,17 @@ func (e Encoder) Encode(s *Source) ([]Sample, Report, error) {
 		return nil, Report{}, err
 	}
 	return e.collect(s, rows)
+}
+
+// check refuses ids that the model has no rows for.
+func (e Encoder) check(s *Source, ids []uint32) error {
+	for _, id := range ids {
+		if e.Vocabulary > 0 && int(id) >= e.Vocabulary {
+			return usererr.New(encodeOp, s.Path, "the tokenizer gives id %d, the model's vocabulary has %d", id, e.Vocabulary).
+				Hinted(OtherModel).In(usererr.Data)
+		}
+	}
+	return nil
 }
 
 func rowError(s *Source, row Row, err error) error {

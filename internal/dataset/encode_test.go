@@ -120,7 +120,7 @@ func TestAlpacaEqualsTheParityCase(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(data, &want))
 	s := read(t, testfiles.Data(t, "alpaca_en_demo.json"))
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, 999, report.Rows)
 	require.Len(t, samples, 999)
@@ -147,7 +147,7 @@ func TestAlpacaEqualsTheParityCase(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &eval))
 	first, err := s.Slice(":32")
 	require.NoError(t, err)
-	_, report, err = e.Encode(first)
+	_, report, err = inMemory(e.Encode(first))
 	require.NoError(t, err)
 	require.Equal(t, eval.TargetTokens, report.TargetTokens)
 }
@@ -157,10 +157,10 @@ func TestEncodeSharedFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := read(t, testfiles.Data(t, name))
 			e := encoder(t, 512)
-			samples, report, err := e.Encode(s)
+			samples, report, err := inMemory(e.Encode(s))
 			require.NoError(t, err)
 			t.Logf("%+v", report)
-			again, sameReport, err := e.Encode(s)
+			again, sameReport, err := inMemory(e.Encode(s))
 			require.NoError(t, err)
 			require.Equal(t, samples, again, "the order does not hang on the cores")
 			require.Equal(t, report, sameReport)
@@ -190,11 +190,11 @@ func TestEncodeSharedFiles(t *testing.T) {
 			for _, drop := range report.Dropped {
 				dropped += drop.Rows
 			}
-			require.Equal(t, len(s.Rows), len(samples)+dropped)
+			require.Equal(t, len(s.rows), len(samples)+dropped)
 			if name == "glaive_toolcall_en_demo.json" {
 				require.Len(t, report.Unseen, 1)
 				require.Equal(t, 191, report.Unseen[0].Rows, "the template of this model has no tools")
-				last := s.Rows[0].Messages
+				last := s.rows[0].Messages
 				require.Equal(t, `{"name": "search_recipes", "arguments": {"ingredients": ["chicken", "bell peppers", "rice"]}}`, last[3].Content)
 				require.Equal(t, last[1].Content+"<|im_end|>|"+last[3].Content+"<|im_end|>|"+last[5].Content+"<|im_end|>|"+last[7].Content+"<|im_end|>",
 					learned(e, samples[0]))
@@ -209,7 +209,7 @@ func TestEncodeTellsEveryRow(t *testing.T) {
 	e := encoder(t, 16)
 	var told atomic.Int64
 	e.Encoded = func() { told.Add(1) }
-	_, report, err := e.Encode(&Source{Path: "rows.jsonl", Rows: slices.Repeat(rows, 100)})
+	_, report, err := e.Encode(SourceOf("rows.jsonl", slices.Repeat(rows, 100)))
 	require.NoError(t, err)
 	require.Equal(t, 300, report.Rows)
 	require.Equal(t, int64(300), told.Load())
@@ -246,7 +246,7 @@ func TestEncodeText(t *testing.T) {
 {"text":"already ended<|im_end|>"}
 {"text":"<|im_start|>begun"}
 {"text":""}`)
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, "one two three four five<|im_end|>", learned(e, samples[0]))
 	require.Equal(t, "already ended<|im_end|>", learned(e, samples[1]))
@@ -254,18 +254,18 @@ func TestEncodeText(t *testing.T) {
 	require.Equal(t, report.Tokens-3, report.TargetTokens, "the first token of a sequence is no target")
 
 	e.Tokenizer = beginningTokenizer
-	samples, _, err = e.Encode(s)
+	samples, _, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, "<|im_start|>one two three four five<|im_end|>", text(e, samples[0]))
 	require.Equal(t, "<|im_start|>begun<|im_end|>", text(e, samples[2]))
 
 	e.Tokenizer, e.EOS = modelTokenizer, NoToken
-	samples, _, err = e.Encode(s)
+	samples, _, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, "one two three four five", text(e, samples[0]))
 
 	e.EOS = endOfTurn
-	s.Rows = s.Rows[:1] // six tokens
+	s.rows = s.rows[:1] // six tokens
 	for length, pieces := range map[int][]string{
 		2: {"one two", " two three", " three four", " four five", " five<|im_end|>"},
 		3: {"one two three", " three four five", " five<|im_end|>"},
@@ -273,7 +273,7 @@ func TestEncodeText(t *testing.T) {
 		6: {"one two three four five<|im_end|>"},
 	} {
 		e.MaxSeqLength = length
-		samples, report, err := e.Encode(s)
+		samples, report, err := inMemory(e.Encode(s))
 		require.NoError(t, err)
 		var got []string
 		for i, sample := range samples {
@@ -297,4 +297,10 @@ func TestEncodeNamesTheRowThatTheTemplateRefuses(t *testing.T) {
 {"messages":[{"role":"tool","content":"a"},{"role":"assistant","content":"b"}]}`))
 	require.ErrorContains(t, err, "encode data set x.jsonl: line 2: ")
 	require.ErrorContains(t, err, "no tools here")
+}
+
+// inMemory are samples that nothing has put away.
+func inMemory(samples Samples, report Report, err error) (InMemory, Report, error) {
+	held, _ := samples.(InMemory)
+	return held, report, err
 }

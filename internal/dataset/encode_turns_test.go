@@ -13,7 +13,7 @@ import (
 func TestEncodeTurns(t *testing.T) {
 	s := read(t, "testdata/messages.jsonl")
 	e := encoder(t, 1024)
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, `{"name": "weather", "arguments": {"city": "Rome"}}<|im_end|>|Clear.<|im_end|>`, learned(e, samples[0]))
 	require.Equal(t, "Yes.<|im_end|>", learned(e, samples[1]))
@@ -22,12 +22,12 @@ func TestEncodeTurns(t *testing.T) {
 	require.Equal(t, 2, report.Samples)
 
 	e.TrainOn = chat.TrainOnLast
-	samples, _, err = e.Encode(s)
+	samples, _, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, "Clear.<|im_end|>", learned(e, samples[0]))
 
 	e.TrainOn = chat.TrainOnAll
-	samples, report, err = e.Encode(s)
+	samples, report, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Len(t, samples, 3)
 	require.Empty(t, report.Dropped)
@@ -41,13 +41,13 @@ func TestEncodeTruncates(t *testing.T) {
 {"messages":[{"role":"user","content":"A question with more words than there is room for in forty tokens: a b c d e f g h i j k l m n o p q r s t u v w x y z"},{"role":"assistant","content":"Yes."}]}
 {"messages":[{"role":"user","content":"Hi."},{"role":"assistant","content":"Ho."}]}`)
 	e := encoder(t, 1024)
-	whole, report, err := e.Encode(s)
+	whole, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, Report{Rows: 3, Samples: 3, Tokens: report.Tokens, TargetTokens: 9 + 3 + 3, Longest: len(whole[1].IDs)}, report)
 
 	e.MaxSeqLength = len(whole[0].IDs) - 4 // the line feed, the end of turn and two numbers
 	require.Greater(t, len(whole[1].IDs)-4, e.MaxSeqLength)
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, "one two three four five six", learned(e, samples[0]))
 	require.Equal(t, "Ho.<|im_end|>", learned(e, samples[1]))
@@ -59,7 +59,7 @@ func TestEncodeTruncates(t *testing.T) {
 	}, report)
 
 	e.MaxSeqLength = len(whole[0].IDs) - 1 // the line feed alone
-	_, report, err = e.Encode(s)
+	_, report, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Truncated)
 	require.Equal(t, 0, report.AnswersCut)
@@ -68,7 +68,7 @@ func TestEncodeTruncates(t *testing.T) {
 func TestEncodeShowsTools(t *testing.T) {
 	e := encoder(t, 1024)
 	s := read(t, "testdata/sharegpt.json")
-	_, report, err := e.Encode(s)
+	_, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, []Unseen{{What: "tools", Rows: 1, First: "row 1 (line 6)"}}, report.Unseen)
 
@@ -76,7 +76,7 @@ func TestEncodeShowsTools(t *testing.T) {
 		`{% if tools %}<|im_start|>tools {{ tools[0].name }}<|im_end|>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`)
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Empty(t, report.Unseen)
 	require.NotContains(t, text(e, samples[0]), "tools")
@@ -90,7 +90,7 @@ func TestEncodeLeavesOutUntrainedTurns(t *testing.T) {
 	s := source(t, "x.jsonl",
 		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}
 {"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":false}]}`)
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Len(t, samples, 1)
 	require.Equal(t, "d<|im_end|>", learned(e, samples[0]))
@@ -104,7 +104,7 @@ func TestWarnings(t *testing.T) {
 {"messages":[{"role":"user","content":"a","name":"Al"},{"role":"assistant","content":"b","reasoning":"hm"}]}
 {"messages":[{"role":"user","content":"a"}]}`)
 	e := encoder(t, 1024)
-	_, report, err := e.Encode(s)
+	_, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"1 rows left out (no answer), the first at line 4",
@@ -115,7 +115,7 @@ func TestWarnings(t *testing.T) {
 	}, report.Warnings(1024))
 
 	s = source(t, "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]}]}`)
-	_, _, err = e.Encode(s)
+	_, _, err = inMemory(e.Encode(s))
 	require.ErrorContains(t, err, "1 with no target left by the chat template (the first at line 1), "+
 		"1 with tool calls that the chat template does not show (the first at line 1)")
 }

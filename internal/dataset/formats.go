@@ -192,7 +192,7 @@ func (b *builder) add(row fields, names func() []string, where string) error {
 		b.parsedArguments++
 	}
 	parsed.Where = where
-	b.source.Rows = append(b.source.Rows, parsed)
+	b.source.rows = append(b.source.rows, parsed)
 	return nil
 }
 

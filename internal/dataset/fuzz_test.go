@@ -64,16 +64,16 @@ func FuzzEncode(f *testing.F) {
 		e := Encoder{
 			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + 4*int(how>>3), EOS: 1,
 		}
-		samples, report, err := e.Encode(source)
+		samples, report, err := inMemory(e.Encode(source))
 		if err != nil {
 			require.IsType(t, &usererr.Error{}, err)
 			return
 		}
-		require.Equal(t, len(source.Rows), report.Rows)
+		require.Equal(t, len(source.rows), report.Rows)
 		require.Equal(t, len(samples), report.Samples)
 		seen, tokens, learned, dropped := map[int]bool{}, 0, 0, 0
 		for _, sample := range samples {
-			require.Less(t, sample.Row, len(source.Rows))
+			require.Less(t, sample.Row, len(source.rows))
 			seen[sample.Row] = true
 			require.LessOrEqual(t, len(sample.IDs), e.MaxSeqLength)
 			require.GreaterOrEqual(t, len(sample.IDs), 2)

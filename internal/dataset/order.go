@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -17,12 +18,9 @@ const (
 
 // permutation of 0 … n−1 by Fisher and Yates on PCG-DXSM, of which the two words are the state. The reduction to a
 // range is written out here because a checkpoint is only worth something as long as the order never changes.
-func permutation(n int, seed, sequence uint64) []int {
+func permutation(n int, seed, sequence uint64) []uint32 {
 	source := rand.NewPCG(seed, sequence)
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
+	order := inOrder(n)
 	for i := n - 1; i > 0; i-- {
 		high, _ := bits.Mul64(source.Uint64(), uint64(i+1))
 		order[i], order[high] = order[high], order[i]
@@ -30,10 +28,22 @@ func permutation(n int, seed, sequence uint64) []int {
 	return order
 }
 
+// inOrder is 0 … n−1, in 32 bits because of the many samples that a data set on disk may have.
+func inOrder(n int) []uint32 {
+	if n > math.MaxUint32 {
+		panic(fmt.Sprintf("dataset: %d samples", n)) // the Encoder makes no more
+	}
+	order := make([]uint32, n)
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	return order
+}
+
 // Split holds samples back for evaluation: a fraction of them for valSize below 1 (rounded up), else that many. Both
 // parts keep the samples' order; the choice depends on the seed and the number of samples only.
-func Split(samples []Sample, valSize float64, seed uint64) (train, val []Sample, err error) {
-	n := len(samples)
+func Split(samples Samples, valSize float64, seed uint64) (train, val Samples, err error) {
+	n := samples.Len()
 	if !(valSize >= 0) || math.IsInf(valSize, 1) {
 		return nil, nil, usererr.New("split data set", "", "val_size %v is neither a fraction nor a number of samples", valSize)
 	}
@@ -47,40 +57,73 @@ func Split(samples []Sample, valSize float64, seed uint64) (train, val []Sample,
 	if size > 0 && size >= float64(n) {
 		return nil, nil, usererr.New("split data set", "", "val_size %v leaves nothing to train on: there are %d samples", valSize, n)
 	}
-	held := permutation(n, seed, splitSequence)[:int(size)]
+	held := slices.Clone(permutation(n, seed, splitSequence)[:int(size)])
 	slices.Sort(held)
-	for i, sample := range samples {
-		if len(held) > 0 && held[0] == i {
-			held = held[1:]
-			val = append(val, sample)
+	kept := make([]uint32, 0, n-len(held))
+	rest := held
+	for i := range uint32(n) {
+		if len(rest) > 0 && rest[0] == i {
+			rest = rest[1:]
 		} else {
-			train = append(train, sample)
+			kept = append(kept, i)
 		}
 	}
-	return train, val, nil
+	return subset{samples, kept}, subset{samples, held}, nil
 }
 
 // packingWindow bounds the bins that stay open, and with them the work per sample.
 const packingWindow = 256
 
+// bins hold whole samples: the i-th those of members between starts[i] and starts[i+1].
+type bins struct {
+	members []uint32
+	starts  []uint32 // one more than there are bins; nil: each bin holds the sample of its number
+	samples int
+}
+
+func (b *bins) len() int {
+	if b.starts == nil {
+		return b.samples
+	}
+	return len(b.starts) - 1
+}
+
+// appendTo adds a bin's samples to a list.
+func (b *bins) appendTo(list []uint32, bin uint32) []uint32 {
+	if b.starts == nil {
+		return append(list, bin)
+	}
+	return append(list, b.members[b.starts[bin]:b.starts[bin+1]]...)
+}
+
 // pack puts whole samples into bins of at most capacity tokens: first fit in the given order, over the last
 // packingWindow bins. Bins come in the order in which they were opened.
-func pack(samples []Sample, order []int, capacity int) [][]int {
-	var bins [][]int
-	var room []int
-	first := 0 // bins before this one are closed
-	for _, i := range order {
-		length := len(samples[i].IDs)
-		at := first
-		for at < len(bins) && room[at] < length {
-			at++
-		}
-		if at == len(bins) {
-			bins, room = append(bins, nil), append(room, capacity)
-			first = max(first, len(bins)-packingWindow)
-		}
-		bins[at] = append(bins[at], i)
-		room[at] -= length
+func pack(samples Samples, order []uint32, capacity int) *bins {
+	type bin struct {
+		members []uint32
+		room    int
 	}
-	return bins
+	var open []bin // the last ones
+	all := &bins{members: make([]uint32, 0, len(order)), starts: []uint32{0}, samples: len(order)}
+	closeFirst := func() {
+		all.members = append(all.members, open[0].members...)
+		all.starts = append(all.starts, uint32(len(all.members)))
+		open = open[1:]
+	}
+	for _, i := range order {
+		length := samples.Tokens(int(i))
+		at := slices.IndexFunc(open, func(b bin) bool { return b.room >= length })
+		if at < 0 {
+			if open = append(open, bin{room: capacity}); len(open) > packingWindow {
+				closeFirst()
+			}
+			at = len(open) - 1
+		}
+		open[at].members = append(open[at].members, i)
+		open[at].room -= length
+	}
+	for len(open) > 0 {
+		closeFirst()
+	}
+	return all
 }

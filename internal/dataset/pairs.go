@@ -196,14 +196,18 @@ func indexFold(names []string, name string) int {
 // Pairs are the rows as questions and answers; false where a row is something else: a text, several turns, one with
 // fields, tools or variables of the template beside its content.
 func (s *Source) Pairs() ([][2]string, bool) {
-	list := make([][2]string, 0, len(s.Rows))
-	for _, row := range s.Rows {
+	list := make([][2]string, 0, s.Len())
+	err := s.Each(func(_ int, row Row) error {
 		m := row.Messages
 		if len(m) != 2 || m[0].Role != "user" || m[1].Role != "assistant" || len(m[0].Fields)+len(m[1].Fields) > 0 || m[1].Train != nil ||
 			row.Tools != nil || row.TemplateArgs != nil || len(row.LeftOut) > 0 {
-			return nil, false
+			return errEnough
 		}
 		list = append(list, [2]string{m[0].Content, m[1].Content})
+		return nil
+	})
+	if err != nil {
+		return nil, false
 	}
 	return list, true
 }

@@ -50,10 +50,10 @@ func ReadColumns(r io.Reader, path string, columns settings.Columns) (*Source, e
 	if err != nil {
 		return nil, err
 	}
-	if len(b.before) > 0 && len(b.source.Rows) == 0 {
+	if len(b.before) > 0 && len(b.source.rows) == 0 {
 		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
 	}
-	if len(b.source.Rows) == 0 {
+	if len(b.source.rows) == 0 {
 		return nil, usererr.New(readOp, path, "no rows: %s", b.nothing).Of(usererr.Format).
 			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
@@ -165,7 +165,7 @@ func (b *builder) readText(in io.Reader, start []byte, whole bool) error {
 		b.source.Notes = append(b.source.Notes, "line ends CR LF were read as LF")
 	}
 	if len(bytes.TrimSpace(data)) > 0 {
-		b.source.Rows = []Row{{Text: string(data), Where: "line 1"}}
+		b.source.rows = []Row{{Text: string(data), Where: "line 1"}}
 	}
 	return nil
 }

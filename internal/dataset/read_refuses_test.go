@@ -286,11 +286,11 @@ func FuzzRead(f *testing.F) {
 			require.ErrorAs(t, err, &e)
 			return
 		}
-		require.NotEmpty(t, s.Rows)
+		require.NotEmpty(t, s.rows)
 		require.NotEmpty(t, s.Format)
 		sum := sha256.Sum256(data)
 		require.Equal(t, hex.EncodeToString(sum[:]), s.Hash)
-		for _, row := range s.Rows {
+		for _, row := range s.rows {
 			require.NotEmpty(t, row.Where)
 			require.False(t, row.Messages != nil && row.Text != "")
 		}

@@ -45,7 +45,7 @@ func TestReadCSV(t *testing.T) {
 		{Messages: []chat.Message{user("Name a colour."), assistant("Blue.")}, Where: "line 2"},
 		{Messages: []chat.Message{user("Add the numbers.\nAnswer with a digit.\n2, 3"), assistant("5")}, Where: "line 3"},
 		{Messages: []chat.Message{user(`Say "hi".`), assistant("hi")}, Where: "line 6"},
-	}, s.Rows)
+	}, s.rows)
 	require.Equal(t, []string{`not used: column "topic" (2 rows)`}, s.Notes)
 }
 
@@ -64,7 +64,7 @@ func TestReadMessages(t *testing.T) {
 			Where: "line 3",
 		},
 		{Messages: []chat.Message{user("Nobody answers this.")}, Where: "line 4"},
-	}, s.Rows)
+	}, s.rows)
 	require.Equal(t, []string{`not used: column "id" (3 rows)`}, s.Notes)
 }
 
@@ -81,7 +81,7 @@ func TestReadShareGPT(t *testing.T) {
 			Messages: []chat.Message{system("You count."), user("One?"), assistant("Two.")}, Tools: jsontext.Value(`[{"name": "count"}]`),
 			Where: "row 1 (line 6)",
 		},
-	}, s.Rows)
+	}, s.rows)
 	require.Empty(t, s.Notes)
 }
 
@@ -106,7 +106,7 @@ func TestReadToolCalls(t *testing.T) {
 		},
 		Tools: jsontext.Value(`[{"type": "function"}]`),
 		Where: "row 0 (line 1)",
-	}}, s.Rows)
+	}}, s.rows)
 	require.Empty(t, s.Notes)
 }
 
@@ -117,10 +117,10 @@ func TestOpenFolder(t *testing.T) {
 	require.Equal(t, []Row{
 		{Messages: []chat.Message{user("1+1="), assistant("2")}, Where: "line 1"},
 		{Messages: []chat.Message{user("1+2="), assistant("3")}, Where: "line 2"},
-	}, train.Rows)
+	}, train.rows)
 	require.Equal(t, filepath.Join("testdata", "mlx", "train.jsonl"), train.Path)
 	require.Equal(t, "text", valid.Format)
-	require.Equal(t, []Row{{Text: "A page.", Where: "line 1"}, {Text: "Another page.", Where: "line 2"}}, valid.Rows)
+	require.Equal(t, []Row{{Text: "A page.", Where: "line 1"}, {Text: "Another page.", Where: "line 2"}}, valid.rows)
 
 	_, _, err = Open(t.TempDir())
 	require.ErrorContains(t, err, "the folder has no train.jsonl")
@@ -141,7 +141,7 @@ func TestReadAlpacaWithSystemAndHistory(t *testing.T) {
 	require.Equal(t, []Row{
 		{Messages: []chat.Message{system("s"), user("a"), assistant("b"), user("c"), assistant("d")}, Where: "line 2"},
 		{Messages: []chat.Message{user("e"), assistant("")}, Where: "line 3"},
-	}, s.Rows)
+	}, s.rows)
 	require.Equal(t, []string{`not used: column "text" (1 rows)`}, s.Notes)
 }
 
@@ -149,7 +149,7 @@ func TestReadTextFile(t *testing.T) {
 	content := "\ufeffOne.\r\n\r\n{Two}.\r\n"
 	s, err := Read(strings.NewReader(content), "a.TXT")
 	require.NoError(t, err)
-	require.Equal(t, []Row{{Text: "One.\n\n{Two}.\n", Where: "line 1"}}, s.Rows)
+	require.Equal(t, []Row{{Text: "One.\n\n{Two}.\n", Where: "line 1"}}, s.rows)
 	require.Equal(t, "text", s.Format)
 	require.Equal(t, []string{"line ends CR LF were read as LF"}, s.Notes)
 	sum := sha256.Sum256([]byte(content))
@@ -171,10 +171,10 @@ func TestReadSharedFiles(t *testing.T) {
 			s := read(t, path)
 			require.Equal(t, c.format, s.Format)
 			require.Equal(t, c.container, s.Container)
-			require.Len(t, s.Rows, c.rows)
+			require.Len(t, s.rows, c.rows)
 			require.Empty(t, s.Notes)
 			turns, tools := 0, 0
-			for _, row := range s.Rows {
+			for _, row := range s.rows {
 				if row.Tools != nil {
 					tools++
 				}
@@ -187,11 +187,11 @@ func TestReadSharedFiles(t *testing.T) {
 			sum := sha256.Sum256(data)
 			require.Equal(t, hex.EncodeToString(sum[:]), s.Hash)
 			if c.format == "text" {
-				require.Equal(t, string(data), s.Rows[0].Text)
+				require.Equal(t, string(data), s.rows[0].Text)
 			}
 			// The place of a row is where its text starts in the file.
 			lines := strings.Split(string(data), "\n")
-			for i, row := range s.Rows {
+			for i, row := range s.rows {
 				if c.container != "JSON array" {
 					continue
 				}
@@ -207,7 +207,7 @@ func TestReadSharedFiles(t *testing.T) {
 func TestSlice(t *testing.T) {
 	s := &Source{Path: "x.jsonl", Hash: "h"}
 	for i := range 10 {
-		s.Rows = append(s.Rows, Row{Text: fmt.Sprint(i)})
+		s.rows = append(s.rows, Row{Text: fmt.Sprint(i)})
 	}
 	for spec, want := range map[string]string{
 		"2:4": "23", ":3": "012", "-2:": "89", ":": "0123456789", "8:10": "89", "-3:-1": "78", " 0:1 ": "0",
@@ -215,13 +215,13 @@ func TestSlice(t *testing.T) {
 		cut, err := s.Slice(spec)
 		require.NoError(t, err, spec)
 		got := ""
-		for _, row := range cut.Rows {
+		for _, row := range cut.rows {
 			got += row.Text
 		}
 		require.Equal(t, want, got, spec)
 		require.Equal(t, "h", cut.Hash)
 	}
-	require.Len(t, s.Rows, 10)
+	require.Len(t, s.rows, 10)
 	for _, spec := range []string{"", "3", "3:3", "4:2", "9:11", "-11:", "10:", "a:b", "1:2:3", "1.0:2", "99999999999999999999:"} {
 		_, err := s.Slice(spec)
 		require.ErrorContains(t, err, fmt.Sprintf("select rows x.jsonl: rows %q: ", spec))
@@ -237,7 +237,7 @@ func TestNullIsAbsent(t *testing.T) {
 		return s
 	}
 	texts := func(s *Source) (list []string) {
-		for _, row := range s.Rows {
+		for _, row := range s.rows {
 			list = append(list, row.Text)
 		}
 		return list
@@ -246,18 +246,18 @@ func TestNullIsAbsent(t *testing.T) {
 		texts(read(`{"text":null}`, `{}`, `{"text":"a"}`, `{"text":null,"id":7}`, `{"id":null}`, `{"text":"b"}`)))
 	s := read(`{"instruction":null,"output":null}`, `{"instruction":"a","output":"b"}`, `{"instruction":null,"input":"q","output":"b"}`,
 		`{"instruction":"c"}`, `{"output":"d","system":"s"}`)
-	require.Equal(t, "line 1", s.Rows[0].Where)
-	require.Equal(t, []chat.Message{user("q"), assistant("b")}, s.Rows[2].Messages)
-	require.Equal(t, []chat.Message{user("c"), assistant("")}, s.Rows[3].Messages)
-	require.Equal(t, []chat.Message{system("s"), user(""), assistant("d")}, s.Rows[4].Messages)
+	require.Equal(t, "line 1", s.rows[0].Where)
+	require.Equal(t, []chat.Message{user("q"), assistant("b")}, s.rows[2].Messages)
+	require.Equal(t, []chat.Message{user("c"), assistant("")}, s.rows[3].Messages)
+	require.Equal(t, []chat.Message{system("s"), user(""), assistant("d")}, s.rows[4].Messages)
 
 	s = read(`{"messages":[{"role":"user","content":"a"}]}`, `{"messages":null}`,
 		`{"messages":[{"role":"user","content":null,"from":null,"value":null},{"role":"assistant","name":null}]}`,
 		`{"messages":[{"from":"human","value":"a","role":null},{"from":"gpt","value":"b","weight":null,"train":null}]}`)
-	require.Empty(t, s.Rows[1].Messages)
-	require.NotNil(t, s.Rows[1].Messages, "a conversation, not a text")
-	require.Equal(t, []chat.Message{{Role: "user", NoContent: true}, {Role: "assistant", NoContent: true}}, s.Rows[2].Messages)
-	require.Equal(t, []chat.Message{user("a"), assistant("b")}, s.Rows[3].Messages)
+	require.Empty(t, s.rows[1].Messages)
+	require.NotNil(t, s.rows[1].Messages, "a conversation, not a text")
+	require.Equal(t, []chat.Message{{Role: "user", NoContent: true}, {Role: "assistant", NoContent: true}}, s.rows[2].Messages)
+	require.Equal(t, []chat.Message{user("a"), assistant("b")}, s.rows[3].Messages)
 
 	_, err := Read(strings.NewReader(`{"text":null}`+"\n{}"), "x.jsonl")
 	require.ErrorContains(t, err, "x.jsonl: line 1: bad format: no row has a value")
@@ -275,6 +275,19 @@ func TestReadMarksAndParts(t *testing.T) {
 			with(chat.Message{Role: "assistant", NoContent: true}, "tool_calls", `[{"function":{"name":"f","arguments":{"a":1}}}]`),
 		},
 		LeftOut: []string{`parts of type "image"`}, Where: "line 1",
-	}}, s.Rows)
+	}}, s.rows)
 	require.Equal(t, []string{"arguments of tool calls that are JSON texts are read as objects (1 rows)"}, s.Notes)
+}
+
+// Rows are found by their index, of a part of the data set too, and what is not there is not given.
+func TestSomeRows(t *testing.T) {
+	whole := source(t, "x.jsonl", strings.Repeat(`{"text":"a"}`+"\n", 2)+`{"text":"b"}`+"\n"+`{"text":"c"}`)
+	part, err := whole.Slice("1:")
+	require.NoError(t, err)
+	some, err := part.Some(2, 0, 2, -1, 3)
+	require.NoError(t, err)
+	require.Equal(t, map[int]Row{0: {Text: "a", Where: "line 2"}, 2: {Text: "c", Where: "line 4"}}, some)
+	none, err := part.Some()
+	require.NoError(t, err)
+	require.Empty(t, none)
 }

@@ -132,23 +132,23 @@ func count(list []Unseen, what, where string) []Unseen {
 	return append(list, Unseen{what, 1, where})
 }
 
-func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error) {
+func (e Encoder) collect(s *Source, rows []encodedRow) (Samples, Report, error) {
 	report := Report{Rows: len(rows)}
-	var samples []Sample
+	var samples InMemory
 	drops := map[string]int{} // index in report.Dropped
 	for i, row := range rows {
 		if row.err != nil {
-			return nil, Report{}, rowError(s, s.Rows[i], row.err)
+			return nil, Report{}, rowError(s, s.rows[i], row.err)
 		}
 		report.Longest = max(report.Longest, row.length)
 		row.chat.Rewritten = row.chat.Rewritten && row.drop == "" // a row without a sample did not become any
-		report.Note(s.Rows[i], row.chat)
+		report.Note(s.rows[i], row.chat)
 		if row.drop != "" {
 			at, known := drops[row.drop]
 			if !known {
 				at = len(report.Dropped)
 				drops[row.drop] = at
-				report.Dropped = append(report.Dropped, Drop{Reason: row.drop, First: s.Rows[i].Where})
+				report.Dropped = append(report.Dropped, Drop{Reason: row.drop, First: s.rows[i].Where})
 			}
 			report.Dropped[at].Rows++
 			continue
@@ -162,6 +162,9 @@ func (e Encoder) collect(s *Source, rows []encodedRow) ([]Sample, Report, error)
 		report.Truncated += row.truncated
 		report.AnswersCut += row.answersCut
 		for _, sample := range row.samples {
+			if err := e.check(s, sample.IDs); err != nil {
+				return nil, Report{}, err
+			}
 			report.Tokens += len(sample.IDs)
 			report.TargetTokens += targets(sample.Labels)
 		}

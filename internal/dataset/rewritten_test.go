@@ -23,7 +23,7 @@ func TestRewrittenConversationsAreCounted(t *testing.T) {
 	}
 	single := `{"messages":[{"role":"user","content":"One?"},{"role":"assistant","content":"Two.","reasoning_content":"hm"}]}` + "\n"
 	s := source(t, "x.jsonl", single+row("Three?")+row(strings.Repeat("And then? ", 30)))
-	samples, report, err := e.Encode(s)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Len(t, samples, 5)
 	for i, want := range []string{"<think>hm</think>Two.<|im_end|>", "<think>hm</think>Two.<|im_end|>", "<think>so</think>Four.<|im_end|>"} {
@@ -43,14 +43,14 @@ func TestRewrittenConversationsAreCounted(t *testing.T) {
 	require.Contains(t, warnings[0], "the first at line 2")
 
 	e.MaxSeqLength = 60
-	samples, report, err = e.Encode(s)
+	samples, report, err = inMemory(e.Encode(s))
 	require.NoError(t, err)
 	require.Len(t, samples, 4)
 	require.Equal(t, &Rewritten{Rows: 2, Samples: 3, Lost: 1, First: "line 2"}, report.Rewritten)
 	require.Empty(t, report.Dropped)
 	require.Contains(t, report.Warnings(60)[1], "1 answers of them begin beyond 60 tokens and were left out")
 
-	b := NewStream(samples, StreamOptions{BatchSize: 4, MaxSeqLength: 60}).Next()
+	b := next(t, NewStream(samples, StreamOptions{BatchSize: 4, MaxSeqLength: 60}))
 	require.Equal(t, []int{2, 2, 4, 2}, b.Turns)
 }
 
@@ -66,10 +66,10 @@ func TestTemplateArgsOfRows(t *testing.T) {
 		`{` + turns + `,"chat_template_kwargs":{}}`,
 	}, "\n"))
 	require.Empty(t, s.Notes)
-	require.Equal(t, jsontext.Value(`{"quiet":false}`), s.Rows[1].TemplateArgs, "a table has the columns of all its rows")
-	require.Nil(t, s.Rows[2].TemplateArgs)
-	require.Nil(t, s.Rows[4].TemplateArgs)
-	samples, report, err := e.Encode(s)
+	require.Equal(t, jsontext.Value(`{"quiet":false}`), s.rows[1].TemplateArgs, "a table has the columns of all its rows")
+	require.Nil(t, s.rows[2].TemplateArgs)
+	require.Nil(t, s.rows[4].TemplateArgs)
+	samples, report, err := inMemory(e.Encode(s))
 	require.NoError(t, err)
 	loud, quiet := "<think>hm</think>Two.<|im_end|>", "Two.<|im_end|>"
 	for i, want := range []string{quiet, loud, loud, quiet, loud} {
@@ -80,7 +80,7 @@ func TestTemplateArgsOfRows(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Unseen{{What: `template arguments "quite"`, Rows: 1, First: "line 1"}}, report.Unseen)
 	pair := source(t, "x.jsonl", `{"prompt":"a","completion":"b","chat_template_kwargs":{"quiet":true}}`)
-	require.NotNil(t, pair.Rows[0].TemplateArgs)
+	require.NotNil(t, pair.rows[0].TemplateArgs)
 	_, simple := pair.Pairs()
 	require.False(t, simple)
 	require.NotEmpty(t, source(t, "x.jsonl", `{"text":"a","chat_template_kwargs":{"quiet":true}}`).Notes, "a text has no template")

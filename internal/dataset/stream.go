@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"qlora-wgpu/internal/usererr"
@@ -17,7 +18,7 @@ type Batch struct {
 	Targets      []int32 // [T] the id to be predicted at i, which is the next token of the sequence, or −100
 	TargetTokens int     // Targets that are not −100
 	Sequences    int
-	Rows         []int // [Sequences] the row in Source.Rows that each comes from
+	Rows         []int // [Sequences] the row of the Source that each comes from
 	Turns        []int // [Sequences] of the row's conversation, those that each shows; 0 for a text
 }
 
@@ -58,10 +59,11 @@ type StreamOptions struct {
 // With Packing the bins are put together once, from a shuffled order if Shuffle is set, so that all epochs have the
 // same number of batches; each epoch shuffles the bins.
 type Stream struct {
-	samples []Sample
+	samples Samples
 	options StreamOptions
-	bins    [][]int // samples of each bin; without Packing one
-	order   []int   // bins in the order of this epoch
+	bins    *bins
+	order   []uint32 // bins in the order of this epoch
+	tokens  int      // of all samples
 	cursor  Cursor
 }
 
@@ -73,64 +75,63 @@ type Cursor struct {
 
 // NewStream starts at the first batch of epoch 0. It panics on options that are not positive, without samples, and on a
 // sample longer than MaxSeqLength, which the Encoder never makes.
-func NewStream(samples []Sample, o StreamOptions) *Stream {
-	if o.BatchSize < 1 || o.MaxSeqLength < 1 || len(samples) == 0 {
-		panic(fmt.Sprintf("dataset.NewStream: %d samples, batch size %d, sequence length %d", len(samples), o.BatchSize, o.MaxSeqLength))
+func NewStream(samples Samples, o StreamOptions) *Stream {
+	n := samples.Len()
+	if o.BatchSize < 1 || o.MaxSeqLength < 1 || n == 0 {
+		panic(fmt.Sprintf("dataset.NewStream: %d samples, batch size %d, sequence length %d", n, o.BatchSize, o.MaxSeqLength))
 	}
-	for i, sample := range samples {
-		if len(sample.IDs) > o.MaxSeqLength || len(sample.IDs) != len(sample.Labels) {
-			panic(fmt.Sprintf("dataset.NewStream: sample %d has %d ids and %d labels, the sequence length is %d",
-				i, len(sample.IDs), len(sample.Labels), o.MaxSeqLength))
+	s := &Stream{samples: samples, options: o, bins: &bins{samples: n}}
+	for i := range n {
+		tokens := samples.Tokens(i)
+		if tokens > o.MaxSeqLength {
+			panic(fmt.Sprintf("dataset.NewStream: sample %d has %d tokens, the sequence length is %d", i, tokens, o.MaxSeqLength))
 		}
+		s.tokens += tokens
 	}
-	s := &Stream{samples: samples, options: o}
 	if o.Packing {
-		s.bins = pack(samples, orderOf(len(samples), o.Shuffle, o.Seed, packingSequence), o.MaxSeqLength)
-	} else {
-		s.bins = make([][]int, len(samples))
-		for i := range s.bins {
-			s.bins[i] = []int{i}
-		}
+		s.bins = pack(samples, orderOf(n, o.Shuffle, o.Seed, packingSequence), o.MaxSeqLength)
 	}
 	s.begin(Cursor{})
 	return s
 }
 
-func orderOf(n int, shuffle bool, seed, sequence uint64) []int {
+func orderOf(n int, shuffle bool, seed, sequence uint64) []uint32 {
 	if shuffle {
 		return permutation(n, seed, sequence)
 	}
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	return order
+	return inOrder(n)
 }
 
 func (s *Stream) begin(c Cursor) {
-	s.order = orderOf(len(s.bins), s.options.Shuffle, s.options.Seed, uint64(c.Epoch))
+	if s.order == nil || s.options.Shuffle && c.Epoch != s.cursor.Epoch {
+		s.order = nil // two of them may be too many
+		s.order = orderOf(s.bins.len(), s.options.Shuffle, s.options.Seed, uint64(c.Epoch))
+	}
 	s.cursor = c
 }
 
-// Next is the batch at the cursor; the cursor moves on.
-func (s *Stream) Next() Batch {
+// Next is the batch at the cursor; the cursor moves on, unless a sample cannot be read.
+func (s *Stream) Next() (Batch, error) {
 	if s.cursor.Batch == s.BatchesPerEpoch() {
 		s.begin(Cursor{Epoch: s.cursor.Epoch + 1})
 	}
 	from := s.cursor.Batch * s.options.BatchSize
 	to := min(from+s.options.BatchSize, len(s.order))
-	s.cursor.Batch++
-	var members []int
+	var members []uint32
 	for _, bin := range s.order[from:to] {
-		members = append(members, s.bins[bin]...)
+		members = s.bins.appendTo(members, bin)
 	}
-	return assemble(s.samples, members)
+	b, err := assemble(s.samples, members)
+	if err == nil {
+		s.cursor.Batch++
+	}
+	return b, err
 }
 
-func assemble(samples []Sample, members []int) Batch {
+func assemble(samples Samples, members []uint32) (Batch, error) {
 	tokens := 0
 	for _, i := range members {
-		tokens += len(samples[i].IDs)
+		tokens += samples.Tokens(int(i))
 	}
 	b := Batch{
 		IDs:       make([]uint32, 0, tokens),
@@ -140,7 +141,10 @@ func assemble(samples []Sample, members []int) Batch {
 		Sequences: len(members),
 	}
 	for _, i := range members {
-		sample := samples[i]
+		sample, err := samples.At(int(i))
+		if err != nil {
+			return Batch{}, err
+		}
 		b.Rows, b.Turns = append(b.Rows, sample.Row), append(b.Turns, sample.Turns)
 		first := uint32(len(b.IDs))
 		b.IDs = append(b.IDs, sample.IDs...)
@@ -157,7 +161,7 @@ func assemble(samples []Sample, members []int) Batch {
 			b.Targets = append(b.Targets, target)
 		}
 	}
-	return b
+	return b, nil
 }
 
 // Cursor is the place of the batch that Next gives next.
@@ -177,7 +181,7 @@ func (s *Stream) Seek(c Cursor) error {
 
 // BatchesPerEpoch is the same for all epochs.
 func (s *Stream) BatchesPerEpoch() int {
-	return (len(s.bins) + s.options.BatchSize - 1) / s.options.BatchSize
+	return (s.bins.len() + s.options.BatchSize - 1) / s.options.BatchSize
 }
 
 // Epoch is the progress in epochs: 1.5 in the middle of the second one.
@@ -187,27 +191,25 @@ func (s *Stream) Epoch() float64 {
 
 // MeanTokens is what a batch has on average.
 func (s *Stream) MeanTokens() int {
-	total := 0
-	for _, bin := range s.bins {
-		for _, sample := range bin {
-			total += len(s.samples[sample].IDs)
-		}
-	}
-	return total * min(s.options.BatchSize, len(s.bins)) / len(s.bins)
+	return s.tokens * min(s.options.BatchSize, s.bins.len()) / s.bins.len()
 }
 
 // MaxTokens bounds the tokens of every batch, which is what buffers have to hold.
 func (s *Stream) MaxTokens() int {
-	sizes := make([]int, len(s.bins))
-	for i, bin := range s.bins {
-		for _, sample := range bin {
-			sizes[i] += len(s.samples[sample].IDs)
+	sizes := map[int]int{} // how many bins are of a size
+	var members []uint32
+	for bin := range s.bins.len() {
+		members = s.bins.appendTo(members[:0], uint32(bin))
+		size := 0
+		for _, i := range members {
+			size += s.samples.Tokens(int(i))
 		}
+		sizes[size]++
 	}
-	slices.Sort(sizes)
-	most := 0
-	for _, size := range sizes[max(0, len(sizes)-s.options.BatchSize):] {
-		most += size
+	most, left := 0, s.options.BatchSize
+	for _, size := range slices.Backward(slices.Sorted(maps.Keys(sizes))) {
+		n := min(left, sizes[size])
+		most, left = most+n*size, left-n
 	}
 	return most
 }

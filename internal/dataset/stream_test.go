@@ -10,8 +10,8 @@ import (
 
 // samplesOf makes samples of the given lengths. Every id is unique, so that a token can be followed through batches;
 // every third token is no target.
-func samplesOf(lengths ...int) []Sample {
-	var samples []Sample
+func samplesOf(lengths ...int) InMemory {
+	var samples InMemory
 	id := 0
 	for i, n := range lengths {
 		sample := Sample{Row: i}
@@ -29,13 +29,20 @@ func samplesOf(lengths ...int) []Sample {
 	return samples
 }
 
-func randomSamples(n, longest int) []Sample {
+func randomSamples(n, longest int) InMemory {
 	r := rand.New(rand.NewPCG(1, 2))
 	lengths := make([]int, n)
 	for i := range lengths {
 		lengths[i] = 2 + r.IntN(longest-1)
 	}
 	return samplesOf(lengths...)
+}
+
+func next(t *testing.T, s *Stream) Batch {
+	t.Helper()
+	b, err := s.Next()
+	require.NoError(t, err)
+	return b
 }
 
 func TestBatchIsFlat(t *testing.T) {
@@ -49,16 +56,16 @@ func TestBatchIsFlat(t *testing.T) {
 		Sequences:    2,
 		Rows:         []int{0, 1},
 		Turns:        []int{0, 0},
-	}, s.Next())
+	}, next(t, s))
 }
 
 // The order of a run is part of its checkpoint: these numbers must never change. They come from an implementation of
 // PCG-DXSM in another language.
 func TestShuffleIsFixed(t *testing.T) {
-	require.Equal(t, []int{3, 1, 2, 4, 5, 0, 7, 6}, permutation(8, 42, 0))
-	require.Equal(t, []int{7, 2, 0, 6, 5, 3, 4, 1}, permutation(8, 42, 1))
-	require.Equal(t, []int{3, 7, 5, 6, 4, 2, 0, 1}, permutation(8, 43, 0))
-	require.Equal(t, []int{4, 0, 7, 5, 6, 1, 3, 9, 2, 8}, permutation(10, 7, splitSequence))
+	require.Equal(t, []uint32{3, 1, 2, 4, 5, 0, 7, 6}, permutation(8, 42, 0))
+	require.Equal(t, []uint32{7, 2, 0, 6, 5, 3, 4, 1}, permutation(8, 42, 1))
+	require.Equal(t, []uint32{3, 7, 5, 6, 4, 2, 0, 1}, permutation(8, 43, 0))
+	require.Equal(t, []uint32{4, 0, 7, 5, 6, 1, 3, 9, 2, 8}, permutation(10, 7, splitSequence))
 	require.Empty(t, permutation(0, 1, 0))
 }
 
@@ -78,7 +85,7 @@ func TestShuffleIsUniform(t *testing.T) {
 }
 
 // epoch gives the batches of one epoch and checks what holds for every batch.
-func epoch(t *testing.T, s *Stream, samples []Sample, o StreamOptions) []Batch {
+func epoch(t *testing.T, s *Stream, samples InMemory, o StreamOptions) []Batch {
 	t.Helper()
 	length := map[uint32]int{} // by first id
 	for _, sample := range samples {
@@ -92,12 +99,12 @@ func epoch(t *testing.T, s *Stream, samples []Sample, o StreamOptions) []Batch {
 	}
 	seen := map[uint32]bool{}
 	require.LessOrEqual(t, s.MeanTokens(), s.MaxTokens())
-	if together := min(o.BatchSize, len(s.bins)); len(s.bins)%together == 0 {
+	if together := min(o.BatchSize, s.bins.len()); s.bins.len()%together == 0 {
 		require.Equal(t, len(label)/s.BatchesPerEpoch(), s.MeanTokens())
 	}
 	var batches []Batch
 	for range s.BatchesPerEpoch() {
-		b := s.Next()
+		b := next(t, s)
 		batches = append(batches, b)
 		require.Len(t, b.Positions, len(b.IDs))
 		require.Len(t, b.FirstKey, len(b.IDs))
@@ -167,6 +174,13 @@ func TestEveryTokenOncePerEpoch(t *testing.T) {
 	}
 }
 
+func listed(b *bins) (list [][]uint32) {
+	for i := range uint32(b.len()) {
+		list = append(list, b.appendTo(nil, i))
+	}
+	return list
+}
+
 func TestPackingFillsBins(t *testing.T) {
 	samples := randomSamples(3000, 60)
 	total := 0
@@ -174,9 +188,17 @@ func TestPackingFillsBins(t *testing.T) {
 		total += len(sample.IDs)
 	}
 	bins := pack(samples, orderOf(len(samples), false, 0, 0), 128)
-	require.Greater(t, float64(total)/float64(128*len(bins)), 0.97)
-	require.Equal(t, [][]int{{0, 2}, {1, 4}, {3}}, pack(samplesOf(5, 7, 3, 4, 1), []int{0, 1, 2, 3, 4}, 8))
-	require.Equal(t, [][]int{{4, 3, 2}, {1}, {0}}, pack(samplesOf(5, 7, 3, 4, 1), []int{4, 3, 2, 1, 0}, 8))
+	require.Greater(t, float64(total)/float64(128*bins.len()), 0.97)
+	require.Equal(t, [][]uint32{{0, 2}, {1, 4}, {3}}, listed(pack(samplesOf(5, 7, 3, 4, 1), []uint32{0, 1, 2, 3, 4}, 8)))
+	require.Equal(t, [][]uint32{{4, 3, 2}, {1}, {0}}, listed(pack(samplesOf(5, 7, 3, 4, 1), []uint32{4, 3, 2, 1, 0}, 8)))
+	one := make([]int, 2*packingWindow+3)
+	for i := range one {
+		one[i] = 5
+	}
+	one[len(one)-1] = 3 // what fits every bin goes into the first that is still open
+	packed := listed(pack(samplesOf(one...), inOrder(len(one)), 8))
+	require.Len(t, packed, len(one)-1)
+	require.Equal(t, []uint32{packingWindow + 2, uint32(len(one) - 1)}, packed[packingWindow+2])
 }
 
 func TestSeekGivesTheSameBytes(t *testing.T) {
@@ -193,7 +215,7 @@ func TestSeekGivesTheSameBytes(t *testing.T) {
 			saved, err := json.Marshal(s.Cursor())
 			require.NoError(t, err)
 			cursors = append(cursors, saved)
-			batches = append(batches, s.Next())
+			batches = append(batches, next(t, s))
 		}
 		for i, saved := range cursors {
 			var cursor Cursor
@@ -202,7 +224,7 @@ func TestSeekGivesTheSameBytes(t *testing.T) {
 			require.NoError(t, resumed.Seek(cursor))
 			require.Equal(t, batches[i:], func() (rest []Batch) {
 				for range batches[i:] {
-					rest = append(rest, resumed.Next())
+					rest = append(rest, next(t, resumed))
 				}
 				return rest
 			}(), "from %s", saved)
@@ -214,7 +236,7 @@ func TestSeekGivesTheSameBytes(t *testing.T) {
 }
 
 func TestNewStreamPanics(t *testing.T) {
-	require.Panics(t, func() { NewStream(nil, StreamOptions{BatchSize: 1, MaxSeqLength: 8}) })
+	require.Panics(t, func() { NewStream(InMemory{}, StreamOptions{BatchSize: 1, MaxSeqLength: 8}) })
 	require.Panics(t, func() { NewStream(samplesOf(9), StreamOptions{BatchSize: 1, MaxSeqLength: 8}) })
 	require.Panics(t, func() { NewStream(samplesOf(4), StreamOptions{MaxSeqLength: 8}) })
 }
@@ -227,27 +249,36 @@ func TestSplit(t *testing.T) {
 	}{{0, 0}, {0.1, 2}, {0.11, 3}, {0.01, 1}, {1, 1}, {5, 5}, {19, 19}} {
 		train, val, err := Split(samples, c.size, 3)
 		require.NoError(t, err)
-		require.Len(t, val, c.held)
-		require.ElementsMatch(t, samples, append(append([]Sample{}, train...), val...))
-		require.IsIncreasing(t, append([]int{-1}, rowsOf(train)...))
-		require.IsIncreasing(t, append([]int{-1}, rowsOf(val)...))
+		require.Equal(t, c.held, val.Len())
+		require.ElementsMatch(t, samples, append(taken(t, train), taken(t, val)...))
+		require.IsIncreasing(t, append([]int{-1}, rowsOf(t, train)...))
+		require.IsIncreasing(t, append([]int{-1}, rowsOf(t, val)...))
 		_, again, err := Split(samples, c.size, 3)
 		require.NoError(t, err)
-		require.Equal(t, val, again)
+		require.Equal(t, taken(t, val), taken(t, again))
 	}
 	_, a, _ := Split(samples, 5, 3)
 	_, b, _ := Split(samples, 5, 4)
-	require.NotEqual(t, a, b)
+	require.NotEqual(t, taken(t, a), taken(t, b))
 	for _, size := range []float64{-1, 20, 21, 1.5, 0.999} {
 		_, _, err := Split(samples, size, 3)
 		require.ErrorContains(t, err, "split data set: val_size")
 	}
 }
 
-func rowsOf(samples []Sample) []int {
-	rows := make([]int, len(samples))
-	for i, sample := range samples {
-		rows[i] = sample.Row
+func taken(t *testing.T, samples Samples) InMemory {
+	all := make(InMemory, samples.Len())
+	for i := range all {
+		var err error
+		all[i], err = samples.At(i)
+		require.NoError(t, err)
+	}
+	return all
+}
+
+func rowsOf(t *testing.T, samples Samples) (rows []int) {
+	for _, sample := range taken(t, samples) {
+		rows = append(rows, sample.Row)
 	}
 	return rows
 }

@@ -117,7 +117,7 @@ func TestTablePlaces(t *testing.T) {
 		s, err := Read(strings.NewReader(content), "x.csv")
 		require.NoError(t, err)
 		var places []string
-		for _, row := range s.Rows {
+		for _, row := range s.rows {
 			places = append(places, row.Where)
 		}
 		require.Equal(t, want, places, content)
@@ -133,7 +133,7 @@ func TestTextsThatAreNoTables(t *testing.T) {
 		for _, path := range []string{"pasted", "x.txt"} {
 			s, err := Read(strings.NewReader(content), path)
 			require.NoError(t, err, content)
-			require.Equal(t, []Row{{Text: content, Where: "line 1"}}, s.Rows)
+			require.Equal(t, []Row{{Text: content, Where: "line 1"}}, s.rows)
 			require.Empty(t, s.Notes)
 		}
 	}
@@ -143,7 +143,7 @@ func TestTextsThatAreNoTables(t *testing.T) {
 	} {
 		s, err := Read(strings.NewReader(content), "x.txt")
 		require.NoError(t, err)
-		require.Equal(t, []Row{{Text: content, Where: "line 1"}}, s.Rows)
+		require.Equal(t, []Row{{Text: content, Where: "line 1"}}, s.rows)
 		require.Equal(t, []string{note}, s.Notes)
 	}
 }
@@ -158,14 +158,14 @@ func TestLargeTable(t *testing.T) {
 	}
 	s, err := Read(strings.NewReader(content.String()), "x.csv")
 	require.NoError(t, err)
-	require.Len(t, s.Rows, 200)
-	require.Equal(t, "line 400", s.Rows[199].Where)
+	require.Len(t, s.rows, 200)
+	require.Equal(t, "line 400", s.rows[199].Where)
 
 	utf16, err := unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewEncoder().String(content.String())
 	require.NoError(t, err)
 	wide, err := Read(strings.NewReader(utf16), "x.csv")
 	require.NoError(t, err)
-	require.Equal(t, s.Rows, wide.Rows)
+	require.Equal(t, s.rows, wide.rows)
 	require.NotEqual(t, s.Hash, wide.Hash)
 }
 
@@ -184,11 +184,11 @@ func TestNamesOfPairs(t *testing.T) {
 		s, err := read(strings.Split(names, ",")...)
 		require.NoError(t, err, names)
 		require.Equal(t, format, s.Format)
-		require.Equal(t, []chat.Message{user("one"), assistant("two")}, s.Rows[0].Messages)
+		require.Equal(t, []chat.Message{user("one"), assistant("two")}, s.rows[0].Messages)
 	}
 	s, err := read("question", "answer", "system_prompt")
 	require.NoError(t, err)
-	require.Equal(t, []chat.Message{system("three"), user("one"), assistant("two")}, s.Rows[0].Messages)
+	require.Equal(t, []chat.Message{system("three"), user("one"), assistant("two")}, s.rows[0].Messages)
 	_, ok := s.Pairs()
 	require.False(t, ok, "a system turn")
 	for names, format := range map[string]string{"question,answer,text": "text", "prompt,completion,question,answer": "prompt/completion"} {
@@ -267,8 +267,8 @@ func TestReadColumns(t *testing.T) {
 	} {
 		s, err := ReadColumns(strings.NewReader(c.content), c.path, c.columns)
 		require.NoError(t, err, c.content)
-		require.Equal(t, c.want, s.Rows[0].Messages, c.content)
-		require.Len(t, s.Rows, c.rows)
+		require.Equal(t, c.want, s.rows[0].Messages, c.content)
+		require.Len(t, s.rows, c.rows)
 		if c.note != "" {
 			require.Contains(t, s.Notes, c.note, c.content)
 		}

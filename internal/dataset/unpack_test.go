@@ -52,7 +52,7 @@ func TestCompressedFiles(t *testing.T) {
 			got, _, err := Open(path)
 			require.NoError(t, err)
 			require.Equal(t, want.Hash, got.Hash)
-			require.Equal(t, want.Rows, got.Rows)
+			require.Equal(t, want.rows, got.rows)
 			require.Equal(t, want.Format, got.Format)
 
 			require.NoError(t, os.WriteFile(path, packed[:len(packed)-7], 0o666))

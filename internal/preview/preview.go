@@ -91,14 +91,22 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 		return nil, engine.About(err, c.Model)
 	}
 	p.Warnings = append(p.Warnings, in.Data.Notes...)
-	p.Batch, err = sequences(loader.Stream.Next(), text, in.Data)
+	batch, err := loader.Stream.Next()
+	if err != nil {
+		return nil, err
+	}
+	p.Batch, err = sequences(batch, text, in.Data)
 	return p, err
 }
 
 // sequences are a micro-batch's, token by token.
 func sequences(batch dataset.Batch, text *processor.Processor, data *dataset.Source) (all [][]Token, err error) {
+	rows, err := data.Some(batch.Rows...)
+	if err != nil {
+		return nil, err
+	}
 	for first, end := range batch.Spans() {
-		row, turns := data.Rows[batch.Rows[len(all)]], batch.Turns[len(all)]
+		row, turns := rows[batch.Rows[len(all)]], batch.Turns[len(all)]
 		var roles []string // of a conversation's tokens, of which the sequence may be the beginning
 		if row.Messages != nil {
 			shown := row.Conversation()

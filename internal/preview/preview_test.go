@@ -55,8 +55,11 @@ func TestPreviewMarksTheAnswers(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	}
 
-	data.Rows[0].Messages = data.Rows[0].Messages[:1]
-	_, err = Of(t.Context(), c, Inputs{Model: source, Data: data})
+	rows, err := data.Some(0)
+	require.NoError(t, err)
+	row := rows[0]
+	row.Messages = row.Messages[:1]
+	_, err = Of(t.Context(), c, Inputs{Model: source, Data: dataset.SourceOf(data.Path, []dataset.Row{row})})
 	require.ErrorContains(t, err, "no supervised token in 1 rows")
 }
 

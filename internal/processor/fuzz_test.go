@@ -119,10 +119,12 @@ func attack(t *testing.T, open func() (*pretrained.Model, error)) {
 	source, err := dataset.Read(bytes.NewReader([]byte(`{"text":"ab"}`)), "x.jsonl")
 	require.NoError(t, err)
 	samples, _, err := p.Encoder(chat.TrainOnAssistant, 8).Encode(source)
-	if mistake(err) || mistake(p.CheckSamples(samples, "x.jsonl")) {
+	if mistake(err) {
 		return
 	}
-	for _, sample := range samples {
+	for i := range samples.Len() {
+		sample, err := samples.At(i)
+		require.NoError(t, err)
 		require.Len(t, sample.Labels, len(sample.IDs))
 	}
 }

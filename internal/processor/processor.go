@@ -68,7 +68,7 @@ func New(source *pretrained.Model, path string, given Options) (*Processor, erro
 	}
 	if tokens, rows := p.Tokenizer.VocabSize(), source.Spec.Vocab; tokens > rows {
 		return nil, usererr.New("read tokenizer", path, "the vocabulary has %d tokens, the embedding %d rows", tokens, rows).
-			Of(usererr.Format).Hinted(otherModel)
+			Of(usererr.Format).Hinted(dataset.OtherModel)
 	}
 	p.eos = p.findEOS(t.Named["eos_token"])
 	end, _ := p.Tokenizer.Token(p.eos)
@@ -177,24 +177,13 @@ func (p *Processor) StopTokens() (ids []int) {
 	return ids
 }
 
-// Encoder makes samples of at most maxSeqLength tokens of a data set's rows.
+// Encoder makes samples of at most maxSeqLength tokens of a data set's rows. It refuses a tokenizer that gives ids the
+// embedding has no rows for.
 func (p *Processor) Encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	return dataset.Encoder{
 		Template: p.Template, Tokenizer: p.Tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength, EOS: p.eos,
+		Vocabulary: p.source.Spec.Vocab,
 	}
-}
-
-// otherModel is the way out where ids have no row in the embedding.
-const otherModel = "tokenizer and weights belong to different models"
-
-// CheckSamples refuses a tokenizer that gives ids the embedding has no rows for. path names the data set.
-func (p *Processor) CheckSamples(samples []dataset.Sample, path string) error {
-	for _, sample := range samples {
-		if err := p.checkIDs(sample.IDs); err != nil {
-			return usererr.New("encode data set", path, "%w", err).Hinted(otherModel).In(usererr.Data)
-		}
-	}
-	return nil
 }
 
 func (p *Processor) checkIDs(ids []uint32) error {
@@ -261,7 +250,7 @@ func (p *Processor) fits(ids []int32, open, what, hint string) (Prompt, error) {
 		out.IDs = append(out.IDs, uint32(id))
 	}
 	if err := p.checkIDs(out.IDs); err != nil {
-		return out, usererr.New("generate", p.path, "%w", err).Hinted(otherModel)
+		return out, usererr.New("generate", p.path, "%w", err).Hinted(dataset.OtherModel)
 	}
 	if limit := p.source.Spec.MaxPositions; len(ids) >= limit {
 		return out, usererr.New("generate", "", "%s has %d tokens, the model holds %d", what, len(ids), limit).Hinted("%s", hint)

@@ -78,9 +78,11 @@ func learned(t *testing.T, p *Processor, c chat.Conversation) (targets, text str
 // textIDs is what training sees of a text.
 func textIDs(t *testing.T, p *Processor, text string) []uint32 {
 	row := dataset.Row{Text: text, Where: "line 1"}
-	samples, _, err := p.Encoder(chat.TrainOnAssistant, 64).Encode(&dataset.Source{Rows: []dataset.Row{row}})
+	samples, _, err := p.Encoder(chat.TrainOnAssistant, 64).Encode(dataset.SourceOf("", []dataset.Row{row}))
 	require.NoError(t, err)
-	return samples[0].IDs
+	sample, err := samples.At(0)
+	require.NoError(t, err)
+	return sample.IDs
 }
 
 // Wherever the EOS token is named, it is learned at the end of an answer and of a text, and ends an answer.

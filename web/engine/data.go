@@ -72,7 +72,7 @@ func (e *engine) openData(_ context.Context, r request) (any, error) {
 		return nil, err
 	}
 	e.data, e.bytes, e.DataName, e.Columns = source, data, name, args.Columns
-	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: len(source.Rows), Notes: source.Notes}
+	info := dataInfo{Name: name, Format: source.Format, Container: source.Container, Rows: source.Len(), Notes: source.Notes}
 	if len(data) <= editedBytes {
 		info.Text = string(data)
 		if pairs, ok := source.Pairs(); ok && len(pairs) <= editedRows {
@@ -120,8 +120,16 @@ func (e *engine) rows(_ context.Context, r request) (any, error) {
 	if e.data == nil {
 		return list, nil
 	}
-	for at := max(0, args.First); at < min(args.First+args.Count, len(e.data.Rows)); at++ {
-		row := e.data.Rows[at]
+	var wanted []int
+	for at := max(0, args.First); at < min(args.First+args.Count, e.data.Len()); at++ {
+		wanted = append(wanted, at)
+	}
+	found, err := e.data.Some(wanted...)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range wanted {
+		row := found[at]
 		shown := shownRow{Text: row.Text}
 		for _, m := range row.Messages {
 			shown.Turns = append(shown.Turns, shownTurn{m.Role, m.Content})
