@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/hub"
@@ -30,6 +29,10 @@ func (p *pullCommand) Run(c *console) error {
 	if !named {
 		return usererr.New("fetch from the hub", p.Name, "this is no name of a repository").Hinted("it is written owner/name, as on its page")
 	}
+	if n.File != "" && (len(p.Include) > 0 || n.Type == hub.Datasets) {
+		return usererr.New("fetch from the hub", p.Name, ":%s chooses a GGUF model, which goes neither with --include nor with a data set", n.File).
+			Hinted("leave it out, or --include")
+	}
 	h, err := host.OpenHub(n.String(), c.logEvent)
 	if err != nil {
 		return err
@@ -37,7 +40,7 @@ func (p *pullCommand) Run(c *console) error {
 	var path string
 	switch {
 	case len(p.Include) > 0 || n.Type == hub.Datasets:
-		path, err = h.Files(c.context, n, slices.DeleteFunc(p.Include, func(pattern string) bool { return pattern == "*" }))
+		path, err = h.Files(c.context, n, p.Include)
 	default:
 		path, err = h.ModelOrAdapter(c.context, n, host.Unread)
 	}

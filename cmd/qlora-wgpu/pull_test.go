@@ -39,10 +39,15 @@ func TestModelsAndAdaptersByTheirNames(t *testing.T) {
 
 	status, byName, stderr := invoke(t, "plan", "--model", "owner/tiny")
 	require.Zero(t, status, stderr)
-	require.Contains(t, stderr, "Of owner/tiny the headers alone were read, 0.1 MB; its weights are 0.0 GB.\n")
+	require.Contains(t, stderr, "Of owner/tiny the headers alone were read, 66.2 kB; its weights are 2.2 MB.\n")
 	entries, err := os.ReadDir(cache)
 	require.NoError(t, err)
 	require.Empty(t, entries)
+	for _, args := range [][]string{{"owner/tiny:Q8_0", "--include=*.md"}, {"datasets/owner/tiny:Q8_0"}} {
+		status, _, stderr = invoke(t, append([]string{"pull"}, args...)...)
+		require.Equal(t, 2, status)
+		require.Contains(t, stderr, ":Q8_0 chooses a GGUF model, which goes neither with --include nor with a data set")
+	}
 	status, _, stderr = invoke(t, "pull", "owner/tiny")
 	require.Zero(t, status, stderr)
 	require.Contains(t, stderr, "Fetching owner/tiny: ")

@@ -24,21 +24,41 @@ func OpenHub(name string, emit func(events.Event)) (*hub.Hub, error) {
 	if err != nil {
 		return nil, usererr.New("fetch from the hub", name, "%w", err)
 	}
-	begin, first, last := time.Now(), int64(-1), time.Time{}
-	h.Progress = func(done, total int64) {
-		if first < 0 {
-			if first = done; done < total {
-				emit(events.Info{Message: fmt.Sprintf("Fetching %s: %.1f MB, of which %.1f are here, into %s", name, float64(total)/1e6,
-					float64(done)/1e6, h.Cache)})
-			}
-		}
-		if now := time.Now(); done == total || now.Sub(last) > 100*time.Millisecond {
-			last = now
-			emit(events.Fetching{Part: events.Part{Done: done, Total: total}, Name: name, Rate: float64(done-first) / now.Sub(begin).Seconds()})
-		}
-	}
+	h.Progress = progress(name, h.Cache, emit)
 	h.Say = func(line string) { emit(events.Info{Message: line}) }
 	return h, nil
+}
+
+// progress tells how far the fetching is, which may be several in a row: of a model first its texts, then its weights.
+// What was here before one began counts for none of its rate.
+func progress(name, cache string, emit func(events.Event)) func(done, total int64) {
+	var begin, last time.Time
+	first, whole := int64(0), int64(-1)
+	return func(done, total int64) {
+		now := time.Now()
+		if total != whole {
+			begin, last, first, whole = now, time.Time{}, done, total
+			if done < total {
+				emit(events.Info{Message: fmt.Sprintf("Fetching %s: %s, of which %s are here, into %s", name, size(total), size(done), cache)})
+			}
+		}
+		if done == total || now.Sub(last) > 100*time.Millisecond {
+			last = now
+			rate := float64(done-first) / max(now.Sub(begin).Seconds(), 1e-3)
+			emit(events.Fetching{Part: events.Part{Done: done, Total: total}, Name: name, Rate: rate})
+		}
+	}
+}
+
+func size(bytes int64) string {
+	switch b := float64(bytes); {
+	case b < 1e5:
+		return fmt.Sprintf("%.1f kB", b/1e3)
+	case b < 1e9:
+		return fmt.Sprintf("%.1f MB", b/1e6)
+	default:
+		return fmt.Sprintf("%.1f GB", b/1e9)
+	}
 }
 
 // OpenModel opens a model by its path, or where there is none by its name on the hub. Errors are *usererr.Error and
@@ -70,8 +90,8 @@ func DescribeModel(ctx context.Context, name string, emit func(events.Event)) (m
 			return name, nil
 		}
 		if m, err = pretrained.DescribeFolder(remoteFolder{remote}, n.String()); err == nil {
-			emit(events.Info{Message: fmt.Sprintf("Of %s the headers alone were read, %.1f MB; its weights are %.1f GB.", n,
-				float64(remote.Fetched())/1e6, float64(remote.Size())/1e9)})
+			emit(events.Info{Message: fmt.Sprintf("Of %s the headers alone were read, %s; its weights are %s.", n,
+				size(remote.Fetched()), size(remote.Size()))})
 		}
 		return "", err
 	})

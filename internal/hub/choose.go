@@ -28,6 +28,9 @@ var texts = []string{
 	"chat_template.jinja", "chat_template.json", indexFile,
 }
 
+// templates is the folder of chat templates beside the one in chat_template.jinja.
+const templates = "additional_chat_templates"
+
 // tokenizers are alternatives, the first that is there is read.
 var tokenizers = []string{"tokenizer.json", "tekken.json", "tokenizer.model"}
 
@@ -98,14 +101,23 @@ func adapter(n Name, files []File, get getter) (string, error) {
 // Files brings those files into the cache that a pattern fits, the whole name or its last part (path.Match; "folder/"
 // is all of a folder), without patterns all, and gives their folder.
 func (h *Hub) Files(ctx context.Context, n Name, patterns []string) (string, error) {
-	return h.bring(ctx, n, func(files []File, get getter) (string, error) {
-		chosen := slices.DeleteFunc(slices.Clone(files), func(f File) bool {
-			return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool { return fits(p, f.Name) })
-		})
-		if len(chosen) == 0 {
-			return "", refused(n, fmt.Sprintf("none of its files fits %s", strings.Join(patterns, ", ")), files)
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return "", usererr.New(op, n.String(), "%q is no pattern", p).Hinted("as in '*.json', 'folder/' or '*'")
 		}
-		return get(chosen)
+	}
+	return h.bring(ctx, n, func(files []File, get getter) (string, error) {
+		if len(files) == 0 {
+			return "", refused(n, "it is empty", files)
+		}
+		for _, p := range patterns {
+			if !slices.ContainsFunc(files, func(f File) bool { return fits(p, f.Name) }) {
+				return "", refused(n, "none of its files fits "+p, files)
+			}
+		}
+		return get(slices.DeleteFunc(slices.Clone(files), func(f File) bool {
+			return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool { return fits(p, f.Name) })
+		}))
 	})
 }
 
@@ -144,7 +156,11 @@ func (h *Hub) bring(ctx context.Context, n Name, choose func([]File, getter) (st
 	if !h.Offline {
 		h.say(fmt.Sprintf("%s: the hub cannot be reached, what came of it before is taken (commit %.8s).", n, commit))
 	}
-	return choose(files, func([]File) (string, error) { return h.snapshot(n, commit), nil })
+	path, err := choose(files, func([]File) (string, error) { return h.snapshot(n, commit), nil })
+	if err != nil {
+		return "", h.incomplete(n, failure, err)
+	}
+	return path, nil
 }
 
 func has(files []File, name string) bool {
@@ -167,6 +183,11 @@ func isSafetensors(f File) bool {
 
 func chooseTexts(files []File) []File {
 	chosen := named(files, texts...)
+	for _, f := range files {
+		if path.Dir(f.Name) == templates && path.Ext(f.Name) == ".jinja" {
+			chosen = append(chosen, f)
+		}
+	}
 	for _, name := range tokenizers {
 		if has(files, name) {
 			return append(chosen, named(files, name)...)
@@ -244,7 +265,7 @@ func chooseGGUF(n Name, files []File) ([]File, error) {
 	}
 	if len(names) > 1 {
 		return nil, usererr.New(op, n.String(), "there are several GGUF models").
-			Hinted("say which by its type, as in %s:Q4_K_M: %s", n.Repo, some(names))
+			Hinted("say which by its type or its name, as in %s:Q4_K_M or %[1]s:%s: %s", n.Repo, names[0], some(names))
 	}
 	parts := models[names[0]]
 	slices.SortFunc(parts, func(a, b File) int { return strings.Compare(a.Name, b.Name) })

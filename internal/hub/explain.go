@@ -55,13 +55,32 @@ func (h *Hub) explain(n Name, err error) error {
 	return e.Hinted("see %s", page)
 }
 
+// reach is the way to a hub that was not heard.
+func reach(failure error) string {
+	if errors.Is(failure, errOffline) {
+		return "fetch it once without HF_HUB_OFFLINE"
+	}
+	return "check the connection and HTTPS_PROXY"
+}
+
+// incomplete says that there is no hub, and why what the cache holds of a repository, which may be a part of it, does
+// not do.
+func (h *Hub) incomplete(n Name, failure, why error) error {
+	e, ok := errors.AsType[*usererr.Error](why)
+	if !ok {
+		return h.explain(n, why)
+	}
+	hint := reach(failure)
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return usererr.New(op, n.String(), "%w; of the part that the cache holds: %w", failure, e.Err).Of(e.Kind).Hinted("%s", hint)
+}
+
 // absent says that there is neither the hub nor what came from it before.
 func (h *Hub) absent(n Name, failure error) error {
 	e := usererr.New(op, n.String(), "%w, and the cache holds nothing of it", failure)
-	hint := "check the connection and HTTPS_PROXY"
-	if errors.Is(failure, errOffline) {
-		hint = "fetch it once without HF_HUB_OFFLINE"
-	}
+	hint := reach(failure)
 	if near := h.nearest(n); near != "" {
 		hint += "; the cache holds " + near
 	}

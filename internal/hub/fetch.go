@@ -36,6 +36,7 @@ func (h *Hub) Fetch(ctx context.Context, n Name, l Listing, files []File) (strin
 	}
 	g := &group{Hub: h, name: n, commit: l.Commit, slots: make(chan struct{}, partsAtOnce)}
 	var missing []File
+	var before []int64 // bytes of each of them that are here
 	left := int64(0)
 	for _, f := range files {
 		g.total += f.Size
@@ -43,8 +44,10 @@ func (h *Hub) Fetch(ctx context.Context, n Name, l Listing, files []File) (strin
 			g.done.Add(f.Size)
 			continue
 		}
-		missing = append(missing, f)
-		left += f.Size - begun(h.blob(n, f), f, h.part)
+		b := begun(h.blob(n, f), f, h.part)
+		g.done.Add(b)
+		missing, before = append(missing, f), append(before, b)
+		left += f.Size - b
 	}
 	if err := h.makeRoom(n, left); err != nil {
 		return "", err
@@ -52,8 +55,8 @@ func (h *Hub) Fetch(ctx context.Context, n Name, l Listing, files []File) (strin
 	g.tell(0)
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(filesAtOnce)
-	for _, f := range missing {
-		work.Go(func() error { return g.fetch(ctx, f) })
+	for i, f := range missing {
+		work.Go(func() error { return g.fetch(ctx, f, before[i]) })
 	}
 	if err := work.Wait(); err != nil {
 		return fail(err)
@@ -111,8 +114,8 @@ func (g *group) tell(bytes int64) {
 	}
 }
 
-// fetch brings one file, checked, to its name.
-func (g *group) fetch(ctx context.Context, f File) error {
+// fetch brings one file, checked, to its name. Of its bytes those that were here before are told already.
+func (g *group) fetch(ctx context.Context, f File, before int64) error {
 	locks := filepath.Join(g.Cache, ".locks", g.name.folder())
 	if err := os.MkdirAll(locks, 0o777); err != nil {
 		return err
@@ -126,12 +129,12 @@ func (g *group) fetch(ctx context.Context, f File) error {
 	} // a disk without locks costs a file that is fetched twice
 	defer lock.Close()
 	if g.here(g.name, g.commit, f) { // meanwhile
-		g.tell(f.Size)
+		g.tell(f.Size - before)
 		return nil
 	}
 	blob := g.blob(g.name, f)
 	if info, err := os.Stat(blob); err == nil && info.Size() == f.Size {
-		g.tell(f.Size)
+		g.tell(f.Size - before)
 		return g.link(g.name, g.commit, f)
 	}
 	for again := false; ; again = true {
@@ -139,7 +142,7 @@ func (g *group) fetch(ctx context.Context, f File) error {
 		if err != nil {
 			return g.onDisk(err, f.Size)
 		}
-		g.tell(p.have())
+		g.tell(p.have() - before)
 		err = g.fill(ctx, f, p)
 		if err == nil {
 			err = p.finish(blob)
@@ -156,6 +159,7 @@ func (g *group) fetch(ctx context.Context, f File) error {
 				Hinted("something between you and the hub changes files: a proxy, or a mirror named by HF_ENDPOINT")
 		}
 		g.tell(-f.Size)
+		before = 0
 	}
 }
 

@@ -231,6 +231,34 @@ func TestEndedAtAnyMoment(t *testing.T) {
 	}
 }
 
+// What came before is told as here when a fetch begins, and never again.
+func TestProgressGoesOnWhereItWas(t *testing.T) {
+	s, _ := served(t)
+	cache, n := t.TempDir(), Name{Type: Models, Repo: id, Revision: "main"}
+	ctx, cancel := context.WithCancel(t.Context())
+	h := client(s, cache)
+	h.Progress = func(done, total int64) {
+		if total > 300_000 && done > 250_000 {
+			cancel()
+		}
+	}
+	_, err := h.Model(ctx, n, vision)
+	require.ErrorIs(t, err, context.Canceled)
+	var told []int64
+	h.Progress = func(done, total int64) {
+		if total > 300_000 {
+			told = append(told, done)
+		}
+	}
+	_, err = h.Model(t.Context(), n, vision)
+	require.NoError(t, err)
+	require.Positive(t, told[0], "parts that came whole")
+	require.EqualValues(t, 300_001, told[len(told)-1])
+	for i := 1; i < len(told); i++ {
+		require.LessOrEqual(t, told[i]-told[i-1], int64(40_000), "a part at most at a time")
+	}
+}
+
 func TestDamageIsNoticed(t *testing.T) {
 	s, repo := served(t)
 	n := Name{Type: Models, Repo: id, Revision: "main"}

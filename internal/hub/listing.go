@@ -161,10 +161,16 @@ func (h *Hub) askAll(ctx context.Context, address string) (text []byte, link str
 	return nil, "", fmt.Errorf("%w: its answer breaks off, or has more than %d bytes", errAway, maxListing)
 }
 
-// check refuses files that would not lie where the hub has them, on any system.
+// maxBytes of all files that are fetched at once: a thousand times what any repository has.
+const maxBytes = 1 << 50
+
+// check refuses files that would not lie where the hub has them, on any system, and sizes that nothing has.
 func check(files []File) error {
-	seen := map[string]string{}
+	seen, left := map[string]string{}, int64(maxBytes)
 	for _, f := range files {
+		if left -= f.Size; left < 0 {
+			return fmt.Errorf("%s has %d bytes, all files together have more than %d", f.Name, f.Size, int64(maxBytes))
+		}
 		local := filepath.FromSlash(f.Name)
 		if !filepath.IsLocal(local) || strings.ContainsAny(f.Name, "\\:\x00") || f.Name != filepath.ToSlash(filepath.Clean(local)) {
 			return fmt.Errorf("the name %q leads out of its folder", f.Name)

@@ -44,7 +44,8 @@ func TestGGUFByItsType(t *testing.T) {
 		equal(t, h.snapshot(n, hubtest.Commit), s.Repos["models/"+n.Repo], want...)
 	}
 	for name, message := range map[string]string{
-		"owner/many":      "there are several GGUF models (say which by its type, as in owner/many:Q4_K_M: BF16/m-BF16.gguf, m-Q4_K_M.gguf, ",
+		"owner/many": "there are several GGUF models (say which by its type or its name, as in owner/many:Q4_K_M or " +
+			"owner/many:BF16/m-BF16.gguf: BF16/m-BF16.gguf, m-Q4_K_M.gguf, ",
 		"owner/many:Q4":   "there is no GGUF of this type (there are BF16/m-BF16.gguf, ",
 		"owner/one:Q4_K":  "there is no GGUF of this type (there are m.gguf)",
 		"owner/many:Q8_1": "there is no GGUF of this type",
@@ -148,7 +149,14 @@ func TestWithoutTheNetwork(t *testing.T) {
 	equal(t, dir, repo, modelFiles...)
 
 	_, err = offline.Model(t.Context(), n, read)
-	require.ErrorContains(t, err, "model.safetensors.index.json names model-00002-of-00002.safetensors, which is not there")
+	require.ErrorContains(t, err, "HF_HUB_OFFLINE is set, the hub is not asked; of the part that the cache holds: "+
+		"model.safetensors.index.json names model-00002-of-00002.safetensors, which is not there")
+	require.ErrorContains(t, err, "; fetch it once without HF_HUB_OFFLINE)")
+	require.NoError(t, os.Remove(filepath.Join(dir, "model-00001-of-00002.safetensors")))
+	_, err = away.Model(t.Context(), n, vision)
+	require.ErrorContains(t, err, "the hub cannot be reached: ")
+	require.ErrorContains(t, err, "; of the part that the cache holds: it holds no weights in safetensors or GGUF (there are config.json, ")
+	require.ErrorContains(t, err, "; check the connection and HTTPS_PROXY)")
 	_, err = offline.Model(t.Context(), Name{Type: Models, Repo: "owner/tinymodel", Revision: "main"}, read)
 	require.ErrorContains(t, err, "HF_HUB_OFFLINE is set, the hub is not asked, and the cache holds nothing of it "+
 		"(fetch it once without HF_HUB_OFFLINE; the cache holds owner/tiny-model)")
@@ -202,6 +210,43 @@ func TestDamagedLists(t *testing.T) {
 	}
 }
 
+// Sizes that nothing has are refused before anything is made for them, one by one and together.
+func TestSizesThatNothingHas(t *testing.T) {
+	s, repo := served(t)
+	n, hash := Name{Type: Models, Repo: id, Revision: "main"}, repo.Hash("model-00001-of-00002.safetensors")
+	for _, size := range []int64{1<<63 - 1, 1 << 62, 1<<50 + 1} {
+		h := client(s, t.TempDir())
+		_, err := h.Fetch(t.Context(), n, Listing{Commit: hubtest.Commit}, []File{{"a", size, hash}, {"b", size, hash}})
+		require.ErrorContains(t, err, "a has ")
+		entries, err := os.ReadDir(h.Cache)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
+	require.ErrorContains(t, check([]File{{"a", 1 << 50, hash}, {"b", 1, hash}}), "b has 1 bytes, all files together have more than ")
+}
+
+// Every pattern of --include finds something, or it is named.
+func TestPatterns(t *testing.T) {
+	s, repo := served(t)
+	s.Repos["models/owner/empty"] = repository()
+	n := Name{Type: Models, Repo: id, Revision: "main"}
+	dir, err := client(s, t.TempDir()).Files(t.Context(), n, []string{"*", "config.json"})
+	require.NoError(t, err)
+	var all []string
+	for name := range repo.Files {
+		all = append(all, name)
+	}
+	equal(t, dir, repo, all...)
+	for pattern, message := range map[string]string{
+		"*.parquet": "none of its files fits *.parquet (there are ", "[": `"[" is no pattern (as in '*.json'`, "x/": "none of its files fits x/",
+	} {
+		_, err := client(s, t.TempDir()).Files(t.Context(), n, []string{"*.json", pattern})
+		require.ErrorContains(t, err, message)
+	}
+	_, err = client(s, t.TempDir()).Files(t.Context(), Name{Type: Models, Repo: "owner/empty", Revision: "main"}, nil)
+	require.ErrorContains(t, err, "it is empty")
+}
+
 func FuzzReadTree(f *testing.F) {
 	f.Add([]byte(`[{"type": "file", "path": "a", "size": 1, "oid": "` + hubtest.Commit + `"}]`))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -220,7 +265,7 @@ func TestAFullDisk(t *testing.T) {
 	h, n := client(s, t.TempDir()), Name{Type: Models, Repo: id, Revision: "main"}
 	l, err := h.List(t.Context(), n)
 	require.NoError(t, err)
-	huge := File{"model.safetensors", 1 << 60, repo.Hash("model-00001-of-00002.safetensors")}
+	huge := File{"model.safetensors", 1 << 49, repo.Hash("model-00001-of-00002.safetensors")}
 	_, err = h.Fetch(t.Context(), n, l, []File{huge})
 	require.ErrorContains(t, err, " lacks ")
 	require.ErrorContains(t, err, " GiB (free them, or name another folder by HF_HUB_CACHE; what came so far is kept)")
