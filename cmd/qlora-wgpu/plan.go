@@ -59,6 +59,9 @@ func (p *planCommand) shape(c *console) (shape spec.Spec, name string, err error
 		for _, warning := range model.Warnings {
 			c.warn(warning)
 		}
+		if err := model.Complete(); err != nil { // which a run would say when it loads
+			return shape, "", err
+		}
 		return model.Spec, o.Model, nil
 	}
 	if shape, name, err = archShape(o.Arch); o.Layers > 0 {

@@ -164,6 +164,14 @@ func TestPlanOfAFolder(t *testing.T) {
 	status, _, stderr = invoke(t, "plan", "--model", folder, "--layers=1")
 	require.Equal(t, 2, status)
 	require.Contains(t, stderr, "layers is 1, allowed: only with arch")
+	for key, message := range map[string]string{
+		"num_hidden_layers": "is missing, shape [", "intermediate_size": "the weights do not belong to this configuration",
+	} { // a plan of what no run could load
+		folder := demotest.Model(t, 1, func(config map[string]any) { config[key] = 512 })
+		status, _, stderr = invoke(t, "plan", "--model", folder, "--max-seq-length=64")
+		require.Equal(t, 2, status)
+		require.Contains(t, stderr, message)
+	}
 }
 
 // A default that the model does not allow is lowered, as train does.

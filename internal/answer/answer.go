@@ -160,7 +160,7 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 	stats, err = dataloader.Evaluate(ctx, a.side(), samples, a.emit)
 	if err == nil && !events.IsFinite(stats.Perplexity) {
 		return stats, usererr.New("evaluate", data.Path, "the loss is %v", stats.Loss).
-			Hinted("the adapter may be damaged; `qlora-wgpu check` tests the device")
+			Hinted("the adapter, the weights or their configuration may be damaged; `qlora-wgpu check` tests the device")
 	}
 	return stats, err
 }

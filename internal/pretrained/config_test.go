@@ -107,6 +107,8 @@ func TestConfigStyles(t *testing.T) {
 // qwen2 is the minimal configuration of that family with some keys.
 func qwen2(keys string) string { return strings.Replace(with(keys), "llama", "qwen2", 1) }
 
+func scaled(keys string) string { return strings.Replace(with(keys), "llama", "granite", 1) }
+
 // What changes nothing is no mistake, wherever it stands; families are found by their type, and silu has two names.
 func TestConfigIgnoresWhatChangesNothing(t *testing.T) {
 	plain, err := described(minimal)
@@ -220,6 +222,10 @@ func TestConfigRefuses(t *testing.T) {
 		{`["llama"]`, f, "line 1: bad format: the file is a list, an object was wanted"},
 		{with(`"rope_scaling":{"type":"linear"}`), f, "rope_scaling.factor is missing, it must be positive"},
 		{qwen2(`"final_logit_softcapping":30.0`), u, "final_logit_softcapping is 30, which Qwen2ForCausalLM does not read"},
+		{scaled(`"logits_scaling":1e-300`), f, "a factor or a cap of the model is 1e+300, it must be positive, and a float32"},
+		{scaled(`"embedding_multiplier":1e300`), f, "is 1e+300, it must be positive, and a float32"},
+		{scaled(`"residual_multiplier":1e-300`), f, "is 1e-300, it must be positive, and a float32"},
+		{scaled(`"attention_multiplier":1e300`), f, "the scores have the scale 1e+300 and the cap 0, these must be positive, and float32"},
 		{
 			with(`"quantization_config":{"quant_method":"gptq","bits":4}`), u,
 			"the weights are quantized already, in a form that is not read: gptq (take the original model, its weights are quantized to",

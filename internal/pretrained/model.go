@@ -95,6 +95,16 @@ func (m *Model) Expect(name string, rows, cols int) error {
 	return nil
 }
 
+// Complete is Expect of all that the configuration describes.
+func (m *Model) Complete() error {
+	for _, t := range m.Spec.Tensors() {
+		if err := m.Expect(t.Name, t.Rows, t.Cols); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReadRows fills dst with rows [firstRow, firstRow+rows) of a tensor as float32, row-major in Hugging Face's row order.
 // Errors are a missing tensor, an element type that is no float, and failed reads. A range outside the tensor or a dst
 // of another length than rows·Cols is a bug and panics.

@@ -119,6 +119,9 @@ func (s Spec) WithLayers(n int) Spec {
 	return s
 }
 
+// computes tells whether a factor is 0, which is off, or one that float32 holds.
+func computes(x float64) bool { return x == 0 || x >= 0x1p-126 && x <= math.MaxFloat32 }
+
 // check refuses sizes that no model can have.
 func (s Spec) check(k *Keys) error {
 	invalid := func(format string, args ...any) error {
@@ -130,18 +133,18 @@ func (s Spec) check(k *Keys) error {
 			return invalid("num_attention_heads %d is no multiple of num_key_value_heads %d", l.Heads, l.KVHeads)
 		case l.HeadDim%2 != 0:
 			return invalid("head_dim %d is odd, rotary embeddings turn pairs", l.HeadDim)
-		case !(l.ScoreScale >= 0) || math.IsInf(l.ScoreScale, 0) || !(l.ScoreSoftCap >= 0) || math.IsInf(l.ScoreSoftCap, 0):
-			return invalid("the scores have the scale %v and the cap %v, these must be positive", l.ScoreScale, l.ScoreSoftCap)
+		case !computes(l.ScoreScale) || !computes(l.ScoreSoftCap):
+			return invalid("the scores have the scale %v and the cap %v, these must be positive, and float32", l.ScoreScale, l.ScoreSoftCap)
 		case l.Heads*l.HeadDim > maxDimension:
 			return invalid("num_attention_heads %d times head_dim %d is above %d", l.Heads, l.HeadDim, maxDimension)
 		}
 	}
 	if !(s.NormEps > 0 && s.NormEps < 1) {
-		return invalid("rms_norm_eps is %v, it must lie between 0 and 1", s.NormEps)
+		return invalid("rms_norm_eps is %v, it must be above 0 and below 1", s.NormEps)
 	}
 	for _, x := range []float64{s.EmbeddingScale, s.ResidualScale, s.LogitScale, s.LogitSoftCap} {
-		if !(x >= 0) || math.IsInf(x, 0) {
-			return invalid("a factor or a cap of the model is %v, it must be positive", x)
+		if !computes(x) {
+			return invalid("a factor or a cap of the model is %v, it must be positive, and a float32", x)
 		}
 	}
 	for _, r := range s.Rotations() {
