@@ -275,17 +275,22 @@ func ReadConfig(data []byte, path string) (Config, error) {
 	} else {
 		c.Targets = c.loaded.selection.target.list
 	}
-	if c.Rank < 1 || c.Rank > maxRank || !scale(c.Alpha) || !(c.Dropout >= 0 && c.Dropout < 1) {
-		k.fail(usererr.Format, "", "r %d, lora_alpha %g, lora_dropout %g", c.Rank, c.Alpha, c.Dropout)
+	switch {
+	case c.Rank < 1 || c.Rank > maxRank:
+		k.fail(usererr.Format, "", "r is %d, it must lie in 1 to %d", c.Rank, maxRank)
+	case !scale(c.Alpha):
+		k.fail(usererr.Format, "", "lora_alpha is %g, it must be positive, and a float32", c.Alpha)
+	case !(c.Dropout >= 0 && c.Dropout < 1):
+		k.fail(usererr.Format, "", "lora_dropout is %g, it must be at least 0 and below 1", c.Dropout)
 	}
 	for _, p := range c.RankPattern {
 		if p.Value < 1 || p.Value > maxRank || p.Value != math.Trunc(p.Value) {
-			k.fail(usererr.Format, "", "rank_pattern gives %q the rank %g", p.Key, p.Value)
+			k.fail(usererr.Format, "", "rank_pattern gives %q the rank %g, it must be a whole number in 1 to %d", p.Key, p.Value, maxRank)
 		}
 	}
 	for _, p := range c.AlphaPattern {
 		if !scale(p.Value) {
-			k.fail(usererr.Format, "", "alpha_pattern gives %q the alpha %g", p.Key, p.Value)
+			k.fail(usererr.Format, "", "alpha_pattern gives %q the alpha %g, it must be positive, and a float32", p.Key, p.Value)
 		}
 	}
 	return c, k.err

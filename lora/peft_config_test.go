@@ -156,16 +156,16 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		`"layers_to_transform":["a"]`:               `bad format: layers_to_transform is ["a"], a list of numbers was wanted`,
 		`"layers_pattern":[1]`:                      `bad format: layers_pattern is [1], a list of names was wanted`,
 		`"use_rslora":"yes"`:                        `bad format: use_rslora is "yes", true or false was wanted`,
-		`"lora_dropout":1`:                          `bad format: r 4, lora_alpha 4, lora_dropout 1`,
+		`"lora_dropout":1`:                          `bad format: lora_dropout is 1, it must be at least 0 and below 1`,
 	} {
 		_, err := ReadConfig(with(keys), "x.json")
 		require.ErrorContains(t, err, "read adapter config x.json: "+message)
 		require.IsType(t, &usererr.Error{}, err)
 	}
 	for text, message := range map[string]string{
-		`{"peft_type":"LORA","r":0}`:             "bad format: r 0, lora_alpha 8",
-		`{"peft_type":"LORA","lora_alpha":0}`:    "bad format: r 8, lora_alpha 0",
-		`{"peft_type":"LORA","lora_alpha":1e39}`: "bad format: r 8, lora_alpha 1e+39",
+		`{"peft_type":"LORA","r":0}`:             "bad format: r is 0, it must lie in 1 to 65536",
+		`{"peft_type":"LORA","lora_alpha":0}`:    "bad format: lora_alpha is 0, it must be positive",
+		`{"peft_type":"LORA","lora_alpha":1e39}`: "bad format: lora_alpha is 1e+39, it must be positive",
 		`{"peft_type":"LORA","r":"a"}`:           `bad format: r is "a", a whole number was wanted`,
 		`{"peft_type":"IA3"}`:                    `unsupported: peft_type "IA3" (LORA is known)`,
 		`{"r":4}`:                                `unsupported: peft_type "" (LORA is known)`,
