@@ -51,7 +51,7 @@ var rooms = [][]string{
 	{"internal/checkpoint", "internal/pretrained", "internal/runlock"},
 	{"internal/model/architectures"},
 	{"internal/model/spec"},
-	{"internal/safetensors", "internal/gguf"},
+	{"internal/safetensors", "internal/gguf", "internal/parquet"},
 	{"doublequant"},
 	{"nf4"},
 	{"internal/settings"},

@@ -5,8 +5,8 @@
 //	Stream       Samples → Batch     one flat token list with segments, never padded
 //
 // Formats are Alpaca, messages, ShareGPT, prompt/completion, other questions and answers (question/answer and the like)
-// and plain text, in JSON Lines, one JSON array, a table (CSV, TSV) or, text only, a .txt file. The format is detected
-// from the first row, and every row has to keep to it.
+// and plain text, in JSON Lines, one JSON array, a table (CSV, TSV), Parquet or, text only, a .txt file. The format is
+// detected from the first row, and every row has to keep to it.
 package dataset
 
 import (

@@ -63,6 +63,9 @@ func openFile(path string, info fs.FileInfo, columns settings.Columns) (*Source,
 		return nil, openError(path, err)
 	}
 	defer file.Close()
+	if isParquet(file) {
+		return readParquet(file, info.Size(), path, columns)
+	}
 	text, end, err := unpacked(file, info.Size())
 	if err != nil {
 		return nil, openError(path, err)

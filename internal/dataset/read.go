@@ -39,26 +39,34 @@ func Read(r io.Reader, path string) (*Source, error) { return ReadColumns(r, pat
 func ReadColumns(r io.Reader, path string, columns settings.Columns) (*Source, error) {
 	hash := sha256.New()
 	file := &fileReader{in: io.TeeReader(r, hash)}
-	b := &builder{source: &Source{Path: path}, columns: columns, unused: map[string]int{}}
+	b := newBuilder(path, columns)
 	err := b.read(file)
 	if file.err != nil {
 		return nil, usererr.New(readOp, path, "%w", file.err)
 	}
-	if b.unclear != nil {
+	return b.finish(hash.Sum(nil), err)
+}
+
+func newBuilder(path string, columns settings.Columns) *builder {
+	return &builder{source: &Source{Path: path}, columns: columns, unused: map[string]int{}}
+}
+
+// finish gives the data set that was read from a file with this hash; err is what reading it ended with.
+func (b *builder) finish(hash []byte, err error) (*Source, error) {
+	path := b.source.Path
+	switch {
+	case b.unclear != nil:
 		return nil, b.unclear.mistake(path)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
-	}
-	if len(b.before) > 0 && len(b.source.rows) == 0 {
+	case len(b.before) > 0 && len(b.source.rows) == 0:
 		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
-	}
-	if len(b.source.rows) == 0 {
+	case len(b.source.rows) == 0:
 		return nil, usererr.New(readOp, path, "no rows: %s", b.nothing).Of(usererr.Format).
 			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
 	b.source.Notes = append(b.source.Notes, b.notes()...)
-	b.source.Hash = hex.EncodeToString(hash.Sum(nil))
+	b.source.Hash = hex.EncodeToString(hash)
 	return b.source, nil
 }
 

@@ -13,7 +13,7 @@ import (
 type Source struct {
 	Path      string
 	Format    string   // "Alpaca", "messages", "ShareGPT", "text", or the names of its columns: "question/answer"
-	Container string   // "JSON Lines", "JSON array", "CSV", "CSV with semicolons", "TSV" or "text file"
+	Container string   // "JSON Lines", "JSON array", "CSV", "CSV with semicolons", "TSV", "Parquet" or "text file"
 	Notes     []string // what the reader left aside, for the log
 	Hash      string   // SHA-256 of the file's bytes in lower-case hex, also after Slice
 

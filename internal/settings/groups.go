@@ -65,14 +65,14 @@ func (t Template) Args() jsontext.Value {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, also compressed (gzip, zstd, bzip2), or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
 	Learned       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
 
 // Check wants a path, and columns that can be meant.
 func (d Dataset) Check() error {
-	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV or text file, or of a folder with train.jsonl"),
+	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl"),
 		d.Learned.Check())
 }
 

@@ -32,6 +32,7 @@ var campaigns = []campaign{
 	{"fuzz-text", "texts through real vocabularies, and back", "internal/tokenizer", "FuzzEncode", 2 * million},
 	{"fuzz-rows", "data files", "internal/dataset", "FuzzRead", million / 2},
 	{"fuzz-compressed", "compressed data files", "internal/dataset", "FuzzUnpacked", million / 2},
+	{"fuzz-parquet", "Parquet files, up to rows as JSON", "internal/parquet", "FuzzRead", million / 2},
 	{"fuzz-samples", "data files, up to labels and counts", "internal/dataset", "FuzzEncode", 2 * million},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
 	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
