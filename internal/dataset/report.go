@@ -133,48 +133,54 @@ func count(list []Unseen, what, where string) []Unseen {
 }
 
 func (e Encoder) collect(s *Source, rows []encodedRow) (Samples, Report, error) {
-	report := Report{Rows: len(rows)}
+	var report Report
 	var samples InMemory
-	drops := map[string]int{} // index in report.Dropped
 	for i, row := range rows {
 		if row.err != nil {
 			return nil, Report{}, rowError(s, s.rows[i], row.err)
 		}
-		report.Longest = max(report.Longest, row.length)
-		row.chat.Rewritten = row.chat.Rewritten && row.drop == "" // a row without a sample did not become any
-		report.Note(s.rows[i], row.chat)
-		if row.drop != "" {
-			at, known := drops[row.drop]
-			if !known {
-				at = len(report.Dropped)
-				drops[row.drop] = at
-				report.Dropped = append(report.Dropped, Drop{Reason: row.drop, First: s.rows[i].Where})
-			}
-			report.Dropped[at].Rows++
-			continue
-		}
-		if row.chat.Rewritten {
-			report.Rewritten.Samples -= row.beyond
-			report.Rewritten.Lost += row.beyond
-		} else if len(row.samples) > 1 {
-			report.SplitTexts++
-		}
-		report.Truncated += row.truncated
-		report.AnswersCut += row.answersCut
+		report.add(s.rows[i], row)
 		for _, sample := range row.samples {
 			if err := e.check(s, sample.IDs); err != nil {
 				return nil, Report{}, err
 			}
-			report.Tokens += len(sample.IDs)
-			report.TargetTokens += targets(sample.Labels)
 		}
 		samples = append(samples, row.samples...)
 	}
-	report.Samples = len(samples)
 	if report.TargetTokens == 0 {
 		return nil, report, noTargets(s, report, e.MaxSeqLength)
 	}
 	return samples, report, nil
+}
+
+// add counts what became of a row.
+func (r *Report) add(from Row, row encodedRow) {
+	r.Rows++
+	r.Longest = max(r.Longest, row.length)
+	row.chat.Rewritten = row.chat.Rewritten && row.drop == "" // a row without a sample did not become any
+	r.Note(from, row.chat)
+	if row.drop != "" {
+		at := slices.IndexFunc(r.Dropped, func(d Drop) bool { return d.Reason == row.drop })
+		if at < 0 {
+			at = len(r.Dropped)
+			r.Dropped = append(r.Dropped, Drop{Reason: row.drop, First: from.Where})
+		}
+		r.Dropped[at].Rows++
+		return
+	}
+	if row.chat.Rewritten {
+		r.Rewritten.Samples -= row.beyond
+		r.Rewritten.Lost += row.beyond
+	} else if len(row.samples) > 1 {
+		r.SplitTexts++
+	}
+	r.Truncated += row.truncated
+	r.AnswersCut += row.answersCut
+	for _, sample := range row.samples {
+		r.Tokens += len(sample.IDs)
+		r.TargetTokens += targets(sample.Labels)
+	}
+	r.Samples += len(row.samples)
 }
 
 func noTargets(s *Source, report Report, maxSeqLength int) error {

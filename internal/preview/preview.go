@@ -19,23 +19,14 @@ import (
 
 // Preview is what a run would learn from and take.
 type Preview struct {
-	Format    string           `json:"format"`
-	Container string           `json:"container"`
-	Steps     int              `json:"steps"`
-	Memory    *paging.Plan     `json:"memory"`
-	Shortage  *engine.Shortage `json:"shortage"` // the run does not fit the room; nil: it does
-	Report    dataset.Report   `json:"report"`
-	Warnings  []string         `json:"warnings"`
-	Batch     [][]Token        `json:"batch"` // sequences of the run's first micro-batch
-}
-
-// Token is a token of the model's vocabulary in a sequence. A character that several tokens share is the last one's
-// text.
-type Token struct {
-	Text   string `json:"text"`
-	Target bool   `json:"target"` // the model learns to predict it
-	ID     int    `json:"id"`
-	Role   string `json:"role"` // of the turn in whose content it stands; empty: of none
+	Format    string              `json:"format"`
+	Container string              `json:"container"`
+	Steps     int                 `json:"steps"`
+	Memory    *paging.Plan        `json:"memory"`
+	Shortage  *engine.Shortage    `json:"shortage"` // the run does not fit the room; nil: it does
+	Report    dataset.Report      `json:"report"`
+	Warnings  []string            `json:"warnings"`
+	Batch     [][]processor.Token `json:"batch"` // sequences of the run's first micro-batch
 }
 
 // Inputs are the opened files of the run, and what is known of the machine.
@@ -100,32 +91,20 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 }
 
 // sequences are a micro-batch's, token by token.
-func sequences(batch dataset.Batch, text *processor.Processor, data *dataset.Source) (all [][]Token, err error) {
+func sequences(batch dataset.Batch, text *processor.Processor, data *dataset.Source) (all [][]processor.Token, err error) {
 	rows, err := data.Some(batch.Rows...)
 	if err != nil {
 		return nil, err
 	}
 	for first, end := range batch.Spans() {
 		row, turns := rows[batch.Rows[len(all)]], batch.Turns[len(all)]
-		var roles []string // of a conversation's tokens, of which the sequence may be the beginning
-		if row.Messages != nil {
-			shown := row.Conversation()
-			shown.Messages = shown.Messages[:turns]
-			roles, err = text.Template.Roles(text.Tokenizer, shown)
-			if err != nil {
-				return nil, err
-			}
+		sequence, err := text.Tokens(batch.IDs[first:end], row, turns)
+		if err != nil {
+			return nil, err
 		}
-		sequence := make([]Token, end-first)
-		stream := text.Tokenizer.Stream()
 		for i := range sequence {
-			id := batch.IDs[first+i]
-			sequence[i] = Token{Text: stream.Push(int32(id)), Target: batch.Predicted(first + i), ID: int(id)}
-			if i < len(roles) {
-				sequence[i].Role = roles[i]
-			}
+			sequence[i].Target = batch.Predicted(first + i)
 		}
-		sequence[len(sequence)-1].Text += stream.Flush()
 		all = append(all, sequence)
 	}
 	return all, nil
