@@ -42,6 +42,7 @@ var rooms = [][]string{
 	{"shaders"},
 	{"internal/reference"},
 	{"internal/browser"},
+	{"internal/inspect"},
 	{"internal/processor"},
 	{"internal/dataset"},
 	{"internal/chat"},

@@ -141,11 +141,11 @@ func (e Encoder) Conversation(row Row) (chat.Encoded, error) {
 }
 
 func (e Encoder) encodeRow(row Row, index int) encodedRow {
+	if drop := row.Empty(e.TrainOn); drop != "" {
+		return encodedRow{drop: drop}
+	}
 	if row.Messages == nil {
 		return e.encodeText(row.Text, index)
-	}
-	if len(row.Messages) == 0 || e.TrainOn != chat.TrainOnAll && !hasAnswer(row.Messages) {
-		return encodedRow{drop: dropNoAnswer}
 	}
 	encoded, err := e.Conversation(row)
 	if err != nil {
@@ -193,6 +193,17 @@ func (e Encoder) add(to *encodedRow, whole chat.Sample, row int) {
 	to.samples = append(to.samples, sample)
 }
 
+// Empty says why a row has nothing to learn whatever the model; empty: it has.
+func (r Row) Empty(on chat.TrainOn) string {
+	switch {
+	case r.Messages == nil && strings.TrimSpace(r.Text) == "":
+		return dropEmptyText
+	case r.Messages != nil && (len(r.Messages) == 0 || on != chat.TrainOnAll && !hasAnswer(r.Messages)):
+		return dropNoAnswer
+	}
+	return ""
+}
+
 // hasAnswer tells whether there is an assistant turn that may be learned and is not empty.
 func hasAnswer(messages []chat.Message) bool {
 	return slices.ContainsFunc(messages, func(m chat.Message) bool {
@@ -202,9 +213,6 @@ func hasAnswer(messages []chat.Message) bool {
 }
 
 func (e Encoder) encodeText(text string, index int) encodedRow {
-	if strings.TrimSpace(text) == "" {
-		return encodedRow{drop: dropEmptyText}
-	}
 	encoded := e.Tokenizer.End(e.Tokenizer.Begin(e.Tokenizer.Encode(text)))
 	if e.EOS != NoToken && (len(encoded) == 0 || encoded[len(encoded)-1] != e.EOS) {
 		encoded = append(encoded, e.EOS)

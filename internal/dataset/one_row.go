@@ -3,9 +3,14 @@ package dataset
 // Encoded is what became of one row, for whoever looks at rows one at a time; a Report counts it.
 type Encoded struct{ row encodedRow }
 
-// Row encodes a row, of which an error is the chat template's.
+// Row encodes a row. An error is the chat template's, or of a tokenizer that the model has no rows for.
 func (e Encoder) Row(row Row, index int) (Encoded, error) {
 	encoded := e.encodeRow(row, index)
+	for _, sample := range encoded.samples {
+		if err := e.check(&Source{}, sample.IDs); err != nil {
+			return Encoded{}, err
+		}
+	}
 	return Encoded{encoded}, encoded.err
 }
 

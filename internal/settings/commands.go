@@ -47,11 +47,16 @@ type Generate struct {
 // Check checks all of them.
 func (g Generate) Check() error { return first(g.Inference.Check(), g.Sampling.Check()) }
 
+// Part is which rows of a data set are taken.
+type Part struct {
+	Rows string `json:"rows" name:"rows" help:"Only these rows of it, the end excluded: 900:960, :100, -60:." placeholder:"FROM:TO"`
+}
+
 // Eval is every setting of an evaluation.
 type Eval struct {
 	Inference `yaml:",inline"`
 	Dataset   `yaml:",inline"`
-	Rows      string `json:"rows" name:"rows" help:"Only these rows of it, the end excluded: 900:960, :100, -60:." placeholder:"FROM:TO"`
+	Part      `yaml:",inline"`
 	// Not the group's, which has no 0: a loss is of whole samples unless somebody asks for less.
 	MaxSeqLength int `json:"max_seq_length" name:"max-seq-length" default:"0" help:"Truncate to so many tokens; 0: at the model's own limit only."`
 }

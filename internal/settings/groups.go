@@ -115,10 +115,18 @@ func (a Adapter) Check() error {
 	return first(a.LoRA.Check(), positive("lora_alpha", a.LoraAlpha), Within("lora_dropout", a.LoraDropout, 0, 0.99))
 }
 
+// Targets is which turns are learned.
+type Targets struct {
+	TrainOn string `json:"train_on" name:"train-on" default:"all" numeric:"" help:"Assistant turns that are targets: all or last."`
+}
+
+// Check wants a value that there is.
+func (t Targets) Check() error { return oneOf("train_on", t.TrainOn, "all", "last") }
+
 // Samples is what becomes of the rows of a data set.
 type Samples struct {
-	Packing   bool    `json:"packing" name:"packing" aliases:"sample-packing" default:"false" numeric:"" help:"Fill sequences with several samples; attention stays within each."`
-	TrainOn   string  `json:"train_on" name:"train-on" default:"all" numeric:"" help:"Assistant turns that are targets: all or last."`
+	Packing   bool `json:"packing" name:"packing" aliases:"sample-packing" default:"false" numeric:"" help:"Fill sequences with several samples; attention stays within each."`
+	Targets   `yaml:",inline"`
 	Shuffle   bool    `json:"shuffle" name:"shuffle" default:"true" negatable:"" numeric:"" help:"Shuffle the rows, by seed; otherwise the file's order."`
 	ValSize   float64 `json:"val_size" name:"val-size" aliases:"val-set-size" default:"0" numeric:"" help:"Rows held back for evaluation: a part below 1, or a number of rows."`
 	EvalSteps int     `json:"eval_steps" name:"eval-steps" default:"0" help:"Evaluate every so many steps; 0: at the end only."`
@@ -126,20 +134,28 @@ type Samples struct {
 
 // Check checks all of them.
 func (s Samples) Check() error {
-	return first(oneOf("train_on", s.TrainOn, "all", "last"), validationSize("val_size", s.ValSize),
+	return first(s.Targets.Check(), validationSize("val_size", s.ValSize),
 		Within("eval_steps", s.EvalSteps, 0, math.MaxInt32))
 }
 
+// Length is how long a sample may be.
+type Length struct {
+	MaxSeqLength int `json:"max_seq_length" name:"max-seq-length" aliases:"max-length,sequence-len,cutoff-len" default:"1024" numeric:"" help:"Longest sequence in tokens, never above the model's own limit."`
+}
+
+// Check wants a length that can be learned.
+func (l Length) Check() error { return Within("max_seq_length", l.MaxSeqLength, 2, 1<<20) }
+
 // Batch is how much an optimizer step takes.
 type Batch struct {
-	MaxSeqLength              int `json:"max_seq_length" name:"max-seq-length" aliases:"max-length,sequence-len,cutoff-len" default:"1024" numeric:"" help:"Longest sequence in tokens, never above the model's own limit."`
+	Length                    `yaml:",inline"`
 	BatchSize                 int `json:"batch_size" name:"batch-size" aliases:"per-device-train-batch-size,micro-batch-size" default:"2" numeric:"" help:"Sequences per micro-batch."`
 	GradientAccumulationSteps int `json:"gradient_accumulation_steps" name:"gradient-accumulation-steps" default:"4" numeric:"" help:"Micro-batches per optimizer step."`
 }
 
 // Check checks all of them.
 func (b Batch) Check() error {
-	return first(Within("max_seq_length", b.MaxSeqLength, 2, 1<<20), Within("batch_size", b.BatchSize, 1, 65536),
+	return first(b.Length.Check(), Within("batch_size", b.BatchSize, 1, 65536),
 		Within("gradient_accumulation_steps", b.GradientAccumulationSteps, 1, 65536))
 }
 

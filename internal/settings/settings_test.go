@@ -26,7 +26,7 @@ func TestDefaultsAreValid(t *testing.T) {
 }
 
 // everything are the settings of all commands.
-var everything = []any{Default[Train](), Default[Random](), Default[Generate](), Default[Eval](), Default[Plan](),
+var everything = []any{Default[Train](), Default[Random](), Default[Generate](), Default[Eval](), Default[Plan](), Default[Inspect](),
 	Default[BenchKernels](), Default[BenchLoad](), Default[BenchTrain](), Default[BenchPaging]()}
 
 func TestASettingHasOneNameOneDefaultAndOneHelpText(t *testing.T) {
