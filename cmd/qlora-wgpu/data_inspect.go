@@ -20,10 +20,17 @@ type dataInspectCommand struct {
 	JSON     bool             `name:"json" help:"Print a JSON object."`
 }
 
+const opInspect = "inspect data set"
+
 // Run looks at all rows and prints what there is to say of them.
 func (d *dataInspectCommand) Run(c *console) error {
 	if err := d.Settings.Check(); err != nil {
 		return err
+	}
+	if d.Settings.HTML != "" {
+		if err := mayWrite(opInspect, d.Settings.Force, d.Settings.HTML); err != nil {
+			return err
+		}
 	}
 	inspector, err := inspectData(c, d.Settings.Looked, 3)
 	if err != nil {
@@ -32,6 +39,11 @@ func (d *dataInspectCommand) Run(c *console) error {
 	found, err := inspector.Findings()
 	if err != nil {
 		return err
+	}
+	if d.Settings.HTML != "" {
+		if err := writeOutput(opInspect, d.Settings.HTML, found.HTML); err != nil {
+			return err
+		}
 	}
 	if d.JSON {
 		return json.MarshalWrite(c.stdout, found, jsontext.WithIndent("  "))

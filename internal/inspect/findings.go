@@ -189,11 +189,11 @@ func (i *Inspector) order(a, b Finding) int {
 
 // Method says how near-duplicates are found, for whoever judges the counts.
 type Method struct {
-	Words     int     `json:"words"`     // of a shingle
-	Hashes    int     `json:"hashes"`    // of a row's MinHash
-	Bands     int     `json:"bands"`     // of which rows that are compared share one
-	Threshold float64 `json:"threshold"` // of the estimated Jaccard similarity
-	Error     float64 `json:"error"`     // standard deviation of the estimate there
-	Found     float64 `json:"found"`     // of the pairs with a similarity of 0.9
-	ShortRows int     `json:"least_words"`
+	Words      int     `json:"words"`       // of a shingle
+	Hashes     int     `json:"hashes"`      // of a row's MinHash
+	Bands      int     `json:"bands"`       // of which rows that are compared share one
+	Threshold  float64 `json:"threshold"`   // of the estimated Jaccard similarity
+	Error      float64 `json:"error"`       // standard deviation of the estimate there
+	Found      float64 `json:"found"`       // of the pairs with a similarity of 0.9
+	LeastWords int     `json:"least_words"` // of a row that is compared so
 }

@@ -7,7 +7,7 @@ import (
 
 const (
 	leastRows = 20  // from which on a length can be unusual
-	farOff    = 6.0 // robust standard deviations of the logarithm
+	farOff    = 4.5 // robust standard deviations of the logarithm
 	farTimes  = 8   // and as many times the median
 )
 
@@ -24,10 +24,14 @@ func (i *Inspector) lengths(s *split) {
 	}
 	slices.Sort(sorted)
 	at := func(part float64) int { return int(sorted[int(part*float64(len(sorted)-1))]) }
-	s.Lengths = &Lengths{Shortest: at(0), Median: at(0.5), P90: at(0.9), P99: at(0.99), Longest: at(1), Bins: bins(sorted)}
 	limit := math.MaxInt
 	if i.o.Text != nil {
 		limit = i.o.MaxSeqLength
+	}
+	s.Lengths = &Lengths{
+		Shortest: at(0), Median: at(0.5), P90: at(0.9), P99: at(0.99), Longest: at(1), Bins: bins(sorted, limit),
+	}
+	if i.o.Text != nil {
 		for _, n := range sorted {
 			if int(n) > limit {
 				s.Lengths.Over++
@@ -58,24 +62,28 @@ func (i *Inspector) lengths(s *split) {
 	}
 }
 
-// bins count lengths, which are in ascending order, in steps of half a power of two.
-func bins(sorted []uint32) (all []Bin) {
-	at := 0
-	for from, to := uint64(1), uint64(16); at < len(sorted); {
+// bins count lengths, which are in ascending order, in steps of half a power of two and at the limit.
+func bins(sorted []uint32, limit int) (all []Bin) {
+	at, from, power := 0, 1, 16
+	for at < len(sorted) {
+		next := power
+		if from > limit || limit >= next-1 { // no limit between
+			if power&(power-1) == 0 {
+				power += power / 2
+			} else {
+				power += power / 3
+			}
+		} else {
+			next = limit + 1
+		}
 		end := at
-		for end < len(sorted) && uint64(sorted[end]) < to {
+		for end < len(sorted) && int(sorted[end]) < next {
 			end++
 		}
 		if len(all) > 0 || end > at {
-			all = append(all, Bin{From: int(from), To: int(to - 1), Rows: end - at})
+			all = append(all, Bin{From: from, To: next - 1, Rows: end - at})
 		}
-		at = end
-		from = to
-		if to&(to-1) == 0 {
-			to += to / 2
-		} else {
-			to += to / 3
-		}
+		at, from = end, next
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"errors"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -83,17 +84,17 @@ func (i *Inspector) encode(l *Look, index int) bool {
 	return true
 }
 
-// brief is an error's first words, without where in the row it was.
+// brief is why the template refuses a row, and not where.
 func brief(err error) string {
-	text := usererr.OneLine(err.Error())
-	if len(text) > 160 {
-		cut := 160
-		for !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
+	if e, ok := errors.AsType[*usererr.Error](err); ok {
+		err = e.Err
 	}
-	return text
+	const most = 160
+	text := []rune(usererr.OneLine(err.Error()))
+	if len(text) > most {
+		text = append(text[:most], '…')
+	}
+	return string(text)
 }
 
 // charactersOf counts those of a row's texts.

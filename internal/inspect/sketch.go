@@ -20,7 +20,7 @@ const (
 )
 
 var method = Method{
-	Words: shingle, Hashes: hashes, Bands: bands, Threshold: nearThreshold, ShortRows: leastWords,
+	Words: shingle, Hashes: hashes, Bands: bands, Threshold: nearThreshold, LeastWords: leastWords,
 	Error: round(math.Sqrt(nearThreshold * (1 - nearThreshold) / hashes)), Found: round(1 - math.Pow(1-math.Pow(0.9, 8), bands)),
 }
 

@@ -24,7 +24,7 @@ func (f *Findings) Text(w io.Writer, colour bool) error {
 		title := "\n" + part.title + "\n"
 		for _, finding := range f.Findings {
 			if finding.Level == part.level {
-				fmt.Fprintf(&b, "%s  %s\n", title, usererr.OneLine(finding.Line()))
+				fmt.Fprintf(&b, "%s  %s\n", title, usererr.OneLine(finding.title()+": "+finding.places()))
 				title = ""
 			}
 		}
@@ -49,10 +49,9 @@ func (f *Findings) Text(w io.Writer, colour bool) error {
 	return err
 }
 
-// Line is a finding in words, without its split where that is the training rows.
-func (f Finding) Line() string {
-	k := kinds[f.Kind]
-	says := k.rows
+// title says what was found, without its split where that is the training rows.
+func (f Finding) title() string {
+	says := kinds[f.Kind].rows
 	if strings.Contains(says, "%s") {
 		says = fmt.Sprintf(says, f.What)
 	}
@@ -63,14 +62,16 @@ func (f Finding) Line() string {
 	if f.Rows == 1 {
 		says = singular(says)
 	}
-	out := rows + " " + says
+	return rows + " " + says
+}
+
+// places says where.
+func (f Finding) places() (out string) {
+	if f.Rows > 1 {
+		out = "the first at "
+	}
 	for i, p := range f.Places {
-		switch {
-		case i == 0 && f.Rows == 1:
-			out += ": "
-		case i == 0:
-			out += ": the first at "
-		default:
+		if i > 0 {
 			out += ", "
 		}
 		out += p.At
@@ -130,10 +131,7 @@ func (f *Findings) split(b *strings.Builder, s Split) {
 	if f.Model != "" {
 		fmt.Fprintf(b, "  max_seq_length %s: %s longer (%.1f %%)\n", grouped(f.MaxSeqLength), plural(l.Over, "row"), percent(l.Over, s.Rows))
 	}
-	most := 0
-	for _, bin := range l.Bins {
-		most = max(most, bin.Rows)
-	}
+	most := mostRows(l.Bins)
 	const width = 40
 	for _, bin := range l.Bins {
 		bar := strings.Repeat("█", (bin.Rows*width+most-1)/most)
@@ -144,16 +142,23 @@ func (f *Findings) split(b *strings.Builder, s Split) {
 func percent(part, of int) float64 { return 100 * float64(part) / float64(max(1, of)) }
 
 // Codes of a terminal for the parts of a sample.
+var codes = map[string]string{target: "\x1b[1;32m", mark: "\x1b[36m"}
+
+func painted(class, text string) string {
+	if codes[class] == "" {
+		return text
+	}
+	return codes[class] + text + "\x1b[0m"
+}
+
+// Classes of what a sample consists of.
 const (
-	target = "\x1b[1;32m"
-	mark   = "\x1b[36m"
-	plain  = "\x1b[0m"
+	target = "target" // what is learned
+	mark   = "mark"   // what the template writes
 )
 
-func painted(code, text string) string { return code + text + plain }
-
-// part tells the parts of a sample apart.
-func part(t processor.Token) string {
+// class tells the parts of a sample apart; what is read and not learned has none.
+func class(t processor.Token) string {
 	switch {
 	case t.Target:
 		return target
@@ -166,31 +171,15 @@ func part(t processor.Token) string {
 // write shows a sample token by token, or turn by turn.
 func (s Sample) write(b *strings.Builder, colour bool) {
 	fmt.Fprintf(b, "\n── %s, %s\n", s.Split, s.At)
-	for _, turn := range s.Turns {
-		if turn.Role != "" {
-			fmt.Fprintf(b, "%s: ", turn.Role)
-		}
-		b.WriteString(lines(turn.Text) + "\n")
-	}
-	for from := 0; from < len(s.Tokens); {
-		end := from + 1
-		for end < len(s.Tokens) && part(s.Tokens[end]) == part(s.Tokens[from]) {
-			end++
-		}
-		text := ""
-		for _, t := range s.Tokens[from:end] {
-			text += t.Text
-		}
-		text = lines(text)
-		switch code := part(s.Tokens[from]); {
-		case colour && code != "":
-			b.WriteString(painted(code, text))
-		case code == target && !colour:
-			b.WriteString("⟦" + text + "⟧")
+	for _, p := range parts(s) {
+		switch {
+		case colour:
+			b.WriteString(painted(p.Class, p.Text))
+		case p.Class == target:
+			b.WriteString("⟦" + p.Text + "⟧")
 		default:
-			b.WriteString(text)
+			b.WriteString(p.Text)
 		}
-		from = end
 	}
 	if s.More > 0 {
 		fmt.Fprintf(b, "\n… %s more", plural(s.More, "token"))

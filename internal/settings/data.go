@@ -21,8 +21,14 @@ func (l Looked) Check() error {
 	return first(l.Dataset.Check(), l.Template.Check(), l.Targets.Check(), l.Length.Check())
 }
 
+// Forced is whether files that are there give way.
+type Forced struct {
+	Force bool `json:"force" name:"force" default:"false" help:"Replace files that are there."`
+}
+
 // Inspect is every setting of an inspection.
 type Inspect struct {
 	Looked `yaml:",inline"`
+	Forced `yaml:",inline"`
 	HTML   string `json:"html" name:"html" help:"Write a page of it, which needs nothing beside it." placeholder:"FILE"`
 }
