@@ -64,7 +64,7 @@ test-web-long:
 # Hours: every kernel variant, forced in turn, on the 135M parity case (QLORA_TEST_STEPS=1: the first of its ten steps),
 # 30 steps of training on it, and every way of paging it. Wants the model and data in ../shared.
 test-long: setup
-	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
+	QLORA_TEST_LONG=1 go test -timeout 8h -v -run 'TestCases|EveryCase|TrainingSmolLM2|EveryCombinationSmolLM2' ./internal/parity ./cmd/qlora-wgpu ./trainer
 
 # A real Qwen2.5-Coder 0.5B, fetched once (491 MB), beside PyTorch and transformers; twenty steps of training.
 test-real: setup

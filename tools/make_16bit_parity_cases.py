@@ -73,7 +73,7 @@ class Ministral3:
 class Granite4(Ministral3):
     """A dense model of Granite 4's class: no recurrent layer, no expert."""
 
-    out, steps, samples, seed, vocabulary = "granite4", 6, (12, 23, range(6, 28)), 81, 41
+    out, steps, samples, seed, vocabulary = "granite4", 6, (12, 26, range(6, 28)), 326, 41
     kind = transformers.GraniteMoeHybridForCausalLM
 
     def config(self):
