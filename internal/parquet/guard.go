@@ -19,6 +19,9 @@ type guard struct {
 	dictionary bool
 }
 
+// plainDictionary is what files of old call RLEDictionary in pages of data, and Plain in those of dictionaries.
+const plainDictionary format.Encoding = 2
+
 var errRuns = errors.New("the runs of a page are damaged")
 
 func (g guard) count() error {
@@ -93,7 +96,7 @@ func (g guard) encoded(encoding format.Encoding, data []byte) error {
 	switch encoding {
 	case format.Plain, format.ByteStreamSplit:
 		return g.plain(0, data)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if !g.dictionary {
 			return errors.New("a page of places in a dictionary that is not there")
 		}

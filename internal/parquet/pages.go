@@ -159,7 +159,7 @@ func (s *pageStream) openDictionary(d *format.DictionaryPageHeader, body []byte,
 		return nil, err
 	case s.dictionary:
 		return nil, errors.New("it has two dictionaries")
-	case d.Encoding != format.Plain && d.Encoding != format.PlainDictionary:
+	case d.Encoding != format.Plain && d.Encoding != plainDictionary:
 		return nil, fmt.Errorf("its dictionary is encoded as %s", d.Encoding)
 	}
 	s.dictionary = true
