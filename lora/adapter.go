@@ -84,21 +84,18 @@ func padded(rank int) int { return (rank + 3) / 4 * 4 }
 func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (*Adapter, error) {
 	a := &Adapter{Config: c}
 	var entries []optim.Entry
-	for _, l := range linears {
-		l.A, l.B, l.DA, l.DB, l.Rank = nil, nil, nil, nil, 0
-		if !c.adapts(l.Name) {
-			continue
-		}
-		l.Rank, l.Scaling = c.rank(l.Name), c.scaling(l.Name)
-		if err := checkRank(dev, l, c); err != nil {
+	var err error
+	if a.linear, err = c.adapted(linears); err != nil {
+		return nil, err
+	}
+	for _, l := range a.linear {
+		if err := checkBinding(dev, l, c); err != nil {
 			return nil, err
 		}
-		a.linear = append(a.linear, l)
 		entries = append(entries,
 			optim.Entry{Name: keyA(l), Rows: padded(l.Rank), Cols: l.In},
 			optim.Entry{Name: keyB(l), Rows: l.Out, Cols: padded(l.Rank)})
 	}
-	var err error
 	if c.loaded != nil {
 		if a.Warnings, err = c.loaded.check(linears, c.named); err != nil {
 			return nil, err
@@ -117,15 +114,36 @@ func Attach(dev *gpu.Device, linears []*Linear, c Config, state optim.Options) (
 	return a, nil
 }
 
-// checkRank refuses a rank that the linear or the device cannot have.
-func checkRank(dev *gpu.Device, l *Linear, c Config) error {
-	op, path, name := "attach adapter", "", "lora_r"
+// adapted are the linears that get an adapter, each with its rank, which one that is wider than the linear cannot be,
+// and its scaling; the others lose theirs.
+func (c Config) adapted(linears []*Linear) (list []*Linear, err error) {
+	for _, l := range linears {
+		l.A, l.B, l.DA, l.DB, l.Rank = nil, nil, nil, nil, 0
+		if !c.adapts(l.Name) {
+			continue
+		}
+		l.Rank, l.Scaling = c.rank(l.Name), c.scaling(l.Name)
+		if narrow := min(l.In, l.Out); l.Rank > narrow {
+			op, path, name := c.source()
+			return nil, usererr.New(op, path, "%s is %d, %s is %d×%d", name, l.Rank, l.Name, l.Out, l.In).
+				Hinted("a rank of at most %d", narrow)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// source is what errors about the rank name: operation, file and key.
+func (c Config) source() (op, path, rank string) {
 	if c.loaded != nil {
-		op, path, name = opLoad, c.loaded.path, "r"
+		return opLoad, c.loaded.path, "r"
 	}
-	if narrow := min(l.In, l.Out); l.Rank > narrow {
-		return usererr.New(op, path, "%s is %d, %s is %d×%d", name, l.Rank, l.Name, l.Out, l.In).Hinted("a rank of at most %d", narrow)
-	}
+	return "attach adapter", "", "lora_r"
+}
+
+// checkBinding refuses a rank that the device cannot have.
+func checkBinding(dev *gpu.Device, l *Linear, c Config) error {
+	op, path, name := c.source()
 	if size := gpu.F32.Size(padded(l.Rank) * max(l.In, l.Out)); size > dev.Limits.MaxBindingBytes {
 		return usererr.New(op, path, "%s is %d, a matrix of %s would take %d MiB where the device binds %d",
 			name, l.Rank, l.Name, size>>20, dev.Limits.MaxBindingBytes>>20).Hinted("choose a lower rank")
