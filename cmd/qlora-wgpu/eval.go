@@ -39,12 +39,14 @@ func (c *console) logEvent(e trainer.Event) {
 	switch e := e.(type) {
 	case trainer.Warning:
 		c.warn(said)
-	case events.Fetching: // which may take an hour
-		if c.fetching == nil {
-			c.fetching = newReporter(c, 1)
+	case trainer.Progress:
+		switch e.(type) {
+		case events.Fetching, events.Writing: // which may take an hour
+			if c.lasting == nil {
+				c.lasting = newReporter(c, 1)
+			}
+			c.lasting.progress(e)
 		}
-		c.fetching.progress(e)
-	case trainer.Progress: // no line to keep
 	default:
 		if said != "" {
 			fmt.Fprintln(c.stderr, said)

@@ -37,7 +37,7 @@ type console struct {
 	stderr     io.Writer // always a printable
 	terminal   bool      // somebody watches stderr
 	screen     bool      // stdout and stderr are both the terminal
-	fetching   *reporter // of what comes from the hub; nil: nothing did
+	lasting    *reporter // of what takes long; nil: nothing did
 }
 
 type commands struct {
@@ -46,6 +46,7 @@ type commands struct {
 	Generate generateCommand `cmd:"" help:"Answer a prompt."`
 	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
 	Data     dataCommand     `cmd:"" help:"Look at a data set before an hour is spent on it."`
+	Merge    mergeCommand    `cmd:"" help:"Add adapters to the weights of their model, and write the sum as a model."`
 	Pull     pullCommand     `cmd:"" help:"Fetch a model, an adapter or a data set of the Hugging Face hub into its cache."`
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`
 	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`

@@ -78,6 +78,9 @@ type Saving struct {
 	Step int `json:"step"`
 }
 
+// Writing is how many bytes of a model are written.
+type Writing struct{ Part }
+
 func (Fetching) Kind() string   { return "fetching" }
 func (Encoding) Kind() string   { return "encoding" }
 func (Checking) Kind() string   { return "checking" }
@@ -89,6 +92,7 @@ func (Stepping) Kind() string   { return "stepping" }
 func (Evaluating) Kind() string { return "evaluating" }
 func (Answering) Kind() string  { return "answering" }
 func (Saving) Kind() string     { return "saving" }
+func (Writing) Kind() string    { return "writing" }
 
 func (e Fetching) String() string {
 	text := fmt.Sprintf("Fetching %s: %.1f of %.1f MB", e.Name, float64(e.Done)/1e6, float64(e.Total)/1e6)
@@ -135,6 +139,10 @@ func (e Answering) String() string {
 }
 
 func (e Saving) String() string { return fmt.Sprintf("Saving step %d: %d %%", e.Step, e.percent()) }
+
+func (e Writing) String() string {
+	return fmt.Sprintf("Writing the model: %.1f of %.1f MB", float64(e.Done)/1e6, float64(e.Total)/1e6)
+}
 
 // Meter tells of work in parts, from any goroutine, and no more often than somebody can read. What is over before the
 // first time is not told at all.

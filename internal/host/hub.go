@@ -68,6 +68,21 @@ func OpenModel(ctx context.Context, name string, emit func(events.Event)) (*pret
 	if err != nil {
 		return nil, err
 	}
+	return open(path)
+}
+
+// OpenWhole is OpenModel with all of the model's files, those among them that only images need.
+func OpenWhole(ctx context.Context, name string, emit func(events.Event)) (*pretrained.Model, error) {
+	path, err := find(ctx, name, hub.Models, emit, func(h *hub.Hub, n hub.Name) (string, error) {
+		return h.Model(ctx, n, func(string) bool { return false })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return open(path)
+}
+
+func open(path string) (*pretrained.Model, error) {
 	m, err := pretrained.Open(path)
 	if err == nil {
 		m.Name = hub.RepoOf(path)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/usererr"
@@ -66,6 +67,11 @@ func decodeJSON(data []byte, path string, into any) error {
 // quoteConstants puts the numbers that JSON does not have and Python writes, NaN, Infinity and -Infinity, in quotes: a
 // file may have them under keys that nobody reads, and whoever wants a number there gets a text. Lines stay.
 func quoteConstants(data []byte) []byte {
+	return replaceConstants(data, func(constant []byte) []byte { return slices.Concat([]byte{'"'}, constant, []byte{'"'}) })
+}
+
+// replaceConstants puts something else in the place of each of them.
+func replaceConstants(data []byte, with func(constant []byte) []byte) []byte {
 	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
 		return data
 	}
@@ -74,7 +80,7 @@ func quoteConstants(data []byte) []byte {
 		c := data[at]
 		if !inText {
 			if constant := pythonConstant.Find(data[at:]); constant != nil {
-				out = append(append(append(out, '"'), constant...), '"')
+				out = append(out, with(constant)...)
 				at += len(constant) - 1
 				continue
 			}

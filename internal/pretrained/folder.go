@@ -77,7 +77,7 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 	if err := m.describe(inner, nil); err != nil {
 		return m, err
 	}
-	m.Spec.Wrapper = wrapper
+	m.Spec.Wrapper, m.config, m.folder = wrapper, data, folder
 	if err := hashPart(h, bytes.NewReader(data), int64(len(data))); err != nil {
 		return m, err
 	}
@@ -95,7 +95,7 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 			Hinted("fetch it with the model; of vocab.json and merges.txt transformers makes a tokenizer.json: " +
 				"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
 	}
-	shards, weightMap, err := shardNames(folder, path, in, wrapped)
+	shards, forImages, weightMap, err := shardNames(folder, path, in, wrapped)
 	if err != nil {
 		return m, err
 	}
@@ -136,6 +136,11 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 		}
 	}
 	if wrapped {
+		if !describe {
+			if err := m.openEncoder(folder, forImages, in); err != nil {
+				return m, err
+			}
+		}
 		if err := m.leaveEncoder(); err != nil {
 			return m, err
 		}
@@ -191,51 +196,54 @@ func safetensorsWeight(st *safetensors.File, t safetensors.Tensor, file string) 
 		rows, cols = t.Shape[0], cols/t.Shape[0]
 	}
 	return weight{
-		Tensor: Tensor{t.Name, rows, cols}, file: file, kind: string(t.DType), size: t.Size,
+		Tensor: Tensor{t.Name, rows, cols}, file: file, kind: string(t.DType), size: t.Size, stored: t.Name, shape: t.Shape,
 		readRows:  func(first, _ int, dst []float32) error { return st.ReadFloat32(t, dst, first*cols) },
 		readBytes: func(dst []byte, at int64) error { return st.ReadBytes(t, dst, at) },
 	}
 }
 
-// shardNames lists the weight files, and for a sharded model which tensor the index puts where. Of a wrapped model
-// files that only images need may be absent.
-func shardNames(folder Folder, path string, in func(string) string, wrapped bool) ([]string, map[string]string, error) {
+// shardNames lists the weight files, of a wrapped model those apart that only images need and that may be absent, and
+// for a sharded model which tensor the index puts where.
+func shardNames(
+	folder Folder, path string, in func(string) string, wrapped bool,
+) (shards, forImages []string, weightMap map[string]string, err error) {
 	const single, index = "model.safetensors", "model.safetensors.index.json"
 	if f, err := folder.Open(single); err == nil {
-		return []string{single}, nil, f.Close()
+		return []string{single}, nil, nil, f.Close()
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, usererr.New(op, in(single), "%w", err)
+		return nil, nil, nil, usererr.New(op, in(single), "%w", err)
 	}
 	data, err := readText(folder, index, in(index))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, usererr.New(op, path, "there is neither %s nor %s", single, index).
+		return nil, nil, nil, usererr.New(op, path, "there is neither %s nor %s", single, index).
 			Hinted("weights in other formats (pytorch_model.bin) have to be converted to safetensors first")
 	} else if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var j struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
 	if err := decodeJSON(data, in(index), &j); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if len(j.WeightMap) == 0 {
-		return nil, nil, usererr.New(op, in(index), "weight_map is empty").Of(usererr.Format)
+		return nil, nil, nil, usererr.New(op, in(index), "weight_map is empty").Of(usererr.Format)
 	}
-	shards := slices.Compact(slices.Sorted(maps.Values(j.WeightMap)))
+	shards = slices.Compact(slices.Sorted(maps.Values(j.WeightMap)))
+	for _, shard := range shards {
+		if !baseName(shard) {
+			return nil, nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).Of(usererr.Format)
+		}
+	}
 	if wrapped {
 		needed := map[string]bool{}
 		for tensor, shard := range j.WeightMap {
 			needed[shard] = needed[shard] || !OnlyForImages(tensor)
 		}
+		forImages = slices.DeleteFunc(slices.Clone(shards), func(shard string) bool { return needed[shard] })
 		shards = slices.DeleteFunc(shards, func(shard string) bool { return !needed[shard] })
 	}
-	for _, shard := range shards {
-		if !baseName(shard) {
-			return nil, nil, usererr.New(op, in(index), "%q is no plain file name", shard).Of(usererr.Format)
-		}
-	}
-	return shards, j.WeightMap, nil
+	return shards, forImages, j.WeightMap, nil
 }
 
 // baseName reports whether a name stays in its folder under the rules of every system.

@@ -39,8 +39,10 @@ type weight struct {
 	readRows func(first, rows int, dst []float32) error
 	// readBytes reads the stored bytes from byte at on, for the content hash.
 	readBytes func(dst []byte, at int64) error
-	size      int64 // stored bytes
-	nf4       *NF4  // of a matrix that the files hold in 4 bits; nil elsewhere
+	size      int64  // stored bytes
+	nf4       *NF4   // of a matrix that the files hold in 4 bits; nil elsewhere
+	stored    string // its name in a folder's files
+	shape     []int  // there
 }
 
 // Model is an open model. Its methods may be called concurrently, except Close.
@@ -55,6 +57,10 @@ type Model struct {
 	path      string
 	weights   []weight
 	index     map[string]int
+	encoder   []weight // what only images go through, of a folder
+	absent    []string // files of it that are not there
+	config    []byte   // config.json of a folder
+	folder    Folder
 	tokenizer TokenizerSource
 	// noTokenizer is what CheckTokenizer says; nil where there is a tokenizer
 	noTokenizer error

@@ -13,6 +13,9 @@ import (
 	"qlora-wgpu/nf4"
 )
 
+// NF4Type is what Model.Type gives for a matrix in 4 bits.
+const NF4Type = "NF4"
+
 // NF4 is a matrix [N, K] that bitsandbytes quantized: blocks of its elements in the order of rows, which may run across
 // them. Its methods may be called concurrently.
 type NF4 struct {
@@ -185,7 +188,8 @@ func (m *Model) quantizedParts(name string, state weight) ([]weight, error) {
 	m.Spec.Quantized[name] = spec.Quantized{BlockSize: q.BlockSize, Double: q.Double()}
 	whole := &m.weights[m.index[name]]
 	*whole = weight{
-		Tensor: Tensor{name, q.Shape[0], q.Shape[1]}, file: q.codes.file, kind: "NF4", nf4: q, readRows: q.readRows,
+		Tensor: Tensor{name, q.Shape[0], q.Shape[1]}, file: q.codes.file, kind: NF4Type, nf4: q, readRows: q.readRows,
+		stored: q.codes.stored, shape: q.Shape,
 	}
 	whole.readBytes, whole.size = together(parts)
 	return parts, nil

@@ -1,11 +1,14 @@
 package pretrained
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -70,13 +73,39 @@ func (m *Model) tieWrapped(outer *spec.Keys) {
 	}
 }
 
+// openEncoder opens files that only images need, as far as they are there. What a model computes does not depend on
+// them, so its hash does not either.
+func (m *Model) openEncoder(folder Folder, names []string, in func(string) string) error {
+	for _, name := range names {
+		file, err := folder.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			m.absent = append(m.absent, in(name))
+			continue
+		} else if err != nil {
+			return usererr.New(op, in(name), "%w", err)
+		}
+		m.closers = append(m.closers, file)
+		st, err := safetensors.Read(file, file.Size(), in(name))
+		if err != nil {
+			return err
+		}
+		for _, t := range st.Tensors() {
+			m.encoder = append(m.encoder, safetensorsWeight(st, t, in(name)))
+		}
+	}
+	return nil
+}
+
 // leaveEncoder takes the tensors of a wrapped model away that only images go through, and says so.
 func (m *Model) leaveEncoder() error {
 	var left []string
 	for _, w := range m.weights {
 		if OnlyForImages(w.Name) {
-			left = append(left, w.Name)
+			m.encoder = append(m.encoder, w)
 		}
+	}
+	for _, w := range m.encoder {
+		left = append(left, w.Name)
 	}
 	m.weights = slices.DeleteFunc(m.weights, func(w weight) bool { return OnlyForImages(w.Name) })
 	if len(m.weights) == 0 {

@@ -113,3 +113,9 @@ func BFloat16Bytes(x []float32) []byte {
 	}
 	return out
 }
+
+// Float32s converts len(dst) elements of src, little endian, which are of a type of floats.
+func (d DType) Float32s(dst []float32, src []byte) { toFloat32[d](dst, src) }
+
+// Floats tells whether the type is one of floats that can be converted.
+func (d DType) Floats() bool { return toFloat32[d] != nil }

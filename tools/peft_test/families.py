@@ -119,6 +119,31 @@ def counts(without, with_adapter):
     return True
 
 
+def merged(own, adapter, live, rows, flags, auto=hf.AutoModelForCausalLM):
+    """The merged folder in transformers: over the weights that training saw its logits are the live adapter's, and over those of
+    the files, in their type, it loads without a tensor missing or left over."""
+    ok = True
+    for base in ("dequantized", "original"):
+        folder = adapter.with_name(f"merged-{base}")
+        shutil.rmtree(folder, ignore_errors=True)
+        more = ["--base=dequantized", "--dtype=f32", *flags] if base == "dequantized" else []
+        check.program(own, "merge", "--model", own.model, "--adapter", adapter, "--output", folder, *more)
+        model, said = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        if any(said[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+            print(f"  merged, {base}: {said}")
+            ok = False
+        if base == "original":
+            continue
+        worst = 0.0
+        with torch.no_grad():
+            for ids, _ in rows:
+                want, got = live(input_ids=ids[None]).logits, model.eval()(input_ids=ids[None]).logits
+                worst = max(worst, ((want - got).abs().max() / want.abs().max()).item())
+        print(f"  merged: logits off by {worst:.1e} of 1e-05 {'ok' if worst <= 1e-5 else 'FAILED'}")
+        ok = ok and worst <= 1e-5
+    return ok
+
+
 def family(options, name, seed):
     kind, keys, flags = FAMILIES[name]
     own, adapter = options_of(options, name)
@@ -130,7 +155,7 @@ def family(options, name, seed):
     train(own, adapter, flags)
     model = check.load_adapter(check.load_base(own, base), adapter)
     second, loss = check.compare(own, "with adapter", model, rows, "--adapter", adapter, *base)
-    return first and second and counts(without, loss)
+    return merged(own, adapter, model, rows, base) and first and second and counts(without, loss)
 
 
 def alone(model, kind):
@@ -170,6 +195,8 @@ def wrapped(options, name, seed):
     both = check.load_adapter(load(), adapter)
     agree, loss = check.compare(own, f"{wrapper} with adapter", both, rows, "--adapter", adapter)
     ok = counts(without, loss) and agree and ok
+
+    ok = merged(own, adapter, both, rows, (), hf.AutoModelForImageTextToText) and ok
 
     def also(what, model, folder):
         nonlocal ok

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMerge(t *testing.T) {
+	from := filepath.Join("..", "..", "internal", "parity", "testdata", "granite4")
+	model, adapter, out := filepath.Join(from, "model"), filepath.Join(from, "init_adapter"), filepath.Join(t.TempDir(), "a", "merged")
+	status, stdout, stderr := invoke(t, "merge", "--model", model, "--adapter", adapter, "--adapter", adapter, "--output", out)
+	require.Zero(t, status, stderr)
+	require.Equal(t, out+"\n", stdout)
+	card, err := os.ReadFile(filepath.Join(out, "README.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(card), `Adapters "init_adapter", "init_adapter" added to the weights of the base model's files`)
+	status, stdout, stderr = invoke(t, "plan", "--model", out, "--max-seq-length=16", "--lora-r=2")
+	require.Zero(t, status, stderr)
+	require.Contains(t, stdout, "2 of 2 resident")
+
+	for message, args := range map[string][]string{
+		"the folder is not empty: it holds ":                   {"--adapter", adapter, "--output", out},
+		"output is missing, allowed: a folder that is not":     {"--adapter", adapter},
+		"adapter is empty, allowed: the folder of an adapter":  {"--output", out},
+		"block_size is 128, allowed: only with base dequant":   {"--adapter", adapter, "--output", out + "2", "--block-size=128"},
+		"quantization is none, allowed: only with base dequan": {"--adapter", adapter, "--output", out + "2", "--quantization=none"},
+		`base is "both", allowed: original, dequantized`:       {"--adapter", adapter, "--output", out + "2", "--base=both"},
+		"it has no ": {"--adapter", filepath.Join(from, "..", "tiny_16bit", "init_adapter"), "--output", out + "2"},
+	} {
+		status, _, stderr = invoke(t, append([]string{"merge", "--model", model}, args...)...)
+		require.Equal(t, 2, status, stderr)
+		require.Contains(t, stderr, message)
+		require.NoDirExists(t, out+"2")
+	}
+}

@@ -1,0 +1,268 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path"
+
+	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/safetensors"
+	"qlora-wgpu/internal/usererr"
+)
+
+// Options say how a model is written.
+type Options struct {
+	Type Type              // of all tensors of floats; empty: that of the files, bf16 where these hold 4 bits
+	Card []byte            // README.md
+	Tell func(events.Part) // of the bytes that are written; nil: nobody wants to know
+}
+
+// WriteFolder writes the model as a Hugging Face folder that transformers loads as it loads that of the base: the same
+// files of weights with the same names in them, what only images go through among them, config.json, and what lies
+// beside. It appears under its name when all of it is written; before, and where that fails, there is nothing.
+//
+// Errors are *usererr.Error: a folder that is there and not empty, a disk that is too full, values that the type cannot
+// hold; and those of reading, of writing, and ctx's.
+func (w *Weights) WriteFolder(ctx context.Context, out checkpoint.Store, dir string, o Options) error {
+	shards, err := w.shards(o.Type)
+	if err != nil {
+		return err
+	}
+	beside, err := w.model.Beside()
+	if err != nil {
+		return err
+	}
+	if beside["config.json"], err = w.config(o.Type); err != nil {
+		return usererr.New(op, "config.json", "%w", err)
+	}
+	if beside["README.md"] = o.Card; len(o.Card) == 0 {
+		delete(beside, "README.md")
+	}
+	total, places := int64(0), map[string]string{}
+	for _, s := range shards {
+		total += s.size
+		for _, t := range s.tensors {
+			places[t.Name] = s.file
+		}
+	}
+	if len(shards) > 1 || shards[0].file != "model.safetensors" {
+		if beside["model.safetensors.index.json"], err = indexOf(total, places); err != nil {
+			return err
+		}
+	}
+	return published(out, dir, total, func(temporary string) error {
+		meter := events.NewMeter(total, func(p events.Part) {
+			if o.Tell != nil {
+				o.Tell(p)
+			}
+		})
+		defer meter.End()
+		for _, s := range shards {
+			err := checkpoint.WriteFile(out, path.Join(temporary, s.file), func(f io.Writer) error { return s.write(ctx, f, meter) })
+			if err != nil {
+				return err
+			}
+		}
+		for name, data := range beside {
+			if folder := path.Dir(name); folder != "." {
+				if err := out.MakeDir(path.Join(temporary, folder)); err != nil {
+					return err
+				}
+			}
+			if err := checkpoint.WriteBytes(out, path.Join(temporary, name), data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// shard is a file of weights to write.
+type shard struct {
+	file    string
+	tensors []safetensors.Tensor
+	pieces  []piece
+	size    int64
+}
+
+// shards are the files.
+func (w *Weights) shards(to Type) (list []*shard, err error) {
+	tensors, err := w.model.Stored()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tensors {
+		if len(list) == 0 || list[len(list)-1].file != t.File {
+			list = append(list, &shard{file: t.File})
+		}
+		list[len(list)-1].add(w, t, to)
+	}
+	return list, nil
+}
+
+// add adds a tensor: computed where adapters or training change it, converted where its type changes, else as it is.
+func (s *shard) add(w *Weights, t pretrained.Stored, to Type) {
+	from := safetensors.DType(t.Type)
+	fourBit, dtype := t.Type == pretrained.NF4Type, from
+	computed := t.Plain != "" && (fourBit || w.Changed(t.Plain))
+	switch {
+	case to != "" && (fourBit || from.Floats()):
+		dtype = stored[to].dtype
+	case fourBit:
+		to = w.configType()
+		dtype = stored[to].dtype
+	case computed:
+		to = typeOf(from)
+		dtype = stored[to].dtype
+	}
+	elements := 1
+	for _, n := range t.Shape {
+		elements *= n
+	}
+	s.tensors = append(s.tensors, safetensors.Tensor{Name: t.Name, DType: dtype, Shape: t.Shape})
+	s.size += int64(elements) * int64(dtype.Size())
+	switch {
+	case computed:
+		s.pieces = append(s.pieces, w.Open(t.Plain).pieces(to)...)
+	case dtype == from:
+		s.pieces = append(s.pieces, copied(t)...)
+	default:
+		s.pieces = append(s.pieces, converted(t, elements, to)...)
+	}
+}
+
+// write writes the file, whose bytes the meter counts.
+func (s *shard) write(ctx context.Context, f io.Writer, meter *events.Meter) error {
+	if err := safetensors.WriteHeader(f, map[string]string{"format": "pt"}, s.tensors); err != nil {
+		return err
+	}
+	return inOrder(ctx, s.pieces, func(data []byte) error {
+		_, err := f.Write(data)
+		meter.Add(int64(len(data)))
+		return err
+	})
+}
+
+// pieces are the bytes of a tensor that is computed.
+func (t *Tensor) pieces(to Type) (list []piece) {
+	most := max(1, pieceElements/t.Cols)
+	for first := 0; first < t.Rows; first += most {
+		n := min(most, t.Rows-first)
+		list = append(list, func() ([]byte, error) {
+			values, data := make([]float64, n*t.Cols), make([]byte, n*t.Cols*to.size())
+			if err := t.Read(first, n, values); err != nil {
+				return nil, err
+			}
+			return data, t.put(data, to, first, values)
+		})
+	}
+	return list
+}
+
+// copied are the bytes of a tensor that stays as it is.
+func copied(t pretrained.Stored) (list []piece) {
+	const most = 1 << 20
+	for at := int64(0); at < t.Size; at += most {
+		list = append(list, func() ([]byte, error) {
+			data := make([]byte, min(most, t.Size-at))
+			return data, t.ReadBytes(data, at)
+		})
+	}
+	return list
+}
+
+// converted are the bytes of a tensor that gets another type.
+func converted(t pretrained.Stored, elements int, to Type) (list []piece) {
+	from := safetensors.DType(t.Type)
+	whole := &Tensor{Name: t.Name, Rows: 1, Cols: elements}
+	for first := 0; first < elements; first += pieceElements {
+		n := min(pieceElements, elements-first)
+		list = append(list, func() ([]byte, error) {
+			raw, x := make([]byte, n*from.Size()), make([]float32, n)
+			if err := t.ReadBytes(raw, int64(first*from.Size())); err != nil {
+				return nil, err
+			}
+			from.Float32s(x, raw)
+			values, data := make([]float64, n), make([]byte, n*to.size())
+			for i, v := range x {
+				values[i] = float64(v)
+			}
+			return data, whole.put(data, to, 0, values)
+		})
+	}
+	return list
+}
+
+// published makes a folder whose content write writes into the folder that it is given, in one step.
+func published(out checkpoint.Store, dir string, size int64, write func(temporary string) error) error {
+	names, err := out.List(dir)
+	if err == nil && len(names) > 0 {
+		return usererr.New(op, dir, "the folder is not empty: it holds %s", names[0]).Hinted("choose another --output")
+	}
+	there := err == nil
+	temporary := fmt.Sprintf("%s.%08x.tmp", dir, rand.Uint32()) // another process may write the same folder
+	if err := out.MakeDir(path.Dir(dir)); err != nil {
+		return usererr.New(op, dir, "%w", err)
+	}
+	free, err := out.Free(path.Dir(dir))
+	if err != nil {
+		return usererr.New(op, dir, "free space: %w", err)
+	}
+	if need := size + 64<<20; free >= 0 && free < need {
+		return usererr.New(op, dir, "the disk is too full: %.1f MB are needed, %.1f MB are free", float64(need)/1e6, float64(free)/1e6).
+			Hinted("free some space, or choose an --output on another disk")
+	}
+	err = out.MakeDir(temporary)
+	if err == nil {
+		err = write(temporary)
+	}
+	if err == nil && there {
+		err = out.Remove(dir)
+	}
+	if err == nil {
+		err = out.Rename(temporary, dir)
+	}
+	if err == nil {
+		err = out.SyncDir(path.Dir(dir))
+	}
+	if err != nil {
+		_ = out.Remove(temporary) // gives the space back; a failure here adds nothing to the first error
+		return fmt.Errorf("write %s: %w", dir, err)
+	}
+	return nil
+}
+
+// typeOf is the type that computed values of a file's type are written in.
+func typeOf(d safetensors.DType) Type {
+	for t, as := range stored {
+		if as.dtype == d {
+			return t
+		}
+	}
+	return F32 // of 64 and of 8 bits
+}
+
+// configType is that of a model in 4 bits, by its configuration.
+func (w *Weights) configType() Type {
+	for t, as := range stored {
+		if as.torch == w.model.ConfigType() {
+			return t
+		}
+	}
+	return BF16
+}
+
+// config is config.json without a word of quantization, and with the type that was asked for.
+func (w *Weights) config(to Type) ([]byte, error) {
+	values := map[string][]byte{"quantization_config": nil}
+	if to != "" {
+		for _, key := range pretrained.TypeKeys {
+			values[key] = []byte(`"` + stored[to].torch + `"`)
+		}
+	}
+	return pretrained.EditConfig(w.model.Config(), values)
+}
