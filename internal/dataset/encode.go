@@ -2,11 +2,8 @@ package dataset
 
 import (
 	"math"
-	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/tokenizer"
@@ -42,6 +39,10 @@ type Encoder struct {
 	EOS          int32 // put behind texts, or NoToken; a chat template writes its own
 	Vocabulary   int   // ids that the model has; 0: they are not looked at
 
+	// Store keeps samples that are too many for memory; nil: memory takes them all.
+	Store Store
+	// Identity holds all that decides which tokens Template and Tokenizer make. A Store needs it.
+	Identity func() ([]byte, error)
 	// Stop ends the encoding, which gives its error, once it gives one: a context's Err. nil: nothing does.
 	Stop func() error
 	// Encoded is told of each row that is encoded, by several goroutines. nil: nobody wants to know.
@@ -61,7 +62,8 @@ type encodedRow struct {
 }
 
 // Encode encodes all rows, on all cores, in the order of the source. It fails on a row that the chat template refuses,
-// and when no row has a target: such a run would end with loss 0 and nothing learned.
+// when no row has a target (such a run would end with loss 0 and
+// nothing learned), and where the Store does.
 func (e Encoder) Encode(s *Source) (Samples, Report, error) {
 	if e.MaxSeqLength < 2 {
 		return nil, Report{}, usererr.New(encodeOp, s.Path, "max_seq_length %d leaves nothing to predict", e.MaxSeqLength).
@@ -74,32 +76,25 @@ func (e Encoder) Encode(s *Source) (Samples, Report, error) {
 			e.Template = e.Template.Until(stop)
 		}
 	}
-	rows := make([]encodedRow, len(s.rows))
-	const chunk = 64
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for from := 0; from < len(rows); from += chunk {
-		group.Go(func() error {
-			for i := from; i < min(from+chunk, len(rows)); i++ {
-				if stop() != nil {
-					return nil
-				}
-				rows[i] = e.encodeRow(s.rows[i], i)
-				if rows[i].err != nil {
-					return nil // collect reports the first one in the file's order
-				}
-				if e.Encoded != nil {
-					e.Encoded()
-				}
-			}
-			return nil
-		})
+	c := &collector{encoder: e, source: s}
+	if e.Store != nil {
+		var err error
+		if c.key, err = e.key(s); err != nil {
+			return nil, Report{}, usererr.New(encodeOp, s.Path, "%w", err)
+		}
+		if kept, report, err := e.Store.Find(c.key); kept != nil || err != nil {
+			return kept, report, err
+		}
 	}
-	_ = group.Wait()
-	if err := stop(); err != nil {
+	err := e.encodeRows(s, stop, c.take)
+	if c.found != nil {
+		return c.found, c.report, nil
+	}
+	if err != nil {
+		c.discard()
 		return nil, Report{}, err
 	}
-	return e.collect(s, rows)
+	return c.end()
 }
 
 // check refuses ids that the model has no rows for.

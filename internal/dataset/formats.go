@@ -78,9 +78,10 @@ func (f *format) nothingIn(row fields) bool {
 // optional are the columns that a format may have beside what it needs.
 var optional = []string{"input", "history", "system", "tools", templateArgsColumn}
 
-// builder collects rows, holds them to the first one's format and counts what it leaves aside.
+// builder passes rows on, holds them to the first one's format and counts what it leaves aside.
 type builder struct {
 	source  *Source
+	row     func(Row) error  // takes them
 	columns settings.Columns // as far as the user has named them
 	format  *format
 	first   string            // place of the first row
@@ -192,8 +193,12 @@ func (b *builder) add(row fields, names func() []string, where string) error {
 		b.parsedArguments++
 	}
 	parsed.Where = where
-	b.source.rows = append(b.source.rows, parsed)
-	return nil
+	return b.keep(parsed)
+}
+
+func (b *builder) keep(row Row) error {
+	b.source.count++
+	return b.row(row)
 }
 
 // begin takes the format of the first row that has a value; rows before it are empty rows of that.

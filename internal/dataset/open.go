@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
@@ -21,12 +20,17 @@ func Open(path string) (train, valid *Source, err error) {
 
 // OpenColumns is Open, told which columns are learned.
 func OpenColumns(path string, columns settings.Columns) (train, valid *Source, err error) {
+	return Reading{Columns: columns}.Open(path)
+}
+
+// Open is what Open does, in a way of reading.
+func (r Reading) Open(path string) (train, valid *Source, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, openError(path, err)
 	}
 	if !info.IsDir() {
-		train, err = openFile(path, info, columns)
+		train, err = r.openFile(path, info)
 		return train, nil, err
 	}
 	name := filepath.Join(path, "train.jsonl")
@@ -38,7 +42,7 @@ func OpenColumns(path string, columns settings.Columns) (train, valid *Source, e
 	if err != nil {
 		return nil, nil, openError(name, err)
 	}
-	if train, err = openFile(name, info, columns); err != nil {
+	if train, err = r.openFile(name, info); err != nil {
 		return nil, nil, err
 	}
 	name = filepath.Join(path, "valid.jsonl")
@@ -49,29 +53,16 @@ func OpenColumns(path string, columns settings.Columns) (train, valid *Source, e
 	if err != nil {
 		return nil, nil, openError(name, err)
 	}
-	valid, err = openFile(name, info, columns)
+	valid, err = r.openFile(name, info)
 	return train, valid, err
 }
 
-func openFile(path string, info fs.FileInfo, columns settings.Columns) (*Source, error) {
+func (r Reading) openFile(path string, info fs.FileInfo) (*Source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, usererr.New(readOp, path, "not a regular file").
 			Hinted("a run that goes on after an interruption reads it again, so a pipe will not do")
 	}
-	file, err := files.Open(path)
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	defer file.Close()
-	if isParquet(file) {
-		return readParquet(file, info.Size(), path, columns)
-	}
-	text, end, err := unpacked(file, info.Size())
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	defer end()
-	return ReadColumns(text, path, columns)
+	return r.file(path, info)
 }
 
 func openError(path string, err error) error {

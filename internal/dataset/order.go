@@ -59,16 +59,7 @@ func Split(samples Samples, valSize float64, seed uint64) (train, val Samples, e
 	}
 	held := slices.Clone(permutation(n, seed, splitSequence)[:int(size)])
 	slices.Sort(held)
-	kept := make([]uint32, 0, n-len(held))
-	rest := held
-	for i := range uint32(n) {
-		if len(rest) > 0 && rest[0] == i {
-			rest = rest[1:]
-		} else {
-			kept = append(kept, i)
-		}
-	}
-	return subset{samples, kept}, subset{samples, held}, nil
+	return remainder{samples, held}, subset{samples, held}, nil
 }
 
 // packingWindow bounds the bins that stay open, and with them the work per sample.

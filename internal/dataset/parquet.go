@@ -21,13 +21,13 @@ func isParquet(file io.ReaderAt) bool {
 	return err == nil && string(start) == parquet.Magic
 }
 
-// readParquet reads a Parquet file of size bytes.
-func readParquet(file io.ReaderAt, size int64, path string, columns settings.Columns) (*Source, error) {
+// scanParquet passes the rows of a Parquet file of size bytes on, as scan does.
+func scanParquet(file io.ReaderAt, size int64, path string, columns settings.Columns, row func(Row) error) (*Source, error) {
 	hash := sha256.New()
 	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, size)); err != nil {
 		return nil, usererr.New(readOp, path, "%w", err)
 	}
-	b := newBuilder(path, columns)
+	b := newBuilder(path, columns, row)
 	return b.finish(hash.Sum(nil), b.readParquet(file, size))
 }
 

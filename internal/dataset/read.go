@@ -37,9 +37,22 @@ func Read(r io.Reader, path string) (*Source, error) { return ReadColumns(r, pat
 
 // ReadColumns is Read, told which columns are learned.
 func ReadColumns(r io.Reader, path string, columns settings.Columns) (*Source, error) {
+	var rows []Row
+	s, err := scan(r, path, columns, func(row Row) error {
+		rows = append(rows, row)
+		return nil
+	})
+	if err == nil {
+		s.rows = rows
+	}
+	return s, err
+}
+
+// scan passes the rows on, and gives all else that is known of them at the end. An error of row ends it.
+func scan(r io.Reader, path string, columns settings.Columns, row func(Row) error) (*Source, error) {
 	hash := sha256.New()
 	file := &fileReader{in: io.TeeReader(r, hash)}
-	b := newBuilder(path, columns)
+	b := newBuilder(path, columns, row)
 	err := b.read(file)
 	if file.err != nil {
 		return nil, usererr.New(readOp, path, "%w", file.err)
@@ -47,8 +60,8 @@ func ReadColumns(r io.Reader, path string, columns settings.Columns) (*Source, e
 	return b.finish(hash.Sum(nil), err)
 }
 
-func newBuilder(path string, columns settings.Columns) *builder {
-	return &builder{source: &Source{Path: path}, columns: columns, unused: map[string]int{}}
+func newBuilder(path string, columns settings.Columns, row func(Row) error) *builder {
+	return &builder{source: &Source{Path: path, columns: columns}, columns: columns, row: row, unused: map[string]int{}}
 }
 
 // finish gives the data set that was read from a file with this hash; err is what reading it ended with.
@@ -59,9 +72,9 @@ func (b *builder) finish(hash []byte, err error) (*Source, error) {
 		return nil, b.unclear.mistake(path)
 	case err != nil:
 		return nil, err
-	case len(b.before) > 0 && len(b.source.rows) == 0:
+	case len(b.before) > 0 && b.source.count == 0:
 		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
-	case len(b.source.rows) == 0:
+	case b.source.count == 0:
 		return nil, usererr.New(readOp, path, "no rows: %s", b.nothing).Of(usererr.Format).
 			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
@@ -173,7 +186,7 @@ func (b *builder) readText(in io.Reader, start []byte, whole bool) error {
 		b.source.Notes = append(b.source.Notes, "line ends CR LF were read as LF")
 	}
 	if len(bytes.TrimSpace(data)) > 0 {
-		b.source.rows = []Row{{Text: string(data), Where: "line 1"}}
+		return b.keep(Row{Text: string(data), Where: "line 1"})
 	}
 	return nil
 }

@@ -132,27 +132,6 @@ func count(list []Unseen, what, where string) []Unseen {
 	return append(list, Unseen{what, 1, where})
 }
 
-func (e Encoder) collect(s *Source, rows []encodedRow) (Samples, Report, error) {
-	var report Report
-	var samples InMemory
-	for i, row := range rows {
-		if row.err != nil {
-			return nil, Report{}, rowError(s, s.rows[i], row.err)
-		}
-		report.add(s.rows[i], row)
-		for _, sample := range row.samples {
-			if err := e.check(s, sample.IDs); err != nil {
-				return nil, Report{}, err
-			}
-		}
-		samples = append(samples, row.samples...)
-	}
-	if report.TargetTokens == 0 {
-		return nil, report, noTargets(s, report, e.MaxSeqLength)
-	}
-	return samples, report, nil
-}
-
 // add counts what became of a row.
 func (r *Report) add(from Row, row encodedRow) {
 	r.Rows++

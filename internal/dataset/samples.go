@@ -1,6 +1,9 @@
 package dataset
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
 // Sample is one token sequence of a row.
 type Sample struct {
@@ -45,13 +48,27 @@ func Longest(samples Samples) (n int) {
 	return n
 }
 
-// subset are some of other samples.
+// subset are some of other samples, in their order.
 type subset struct {
-	of      Samples
+	Samples
 	members []uint32
 }
 
 func (s subset) Len() int                 { return len(s.members) }
-func (s subset) Tokens(i int) int         { return s.of.Tokens(int(s.members[i])) }
-func (s subset) At(i int) (Sample, error) { return s.of.At(int(s.members[i])) }
-func (s subset) FirstTarget() int         { return s.of.FirstTarget() }
+func (s subset) Tokens(i int) int         { return s.Samples.Tokens(int(s.members[i])) }
+func (s subset) At(i int) (Sample, error) { return s.Samples.At(int(s.members[i])) }
+
+// remainder are other samples but for some, of which there are few.
+type remainder struct {
+	Samples
+	without []uint32 // in ascending order
+}
+
+func (r remainder) Len() int                 { return r.Samples.Len() - len(r.without) }
+func (r remainder) Tokens(i int) int         { return r.Samples.Tokens(r.index(i)) }
+func (r remainder) At(i int) (Sample, error) { return r.Samples.At(r.index(i)) }
+
+// index of the i-th: as many further as there are others in front of it.
+func (r remainder) index(i int) int {
+	return i + sort.Search(len(r.without), func(k int) bool { return int(r.without[k])-k > i })
+}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -17,23 +18,50 @@ type Source struct {
 	Notes     []string // what the reader left aside, for the log
 	Hash      string   // SHA-256 of the file's bytes in lower-case hex, also after Slice
 
-	rows []Row
+	columns settings.Columns // as they were named
+	rows    []Row            // all of them, unless again is set
+	again   func(do func(Row) error) error
+	first   int // of the rows that again gives, the first that counts
+	count   int // of those that count
 }
 
 // SourceOf is a data set of rows that are in memory.
 func SourceOf(path string, rows []Row) *Source { return &Source{Path: path, rows: rows} }
 
 // Len is the number of rows.
-func (s *Source) Len() int { return len(s.rows) }
-
-// Each gives the rows in their order, index from 0, up to the first error, which it returns.
-func (s *Source) Each(do func(index int, row Row) error) error {
-	for i, row := range s.rows {
-		if err := do(i, row); err != nil {
-			return err
-		}
+func (s *Source) Len() int {
+	if s.again != nil {
+		return s.count
 	}
-	return nil
+	return len(s.rows)
+}
+
+// Each gives the rows in their order, index from 0, up to the first error, which it returns. A file that is too large
+// for its rows to be held is read once more; that it has changed since is an error.
+func (s *Source) Each(do func(index int, row Row) error) error {
+	if s.again == nil {
+		for i, row := range s.rows {
+			if err := do(i, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	at, behind := -s.first, errors.New("the last row has been")
+	err := s.again(func(row Row) error {
+		at++
+		switch {
+		case at <= 0:
+			return nil
+		case at > s.count:
+			return behind
+		}
+		return do(at-1, row)
+	})
+	if err == behind {
+		return nil
+	}
+	return err
 }
 
 var errEnough = errors.New("no more rows are wanted")
@@ -96,6 +124,8 @@ func (s *Source) Slice(spec string) (*Source, error) {
 		return fail("an empty range")
 	}
 	cut := *s
-	cut.rows = s.rows[from:to:to]
+	if cut.first, cut.count = s.first+from, to-from; s.again == nil {
+		cut.rows = s.rows[from:to:to]
+	}
 	return &cut, nil
 }

@@ -4,6 +4,7 @@ package processor
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json/jsontext"
 	"fmt"
 	"maps"
@@ -182,8 +183,23 @@ func (p *Processor) StopTokens() (ids []int) {
 func (p *Processor) Encoder(on chat.TrainOn, maxSeqLength int) dataset.Encoder {
 	return dataset.Encoder{
 		Template: p.Template, Tokenizer: p.Tokenizer, TrainOn: on, MaxSeqLength: maxSeqLength, EOS: p.eos,
-		Vocabulary: p.source.Spec.Vocab,
+		Vocabulary: p.source.Spec.Vocab, Identity: p.identity,
 	}
+}
+
+// identity tells apart what makes other tokens of the same conversation.
+func (p *Processor) identity() ([]byte, error) {
+	template, err := p.Template.Identity()
+	if err != nil {
+		return nil, err
+	}
+	sum, t := sha256.New(), p.source.Tokenizer()
+	for _, file := range [][]byte{t.JSON, t.Tekken, t.SentencePiece} {
+		fmt.Fprintf(sum, "%d\n%s", len(file), file)
+	}
+	t.JSON, t.Tekken, t.SentencePiece, t.Templates = nil, nil, nil, nil
+	fmt.Fprintf(sum, "%#v", t) // JSON could not write names that are no UTF-8
+	return append(sum.Sum(nil), template...), nil
 }
 
 func (p *Processor) checkIDs(ids []uint32) error {
