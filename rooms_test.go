@@ -43,7 +43,7 @@ var rooms = [][]string{
 	{"internal/reference"},
 	{"internal/browser"},
 	{"internal/inspect"},
-	{"internal/processor"},
+	{"internal/processor", "internal/datacache"},
 	{"internal/dataset"},
 	{"internal/chat"},
 	{"internal/chat/jinja", "internal/chat/training"},

@@ -8,7 +8,6 @@ import (
 
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/checkpoint"
-	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/runlock"
@@ -40,9 +39,12 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Data, in.Valid, err = dataset.OpenColumns(c.Data, columns); err != nil {
+	data, err := host.OpenData(ctx, c.Data, columns, c.CacheDir, emit)
+	if err != nil {
 		return nil, err
 	}
+	defer data.Close()
+	in.Data, in.Valid, in.Samples = data.Train, data.Valid, data.Samples
 	if in.ChatTemplate, err = answer.ReadTemplate(in.Model, c.ChatTemplate); err != nil {
 		return nil, err
 	}

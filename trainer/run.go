@@ -21,6 +21,7 @@ import (
 type Inputs struct {
 	Model        *pretrained.Model
 	Data, Valid  *dataset.Source // Valid may be nil
+	Samples      dataset.Store   // of those that are too many for memory; nil: memory takes them all
 	ChatTemplate string          // Jinja source replacing the model's; empty: the model's
 	Adapter      *lora.Files     // to continue from; nil: a fresh one
 	Output       Output
@@ -171,7 +172,7 @@ func open(ctx context.Context, c Config, in Inputs, emit func(Event)) (_ *run, e
 		return nil, err
 	}
 	r.text.Template = r.text.Template.At(r.state.Date)
-	if r.loader, err = dataloader.New(ctx, r.config, r.text, in.Model.Spec, in.Data, in.Valid, emit); err != nil {
+	if r.loader, err = dataloader.New(ctx, r.config, r.text, in.Model.Spec, in.Data, in.Valid, in.Samples, emit); err != nil {
 		return nil, err
 	}
 	r.schedule = NewSchedule(r.config, r.loader.TotalSteps)

@@ -36,17 +36,15 @@ func (e *evalCommand) Run(c *console) error {
 // logEvent keeps stdout free for the result of a command.
 func (c *console) logEvent(e trainer.Event) {
 	said := e.String()
-	switch e := e.(type) {
+	switch e.(type) {
 	case trainer.Warning:
 		c.warn(said)
-	case trainer.Progress:
-		switch e.(type) {
-		case events.Fetching, events.Writing: // which may take an hour
-			if c.lasting == nil {
-				c.lasting = newReporter(c, 1)
-			}
-			c.lasting.progress(e)
+	case events.Fetching, events.Reading, events.Encoding, events.Writing: // which may take an hour
+		if c.lasting == nil {
+			c.lasting = newReporter(c, 1)
 		}
+		c.lasting.progress(e.(trainer.Progress))
+	case trainer.Progress: // no line to keep
 	default:
 		if said != "" {
 			fmt.Fprintln(c.stderr, said)

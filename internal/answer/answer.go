@@ -48,6 +48,7 @@ type loaded struct {
 	budget    int64          // 0: none
 	engine    *engine.Engine // nil until something is asked
 	demand    engine.Demand  // that the engine is ready for
+	samples   dataset.Store  // of data sets to evaluate that are too large for memory; nil: memory takes them
 	emit      func(events.Event)
 	owned     []func() // close the model's files and the cache, where nobody else does
 }
@@ -146,8 +147,8 @@ func (a *Answerer) Evaluate(ctx context.Context, data *dataset.Source, maxSeqLen
 		limit = min(limit, maxSeqLength)
 	}
 	encoder := a.processor.Encoder(on, limit)
-	encoder.Stop = ctx.Err
-	samples, report, err := encoder.Encode(data)
+	encoder.Stop, encoder.Store = ctx.Err, a.samples
+	samples, report, err := dataloader.Encode(encoder, data, a.emit)
 	if err != nil {
 		return stats, err
 	}

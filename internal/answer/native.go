@@ -6,7 +6,6 @@ import (
 	"context"
 
 	"qlora-wgpu/internal/checkpoint"
-	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
@@ -84,12 +83,14 @@ func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (st
 	if err != nil {
 		return stats, err
 	}
-	data, valid, err := dataset.OpenColumns(c.Data, columns)
+	opened, err := host.OpenData(ctx, c.Data, columns, c.CacheDir, emit)
 	if err != nil {
 		return stats, err
 	}
-	if valid != nil {
-		data = valid
+	defer opened.Close()
+	data := opened.Train
+	if opened.Valid != nil {
+		data = opened.Valid
 	}
 	if c.Rows != "" {
 		if data, err = data.Slice(c.Rows); err != nil {
@@ -101,5 +102,6 @@ func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (st
 		return stats, err
 	}
 	defer a.Close()
+	a.samples = opened.Samples
 	return a.Evaluate(ctx, data, c.MaxSeqLength, c.TrainOnInputs)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
@@ -30,10 +31,11 @@ type Loader struct {
 	settings settings.Train
 }
 
-// New makes the samples, holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data
+// New makes the samples, those that are too many for memory in the store (nil: there is none), holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data
 // marked as such, or the context's.
 func New(
-	ctx context.Context, c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, emit func(events.Event),
+	ctx context.Context, c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, store dataset.Store,
+	emit func(events.Event),
 ) (*Loader, error) {
 	if c.EvalSteps > 0 && c.ValSize == 0 && valid == nil {
 		return nil, settings.Wrong("eval_steps", strconv.Itoa(c.EvalSteps), "0 without rows to evaluate").
@@ -48,15 +50,9 @@ func New(
 		info("max_seq_length is %d: the model allows no more.", l.MaxSeqLength)
 	}
 	encoder := p.Encoder(trainOn(c), l.MaxSeqLength)
-	encoder.Stop = ctx.Err
+	encoder.Stop, encoder.Store = ctx.Err, store
 	encode := func(from *dataset.Source) (dataset.Samples, dataset.Report, error) {
-		meter := events.NewMeter(int64(from.Len()), func(p events.Part) { emit(events.Encoding{Part: p}) })
-		encoder.Encoded = func() { meter.Add(1) }
-		samples, report, err := encoder.Encode(from)
-		if err == nil {
-			meter.End()
-		}
-		return samples, report, err
+		return Encode(encoder, from, emit)
 	}
 	var err error
 	if l.Samples, l.Report, err = encode(data); err != nil {
@@ -90,6 +86,25 @@ func New(
 	})
 	l.TotalSteps, err = l.StepsOf(c)
 	return l, err
+}
+
+// Encode makes the samples of a source, and tells how far it is.
+func Encode(e dataset.Encoder, from *dataset.Source, emit func(events.Event)) (dataset.Samples, dataset.Report, error) {
+	const long = 5 * time.Second
+	began := time.Now()
+	meter := events.NewMeter(int64(from.Len()), func(p events.Part) {
+		event := events.Encoding{Part: p}
+		if took := time.Since(began); took > long {
+			event.Rate = float64(p.Done) / took.Seconds()
+		}
+		emit(event)
+	})
+	e.Encoded = func() { meter.Add(1) }
+	samples, report, err := e.Encode(from)
+	if err == nil {
+		meter.End()
+	}
+	return samples, report, err
 }
 
 func trainOn(c settings.Train) chat.TrainOn {

@@ -16,7 +16,7 @@ func TestEveryKindIsOfItsOwn(t *testing.T) {
 	for _, e := range []Event{
 		Info{}, Warning{}, Preparing{}, Load{}, Memory{&paging.Plan{}}, Schedule{}, Reserved{}, Answer{},
 		Probabilities{}, Step{}, Eval{}, Checkpoint{}, Done{},
-		Encoding{}, Checking{}, Compiling{}, Tuning{}, Estimating{}, Stepping{}, Evaluating{}, Answering{}, Saving{},
+		Reading{}, Encoding{}, Checking{}, Compiling{}, Tuning{}, Estimating{}, Stepping{}, Evaluating{}, Answering{}, Saving{},
 	} {
 		require.False(t, seen[e.Kind()], e.Kind())
 		seen[e.Kind()] = true

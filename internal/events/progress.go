@@ -32,8 +32,18 @@ type Fetching struct {
 	Rate float64 `json:"rate"`
 }
 
-// Encoding is how many rows of a data set are in tokens.
-type Encoding struct{ Part }
+// Reading is how many bytes of a data set's file are read, and how many in a second.
+type Reading struct {
+	Part
+	Name string  `json:"name"`
+	Rate float64 `json:"rate"`
+}
+
+// Encoding is how many rows of a data set are in tokens, and, of many, how many come in a second.
+type Encoding struct {
+	Part
+	Rate float64 `json:"rate,omitempty"`
+}
 
 // Checking is how many operations have been compared with the CPU.
 type Checking struct{ Part }
@@ -82,6 +92,7 @@ type Saving struct {
 type Writing struct{ Part }
 
 func (Fetching) Kind() string   { return "fetching" }
+func (Reading) Kind() string    { return "reading" }
 func (Encoding) Kind() string   { return "encoding" }
 func (Checking) Kind() string   { return "checking" }
 func (Compiling) Kind() string  { return "compiling" }
@@ -95,16 +106,32 @@ func (Saving) Kind() string     { return "saving" }
 func (Writing) Kind() string    { return "writing" }
 
 func (e Fetching) String() string {
-	text := fmt.Sprintf("Fetching %s: %.1f of %.1f MB", e.Name, float64(e.Done)/1e6, float64(e.Total)/1e6)
-	if e.Rate < 1 || e.Done == e.Total {
+	return fmt.Sprintf("Fetching %s: ", e.Name) + megabytes(e.Part, e.Rate)
+}
+
+func (e Reading) String() string {
+	return fmt.Sprintf("Reading %s: ", e.Name) + megabytes(e.Part, e.Rate)
+}
+
+func megabytes(p Part, rate float64) string {
+	text := fmt.Sprintf("%.1f of %.1f MB", float64(p.Done)/1e6, float64(p.Total)/1e6)
+	if rate < 1 || p.Done == p.Total {
 		return text
 	}
-	left := time.Duration(float64(e.Total-e.Done) / e.Rate * float64(time.Second))
-	return fmt.Sprintf("%s, %.1f MB/s, %v left", text, e.Rate/1e6, left.Round(time.Second))
+	return fmt.Sprintf("%s, %.1f MB/s, %v left", text, rate/1e6, p.left(rate))
+}
+
+// left is how long the rest takes at a rate.
+func (p Part) left(rate float64) time.Duration {
+	return time.Duration(float64(p.Total-p.Done) / rate * float64(time.Second)).Round(time.Second)
 }
 
 func (e Encoding) String() string {
-	return fmt.Sprintf("Turning rows into tokens: %d of %d", e.Done, e.Total)
+	text := fmt.Sprintf("Turning rows into tokens: %d of %d", e.Done, e.Total)
+	if e.Rate < 1 || e.Done == e.Total {
+		return text
+	}
+	return fmt.Sprintf("%s, %.0f rows/s, %v left", text, e.Rate, e.left(e.Rate))
 }
 
 func (e Checking) String() string {

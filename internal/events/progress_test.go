@@ -57,19 +57,21 @@ func TestMeterOfNothingMuch(t *testing.T) {
 
 func TestProgressTellsItsNumbers(t *testing.T) {
 	for text, e := range map[string]Progress{
-		"Turning rows into tokens: 3 of 4":               Encoding{Part{3, 4}},
-		"Fetching a/b: 3.0 of 9.0 MB, 2.0 MB/s, 3s left": Fetching{Part{3e6, 9e6}, "a/b", 2e6},
-		"Fetching a/b: 9.0 of 9.0 MB":                    Fetching{Part{9e6, 9e6}, "a/b", 2e6},
-		"Checking the kernels: 3 of 4":                   Checking{Part{3, 4}},
-		"Compiling shaders: 3 of 4":                      Compiling{Part{3, 4}},
-		"Measuring kernels: 3 of 4":                      Tuning{Part{3, 4}},
-		"Loading the model":                              Load{},
-		"Loading the model: 12 %":                        Load{Part{3, 4}, 1, 8},
-		"Estimating the time: 3 of 4":                    Estimating{Part{3, 4}},
-		"Step 7: 75 %":                                   Stepping{Part{3, 4}, 7},
-		"Evaluating: row 3 of 4":                         Evaluating{Part{3, 4}},
-		"Answering: 4 of 4":                              Answering{Part: Part{3, 4}},
-		"Saving step 7: 75 %":                            Saving{Part{3, 4}, 7},
+		"Turning rows into tokens: 3 of 4":                         Encoding{Part: Part{3, 4}},
+		"Turning rows into tokens: 30 of 400, 10 rows/s, 37s left": Encoding{Part{30, 400}, 10},
+		"Reading a.jsonl: 1.0 of 3.0 MB, 0.5 MB/s, 4s left":        Reading{Part{1e6, 3e6}, "a.jsonl", 5e5},
+		"Fetching a/b: 3.0 of 9.0 MB, 2.0 MB/s, 3s left":           Fetching{Part{3e6, 9e6}, "a/b", 2e6},
+		"Fetching a/b: 9.0 of 9.0 MB":                              Fetching{Part{9e6, 9e6}, "a/b", 2e6},
+		"Checking the kernels: 3 of 4":                             Checking{Part{3, 4}},
+		"Compiling shaders: 3 of 4":                                Compiling{Part{3, 4}},
+		"Measuring kernels: 3 of 4":                                Tuning{Part{3, 4}},
+		"Loading the model":                                        Load{},
+		"Loading the model: 12 %":                                  Load{Part{3, 4}, 1, 8},
+		"Estimating the time: 3 of 4":                              Estimating{Part{3, 4}},
+		"Step 7: 75 %":                                             Stepping{Part{3, 4}, 7},
+		"Evaluating: row 3 of 4":                                   Evaluating{Part{3, 4}},
+		"Answering: 4 of 4":                                        Answering{Part: Part{3, 4}},
+		"Saving step 7: 75 %":                                      Saving{Part{3, 4}, 7},
 	} {
 		require.Equal(t, text, e.String())
 		var fields map[string]any

@@ -48,7 +48,7 @@ func (c *Cache) identities() (list []identity) {
 		if err != nil {
 			return nil
 		}
-		list = append(list, identity{full, info.Size(), info.ModTime().UnixNano(), fileNumber(info)})
+		list = append(list, identity{full, info.Size(), info.ModTime().UnixNano(), files.Number(info)})
 	}
 	return list
 }

@@ -54,7 +54,7 @@ func Of(ctx context.Context, c settings.Train, in Inputs) (*Preview, error) {
 	p.Warnings = append(p.Warnings, in.Model.Warnings...)
 	p.Warnings = append(p.Warnings, text.Warnings...)
 	shape := in.Model.Spec
-	loader, err := dataloader.New(ctx, c, text, shape, in.Data, in.Valid, func(e events.Event) {
+	loader, err := dataloader.New(ctx, c, text, shape, in.Data, in.Valid, nil, func(e events.Event) {
 		if warning, ok := e.(events.Warning); ok {
 			p.Warnings = append(p.Warnings, warning.Message)
 		}

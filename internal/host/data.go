@@ -1,0 +1,65 @@
+//go:build !js
+
+package host
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"qlora-wgpu/internal/datacache"
+	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/settings"
+)
+
+const dataFolder = "data"
+
+// DataSet is an opened data set.
+type DataSet struct {
+	Train, Valid *dataset.Source // Valid may be nil
+	Samples      dataset.Store   // keeps what is made of large ones; nil: the system has no cache folder
+	close        func()
+}
+
+// Close ends the reading of samples that were kept.
+func (d *DataSet) Close() { d.close() }
+
+// OpenData reads a data set, of a large one what is remembered of it below the cache folder; an empty name of that is
+// the user's.
+func OpenData(ctx context.Context, path string, columns settings.Columns, cacheDir string, emit func(events.Event)) (*DataSet, error) {
+	d := &DataSet{close: func() {}}
+	r := dataset.Reading{Columns: columns, Stop: ctx.Err, Progress: reading(emit)}
+	if dir := CacheFolder(cacheDir); dir != "" {
+		warn := func(message string) { emit(events.Warning{Message: message}) }
+		info := func(message string) { emit(events.Info{Message: message}) }
+		store := datacache.New(ctx, filepath.Join(dir, dataFolder), datacache.DefaultBeyond, warn, info)
+		d.Samples, d.close, r.Known = store, store.Close, store
+	}
+	var err error
+	if d.Train, d.Valid, err = r.Open(path); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// reading tells how far files are, no more often than somebody can read.
+func reading(emit func(events.Event)) func(path string, done, total int64) {
+	const between = 100 * time.Millisecond
+	var began, last time.Time
+	var name string
+	var first int64
+	return func(path string, done, total int64) {
+		now := time.Now()
+		if path != name {
+			name, began, first = path, now, done
+		}
+		if now.Sub(last) < between && done < total {
+			return
+		}
+		last = now
+		rate := float64(done-first) / max(now.Sub(began).Seconds(), 1e-3)
+		emit(events.Reading{Part: events.Part{Done: done, Total: total}, Name: filepath.Base(path), Rate: rate})
+	}
+}
