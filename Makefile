@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-real test-hub test-attack test-peft lint clean
+	test-real test-hub test-attack test-peft bench-data lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -75,6 +75,11 @@ test-hub: setup
 	[ -x build/hub-venv/bin/python ] || python3 -m venv build/hub-venv
 	build/hub-venv/bin/pip install --quiet huggingface_hub==2.4.0
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python QLORA_TEST_LONG=1 go test -count=1 -v -timeout 30m ./internal/hub
+
+# Most of an hour, and twice SIZE of disk: a data set of so many bytes, prepared twice. Wants a model in ../shared.
+SIZE := 10000000000
+bench-data:
+	go run ./tools/bench_data -model ../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf -size $(SIZE)
 
 # Hours: fuzzing, failing file operations, kills and signals, which renew the table in docs/reliability.md.
 # TARGET=fuzz-gguf: one line of it.

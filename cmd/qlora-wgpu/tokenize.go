@@ -56,7 +56,15 @@ func (t *tokenizeCommand) Run(c *console) error {
 	}
 	out := bufio.NewWriter(c.stdout)
 	if t.Chat {
-		err = tokenizeConversations(c, in, name, columns, out, text)
+		var source *dataset.Source
+		if t.Input != "" { // which may be larger than memory
+			source, _, err = dataset.OpenColumns(name, columns)
+		} else {
+			source, err = dataset.ReadColumns(in, name, columns)
+		}
+		if err == nil {
+			err = tokenizeConversations(c, source, out, text)
+		}
 	} else {
 		err = tokenizeTexts(in, name, out, text.Tokenizer)
 	}
@@ -95,22 +103,16 @@ func tokenizeTexts(in io.Reader, name string, out *bufio.Writer, tok *tokenizer.
 // tokenizeConversations turns {"messages": …} into {"ids": […], "target": […]}, 1 for a token that training learns by
 // default: a line for each sample, of which a conversation that the template rewrites has several. What training warns
 // of is said on stderr.
-func tokenizeConversations(
-	c *console, in io.Reader, name string, columns settings.Columns, out *bufio.Writer, text *processor.Processor,
-) error {
-	source, err := dataset.ReadColumns(in, name, columns)
-	if err != nil {
-		return err
-	}
+func tokenizeConversations(c *console, source *dataset.Source, out *bufio.Writer, text *processor.Processor) error {
 	encoder := text.Encoder(chat.TrainOnAssistant, math.MaxInt32)
 	report := dataset.Report{Rows: source.Len()}
-	err = source.Each(func(_ int, row dataset.Row) error {
+	err := source.Each(func(_ int, row dataset.Row) error {
 		if row.Messages == nil {
-			return usererr.New(opTokenize, name, "a text, not a conversation").At("%s", row.Where).Hinted("leave --chat away")
+			return usererr.New(opTokenize, source.Path, "a text, not a conversation").At("%s", row.Where).Hinted("leave --chat away")
 		}
 		encoded, err := encoder.Conversation(row)
 		if mistake := (*usererr.Error)(nil); errors.As(err, &mistake) {
-			return usererr.New(opTokenize, name, "%w", mistake).At("%s", row.Where)
+			return usererr.New(opTokenize, source.Path, "%w", mistake).At("%s", row.Where)
 		}
 		if err != nil {
 			return err

@@ -32,8 +32,8 @@ var (
 	dateAsked = regexp.MustCompile(`strftime_now\s+is\s+(not\s+)?defined`)
 )
 
-// datesIn adds what a template's calls of strftime_now give, by call. One that does anything else with it may show all of
-// the time.
+// datesIn adds what a template's calls of strftime_now give, by call. One that does anything else with it may show all
+// of the time.
 func datesIn(dates map[string]string, source string, now time.Time) error {
 	calls := dateCall.FindAllString(source, -1)
 	if known := len(calls) + len(dateAsked.FindAllString(source, -1)); known < strings.Count(source, "strftime_now") {

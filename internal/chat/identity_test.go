@@ -23,11 +23,11 @@ func TestIdentity(t *testing.T) {
 	for source, same := range map[string][2]bool{ // at another hour, on another day
 		"{{ messages }}": {true, true},
 		"{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}": {true, false},
-		`{{ strftime_now( "%Y" ) }}`:                                      {true, true},
-		"{{ strftime_now('%H:%M') }}":                                     {false, true},
-		"{% set f = '%d' %}{{ strftime_now(f) }}":                         {false, false},
-		"{% set f = strftime_now %}{{ f('%H') }}{{ strftime_now('%Y') }}": {false, false},
-		"{{ strftime_now('%d' ~ '%H') }}":                                 {false, false},
+		`{{ strftime_now( "%Y" ) }}`:                                                                   {true, true},
+		"{{ strftime_now('%H:%M') }}":                                                                  {false, true},
+		"{% set f = '%d' %}{{ strftime_now(f) }}":                                                      {false, false},
+		"{% set f = strftime_now %}{{ f('%H') }}{{ strftime_now('%Y') }}":                              {false, false},
+		"{{ strftime_now('%d' ~ '%H') }}":                                                              {false, false},
 		"{% if strftime_now is not defined %}{% set today = '1' %}{% endif %}{{ strftime_now('%j') }}": {true, false},
 	} {
 		one := identity(of(source), morning)

@@ -126,7 +126,7 @@ func openSamples(ctx context.Context, name, key string) (_ *samples, report data
 
 func (s *samples) readLengths(ctx context.Context, h header) error {
 	const records = 1 << 16
-	sum, first := uint32(0), uint64(0)
+	sum, total := uint32(0), uint64(0)
 	buffer := make([]byte, records*recordBytes)
 	for done := int64(0); done < int64(h.Samples); done += records {
 		if err := ctx.Err(); err != nil {
@@ -138,15 +138,12 @@ func (s *samples) readLengths(ctx context.Context, h header) error {
 		}
 		sum = crc32.Update(sum, castagnoli, part)
 		for ; len(part) > 0; part = part[recordBytes:] {
-			r := decodeRecord(part)
-			if r.first != first {
-				return fmt.Errorf("%w: its samples do not follow one another", errDamaged)
-			}
-			first += uint64(r.tokens)
-			s.lengths = append(s.lengths, r.tokens)
+			tokens := decodeRecord(part).tokens
+			total += uint64(tokens)
+			s.lengths = append(s.lengths, tokens)
 		}
 	}
-	if sum != h.Records || first != h.Tokens {
+	if sum != h.Records || total != h.Tokens {
 		return fmt.Errorf("%w: its records have another checksum", errDamaged)
 	}
 	return nil

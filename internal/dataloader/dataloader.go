@@ -31,8 +31,8 @@ type Loader struct {
 	settings settings.Train
 }
 
-// New makes the samples, those that are too many for memory in the store (nil: there is none), holds some back, and lays the steps over them. Errors are *usererr.Error, those in the data
-// marked as such, or the context's.
+// New makes the samples, those that are too many for memory in the store (nil: there is none), holds some back, and
+// lays the steps over them. Errors are *usererr.Error, those in the data marked as such, or the context's.
 func New(
 	ctx context.Context, c settings.Train, p *processor.Processor, shape spec.Spec, data, valid *dataset.Source, store dataset.Store,
 	emit func(events.Event),

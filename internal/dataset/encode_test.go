@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -297,6 +298,36 @@ func TestEncodeNamesTheRowThatTheTemplateRefuses(t *testing.T) {
 {"messages":[{"role":"tool","content":"a"},{"role":"assistant","content":"b"}]}`))
 	require.ErrorContains(t, err, "encode data set x.jsonl: line 2: ")
 	require.ErrorContains(t, err, "no tools here")
+}
+
+// Rows are encoded in chunks on all cores and come in the file's order, of two mistakes the first.
+func TestRowsComeInTheirOrder(t *testing.T) {
+	e := encoder(t, 64)
+	rows := make([]Row, 5*chunkRows+1)
+	for i := range rows {
+		rows[i] = Row{Text: strings.Repeat("a ", 1+i%40), Where: fmt.Sprintf("line %d", i+1)}
+	}
+	rows[7] = Row{Text: strings.Repeat("long ", chunkBytes/4), Where: "line 8"} // a chunk of its own
+	samples, report, err := inMemory(e.Encode(SourceOf("x.jsonl", rows)))
+	require.NoError(t, err)
+	require.Equal(t, len(rows), report.Rows)
+	last := -1
+	for _, s := range samples {
+		require.True(t, s.Row == last || s.Row == last+1, "row %d behind row %d", s.Row, last)
+		if last = s.Row; last != 7 {
+			require.Equal(t, modelTokenizer.Encode(rows[last].Text)[0], int32(s.IDs[0]))
+			require.Len(t, s.IDs, len(modelTokenizer.Encode(rows[last].Text))+1)
+		}
+	}
+	require.Equal(t, len(rows)-1, last)
+	for _, i := range []int{3 * chunkRows, 2*chunkRows + 1} {
+		rows[i].Messages = make([]chat.Message, 5000)
+		for k := range rows[i].Messages {
+			rows[i].Messages[k] = assistant("a")
+		}
+	}
+	_, _, err = e.Encode(SourceOf("x.jsonl", rows))
+	require.ErrorContains(t, err, fmt.Sprintf("encode data set x.jsonl: line %d: ", 2*chunkRows+2))
 }
 
 // inMemory are samples that nothing has put away.

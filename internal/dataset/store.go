@@ -29,7 +29,7 @@ type Keeping interface {
 	Discard()
 }
 
-// encodingVersion counts changes of what rows become, for builds that do not know which version of the program they are.
+// encodingVersion counts changes of what rows become, for builds that do not know which version they are.
 const encodingVersion = 1
 
 // key names all that decides the samples of a source.

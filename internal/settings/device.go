@@ -12,7 +12,7 @@ type GPU struct {
 
 // Cache is where things lie that are not made twice.
 type Cache struct {
-	CacheDir string `json:"cache_dir" name:"cache-dir" help:"Folder of quantized models and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
+	CacheDir string `json:"cache_dir" name:"cache-dir" help:"Folder of quantized models, of what was made of large data sets and of what was measured on the device; otherwise one under the user's cache folder." placeholder:"DIR"`
 }
 
 // Hardware is the device, and how its kernels are chosen.
