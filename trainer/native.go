@@ -35,11 +35,7 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		defer quantized.Close()
 		in.Quantized = quantized
 	}
-	columns, err := c.Columns()
-	if err != nil {
-		return nil, err
-	}
-	data, err := host.OpenData(ctx, c.Data, columns, c.CacheDir, emit)
+	data, err := host.OpenData(ctx, c.Dataset, c.CacheDir, emit)
 	if err != nil {
 		return nil, err
 	}

@@ -58,10 +58,7 @@ func (d *dataInspectCommand) Run(c *console) error {
 
 // inspectData reads a data set and looks at its rows, with the eyes of a model where one is given.
 func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector, error) {
-	columns, err := s.Columns()
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s)}
 	if s.Model != "" {
 		if o.Text, o.MaxSeqLength, err = openTextSide(c, s); err != nil {
@@ -69,10 +66,12 @@ func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector
 		}
 		o.Model = s.Model
 	}
-	sources := make([]*dataset.Source, 2)
-	if sources[0], sources[1], err = dataset.OpenColumns(s.Data, columns); err != nil {
+	data, err := host.OpenData(c.context, s.Dataset, "", c.logEvent)
+	if err != nil {
 		return nil, err
 	}
+	defer data.Close()
+	sources := []*dataset.Source{data.Train, data.Valid}
 	if s.Rows != "" {
 		if sources[0], err = sources[0].Slice(s.Rows); err != nil {
 			return nil, err

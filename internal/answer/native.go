@@ -79,11 +79,7 @@ func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (st
 	if err := c.Check(); err != nil {
 		return stats, err
 	}
-	columns, err := c.Columns()
-	if err != nil {
-		return stats, err
-	}
-	opened, err := host.OpenData(ctx, c.Data, columns, c.CacheDir, emit)
+	opened, err := host.OpenData(ctx, c.Dataset, c.CacheDir, emit)
 	if err != nil {
 		return stats, err
 	}

@@ -25,9 +25,9 @@ const (
 
 var errRowTooLong = fmt.Errorf("a row longer than %d MiB", maxRowBytes>>20)
 
-// Read reads a whole data set, row by row. The content decides what it is, with a look at the name in path: .txt is
-// text, .csv, .tsv and .tab are tables, a name without an extension ("pasted") can be anything, and any other is JSON
-// or a table that is unmistakable. path is named in errors.
+// Read reads a whole data set, row by row. The content decides what it is, with a look at the name in path: .txt and
+// .md are text, .csv, .tsv and .tab are tables, a name without an extension ("pasted") can be anything, and any other is
+// JSON or a table that is unmistakable. path is named in errors.
 //
 // A text is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are what a
 // language model should learn from; the Encoder cuts it into pieces of the sequence length.
@@ -75,13 +75,18 @@ func (b *builder) finish(hash []byte, err error) (*Source, error) {
 	case len(b.before) > 0 && b.source.count == 0:
 		return nil, usererr.New(readOp, path, "no row has a value").Of(usererr.Format).At("%s", b.before[0])
 	case b.source.count == 0:
-		return nil, usererr.New(readOp, path, "no rows: %s", b.nothing).Of(usererr.Format).
+		return nil, usererr.New(readOp, path, "%w", &noRows{b.nothing}).Of(usererr.Format).
 			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
 	b.source.Notes = append(b.source.Notes, b.notes()...)
 	b.source.Hash = hex.EncodeToString(hash)
 	return b.source, nil
 }
+
+// noRows is what a file is that has none.
+type noRows struct{ why string }
+
+func (n *noRows) Error() string { return "no rows: " + n.why }
 
 // read finds out what a file is and reads its rows.
 func (b *builder) read(file io.Reader) error {
@@ -96,8 +101,8 @@ func (b *builder) read(file io.Reader) error {
 	extension := extensionOf(b.source.Path)
 	table := extension == ".csv" || extension == ".tsv" || extension == ".tab"
 	utf16 := len(b.source.Notes) > 0 // as Excel saves a table under a name that ends in .txt
-	text := extension == ".txt" && !utf16
-	anything := extension == "" || extension == ".txt"
+	text := isText(extension) && !utf16
+	anything := extension == "" || isText(extension)
 	first := firstCharacter(start)
 	if bytes.IndexByte(start, '\n') < 0 && bytes.IndexByte(start, '\r') >= 0 && !text { // lines as an old Macintosh ends them
 		in = bufio.NewReaderSize(&returnsAsLines{in}, sampleBytes)
@@ -124,13 +129,21 @@ func (b *builder) read(file io.Reader) error {
 		Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
 }
 
+// isText tells names of texts, Markdown among them, from those of rows.
+func isText(extension string) bool {
+	return extension == ".txt" || extension == ".md" || extension == ".markdown"
+}
+
 // extensionOf is how a file's name ends, in small letters and without what says that it is compressed.
-func extensionOf(path string) string {
+func extensionOf(path string) string { return filepath.Ext(unpackedName(path)) }
+
+// unpackedName is a name in small letters, without what says that the file is compressed.
+func unpackedName(path string) string {
 	path = strings.ToLower(path)
 	for _, packed := range []string{".gz", ".zst", ".bz2"} {
 		path = strings.TrimSuffix(path, packed)
 	}
-	return filepath.Ext(path)
+	return path
 }
 
 // firstCharacter is the first byte that is not white space, or 0 where there is none.

@@ -123,7 +123,7 @@ func TestOpenFolder(t *testing.T) {
 	require.Equal(t, []Row{{Text: "A page.", Where: "line 1"}, {Text: "Another page.", Where: "line 2"}}, valid.rows)
 
 	_, _, err = Open(t.TempDir())
-	require.ErrorContains(t, err, "the folder has no train.jsonl")
+	require.ErrorContains(t, err, "there is no file with rows (name a file, or put train.jsonl (and valid.jsonl) into the folder")
 	_, _, err = Open("testdata/absent.jsonl")
 	require.ErrorContains(t, err, "read data set testdata/absent.jsonl: ")
 	require.ErrorIs(t, err, os.ErrNotExist)
@@ -154,6 +154,17 @@ func TestReadTextFile(t *testing.T) {
 	require.Equal(t, []string{"line ends CR LF were read as LF"}, s.Notes)
 	sum := sha256.Sum256([]byte(content))
 	require.Equal(t, hex.EncodeToString(sum[:]), s.Hash)
+}
+
+// Markdown is a text, whatever it begins with.
+func TestReadMarkdown(t *testing.T) {
+	for _, content := range []string{"# A title\n\n| a | b |\n|---|---|\n", "{a} list\n", "<html> in it\n", "---\nfront: matter\n---\n", "a,b\nc,d\n"} {
+		for _, name := range []string{"a.md", "A.Markdown", "a.md.gz"} {
+			s, err := Read(strings.NewReader(content), name)
+			require.NoError(t, err, content)
+			require.Equal(t, []Row{{Text: content, Where: "line 1"}}, s.rows)
+		}
+	}
 }
 
 func TestReadSharedFiles(t *testing.T) {

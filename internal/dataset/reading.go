@@ -18,7 +18,9 @@ const HeldBytes = 16 << 20
 // Reading is how files are read.
 type Reading struct {
 	Columns settings.Columns
-	Held    int64 // bytes that the rows of a file may take in memory; 0: HeldBytes, negative: none
+	// of a folder, or a data set of the hub, with several: the config, and the one split that is wanted
+	Config, Split string
+	Held          int64 // bytes that the rows of a file may take in memory; 0: HeldBytes, negative: none
 	// Stop ends the reading, which gives its error, once it gives one. nil: nothing does.
 	Stop func() error
 	// Progress is told how much is read of a file whose rows are not held, in bytes. nil: nobody wants to know.

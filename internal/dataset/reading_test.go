@@ -50,7 +50,7 @@ func TestRowsAreReadAgain(t *testing.T) {
 		"testdata/parquet/pages.parquet": {}, "testdata/parquet/messages.jsonl": {},
 		dir + "/a.jsonl.gz": {}, dir + "/b.txt": {}, dir + "/c.tsv": columns, dir + "/d.jsonl": {},
 	} {
-		held, _, err := OpenColumns(name, columns)
+		held, _, err := Reading{Columns: columns}.Open(name)
 		require.NoError(t, err, name)
 		require.Nil(t, held.again, name)
 		read, _, err := Reading{Columns: columns, Held: -1}.Open(name)

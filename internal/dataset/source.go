@@ -16,7 +16,8 @@ type Source struct {
 	Format    string   // "Alpaca", "messages", "ShareGPT", "text", or the names of its columns: "question/answer"
 	Container string   // "JSON Lines", "JSON array", "CSV", "CSV with semicolons", "TSV", "Parquet" or "text file"
 	Notes     []string // what the reader left aside, for the log
-	Hash      string   // SHA-256 of the file's bytes in lower-case hex, also after Slice
+	// SHA-256 of the file's bytes in lower-case hex, also after Slice; of several files that of their hashes, a line each
+	Hash string
 
 	columns settings.Columns // as they were named
 	rows    []Row            // all of them, unless again is set

@@ -96,7 +96,7 @@ func (b *builder) openText(r io.Reader) (in *bufio.Reader, start []byte, whole b
 	case binary(start):
 		return nil, nil, false, usererr.New(readOp, path, "no text: it has bytes that no text has").Of(usererr.Unsupported).
 			Hinted("%s, in UTF-8", noData)
-	case extension != ".txt" && isHTML(start):
+	case !isText(extension) && isHTML(start):
 		return nil, nil, false, usererr.New(readOp, path, "a web page").Of(usererr.Unsupported).
 			Hinted("download the file itself, not the page that shows it")
 	}

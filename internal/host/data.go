@@ -27,17 +27,20 @@ func (d *DataSet) Close() { d.close() }
 
 // OpenData reads a data set, of a large one what is remembered of it below the cache folder; an empty name of that is
 // the user's.
-func OpenData(ctx context.Context, path string, columns settings.Columns, cacheDir string, emit func(events.Event)) (*DataSet, error) {
+func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit func(events.Event)) (*DataSet, error) {
+	columns, err := c.Columns()
+	if err != nil {
+		return nil, err
+	}
 	d := &DataSet{close: func() {}}
-	r := dataset.Reading{Columns: columns, Stop: ctx.Err, Progress: reading(emit)}
+	r := dataset.Reading{Columns: columns, Config: c.DataConfig, Split: c.DataSplit, Stop: ctx.Err, Progress: reading(emit)}
 	if dir := CacheFolder(cacheDir); dir != "" {
 		warn := func(message string) { emit(events.Warning{Message: message}) }
 		info := func(message string) { emit(events.Info{Message: message}) }
 		store := datacache.New(ctx, filepath.Join(dir, dataFolder), datacache.DefaultBeyond, warn, info)
 		d.Samples, d.close, r.Known = store, store.Close, store
 	}
-	var err error
-	if d.Train, d.Valid, err = r.Open(path); err != nil {
+	if d.Train, d.Valid, err = r.Open(c.Data); err != nil {
 		d.Close()
 		return nil, err
 	}

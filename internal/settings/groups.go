@@ -65,7 +65,9 @@ func (t Template) Args() jsontext.Value {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV or text file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with train.jsonl; the format is detected." placeholder:"PATH"`
+	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with splits (train.jsonl, data/train-*.parquet, …); the format is detected." placeholder:"PATH"`
+	DataConfig    string `json:"data_config" name:"data-config" help:"Of a folder whose README has several configs: the one to take." placeholder:"NAME"`
+	DataSplit     string `json:"data_split" name:"data-split" help:"The one split of a folder to take; without it train, and validation to evaluate on." placeholder:"NAME"`
 	Learned       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }

@@ -33,6 +33,7 @@ var campaigns = []campaign{
 	{"fuzz-rows", "data files", "internal/dataset", "FuzzRead", million / 2},
 	{"fuzz-compressed", "compressed data files", "internal/dataset", "FuzzUnpacked", million / 2},
 	{"fuzz-parquet", "Parquet files, up to rows as JSON", "internal/parquet", "FuzzRead", million / 2},
+	{"fuzz-layout", "names of a data set's files, and its README", "internal/dataset", "FuzzLayout", million / 2},
 	{"fuzz-samples", "data files, up to labels and counts", "internal/dataset", "FuzzEncode", 2 * million},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
 	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
