@@ -29,7 +29,7 @@ func (r *run) writeCard(w io.Writer) error {
 	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(r.baseModel()), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
-		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(baseName(c.Data)), r.in.Data.Format, r.loader.Samples.Len())},
+		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(dataNames(c.Data)), r.in.Data.Format, r.loader.Samples.Len())},
 		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.loader.Stream.Epoch())},
 		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
 		{"max_seq_length", r.loader.MaxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
@@ -67,6 +67,15 @@ func (r *run) classes(format string) string {
 // baseName is the last part of a path as any system writes it.
 // baseModel is the name by which others find the base model, or else that of its file or folder.
 func (r *run) baseModel() string { return cmp.Or(r.in.Model.Name, baseName(r.config.Model)) }
+
+// dataNames are the last parts of the data sets' paths, each with its weight.
+func dataNames(data string) string {
+	var names []string
+	for line := range strings.Lines(data) {
+		names = append(names, baseName(strings.TrimSpace(line)))
+	}
+	return strings.Join(names, ", ")
+}
 
 func baseName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
 

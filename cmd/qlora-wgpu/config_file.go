@@ -137,6 +137,16 @@ func decode(node ast.Node, target key) (any, error) {
 		}
 		return items, nil
 	}
+	if list, ok := node.(*ast.SequenceNode); ok && target.flag.Tag.Has("lines") {
+		lines := make([]string, len(list.Values))
+		for i, item := range list.Values {
+			var err error
+			if lines[i], err = scalar(item); err != nil {
+				return nil, err
+			}
+		}
+		return strings.Join(lines, "\n"), nil
+	}
 	if object, ok := node.(*ast.MappingNode); ok && target.flag.Tag.Has("object") {
 		return objectText(object)
 	}

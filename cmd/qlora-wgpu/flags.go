@@ -26,6 +26,20 @@ func decodeResume(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
+// decodeLines adds another value of a flag that may be there again, on a line of its own.
+func decodeLines(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("text")
+	if err != nil {
+		return err
+	}
+	text := token.String()
+	if before := target.String(); before != "" {
+		text = before + "\n" + text
+	}
+	target.SetString(text)
+	return nil
+}
+
 // checkpointingMapper reads gradient_checkpointing, which other tools have as a switch: on is full.
 type checkpointingMapper struct{}
 

@@ -36,6 +36,8 @@ func writeYAML(t *testing.T, content string) string {
 
 const defaultSettings = `model: m.gguf
 data: d.json
+data_config: ""
+data_split: ""
 data_columns: ""
 train_on_inputs: false
 output_dir: out
@@ -295,4 +297,17 @@ func stairs(n int) string {
 		text.WriteString(strings.Repeat(" ", i) + "a:\n")
 	}
 	return text.String()
+}
+
+// --data may be there again, and a file of settings may have a list.
+func TestSeveralDataSets(t *testing.T) {
+	require.Contains(t, resolve(t, "--data", "b.parquet::1000"), `data: "d.json\nb.parquet::1000"`)
+	file := writeYAML(t, "model: m.gguf\ndata: [a.jsonl:2, b.jsonl]\n")
+	status, stdout, stderr := invoke(t, "train", "--dry-run", "--config", file)
+	require.Zero(t, status, stderr)
+	require.Contains(t, stdout, `data: "a.jsonl:2\nb.jsonl"`)
+	status, again, stderr := invoke(t, "train", "--dry-run", "--config", writeYAML(t, stdout))
+	require.Zero(t, status, stderr)
+	require.Equal(t, stdout, again)
+	require.Contains(t, resolve(t, "--config", file), "data: d.json\n")
 }

@@ -112,5 +112,6 @@ func newParser(c *console) (*kong.Kong, error) {
 		kong.Writers(c.stdout, c.stderr),
 		kong.NamedMapper("checkpointing", checkpointingMapper{}),
 		kong.NamedMapper("resume", kong.MapperFunc(decodeResume)),
+		kong.NamedMapper("lines", kong.MapperFunc(decodeLines)),
 	)
 }

@@ -93,6 +93,9 @@ func Evaluate(ctx context.Context, c settings.Eval, emit func(events.Event)) (st
 			return stats, err
 		}
 	}
+	if data.IsWeighted() {
+		emit(events.Info{Message: "Weights are for training: here every row counts once."})
+	}
 	a, err := Open(ctx, c.Inference, settings.Default[settings.Sampling](), emit)
 	if err != nil {
 		return stats, err

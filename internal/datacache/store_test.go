@@ -214,8 +214,8 @@ func TestOtherSamplesAreOthers(t *testing.T) {
 	table := file(t, "x.csv", "question,answer\na,b\nc,d\n")
 	plain, _, err := dataset.Open(table)
 	require.NoError(t, err)
-	turned, _, err := dataset.Reading{Columns: settings.Columns{Question: "answer", Answer: "question"})
-	require.NoError(t, err}.Open(table)
+	turned, _, err := dataset.Reading{Columns: settings.Columns{Question: "answer", Answer: "question"}}.Open(table)
+	require.NoError(t, err)
 	entries := len(p.kept())
 	for what, with := range map[string]func(*dataset.Encoder) *dataset.Source{
 		"rows":         func(*dataset.Encoder) *dataset.Source { return part },

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"qlora-wgpu/internal/chat"
@@ -58,7 +59,7 @@ func New(
 	if l.Samples, l.Report, err = encode(data); err != nil {
 		return nil, usererr.In(err, usererr.Data)
 	}
-	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", c.Data, data.Format, data.Container,
+	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", strings.ReplaceAll(c.Data, "\n", ", "), data.Format, data.Container,
 		l.Report.Rows, l.Report.Samples, l.Report.Tokens, l.Report.TargetTokens, l.Report.Longest)
 	for _, note := range data.Notes {
 		info("Data: %s", note)
@@ -79,6 +80,9 @@ func New(
 		l.Samples, l.Validation, err = dataset.Split(l.Samples, c.ValSize, c.Seed)
 	}
 	if err != nil {
+		return nil, usererr.In(err, usererr.Data)
+	}
+	if l.Samples, err = dataset.Weigh(l.Samples, data, c.Seed); err != nil {
 		return nil, usererr.In(err, usererr.Data)
 	}
 	l.Stream = dataset.NewStream(l.Samples, dataset.StreamOptions{

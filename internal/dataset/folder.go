@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"qlora-wgpu/internal/files"
@@ -120,46 +119,4 @@ func (r Reading) openSplit(l *Layout, dir, split string) (*Source, error) {
 		s.Notes = append(s.Notes, notes...)
 	}
 	return s, err
-}
-
-// join is one data set of several, which are named so; rows tell which they are of.
-func join(path string, names []string, parts []*Source) (*Source, error) {
-	s := &Source{Path: path, Format: parts[0].Format, Container: parts[0].Container, columns: parts[0].columns}
-	counted := map[string]int{} // by a note without its number of rows, index in s.Notes
-	for i, part := range parts {
-		if part.Format != s.Format {
-			return nil, usererr.New(readOp, path, "mixed formats: %s is %s, %s is %s", names[0], s.Format, names[i], part.Format).Of(usererr.Format).
-				Hinted("all rows that are learned together are of one format")
-		}
-		if !slices.Contains(strings.Split(s.Container, " and "), part.Container) {
-			s.Container += " and " + part.Container
-		}
-		for _, note := range part.Notes {
-			s.Notes = addNote(s.Notes, counted, note)
-		}
-	}
-	s.Hash = hashOf(parts)
-	each := func(do func(Row) error) error {
-		for i, part := range parts {
-			if err := part.Each(func(_ int, row Row) error {
-				row.Where = names[i] + ", " + row.Where
-				return do(row)
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for _, part := range parts {
-		if s.count += part.Len(); part.again != nil {
-			s.again = each
-		}
-	}
-	if s.again != nil {
-		return s, nil
-	}
-	return s, each(func(row Row) error {
-		s.rows = append(s.rows, row)
-		return nil
-	})
 }

@@ -14,6 +14,7 @@ import (
 const (
 	splitSequence   = 1<<63 + 0
 	packingSequence = 1<<63 + 1
+	weightSequence  = 1<<63 + 1<<32 // and one for each part
 )
 
 // permutation of 0 … n−1 by Fisher and Yates on PCG-DXSM, of which the two words are the state. The reduction to a

@@ -22,8 +22,9 @@ type Source struct {
 	columns settings.Columns // as they were named
 	rows    []Row            // all of them, unless again is set
 	again   func(do func(Row) error) error
-	first   int // of the rows that again gives, the first that counts
-	count   int // of those that count
+	first   int    // of the rows that again gives, the first that counts
+	count   int    // of those that count
+	parts   []part // nil: no row has a weight
 }
 
 // SourceOf is a data set of rows that are in memory.
@@ -125,6 +126,7 @@ func (s *Source) Slice(spec string) (*Source, error) {
 		return fail("an empty range")
 	}
 	cut := *s
+	cut.parts = cutParts(s.parts, from, to)
 	if cut.first, cut.count = s.first+from, to-from; s.again == nil {
 		cut.rows = s.rows[from:to:to]
 	}

@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -32,6 +33,10 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 	if err != nil {
 		return nil, err
 	}
+	list, err := c.DataFiles(func(path string) bool { _, err := os.Stat(path); return err == nil })
+	if err != nil {
+		return nil, err
+	}
 	d := &DataSet{close: func() {}}
 	r := dataset.Reading{Columns: columns, Config: c.DataConfig, Split: c.DataSplit, Stop: ctx.Err, Progress: reading(emit)}
 	if dir := CacheFolder(cacheDir); dir != "" {
@@ -40,11 +45,35 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 		store := datacache.New(ctx, filepath.Join(dir, dataFolder), datacache.DefaultBeyond, warn, info)
 		d.Samples, d.close, r.Known = store, store.Close, store
 	}
-	if d.Train, d.Valid, err = r.Open(c.Data); err != nil {
+	if d.Train, d.Valid, err = readAll(r, list); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// readAll reads several data sets as one.
+func readAll(r dataset.Reading, list []settings.DataFile) (train, valid *dataset.Source, err error) {
+	var all, valids []dataset.Weighted
+	for _, f := range list {
+		one, held, err := r.Open(f.Path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if f.Rows != "" {
+			if one, err = one.Slice(f.Rows); err != nil {
+				return nil, nil, err
+			}
+		}
+		all = append(all, dataset.Weighted{Source: one, Name: f.Path, Weight: f.Weight, Rows: f.Rows})
+		if held != nil {
+			valids = append(valids, dataset.Weighted{Source: held, Name: f.Path, Weight: 1})
+		}
+	}
+	if train, err = dataset.Combine(all); err == nil && len(valids) > 0 {
+		valid, err = dataset.Combine(valids)
+	}
+	return train, valid, err
 }
 
 // reading tells how far files are, no more often than somebody can read.

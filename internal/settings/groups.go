@@ -65,7 +65,7 @@ func (t Template) Args() jsontext.Value {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with splits (train.jsonl, data/train-*.parquet, …); the format is detected." placeholder:"PATH"`
+	Data          string `json:"data" name:"data" aliases:"dataset" type:"lines" lines:"" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with splits (train.jsonl, data/train-*.parquet, …); the format is detected. Several, each by a --data of its own or a list in a file of settings, are learned together: PATH:WEIGHT says how often the rows of one come in an epoch (2, 0.5), PATH:WEIGHT:ROWS or PATH::ROWS which of them (1000, 900:960)." placeholder:"PATH[:WEIGHT[:ROWS]]"`
 	DataConfig    string `json:"data_config" name:"data-config" help:"Of a folder whose README has several configs: the one to take." placeholder:"NAME"`
 	DataSplit     string `json:"data_split" name:"data-split" help:"The one split of a folder to take; without it train, and validation to evaluate on." placeholder:"NAME"`
 	Learned       `yaml:",inline"`

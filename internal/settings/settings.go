@@ -11,6 +11,7 @@
 //	help         what the user reads
 //	numeric      the setting decides the numbers of a run, so that a checkpoint belongs to runs with its value alone
 //	object       a JSON object as a text, which a YAML file may have as a mapping
+//	lines        several values, each on a line of its own: the flag again, or a list in a YAML file
 //	placeholder, sep, negatable, type: how the command line shows and reads it
 //
 // Each group, and each struct of groups, has a Check of its values. It is not named Validate: the parser of the command
