@@ -221,11 +221,20 @@ func (l *Layout) match(c *declaredConfig, names []string) error {
 			}
 		}
 		if len(l.Splits[s.split]) == 0 {
-			return l.fail("the split %s of config %s has no files: none fits %s", quote(s.split), quote(c.Name), quotedList(s.patterns))
+			delete(l.Splits, s.split)
+			l.without = append(l.without, s)
 		}
 		slices.Sort(l.Splits[s.split])
 	}
+	if len(l.Splits) == 0 && len(l.without) > 0 {
+		return l.noFiles(l.without[0])
+	}
 	return nil
+}
+
+// noFiles says of a declared split that it has none.
+func (l *Layout) noFiles(s splitFiles) error {
+	return l.fail("the split %s of config %s has no files: none fits %s", quote(s.split), quote(l.Config), quotedList(s.patterns))
 }
 
 // globOf is a pattern as fsspec reads it: "*" and "?" within a folder, "**" over folders, "[0-9]"; a folder is all that

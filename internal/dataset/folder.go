@@ -33,6 +33,11 @@ func (r Reading) OpenFolder(path string) (train, valid *Source, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.OpenLayout(l, path)
+}
+
+// OpenLayout is OpenFolder of what is laid out so.
+func (r Reading) OpenLayout(l *Layout, path string) (train, valid *Source, err error) {
 	first, second, err := l.Choose(r.Split)
 	if err != nil {
 		return nil, nil, err

@@ -3,6 +3,7 @@
 package dataset
 
 import (
+	"errors"
 	"maps"
 	"path"
 	"regexp"
@@ -18,8 +19,15 @@ type Layout struct {
 	Config string              // empty: there is one alone, without a name
 	Splits map[string][]string // files by split, each with "/" between folders, in the order of their names
 
-	unassigned []string // files with rows that belong to no split
+	unassigned []string     // files with rows that belong to no split
+	without    []splitFiles // splits that are declared, and of whose files there are none
 }
+
+// ErrNoFiles is in the error of a folder, or repository, without files that have rows.
+var ErrNoFiles = errors.New("there is no file with rows")
+
+// HasRows tells names of files that may have rows.
+func HasRows(name string) bool { return containerOf(name) != "" }
 
 // Splits by the words that name them in files and folders, as Hugging Face's datasets has them.
 const (
@@ -92,6 +100,9 @@ func containerOf(name string) string {
 func LayoutOf(where string, names []string, readme []byte, config string) (*Layout, error) {
 	l := &Layout{Path: where, Config: config, Splits: map[string][]string{}}
 	names = slices.Sorted(slices.Values(names))
+	if !slices.ContainsFunc(names, HasRows) {
+		return nil, l.nothing(names)
+	}
 	declared, err := configsIn(where, readme)
 	if err != nil {
 		return nil, err
@@ -206,7 +217,7 @@ func (l *Layout) nothing(names []string) error {
 		return l.fail("it has Arrow files alone, as save_to_disk of datasets writes them").Of(usererr.Unsupported).
 			Hinted("write it by to_parquet or to_json: datasets.load_from_disk(…).to_parquet(\"train.parquet\")")
 	}
-	return l.fail("there is no file with rows").
+	return l.fail("%w", ErrNoFiles).
 		Hinted("name a file, or put train.jsonl (and valid.jsonl) into the folder; Parquet, CSV and other files do too")
 }
 
@@ -234,7 +245,17 @@ func (l *Layout) Choose(split string) (train, valid string, err error) {
 				return found[0], "", nil
 			}
 		}
+		for _, s := range l.without {
+			if s.split == split {
+				return "", "", l.noFiles(s)
+			}
+		}
 		return "", "", l.missing("split", split, known)
+	}
+	for _, s := range l.without {
+		if s.split == Train {
+			return "", "", l.noFiles(s)
+		}
 	}
 	switch found := of(Train); len(found) {
 	case 0:

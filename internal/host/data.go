@@ -45,7 +45,7 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 		store := datacache.New(ctx, filepath.Join(dir, dataFolder), datacache.DefaultBeyond, warn, info)
 		d.Samples, d.close, r.Known = store, store.Close, store
 	}
-	if d.Train, d.Valid, err = readAll(r, list); err != nil {
+	if d.Train, d.Valid, err = readAll(ctx, r, list, emit); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -53,10 +53,10 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 }
 
 // readAll reads several data sets as one.
-func readAll(r dataset.Reading, list []settings.DataFile) (train, valid *dataset.Source, err error) {
+func readAll(ctx context.Context, r dataset.Reading, list []settings.DataFile, emit func(events.Event)) (train, valid *dataset.Source, err error) {
 	var all, valids []dataset.Weighted
 	for _, f := range list {
-		one, held, err := r.Open(f.Path)
+		one, held, err := openData(ctx, f.Path, r, emit)
 		if err != nil {
 			return nil, nil, err
 		}

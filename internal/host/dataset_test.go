@@ -5,11 +5,13 @@ package host
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/hub/hubtest"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -45,4 +47,91 @@ func TestOpenSeveralDataSets(t *testing.T) {
 	require.ErrorContains(t, err, `rows ":5": outside of the data set; the data set has 2 rows`)
 	_, _, err = open(a + "\n" + filepath.Join(dir, "absent.jsonl") + ":2")
 	require.ErrorContains(t, err, "absent.jsonl: ")
+}
+
+// The splits of a data set on the hub: those that are wanted are fetched, and no others.
+func TestDataOfTheHub(t *testing.T) {
+	server := hubtest.New(t)
+	t.Setenv("HF_ENDPOINT", server.Endpoint)
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	parquet, err := os.ReadFile("../dataset/testdata/parquet/snappy.parquet")
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	rows := func(n int) []byte {
+		return []byte(strings.Repeat(`{"prompt":"`+strings.Repeat("p", n)+`","completion":"a"}`+"\n", n))
+	}
+	server.Repos["datasets/org/set"] = &hubtest.Repo{
+		Files: map[string][]byte{
+			"README.md": []byte("---\nconfigs:\n- config_name: main\n  default: true\n  data_files:\n  - {split: train, path: main/train-*}\n" +
+				"  - {split: validation, path: main/val.jsonl}\n  - {split: test, path: main/test.jsonl}\n" +
+				"- config_name: other\n  data_files: other.json*\n---\n"),
+			"main/train-0.jsonl": rows(3), "main/train-1.jsonl": rows(4), "main/val.jsonl": rows(2), "main/test.jsonl": rows(5),
+			"other.jsonl": rows(6), "picture.png": []byte("no rows"),
+		},
+		Large: map[string]bool{"main/train-0.jsonl": true},
+	}
+	server.Repos["datasets/org/script"] = &hubtest.Repo{
+		Files: map[string][]byte{"script.py": []byte("import datasets"), "README.md": []byte("# Set")}, Branch: "refs/convert/parquet",
+		Other: &hubtest.Repo{Files: map[string][]byte{"en/train/0000.parquet": parquet, "de/partial-train/0000.parquet": parquet,
+			"de/test/0000.parquet": parquet}, Large: map[string]bool{"en/train/0000.parquet": true}},
+		OtherSaved: strings.Repeat("ab", 20),
+	}
+	server.Repos["datasets/org/empty"] = &hubtest.Repo{Files: map[string][]byte{"script.py": []byte("")}}
+	var said []string
+	cache := t.TempDir()
+	open := func(d settings.Dataset) (train, valid int, err error) {
+		said = nil
+		opened, err := OpenData(t.Context(), d, cache, func(e events.Event) { said = append(said, e.String()) })
+		if err != nil {
+			return 0, 0, err
+		}
+		defer opened.Close()
+		if opened.Valid != nil {
+			valid = opened.Valid.Len()
+		}
+		return opened.Train.Len(), valid, nil
+	}
+	for _, c := range []struct {
+		settings.Dataset
+		train, valid int
+		want         string // of the error
+	}{
+		{settings.Dataset{Data: "org/set"}, 7, 2, ""},
+		{settings.Dataset{Data: "org/set:0.5:-4:", DataSplit: "train"}, 4, 0, ""},
+		{settings.Dataset{Data: "org/set@main", DataConfig: "other"}, 6, 0, ""},
+		{settings.Dataset{Data: "org/set", DataConfig: "third"}, 0, 0, `org/set: there is no config "third" (there are "main", "other"`},
+		{settings.Dataset{Data: "org/set", DataSplit: "train2"}, 0, 0, `org/set: there is no split "train2" (there are "test", "train", "validation"`},
+		{settings.Dataset{Data: "org/set@v9"}, 0, 0, "org/set has no revision v9"},
+		{settings.Dataset{Data: "org/set@main:Q4_K_M"}, 0, 0, "a data set has no types"},
+		{settings.Dataset{Data: "org/sets"}, 0, 0, "the hub has no such repository"},
+		{settings.Dataset{Data: "org/empty"}, 0, 0, "org/empty: there is no file with rows"},
+		{settings.Dataset{Data: "org/script"}, 0, 0, `org/script@refs/convert/parquet: there are several configs: "de", "en" (say which: --data-config de`},
+		{settings.Dataset{Data: "org/script", DataConfig: "de"}, 24, 0, ""},
+		{settings.Dataset{Data: "hf.co/datasets/org/script", DataConfig: "en"}, 24, 0, ""},
+		{settings.Dataset{Data: "data/train.jsonl"}, 0, 0, "data/train.jsonl: no such file or directory"},
+	} {
+		train, valid, err := open(c.Dataset)
+		if c.want != "" {
+			require.ErrorContains(t, err, c.want)
+			continue
+		}
+		require.NoError(t, err, c.Data)
+		require.Equal(t, []int{c.train, c.valid}, []int{train, valid}, c.Data)
+	}
+	require.Zero(t, server.Served("main/test.jsonl")+server.Served("de/test/0000.parquet")+server.Served("picture.png"))
+	require.Equal(t, int64(len(rows(3))), server.Served("main/train-0.jsonl"))
+
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	train, valid, err := open(settings.Dataset{Data: "org/set"})
+	require.NoError(t, err)
+	require.Equal(t, []int{7, 2}, []int{train, valid})
+	_, _, err = open(settings.Dataset{Data: "org/absent"})
+	require.ErrorContains(t, err, "HF_HUB_OFFLINE")
+
+	require.NoError(t, os.MkdirAll("org/set", 0o777))
+	require.NoError(t, os.WriteFile("org/set/train.jsonl", rows(1), 0o666))
+	train, _, err = open(settings.Dataset{Data: "org/set:2"})
+	require.NoError(t, err)
+	require.Equal(t, 1, train)
+	require.Equal(t, []string{"org/set is taken from this computer, not from the hub."}, said)
 }

@@ -98,6 +98,40 @@ func adapter(n Name, files []File, get getter) (string, error) {
 	return "", refused(n, "it holds no adapter", files)
 }
 
+// Dataset brings those files of a data set into the cache that choose picks of the names of all, knowing what the
+// README says (nil where there is none), and gives their folder.
+func (h *Hub) Dataset(ctx context.Context, n Name, choose func(names []string, readme []byte) ([]string, error)) (string, error) {
+	if n.File != "" {
+		return "", usererr.New(op, n.String(), "a data set has no types, as GGUF models have").Hinted("as in owner/name@revision")
+	}
+	return h.bring(ctx, n, func(files []File, get getter) (string, error) {
+		names := make([]string, len(files))
+		for i, f := range files {
+			names[i] = f.Name
+		}
+		var text []byte
+		if about := named(files, readme); len(about) > 0 && about[0].Size <= maxReadme {
+			dir, err := get(about)
+			if err != nil {
+				return "", err
+			}
+			if text, err = readWhole(filepath.Join(dir, readme)); err != nil {
+				return "", usererr.New(op, n.String(), "%w", err)
+			}
+		}
+		chosen, err := choose(names, text)
+		if err != nil {
+			return "", err
+		}
+		return get(named(files, chosen...))
+	})
+}
+
+const (
+	readme    = "README.md"
+	maxReadme = 4 << 20
+)
+
 // Files brings those files into the cache that a pattern fits, the whole name or its last part (path.Match; "folder/"
 // is all of a folder), without patterns all, and gives their folder.
 func (h *Hub) Files(ctx context.Context, n Name, patterns []string) (string, error) {

@@ -65,16 +65,16 @@ func (t Template) Args() jsontext.Value {
 
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
-	Data          string `json:"data" name:"data" aliases:"dataset" type:"lines" lines:"" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, or a folder with splits (train.jsonl, data/train-*.parquet, …); the format is detected. Several, each by a --data of its own or a list in a file of settings, are learned together: PATH:WEIGHT says how often the rows of one come in an epoch (2, 0.5), PATH:WEIGHT:ROWS or PATH::ROWS which of them (1000, 900:960)." placeholder:"PATH[:WEIGHT[:ROWS]]"`
-	DataConfig    string `json:"data_config" name:"data-config" help:"Of a folder whose README has several configs: the one to take." placeholder:"NAME"`
-	DataSplit     string `json:"data_split" name:"data-split" help:"The one split of a folder to take; without it train, and validation to evaluate on." placeholder:"NAME"`
+	Data          string `json:"data" name:"data" aliases:"dataset" type:"lines" lines:"" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, a folder with splits (train.jsonl, data/train-*.parquet, …) or a data set of the hub (owner/name, owner/name@revision); the format is detected. Several, each by a --data of its own or a list in a file of settings, are learned together: PATH:WEIGHT says how often the rows of one come in an epoch (2, 0.5), PATH:WEIGHT:ROWS or PATH::ROWS which of them (1000, 900:960)." placeholder:"PATH|NAME[:WEIGHT[:ROWS]]"`
+	DataConfig    string `json:"data_config" name:"data-config" help:"Of a data set with several configs: the one to take." placeholder:"NAME"`
+	DataSplit     string `json:"data_split" name:"data-split" help:"The one split to take; without it train, and validation to evaluate on." placeholder:"NAME"`
 	Learned       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
 
 // Check wants a path, and columns that can be meant.
 func (d Dataset) Check() error {
-	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl"),
+	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl, or a name of the hub"),
 		d.Learned.Check())
 }
 

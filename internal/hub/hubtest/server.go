@@ -28,6 +28,18 @@ type Repo struct {
 	Gated    bool            // to those without the token
 	Private  bool
 	Listed   map[string]string // names in its list, for others in its files
+	// a branch of other files than main's, and its commit
+	Branch     string
+	Other      *Repo
+	OtherSaved string
+}
+
+// at is what a revision holds, and its commit.
+func (r *Repo) at(revision string) (*Repo, string) {
+	if r.Other != nil && (revision == r.Branch || revision == r.OtherSaved) {
+		return r.Other, r.OtherSaved
+	}
+	return r, Commit
 }
 
 // Token is the one that opens what is gated or private.
@@ -97,7 +109,7 @@ func (s *Server) hub(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, storage bool) {
 	if storage {
 		file := r.URL.Query().Get("file")
-		repo := s.Repos[strings.TrimPrefix(r.URL.Path, "/")]
+		repo, _ := s.Repos[strings.TrimPrefix(r.URL.Path, "/")].at(r.URL.Query().Get("at"))
 		w.Header().Set("ETag", `"`+repo.Hash(file)+`"`)
 		s.send(w, r, file, repo.Files[file])
 		return
@@ -138,10 +150,13 @@ func (s *Server) allowed(w http.ResponseWriter, r *http.Request, name, revision 
 		return refuse(http.StatusNotFound, "RepoNotFound")
 	case repo.Gated && !known && files:
 		return refuse(http.StatusUnauthorized, "GatedRepo")
-	case revision != "main" && revision != Commit && !slices.Contains(repo.Branches, revision):
+	}
+	held, commit := repo.at(revision)
+	if revision != "main" && revision != commit && held == repo && !slices.Contains(repo.Branches, revision) {
 		return refuse(http.StatusNotFound, "RevisionNotFound")
 	}
-	return repo
+	w.Header().Set("X-Repo-Commit", commit)
+	return held
 }
 
 func (s *Server) info(w http.ResponseWriter, r *http.Request, name, revision string) {
@@ -154,7 +169,7 @@ func (s *Server) info(w http.ResponseWriter, r *http.Request, name, revision str
 		siblings = append(siblings, map[string]any{"rfilename": file})
 	}
 	_, id, _ := strings.Cut(name, "/")
-	answer(w, map[string]any{"_id": "0", "id": id, "sha": Commit, "private": repo.Private, "gated": repo.Gated, "disabled": false,
+	answer(w, map[string]any{"_id": "0", "id": id, "sha": w.Header().Get("X-Repo-Commit"), "private": repo.Private, "gated": repo.Gated, "disabled": false,
 		"downloads": 1, "likes": 1, "tags": []string{}, "siblings": siblings})
 }
 
@@ -200,7 +215,6 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, name, revision,
 	if repo == nil {
 		return
 	}
-	w.Header().Set("X-Repo-Commit", Commit)
 	data, ok := repo.Files[file]
 	if !ok {
 		w.Header().Set("X-Error-Code", "EntryNotFound")
@@ -212,7 +226,7 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, name, revision,
 		w.Header().Set("X-Linked-Etag", `"`+repo.Hash(file)+`"`)
 		w.Header().Set("X-Linked-Size", fmt.Sprint(len(data)))
 		w.Header().Set("X-Xet-Hash", repo.Hash(file)) // of a protocol that is not spoken here
-		w.Header().Set("Location", s.storage+"/"+name+"?"+url.Values{"file": {file}}.Encode())
+		w.Header().Set("Location", s.storage+"/"+name+"?"+url.Values{"file": {file}, "at": {revision}}.Encode())
 		w.WriteHeader(http.StatusFound)
 		return
 	}
