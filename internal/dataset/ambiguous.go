@@ -23,6 +23,8 @@ type AmbiguousColumns struct {
 	Table     bool // a column can be given by its number too
 	Undecided bool // whether the first row of a table has names
 	where     string
+	// what the columns are, where they are no questions and answers but preferences; nil: they may be
+	preference *preference
 }
 
 const (
@@ -31,6 +33,9 @@ const (
 )
 
 func (a *AmbiguousColumns) Error() string {
+	if a.preference != nil {
+		return a.preference.String()
+	}
 	if a.Undecided && len(a.Columns) == 2 {
 		return fmt.Sprintf("does the first row (%s) name the columns, or is it an example?", quotedList(a.Columns))
 	}
@@ -42,6 +47,9 @@ func (a *AmbiguousColumns) mistake(path string) error {
 	if a.Undecided && len(a.Columns) == 2 {
 		return e.Hinted("name the columns question and answer in a row in front, or say what it is: " +
 			"--data-columns prompt=1,completion=2,header=no, or header=yes")
+	}
+	if a.preference != nil {
+		return e.Hinted("%s", a.preference.wayOut())
 	}
 	question, answer := a.guess()
 	example := fmt.Sprintf("prompt=%s,completion=%s", a.said(question), a.said(answer))
@@ -57,7 +65,7 @@ func (a *AmbiguousColumns) mistake(path string) error {
 func (a *AmbiguousColumns) guess() (question, answer string) {
 	first := func(names []string, but string) string {
 		for _, column := range a.Columns {
-			if column != but && slices.Contains(names, strings.ToLower(strings.TrimSpace(column))) {
+			if column != but && slices.Contains(names, strings.ToLower(strings.TrimSpace(column[strings.LastIndexByte(column, '.')+1:]))) {
 				return column
 			}
 		}

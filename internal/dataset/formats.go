@@ -90,6 +90,7 @@ type builder struct {
 	cutRow  string            // the way out where a row of JSON Lines ends too soon
 	table   bool              // rows of cells
 	headed  bool              // whose first row names the columns
+	nested  []string          // columns within columns that are learned
 	unused  map[string]int    // rows by a description of what they held beyond the format
 	before  []string          // places of rows without a value in front of the first one
 	// rows with arguments of tool calls that were JSON texts
@@ -152,6 +153,7 @@ func namesIn(object jsontext.Value) (names []string) {
 
 // add adds a row; names are its columns in the order of the file.
 func (b *builder) add(row fields, names func() []string, where string) error {
+	nest(row, b.nested)
 	if b.unclear == nil && b.format == nil {
 		if allNull(row) {
 			b.before = append(b.before, where)
@@ -184,6 +186,9 @@ func (b *builder) add(row fields, names func() []string, where string) error {
 			return b.fail(where, err)
 		}
 	}
+	for _, name := range b.nested {
+		p.used[strings.SplitN(name, ".", 2)[0]], p.used[name] = true, true
+	}
 	for name, value := range row {
 		if !p.used[name] && !empty(value) {
 			b.unused["column "+quote(name)]++
@@ -212,7 +217,8 @@ func (b *builder) begin(row fields, names []string, where string) error {
 		if list := listIn(row); list != "" {
 			return e.Hinted("%s", alone(list))
 		}
-		return e.Hinted("known are messages, conversations, question + answer, instruction + output, prompt + completion, and text")
+		return e.Hinted("known are messages, conversations, question + answer, instruction + output, prompt + completion, and text; " +
+			"--data-columns says what others are: prompt=NAME,completion=NAME, messages=NAME or text=NAME, and column.name within objects")
 	}
 	b.format, b.first, b.source.Format = found, where, found.name
 	for _, earlier := range b.before {

@@ -116,7 +116,7 @@ func LayoutOf(where string, names []string, readme []byte, config string) (*Layo
 		if chosen.files != nil {
 			return l, l.match(chosen, names)
 		}
-		names = within(names, chosen.Dir)
+		names = below(names, chosen.Dir)
 	} else if names, err = l.folder(names); err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (l *Layout) folder(names []string) ([]string, error) {
 	case l.Config == "":
 		return names, nil
 	}
-	inside := within(names, l.Config)
+	inside := below(names, l.Config)
 	if len(inside) == 0 {
 		folders := map[string]bool{}
 		for _, name := range names {
@@ -190,8 +190,8 @@ func (l *Layout) folder(names []string) ([]string, error) {
 	return inside, nil
 }
 
-// within are the names below a folder, of which only what lies below tells the split.
-func within(names []string, folder string) []string {
+// below are the names below a folder, of which only what lies below tells the split.
+func below(names []string, folder string) []string {
 	folder = strings.Trim(path.Clean("/"+folder), "/")
 	if folder == "" {
 		return names

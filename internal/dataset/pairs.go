@@ -39,7 +39,7 @@ func (c pairColumns) format(name string) *format {
 }
 
 func (p *rowParser) pair(c pairColumns) (Row, error) {
-	question, err := p.stringField(c.question)
+	turns, err := p.turnsIn(c.question, "user")
 	if err != nil {
 		return Row{}, err
 	}
@@ -48,20 +48,45 @@ func (p *rowParser) pair(c pairColumns) (Row, error) {
 		if err != nil {
 			return Row{}, err
 		}
-		if question != "" && below != "" {
-			question += "\n"
+		last := &turns[len(turns)-1]
+		if last.Content != "" && below != "" {
+			last.Content += "\n"
 		}
-		question += below
+		last.Content += below
 	}
-	answer, err := p.stringField(c.answer)
+	answer, err := p.turnsIn(c.answer, "assistant")
 	if err != nil {
 		return Row{}, err
 	}
-	turns := []chat.Message{{Role: "user", Content: question}, {Role: "assistant", Content: answer}}
+	turns = append(turns, answer...)
 	if c.system != "" {
 		turns, err = p.withSystem(c.system, turns)
 	}
-	return Row{Messages: turns}, err
+	return Row{Messages: turns, LeftOut: p.leftOut}, err
+}
+
+// turnsIn are the turns of a column: one of that role where it is a text, its own where it is a turn or a list of them.
+func (p *rowParser) turnsIn(column, role string) ([]chat.Message, error) {
+	switch value := p.row[column]; value.Kind() {
+	case jsontext.KindBeginObject:
+		p.used[column] = true
+		turn, err := p.turn(value)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", quote(column), err)
+		}
+		return []chat.Message{turn}, nil
+	case jsontext.KindBeginArray:
+		row, err := p.turns(column)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", quote(column), err)
+		}
+		if len(row) == 0 { // absent, as null is
+			row = []chat.Message{{Role: role}}
+		}
+		return row, nil
+	}
+	text, err := p.stringField(column)
+	return []chat.Message{{Role: role, Content: text}}, err
 }
 
 // pairsIn finds the columns that may be questions and answers by names in any case.
@@ -129,7 +154,14 @@ func textIn(row fields) string {
 // order of the file.
 func (b *builder) choose(row fields, names []string, where string) (*format, error) {
 	if b.columns.Given() {
-		return b.given(names, where)
+		return b.given(row, names, where)
+	}
+	if preference := preferenceIn(row); preference != nil {
+		b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, Table: b.table, where: where, preference: preference}
+		if b.headed {
+			b.unclear.show(names)
+		}
+		return nil, nil
 	}
 	if f := detect(row); f != nil {
 		return f, nil
@@ -148,7 +180,13 @@ func (b *builder) choose(row fields, names []string, where string) (*format, err
 		name := textIn(row)
 		return &format{name: "text", named: true, needs: []string{name}, parse: func(p *rowParser) (Row, error) { return p.textOf(name) }}, nil
 	case len(pairs) == 0 && texts(row) < 2:
-		return nil, nil
+		if b.nested = nestedTexts(row, names); texts(row)+len(b.nested) < 2 {
+			b.nested = nil
+			return nil, nil
+		}
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return row[name].Kind() != jsontext.KindString })
+		names = append(names, b.nested...)
+		nest(row, b.nested)
 	}
 	b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, Table: b.table, where: where}
 	if b.headed {
@@ -166,21 +204,33 @@ func (c pairColumns) name() string {
 }
 
 // given is the format of the columns that the user has named.
-func (b *builder) given(names []string, where string) (*format, error) {
+func (b *builder) given(row fields, names []string, where string) (*format, error) {
 	c := pairColumns{}
+	var turns, text string
 	for _, one := range []struct {
 		name string
 		into *string
-	}{{b.columns.Question, &c.question}, {b.columns.Answer, &c.answer}, {b.columns.System, &c.system}} {
+	}{{b.columns.Question, &c.question}, {b.columns.Answer, &c.answer}, {b.columns.System, &c.system}, {b.columns.Messages, &turns}, {b.columns.Text, &text}} {
 		if one.name == "" {
 			continue
 		}
 		at := indexFold(names, one.name)
-		if at < 0 {
+		switch {
+		case at >= 0:
+			*one.into = names[at]
+		case isNested(row, one.name):
+			*one.into, b.nested = one.name, append(b.nested, one.name)
+		default:
 			return nil, b.fail(where, fmt.Errorf("there is no column %s: the columns are %s", quote(one.name), quotedList(names))).
 				Hinted("data_columns names columns of the file")
 		}
-		*one.into = names[at]
+	}
+	nest(row, b.nested)
+	switch {
+	case turns != "":
+		return &format{name: "messages", named: true, needs: []string{turns}, parse: func(p *rowParser) (Row, error) { return p.conversation(turns) }}, nil
+	case text != "":
+		return &format{name: "text", named: true, needs: []string{text}, parse: func(p *rowParser) (Row, error) { return p.textOf(text) }}, nil
 	}
 	return c.format("question/answer"), nil
 }

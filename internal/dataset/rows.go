@@ -98,18 +98,10 @@ func (p *rowParser) history() ([]chat.Message, error) {
 	return turns, nil
 }
 
-// promptCompletion is a conversation of one question and one answer, as in MLX.
+// promptCompletion is a conversation of one question and one answer, as in MLX, or of the turns that stand for either,
+// as in TRL.
 func (p *rowParser) promptCompletion() (Row, error) {
-	prompt, err := p.stringField("prompt")
-	if err != nil {
-		return Row{}, err
-	}
-	completion, err := p.stringField("completion")
-	if err != nil {
-		return Row{}, err
-	}
-	turns, err := p.withSystem("system", []chat.Message{{Role: "user", Content: prompt}, {Role: "assistant", Content: completion}})
-	return Row{Messages: turns}, err
+	return p.pair(pairColumns{question: "prompt", answer: "completion", system: "system"})
 }
 
 func (p *rowParser) textOf(column string) (Row, error) {
@@ -119,29 +111,40 @@ func (p *rowParser) textOf(column string) (Row, error) {
 
 // conversation reads a list of turns, each {"role", "content"} or {"from", "value"}.
 func (p *rowParser) conversation(column string) (Row, error) {
+	turns, err := p.turns(column)
+	if err != nil {
+		return Row{}, err
+	}
+	if turns == nil {
+		return Row{Messages: []chat.Message{}}, nil
+	}
+	if turns, err = p.withSystem("system", turns); err != nil {
+		return Row{}, err
+	}
+	tools, err := p.tools()
+	return Row{Messages: turns, Tools: tools, LeftOut: p.leftOut}, err
+}
+
+// turns are those of a column that is a list of them, nil where it is null.
+func (p *rowParser) turns(column string) ([]chat.Message, error) {
 	p.used[column] = true
 	var list []jsontext.Value
 	if value := p.row[column]; len(value) == 0 || value.Kind() == jsontext.KindNull {
-		return Row{Messages: []chat.Message{}}, nil
+		return nil, nil
 	} else if value.Kind() != jsontext.KindBeginArray {
-		return Row{}, fmt.Errorf("column %q is %s, not a list of turns", column, kindName(value.Kind()))
+		return nil, fmt.Errorf("column %q is %s, not a list of turns", column, kindName(value.Kind()))
 	} else if err := json.Unmarshal(value, &list); err != nil {
-		return Row{}, err
+		return nil, err
 	}
 	turns := make([]chat.Message, len(list))
 	for i, value := range list {
 		turn, err := p.turn(value)
 		if err != nil {
-			return Row{}, fmt.Errorf("turn %d: %w", i, err)
+			return nil, fmt.Errorf("turn %d: %w", i, err)
 		}
 		turns[i] = turn
 	}
-	turns, err := p.withSystem("system", turns)
-	if err != nil {
-		return Row{}, err
-	}
-	tools, err := p.tools()
-	return Row{Messages: turns, Tools: tools, LeftOut: p.leftOut}, err
+	return turns, nil
 }
 
 // tools is the column "tools": a list, or a list written as a string (as LLaMA-Factory's files have it).

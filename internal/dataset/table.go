@@ -129,14 +129,15 @@ func (b *builder) header(first []string, where string) (names []string, header b
 	}
 	if b.columns.Given() {
 		b.columns.Question, b.columns.Answer = numbered(names, b.columns.Question), numbered(names, b.columns.Answer)
-		b.columns.System = numbered(names, b.columns.System)
+		b.columns.System, b.columns.Text = numbered(names, b.columns.System), numbered(names, b.columns.Text)
 	}
 	return names, header, nil
 }
 
 // named are the names that were given for columns.
 func (b *builder) named() []string {
-	return slices.DeleteFunc([]string{b.columns.Question, b.columns.Answer, b.columns.System}, func(name string) bool { return name == "" })
+	all := []string{b.columns.Question, b.columns.Answer, b.columns.System, b.columns.Messages, b.columns.Text}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 // numbered is the name of a column that is given by its number.

@@ -281,7 +281,7 @@ func TestReadColumns(t *testing.T) {
 		{"x.csv", "Frage;Antwort\na;b\n", settings.Columns{Question: "Frage", Answer: "Reply"},
 			`line 2: bad format: there is no column "Reply": the columns are "Frage", "Antwort" (data_columns names columns of the file)`},
 		{"x.csv", "Frage;Antwort\na;b\n", settings.Columns{Question: "1", Answer: "3"}, `there is no column "3": the columns are`},
-		{"x.jsonl", `{"a":"b","c":[]}`, settings.Columns{Question: "a", Answer: "c"}, `column "c" is a list, not a string`},
+		{"x.jsonl", `{"a":"b","c":["d"]}`, settings.Columns{Question: "a", Answer: "c"}, `column "c": turn 0: a string, not an object`},
 		{"x.jsonl", `{"a":"b","c":"d"}` + "\n" + `{"a":"b","e":"d"}`, settings.Columns{Question: "a", Answer: "c"},
 			`line 2: bad format: mixed formats: line 1 is question/answer`},
 	} {

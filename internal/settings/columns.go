@@ -11,18 +11,21 @@ import (
 // any case, where no other fits), or in a table a number from 1, and empty where the file's own names are to decide.
 type Columns struct {
 	Question, Answer, System string
-	Header                   *bool // whether the first row of a table has names; nil: that is found out
+	Messages                 string // a column of turns, alone
+	Text                     string // a column of texts, alone
+	Header                   *bool  // whether the first row of a table has names; nil: that is found out
 }
 
-// Given tells whether question and answer are named.
-func (c Columns) Given() bool { return c.Question != "" }
+// Given tells whether it is named what is learned.
+func (c Columns) Given() bool { return c.Question != "" || c.Messages != "" || c.Text != "" }
 
-// ParseColumns reads data_columns, "prompt=Frage,completion=Antwort,system=3,header=yes": what is learned as what. All
+// ParseColumns reads data_columns, "prompt=Frage,completion=Antwort,system=3,header=yes": what is learned as what; or
+// "messages=NAME", a column of turns, or "text=NAME". A name within a column of objects is "column.name". All
 // but prompt (or question) and completion (or answer) may be left out, and header alone may stand.
 func ParseColumns(text string) (Columns, error) {
 	var c Columns
 	wrong := func(reason string) (Columns, error) {
-		return Columns{}, Wrong("data_columns", strconv.Quote(text), "prompt=NAME,completion=NAME, and at will system=NAME and header=yes or no").
+		return Columns{}, Wrong("data_columns", strconv.Quote(text), "prompt=NAME,completion=NAME, and at will system=NAME and header=yes or no; or messages=NAME; or text=NAME").
 			Hinted("%s", reason)
 	}
 	if strings.TrimSpace(text) == "" {
@@ -30,6 +33,7 @@ func ParseColumns(text string) (Columns, error) {
 	}
 	places := map[string]*string{
 		"prompt": &c.Question, "question": &c.Question, "completion": &c.Answer, "answer": &c.Answer, "system": &c.System,
+		"messages": &c.Messages, "text": &c.Text,
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		what, name, found := strings.Cut(part, "=")
@@ -51,7 +55,10 @@ func ParseColumns(text string) (Columns, error) {
 	if (c.Question == "") != (c.Answer == "") || c.System != "" && c.Question == "" {
 		return wrong("prompt and completion go together")
 	}
-	if c.Question == c.Answer && c.Given() || c.System != "" && (c.System == c.Question || c.System == c.Answer) {
+	if c.Messages != "" && c.Question+c.Text != "" || c.Text != "" && c.Question != "" {
+		return wrong("either prompt and completion, or messages, or text")
+	}
+	if c.Question == c.Answer && c.Question != "" || c.System != "" && (c.System == c.Question || c.System == c.Answer) {
 		return wrong("each is a column of its own")
 	}
 	return c, nil

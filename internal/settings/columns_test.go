@@ -14,12 +14,14 @@ func TestParseColumns(t *testing.T) {
 		"question = Die Frage , Answer=Antwort,system=3": {Question: "Die Frage", Answer: "Antwort", System: "3"},
 		"prompt=1,completion=2,header=no":                {Question: "1", Answer: "2", Header: new(false)},
 		"header=yes":                                     {Header: new(true)},
+		"messages=chosen":                                {Messages: "chosen"},
+		"text=content,header=yes":                        {Text: "content", Header: new(true)},
 		"prompt=a=b,completion=c":                        {Question: "a=b", Answer: "c"},
 	} {
 		got, err := ParseColumns(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
-		require.Equal(t, want.Question != "", got.Given())
+		require.Equal(t, want.Question+want.Messages+want.Text != "", got.Given())
 	}
 	for text, want := range map[string]string{
 		"question":                             "each part is a name, = and a column",
@@ -27,6 +29,9 @@ func TestParseColumns(t *testing.T) {
 		"prompt=a":                             "prompt and completion go together",
 		"system=a":                             "prompt and completion go together",
 		"prompt=a,question=b,completion=c":     "question is there twice",
+		"messages=a,text=b":                    "either prompt and completion, or messages, or text",
+		"prompt=a,completion=b,text=c":         "either prompt and completion, or messages, or text",
+		"system=a,text=b":                      "prompt and completion go together",
 		"prompt=a,completion=a":                "each is a column of its own",
 		"prompt=a,completion=b,system=a":       "each is a column of its own",
 		"prompt=a,completion=b,header=perhaps": "none of them",

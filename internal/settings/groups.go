@@ -80,7 +80,7 @@ func (d Dataset) Check() error {
 
 // Learned is which columns of a data set are learned.
 type Learned struct {
-	DataColumns string `json:"data_columns" name:"data-columns" numeric:"" help:"Columns to learn, where their names do not tell: prompt=NAME,completion=NAME, at will also system=NAME and header=yes or no. In a table a NAME can be a number from 1." placeholder:"ROLE=NAME,…"`
+	DataColumns string `json:"data_columns" name:"data-columns" numeric:"" help:"Columns to learn, where their names do not tell: prompt=NAME,completion=NAME, at will also system=NAME and header=yes or no; or messages=NAME; or text=NAME. In a table a NAME can be a number from 1, in columns of objects it is column.name." placeholder:"ROLE=NAME,…"`
 }
 
 // Check wants columns that can be meant.
