@@ -38,7 +38,9 @@ const defaultSettings = `model: m.gguf
 data: d.json
 data_config: ""
 data_split: ""
+data_template: ""
 data_columns: ""
+data_format: ""
 train_on_inputs: false
 output_dir: out
 overwrite: false

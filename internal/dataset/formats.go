@@ -90,9 +90,11 @@ type builder struct {
 	cutRow  string            // the way out where a row of JSON Lines ends too soon
 	table   bool              // rows of cells
 	headed  bool              // whose first row names the columns
-	nested  []string          // columns within columns that are learned
-	unused  map[string]int    // rows by a description of what they held beyond the format
-	before  []string          // places of rows without a value in front of the first one
+	// makes rows of what the file holds; nil: none does, or no row has been
+	template *rowTemplate
+	nested   []string       // columns within columns that are learned
+	unused   map[string]int // rows by a description of what they held beyond the format
+	before   []string       // places of rows without a value in front of the first one
 	// rows with arguments of tool calls that were JSON texts
 	parsedArguments int
 }
@@ -132,11 +134,17 @@ func (b *builder) addJSON(value jsontext.Value, where string) error {
 		}
 		return b.fail(where, fmt.Errorf("expected an object, found %s", kindName(kind)))
 	}
-	var row fields
-	if err := json.Unmarshal(value, &row); err != nil {
+	row, err := objectOf(value)
+	if err != nil {
 		return b.fail(where, err)
 	}
 	return b.add(row, func() []string { return namesIn(value) }, where)
+}
+
+// objectOf are the members of an object.
+func objectOf(value jsontext.Value) (row fields, err error) {
+	err = json.Unmarshal(value, &row)
+	return row, err
 }
 
 // namesIn are the names of an object in its order.
@@ -153,6 +161,13 @@ func namesIn(object jsontext.Value) (names []string) {
 
 // add adds a row; names are its columns in the order of the file.
 func (b *builder) add(row fields, names func() []string, where string) error {
+	if b.columns.Template != "" && len(row) > 0 {
+		made, its, err := b.renderRow(row, where)
+		if err != nil {
+			return err
+		}
+		row, names = made, func() []string { return its }
+	}
 	nest(row, b.nested)
 	if b.unclear == nil && b.format == nil {
 		if allNull(row) {

@@ -156,6 +156,9 @@ func (b *builder) choose(row fields, names []string, where string) (*format, err
 	if b.columns.Given() {
 		return b.given(row, names, where)
 	}
+	if b.columns.Format != "" {
+		return b.asked(row, names, where)
+	}
 	if preference := preferenceIn(row); preference != nil {
 		b.unclear = &AmbiguousColumns{Columns: names, Header: b.headed, Table: b.table, where: where, preference: preference}
 		if b.headed {
@@ -201,6 +204,31 @@ func (c pairColumns) name() string {
 		return formats[alpacaFormat].name
 	}
 	return name
+}
+
+// asked is the format that the user has named.
+func (b *builder) asked(row fields, names []string, where string) (*format, error) {
+	f := format{}
+	if at := slices.IndexFunc(formats, func(f format) bool { return f.name == b.columns.Format }); at >= 0 {
+		f = formats[at]
+		f.named = true
+	} else {
+		c := pairColumns{}
+		c.question, c.answer, _ = strings.Cut(b.columns.Format, "/")
+		for _, name := range []*string{&c.question, &c.answer} {
+			if at := indexFold(names, *name); at >= 0 {
+				*name = names[at]
+			}
+		}
+		f = *c.format(b.columns.Format)
+	}
+	for _, need := range f.needs {
+		if _, there := row[need]; !there {
+			return nil, b.fail(where, fmt.Errorf("data_format is %s, which needs a column %s: the columns are %s", b.columns.Format, quote(need),
+				quotedList(names))).Hinted("--data-columns says which columns are learned")
+		}
+	}
+	return &f, nil
 }
 
 // given is the format of the columns that the user has named.

@@ -28,6 +28,9 @@ func scanParquet(file io.ReaderAt, size int64, path string, columns settings.Col
 		return nil, usererr.New(readOp, path, "%w", err)
 	}
 	b := newBuilder(path, columns, row)
+	if c := columns.Container; c != "" && c != "Parquet" {
+		return nil, b.otherContainer("a Parquet file")
+	}
 	return b.finish(hash.Sum(nil), b.readParquet(file, size))
 }
 

@@ -79,6 +79,10 @@ func (b *builder) finish(hash []byte, err error) (*Source, error) {
 			Hinted("a row is an example to learn: a question and its answer, a conversation or a text")
 	}
 	b.source.Notes = append(b.source.Notes, b.notes()...)
+	if b.columns.Template != "" { // which decides what is learned as much as the file does
+		sum := sha256.Sum256(append(hash, b.columns.Template...))
+		hash = sum[:]
+	}
 	b.source.Hash = hex.EncodeToString(hash)
 	return b.source, nil
 }
@@ -110,6 +114,23 @@ func (b *builder) read(file io.Reader) error {
 			return err
 		}
 	}
+	switch b.columns.Container {
+	case "":
+	case "JSON Lines":
+		return b.readLines(in, start)
+	case "JSON array":
+		return b.readArray(in)
+	case "text file":
+		return b.readText(in, start, whole)
+	case "Parquet":
+		return b.otherContainer("no Parquet file")
+	default:
+		for _, s := range []separator{comma, semicolon, tab} {
+			if s.container() == b.columns.Container {
+				return b.readTable(in, s)
+			}
+		}
+	}
 	switch {
 	case text:
 		return b.readText(in, start, whole)
@@ -127,6 +148,12 @@ func (b *builder) read(file io.Reader) error {
 	return usererr.New(readOp, b.source.Path, "neither JSON Lines nor a JSON array nor a table: it begins with %q", first).Of(usererr.Format).
 		At("line 1").
 		Hinted("plain text needs a name that ends in .txt, comma-separated values one that ends in .csv")
+}
+
+// otherContainer says that a file is another one than data_format has it.
+func (b *builder) otherContainer(is string) error {
+	return usererr.New(readOp, b.source.Path, "data_format is %s, and the file is %s", b.columns.Container, is).Of(usererr.Format).
+		Hinted("leave data_format away, and what it is will be found out")
 }
 
 // isText tells names of texts, Markdown among them, from those of rows.

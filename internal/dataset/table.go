@@ -101,6 +101,8 @@ func (b *builder) header(first []string, where string) (names []string, header b
 		header = *given
 	case isHeader(first):
 		header = true
+	case b.columns.Template != "":
+		header = likeNames
 	case b.columns.Given():
 		header = likeNames || !slices.ContainsFunc(b.named(), func(name string) bool { return indexFold(first, name) < 0 })
 	case len(first) == 1:

@@ -33,6 +33,11 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 	if err != nil {
 		return nil, err
 	}
+	if c.DataTemplate != "" {
+		if columns.Template, err = readRowTemplate(c, columns); err != nil {
+			return nil, err
+		}
+	}
 	list, err := c.DataFiles(func(path string) bool { _, err := os.Stat(path); return err == nil })
 	if err != nil {
 		return nil, err

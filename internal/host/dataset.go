@@ -3,14 +3,19 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/hub"
+	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
 )
 
 // openData reads the data set of a path, or where there is none of a name on the hub.
@@ -62,4 +67,22 @@ func fetchData(ctx context.Context, h *hub.Hub, n hub.Name, r dataset.Reading) (
 		return slices.Concat(l.Splits[train], l.Splits[valid]), nil
 	})
 	return path, l, err
+}
+
+// maxRowTemplate is more than a template may have, so that package jinja says how much that is.
+const maxRowTemplate = 2 << 20
+
+func readRowTemplate(d settings.Dataset, columns settings.Columns) (string, error) {
+	if columns.Given() || columns.Format != "" {
+		return "", settings.Wrong("data_template", strconv.Quote(d.DataTemplate), "without data_columns and data_format: the template says what is learned").
+			Hinted("header=yes and a container may stand")
+	}
+	text, err := files.Read(d.DataTemplate, maxRowTemplate)
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
+		err = errors.New("the template is empty")
+	}
+	if err != nil {
+		return "", usererr.New("read data template", d.DataTemplate, "%w", err)
+	}
+	return string(text), nil
 }

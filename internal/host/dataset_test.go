@@ -49,6 +49,31 @@ func TestOpenSeveralDataSets(t *testing.T) {
 	require.ErrorContains(t, err, "absent.jsonl: ")
 }
 
+// A row template is a file, and says alone what is learned.
+func TestDataTemplate(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+		return path
+	}
+	open := func(d settings.Dataset) error {
+		d.Data = at("a.jsonl", `{"a":"b"}`)
+		opened, err := OpenData(t.Context(), d, dir, func(events.Event) {})
+		if err == nil {
+			require.Equal(t, "text", opened.Train.Format)
+			opened.Close()
+		}
+		return err
+	}
+	require.NoError(t, open(settings.Dataset{DataTemplate: at("t.jinja", "{{ a }}"), Learned: settings.Learned{DataFormat: "JSON Lines"}}))
+	require.ErrorContains(t, open(settings.Dataset{DataTemplate: at("e.jinja", " \n")}), "e.jinja: the template is empty")
+	require.ErrorContains(t, open(settings.Dataset{DataTemplate: dir + "/absent"}), "read data template "+dir+"/absent: ")
+	for _, other := range []settings.Learned{{DataColumns: "text=a"}, {DataFormat: "text"}} {
+		require.ErrorContains(t, open(settings.Dataset{DataTemplate: at("t.jinja", "x"), Learned: other}), "the template says what is learned")
+	}
+}
+
 // The splits of a data set on the hub: those that are wanted are fetched, and no others.
 func TestDataOfTheHub(t *testing.T) {
 	server := hubtest.New(t)

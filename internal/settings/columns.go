@@ -14,6 +14,10 @@ type Columns struct {
 	Messages                 string // a column of turns, alone
 	Text                     string // a column of texts, alone
 	Header                   *bool  // whether the first row of a table has names; nil: that is found out
+
+	// what else is known of the file: its format and container (ParseDataFormat), and the source of a template that makes
+	// rows of its rows; empty: they are found out, and rows are taken as they are
+	Format, Container, Template string
 }
 
 // Given tells whether it is named what is learned.
@@ -25,8 +29,8 @@ func (c Columns) Given() bool { return c.Question != "" || c.Messages != "" || c
 func ParseColumns(text string) (Columns, error) {
 	var c Columns
 	wrong := func(reason string) (Columns, error) {
-		return Columns{}, Wrong("data_columns", strconv.Quote(text), "prompt=NAME,completion=NAME, and at will system=NAME and header=yes or no; or messages=NAME; or text=NAME").
-			Hinted("%s", reason)
+		const allowed = "prompt=NAME,completion=NAME, and at will system=NAME and header=yes or no; or messages=NAME; or text=NAME"
+		return Columns{}, Wrong("data_columns", strconv.Quote(text), allowed).Hinted("%s", reason)
 	}
 	if strings.TrimSpace(text) == "" {
 		return c, nil

@@ -68,6 +68,7 @@ type Dataset struct {
 	Data          string `json:"data" name:"data" aliases:"dataset" type:"lines" lines:"" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, a folder with splits (train.jsonl, data/train-*.parquet, …) or a data set of the hub (owner/name, owner/name@revision); the format is detected. Several, each by a --data of its own or a list in a file of settings, are learned together: PATH:WEIGHT says how often the rows of one come in an epoch (2, 0.5), PATH:WEIGHT:ROWS or PATH::ROWS which of them (1000, 900:960)." placeholder:"PATH|NAME[:WEIGHT[:ROWS]]"`
 	DataConfig    string `json:"data_config" name:"data-config" help:"Of a data set with several configs: the one to take." placeholder:"NAME"`
 	DataSplit     string `json:"data_split" name:"data-split" help:"The one split to take; without it train, and validation to evaluate on." placeholder:"NAME"`
+	DataTemplate  string `json:"data_template" name:"data-template" help:"A Jinja template that makes of each row what is learned: a list of messages as JSON, or a text. It sees the row's columns, and all of them as row." placeholder:"FILE"`
 	Learned       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
@@ -81,16 +82,26 @@ func (d Dataset) Check() error {
 // Learned is which columns of a data set are learned.
 type Learned struct {
 	DataColumns string `json:"data_columns" name:"data-columns" numeric:"" help:"Columns to learn, where their names do not tell: prompt=NAME,completion=NAME, at will also system=NAME and header=yes or no; or messages=NAME; or text=NAME. In a table a NAME can be a number from 1, in columns of objects it is column.name." placeholder:"ROLE=NAME,…"`
+	DataFormat  string `json:"data_format" name:"data-format" numeric:"" help:"What the file is, where that is not to be found out: a format (messages, ShareGPT, Alpaca, prompt/completion, text, QUESTION/ANSWER), a container (JSON Lines, JSON array, CSV, CSV with semicolons, TSV, text file, Parquet) or both (Alpaca in CSV)." placeholder:"FORMAT"`
 }
 
-// Check wants columns that can be meant.
+// Check wants columns and a format that can be meant.
 func (l Learned) Check() error {
 	_, err := l.Columns()
 	return err
 }
 
-// Columns is DataColumns as it is meant.
-func (l Learned) Columns() (Columns, error) { return ParseColumns(l.DataColumns) }
+// Columns is DataColumns as it is meant, with the format.
+func (l Learned) Columns() (Columns, error) {
+	c, err := ParseColumns(l.DataColumns)
+	if err != nil {
+		return c, err
+	}
+	if c.Format, c.Container, err = ParseDataFormat(l.DataFormat); err == nil && c.Format != "" && c.Given() {
+		err = Wrong("data_format", strconv.Quote(l.DataFormat), "only a container beside data_columns, which say what is learned")
+	}
+	return c, err
+}
 
 // LoRA is which adapter there is.
 type LoRA struct {
