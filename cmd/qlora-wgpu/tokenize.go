@@ -58,7 +58,7 @@ func (t *tokenizeCommand) Run(c *console) error {
 	if t.Chat {
 		var source *dataset.Source
 		if t.Input != "" { // which may be larger than memory
-			source, _, err = dataset.OpenColumns(name, columns)
+			source, _, err = dataset.Reading{Columns: columns}.Open(name)
 		} else {
 			source, err = dataset.ReadColumns(in, name, columns)
 		}

@@ -116,7 +116,7 @@ func prepare(model, data, dir string) error {
 		return err
 	}
 	var m measured
-	set, err := host.OpenData(ctx, data, settings.Columns{}, filepath.Join(dir, "cache"), emit)
+	set, err := host.OpenData(ctx, settings.Dataset{Data: data}, filepath.Join(dir, "cache"), emit)
 	if err != nil {
 		return err
 	}
