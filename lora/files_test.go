@@ -134,6 +134,13 @@ func TestPatternsChangeRankAndScale(t *testing.T) {
 	require.EqualError(t, a.SetTensors(f.Tensors, f.Path), "load adapter dir: base_model.model."+q1+
 		".lora_A.weight is 4×64, the model wants 2×64; 2 of 6 matrices do not fit, those of q_proj "+
 		"(adapter_config.json gives this linear the rank 2)")
+	for i, tensor := range f.Tensors { // of the other one the shape is right
+		if strings.HasSuffix(tensor.Name, q1+".lora_B.weight") {
+			f.Tensors[i].Cols, f.Tensors[i].Values = 2, tensor.Values[:2*tensor.Rows]
+		}
+	}
+	require.EqualError(t, a.SetTensors(f.Tensors, f.Path), "load adapter dir: base_model.model."+q1+
+		".lora_A.weight is 4×64, the model wants 2×64 (adapter_config.json gives this linear the rank 2)")
 }
 
 func TestTensorsThatDoNotFit(t *testing.T) {
