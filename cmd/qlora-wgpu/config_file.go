@@ -78,7 +78,7 @@ func readConfigFile(path string, flags []*kong.Flag) (fileSettings, error) {
 		target, ok := byKey[key]
 		if !ok {
 			return nil, usererr.New(opConfig, path, "unknown key %.60q", key).At("%s", position(pair.Key)).
-				Hinted("did you mean %s?", usererr.Nearest(key, keys))
+				Hinted("%s", usererr.DidYouMean(key, keys, "--help lists them"))
 		}
 		if _, twice := found[target.flag]; twice {
 			return nil, yamlError(path, pair.Key, errors.New(key+" is set a second time, under another of its names"))

@@ -83,7 +83,7 @@ func parseError(err error) error {
 			known = append(known, dashes(name)+name)
 		}
 	}
-	return usererr.New("command line", "", "unknown flag %s", given).Hinted("did you mean %s?", usererr.Nearest(given, known))
+	return usererr.New("command line", "", "unknown flag %s", given).Hinted("%s", usererr.DidYouMean(given, known, "--help lists them"))
 }
 
 func dashes(name string) string {

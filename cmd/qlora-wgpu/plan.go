@@ -73,9 +73,10 @@ func (p *planCommand) shape(c *console) (shape spec.Spec, name string, err error
 // archShape is a common model's shape; an unknown name gets the nearest as an answer.
 func archShape(arch string) (shape spec.Spec, name string, err error) {
 	shape, known := pretrained.Shape(arch)
+	names := pretrained.ShapeNames()
 	if !known {
 		err = usererr.New("plan", "", "there is no architecture %q", arch).Of(usererr.Unsupported).
-			Hinted("did you mean %s?", usererr.Nearest(strings.ToLower(arch), pretrained.ShapeNames()))
+			Hinted("%s", usererr.DidYouMean(strings.ToLower(arch), names, "there are "+strings.Join(names, ", ")))
 	}
 	return shape, arch, err
 }

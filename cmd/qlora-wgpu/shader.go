@@ -35,7 +35,8 @@ func (k *shaderCommand) Run(c *console) error {
 		return nil
 	}
 	if !slices.Contains(shaders.Names(), k.Name) {
-		return usererr.New(opShader, "", "there is no kernel %q", k.Name).Hinted("did you mean %s?", usererr.Nearest(k.Name, shaders.Names()))
+		return usererr.New(opShader, "", "there is no kernel %q", k.Name).
+			Hinted("%s", usererr.DidYouMean(k.Name, shaders.Names(), "without a name the command lists them"))
 	}
 	spec := gpu.KernelSpec{Name: k.Name, Source: shaders.Source(k.Name)}
 	if k.Variant != "" {
@@ -60,7 +61,7 @@ func variantOf(name, variant string) (found gpu.KernelSpec, err error) {
 		variants = own
 		if !slices.Contains(variants, variant) {
 			return found, usererr.New(opShader, "", "%s has no variant %q", c.Op, variant).
-				Hinted("did you mean %s?", usererr.Nearest(variant, variants))
+				Hinted("%s", usererr.DidYouMean(variant, variants, "there are "+strings.Join(variants, ", ")))
 		}
 		trial := opcases.Prepare(dev, c, variant)
 		specs := trial.Kernels()

@@ -158,7 +158,7 @@ func (d *definition) finder(c component, where string) (finder, error) {
 	}
 	p, err := compilePattern(*c.Pattern.Regex)
 	if err != nil {
-		return nil, unsupported(d.path, "the pattern %q (%v)", *c.Pattern.Regex, err).At("%s", where).
+		return nil, unsupported(d.path, "the pattern %.200q (%v)", *c.Pattern.Regex, err).At("%s", where).
 			Hinted("patterns of classes, groups, look-aheads and repetitions are supported")
 	}
 	return p.find, nil
