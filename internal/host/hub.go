@@ -21,8 +21,11 @@ import (
 // OpenHub is the hub that the environment names. It tells what it fetches and what is to be known of it.
 func OpenHub(name string, emit func(events.Event)) (*hub.Hub, error) {
 	h, err := hub.FromEnvironment()
+	if _, said := errors.AsType[*usererr.Error](err); err != nil && !said {
+		err = usererr.New("fetch from the hub", name, "%w", err)
+	}
 	if err != nil {
-		return nil, usererr.New("fetch from the hub", name, "%w", err)
+		return nil, err
 	}
 	h.Progress = progress(name, h.Cache, emit)
 	h.Say = func(line string) { emit(events.Info{Message: line}) }

@@ -61,7 +61,8 @@ func (h *Hub) link(n Name, commit string, f File) error {
 		return err
 	}
 	if os.Symlink(to, pointer) == nil {
-		return nil
+		_, err := os.Stat(pointer) // a folder that is a link itself leads elsewhere
+		return err
 	}
 	if h.here(n, commit, f) { // another process has been faster
 		return nil

@@ -171,7 +171,9 @@ func (h *Hub) bring(ctx context.Context, n Name, choose func([]File, getter) (st
 		if l, failure = h.list(ctx, n); failure == nil {
 			path, err := choose(l.Files, func(files []File) (string, error) { return h.Fetch(ctx, n, l, files) })
 			if err == nil { // what is whole at an older commit stands in until this one is
-				err = h.setRef(n, l.Commit)
+				if err = h.setRef(n, l.Commit); err != nil {
+					err = h.explain(n, err)
+				}
 			}
 			return path, err
 		}

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 
 	"qlora-wgpu/internal/usererr"
 )
@@ -33,8 +35,12 @@ func (h *Hub) explain(n Name, err error) error {
 	if errors.Is(err, errAway) {
 		return e.Hinted("check the connection and HTTPS_PROXY, or give a folder of this computer; what came so far is kept")
 	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, link := errors.AsType[*os.LinkError](err)
 	no, ok := errors.AsType[*refusal](err)
 	switch {
+	case path || link:
+		return e.Hinted("mend or remove it, or name another folder for the cache by HF_HUB_CACHE; what came so far is kept")
 	case !ok:
 		return e
 	case no.code == "GatedRepo" || no.status == http.StatusForbidden && no.code == "":

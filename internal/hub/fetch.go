@@ -86,8 +86,11 @@ func noRoom(n Name, dir string, bytes int64) error {
 
 // said is a number of bytes in words.
 func said(bytes int64) string {
-	if bytes < 10<<20 {
+	switch {
+	case bytes < 10<<20:
 		return fmt.Sprintf("%d KiB", (bytes+1<<10-1)>>10)
+	case bytes < 1<<30:
+		return fmt.Sprintf("%d MiB", (bytes+1<<20-1)>>20)
 	}
 	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
 }

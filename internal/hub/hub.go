@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qlora-wgpu/internal/files"
+	"qlora-wgpu/internal/usererr"
 )
 
 // Hub is a hub with the cache of what came from it.
@@ -57,11 +58,17 @@ func fromEnvironment(env func(string) string) (*Hub, error) {
 		return h, nil
 	}
 	if h.Token = strings.TrimSpace(cmp.Or(env("HF_TOKEN"), env("HUGGING_FACE_HUB_TOKEN"))); h.Token == "" {
-		text, err := files.Read(full(cmp.Or(env("HF_TOKEN_PATH"), filepath.Join(folder, "token"))), maxToken)
+		path := full(cmp.Or(env("HF_TOKEN_PATH"), filepath.Join(folder, "token")))
+		text, err := files.Read(path, maxToken)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return nil, usererr.New("read the hub's token", path, "%w", err).
+				Hinted("HF_TOKEN_PATH or HF_HOME says where it is; with HF_HUB_DISABLE_IMPLICIT_TOKEN=1 none is read")
 		}
 		h.Token = strings.TrimSpace(string(text))
+	}
+	if strings.ContainsFunc(h.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, usererr.New("read the hub's token", "", "it has characters that no token has").
+			Hinted("HF_TOKEN, or the file that HF_TOKEN_PATH names, holds hf_ with letters and digits behind it, and nothing else")
 	}
 	return h, nil
 }

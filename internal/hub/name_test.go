@@ -111,4 +111,16 @@ func TestTheEnvironmentIsHuggingFaces(t *testing.T) {
 	require.Equal(t, "hf_own", at("HF_HOME", home, "HF_TOKEN", " hf_own ").Token)
 	require.Equal(t, "hf_file", at("HF_TOKEN_PATH", filepath.Join(home, "token")).Token)
 	require.Empty(t, at("HF_HOME", home, "HF_HUB_DISABLE_IMPLICIT_TOKEN", "1").Token)
+	for name, c := range map[string]struct{ value, message string }{
+		"HF_TOKEN":      {"hf_a\nhf_b", "read the hub's token: it has characters that no token has (HF_TOKEN, or the file"},
+		"HF_TOKEN_PATH": {home, "read the hub's token " + home + ": "},
+	} {
+		_, err := fromEnvironment(func(asked string) string {
+			if asked == name {
+				return c.value
+			}
+			return ""
+		})
+		require.ErrorContains(t, err, c.message)
+	}
 }

@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -223,6 +224,35 @@ func TestSizesThatNothingHas(t *testing.T) {
 		require.Empty(t, entries)
 	}
 	require.ErrorContains(t, check([]File{{"a", 1 << 50, hash}, {"b", 1, hash}}), "b has 1 bytes, all files together have more than ")
+}
+
+// A cache in which something stands in the way is named, with a way out; nothing is said to be there that is not.
+func TestACacheThatIsInTheWay(t *testing.T) {
+	for _, c := range []struct {
+		path, message string
+		make          func(path string) error
+	}{
+		{"refs", "refs: not a directory (mend or remove it", func(path string) error { return os.WriteFile(path, nil, 0o666) }},
+		{"snapshots", "snapshots: not a directory (mend or remove it", func(path string) error { return os.WriteFile(path, nil, 0o666) }},
+		{"snapshots", "no such file or directory (mend or remove it", func(path string) error { return os.Symlink(t.TempDir(), path) }},
+	} {
+		s, _ := served(t)
+		h, n := client(s, t.TempDir()), Name{Type: Models, Repo: id, Revision: "main"}
+		require.NoError(t, os.MkdirAll(h.repo(n), 0o777))
+		if err := c.make(filepath.Join(h.repo(n), c.path)); err != nil {
+			t.Skip(err) // no links here
+		}
+		_, err := h.Model(t.Context(), n, vision)
+		require.ErrorContains(t, err, c.message)
+		_, ok := errors.AsType[*usererr.Error](err)
+		require.True(t, ok)
+	}
+}
+
+func TestSaid(t *testing.T) {
+	for bytes, want := range map[int64]string{1: "1 KiB", 5 << 10: "5 KiB", 35 << 20: "35 MiB", 35<<20 + 1: "36 MiB", 3 << 30: "3.0 GiB"} {
+		require.Equal(t, want, said(bytes))
+	}
 }
 
 // Every pattern of --include finds something, or it is named.
