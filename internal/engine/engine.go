@@ -43,7 +43,7 @@ type Engine struct {
 	named     []gpu.KernelSpec      // that the planned programs dispatch
 	planned   int64                 // FLOPs of the largest micro-batch, as planned
 	off       float64               // the FLOPs of the last step were so many times what the plan says; 0: there was none
-	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, model.ChunkTokens otherwise.
+	// ChunkTokens cuts micro-batches into chunks of tokens; set before anything is reserved, the model's otherwise.
 	ChunkTokens int
 	// Stepping is told how far the device is with a step, in FLOPs; nil: nobody wants to know.
 	Stepping func(events.Part)
@@ -62,7 +62,7 @@ func New(dev *gpu.Device, m *model.Model, adapter *lora.Adapter, plan *paging.Pl
 	}
 	return &Engine{
 		Device: dev, Model: m, Adapter: adapter, plan: plan, arena: dev.NewArena(), stats: stats, seed: seed, sizes: map[string]model.Size{},
-		ChunkTokens: model.ChunkTokens,
+		ChunkTokens: m.ChunkTokens(),
 	}, nil
 }
 

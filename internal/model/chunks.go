@@ -2,13 +2,26 @@ package model
 
 import (
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/lora"
 )
 
-// ChunkTokens is how many tokens pass through a linear at once: no tensor but keys and values grows with the whole
-// context. It decides the order in which the adapter's gradients are summed, so it is the same for every device and
-// every plan.
-const ChunkTokens = 1024
+// ChunkTokens is how many tokens pass through the model's linears at once: no tensor but keys and values grows with the
+// whole context. It decides the order in which the adapter's gradients are summed, so it is the same for every device
+// and every plan: 1,024, or as many as every device binds of the model's widest activation.
+func (m *Model) ChunkTokens() int { return chunkTokens(m.spec) }
+
+func chunkTokens(shape spec.Spec) int {
+	const most = 1024
+	widest := int64(1)
+	for i := range shape.Layers {
+		for _, t := range shape.LayerTensors(i) {
+			widest = max(widest, int64(t.Rows), int64(t.Cols))
+		}
+	}
+	fit := gpu.DefaultLimits(0).MaxTensorBytes() / (widest * gpu.F32.Size(1))
+	return int(max(1, min(most, fit)))
+}
 
 // Chunk is neighbouring tokens of a micro-batch. The model's activations are lists of tensors, one a chunk.
 type Chunk struct {
