@@ -82,8 +82,9 @@ func TestDevices(t *testing.T) {
 		require.GreaterOrEqual(t, a.MaxBindingBytes, uint64(128<<20))
 		require.Contains(t, text, a.Name)
 	}
-	status, _, stderr = invoke(t, "generate", "--model", demotest.Model(t, 1, nil), "--prompt=x", "--device=no such card")
+	status, stdout, stderr = invoke(t, "generate", "--model", demotest.Model(t, 1, nil), "--prompt=x", "--device=no such card")
 	require.Equal(t, statusUserError, status)
+	require.Empty(t, stdout, "no answer")
 	require.Contains(t, stderr, "no such card")
 	require.Contains(t, stderr, list[0].Name, "the choice there is")
 }
