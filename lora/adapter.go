@@ -211,6 +211,14 @@ func (a *Adapter) Init(seed uint64) error {
 	return nil
 }
 
+// MadeFor is the base model that a loaded adapter's configuration names, shortened; empty where there is none.
+func (c Config) MadeFor() string {
+	if c.loaded == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.100s", c.loaded.base)
+}
+
 // String names the adapter for the log.
 func (c Config) String() string {
 	const most = 7 // as many as a layer has

@@ -1,11 +1,14 @@
 package lora
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/gpu"
+	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/optim"
 )
 
@@ -58,4 +61,12 @@ func TestOddRank(t *testing.T) {
 	require.ErrorContains(t, a.SetTensors(tensors[:1], "x"), "lora_B.weight is missing")
 	tensors[1].Rows++
 	require.ErrorContains(t, a.SetTensors(tensors, "x"), "lora_B.weight is 65×5, the model wants 64×5")
+}
+
+func TestAModelIsNoAdapter(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o666))
+	_, err := Open(checkpoint.Files{}, dir)
+	require.EqualError(t, err, "load adapter "+dir+
+		": it is a model and no adapter (an adapter is a folder with adapter_config.json and adapter_model.safetensors)")
 }

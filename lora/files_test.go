@@ -213,6 +213,8 @@ func TestAnAdapterOfAnotherModelSaysWhatDoesNotFit(t *testing.T) {
 	} {
 		f, err := adapterOf(t, `"target_modules":null,"base_model_name_or_path":`+c.base, c.linears...)
 		require.NoError(t, err)
+		require.Contains(t, []string{"microsoft/Phi-4-mini", ""}, f.Config.MadeFor())
+		require.Equal(t, c.base == `"microsoft/Phi-4-mini"`, f.Config.MadeFor() != "")
 		_, err = Attach(gpu.NewDry(gpu.Options{}), decoder(), f.Config, optim.Options{})
 		require.ErrorContains(t, err, c.message)
 	}

@@ -34,6 +34,8 @@ func TestInitAdapterContinues(t *testing.T) {
 	require.Equal(t, whole.steps[2].Loss, r.steps[0].Loss)
 	require.Contains(t, r.said, "Adapter: LoRA r=5 alpha=8 scaling=3.578 dropout=0 on down_proj, v_proj\n",
 		"shape and scale are the adapter's")
+	second.OutputDir, second.Model = filepath.Join(t.TempDir(), "out"), demotest.Model(t, 1, nil)
+	require.Contains(t, train(t, second).said, " on down_proj, v_proj, made for "+model+"\n")
 }
 
 // What a loaded adapter's configuration says of its linears stays as it was when it trains on, over a resumed run too.

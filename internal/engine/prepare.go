@@ -207,7 +207,11 @@ func (s *Session) attach(d Demand, plan *paging.Plan, fill func(*lora.Adapter) e
 // describe tells what is there now.
 func (s *Session) describe(d Demand, plan *paging.Plan) {
 	if adapter := s.engine.Adapter; adapter != nil {
-		s.info("Adapter: %s", adapter.Config)
+		made := ""
+		if base := adapter.Config.MadeFor(); base != "" && base != s.options.Model && base != s.Source.Name {
+			made = ", made for " + base // another model may have the same linears
+		}
+		s.info("Adapter: %s%s", adapter.Config, made)
 		for _, warning := range adapter.Warnings {
 			s.warn("%s", warning)
 		}

@@ -60,6 +60,9 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 	in := func(name string) string { return strings.TrimRight(path, `/\`) + "/" + name }
 	data, err := readText(folder, "config.json", in("config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, isAdapter := readText(folder, "adapter_config.json", ""); isAdapter == nil {
+			return m, usererr.New(op, path, "it is an adapter and no model").Hinted("give it as the adapter, and its base model as the model")
+		}
 		return m, usererr.New(op, path, "there is no config.json").Hinted("a model folder holds config.json and *.safetensors")
 	} else if err != nil {
 		return m, err

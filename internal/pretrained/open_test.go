@@ -106,6 +106,9 @@ func TestOpenRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "open model "+filepath.Join(dir, "absent")+": ")
 	_, err = Open(dir)
 	require.EqualError(t, err, "open model "+dir+": there is no config.json (a model folder holds config.json and *.safetensors)")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte("{}"), 0o666))
+	_, err = Open(dir)
+	require.EqualError(t, err, "open model "+dir+": it is an adapter and no model (give it as the adapter, and its base model as the model)")
 	for _, content := range []string{"", "GG", "{\"a\":1}"} {
 		path := filepath.Join(dir, "file")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
