@@ -11,8 +11,9 @@ import (
 )
 
 // untie gives a model whose head is said to be the embedding what its files hold: another head, or the head alone,
-// which then is the embedding. So does transformers from version 5 on.
-func (m *Model) untie() error {
+// which then is the embedding. So does transformers from version 5 on. Without compare the configuration is believed
+// where both are there.
+func (m *Model) untie(compare bool) error {
 	const headName, embeddingName = spec.Head + ".weight", spec.Embedding + ".weight"
 	head, there := m.index[headName]
 	embedding, both := m.index[embeddingName]
@@ -23,6 +24,8 @@ func (m *Model) untie() error {
 		m.weights[head].Name = embeddingName
 		delete(m.index, headName)
 		m.index[embeddingName] = head
+		return nil
+	case !compare:
 		return nil
 	}
 	same, err := sameBytes(m.weights[head], m.weights[embedding])

@@ -157,10 +157,7 @@ func openFolder(folder Folder, path string, describe bool) (*Model, error) {
 	if err != nil {
 		return m, err
 	}
-	if !describe {
-		err = m.untie()
-	}
-	if err != nil {
+	if err := m.untie(!describe); err != nil {
 		return m, err
 	}
 	m.addOneToNorms()

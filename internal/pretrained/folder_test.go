@@ -317,6 +317,9 @@ func TestTiedHeadInEveryForm(t *testing.T) {
 	got, there := m.Lookup(embedding)
 	require.True(t, there)
 	require.NoError(t, m.ReadRows(embedding, 0, got.Rows, make([]float32, got.Rows*got.Cols)))
+	far, err := DescribeFolder(memory{"config.json": config, "model.safetensors": weights(t, 0, head)}, "m")
+	require.NoError(t, err)
+	require.NoError(t, far.Expect(embedding, got.Rows, got.Cols))
 
 	for second, tied := range map[uint16]bool{0x4000: true, 0x4040: false} { // 2 and 3 in bfloat16
 		var out bytes.Buffer
