@@ -124,3 +124,24 @@ func TestTheEnvironmentIsHuggingFaces(t *testing.T) {
 		require.ErrorContains(t, err, c.message)
 	}
 }
+
+// Messages show the pages of the hub that is asked: their addresses are names as well.
+func TestPagesOfAMirror(t *testing.T) {
+	t.Setenv("HF_ENDPOINT", "http://mirror:8/hf/")
+	for text, want := range map[string]Name{
+		"http://mirror:8/hf/owner/name":                  {Models, "owner/name", "main", ""},
+		"http://mirror:8/hf/datasets/owner/set/tree/dev": {Datasets, "owner/set", "dev", ""},
+		"https://huggingface.co/owner/name":              {Models, "owner/name", "main", ""},
+		"owner/name":                                     {Models, "owner/name", "main", ""},
+	} {
+		n, named, err := Parse(text, Models)
+		require.NoError(t, err)
+		require.True(t, named, text)
+		require.Equal(t, want, n)
+	}
+	_, named, _ := Parse("http://mirror:9/hf/owner/name", Models)
+	require.False(t, named)
+	t.Setenv("HF_ENDPOINT", "")
+	_, named, _ = Parse("/owner/name", Models)
+	require.False(t, named)
+}
