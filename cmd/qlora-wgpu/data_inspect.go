@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"fmt"
 	"os"
 	"time"
 
@@ -58,35 +59,61 @@ func (d *dataInspectCommand) Run(c *console) error {
 
 // inspectData reads a data set and looks at its rows, with the eyes of a model where one is given.
 func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector, error) {
-	var err error
-	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s)}
+	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s), Model: s.Model}
 	if s.Model != "" {
-		if o.Text, o.MaxSeqLength, err = openTextSide(c, s); err != nil {
+		var longest int
+		var err error
+		if o.Text, longest, err = openTextSide(c, s.Model, s.Template); err != nil {
 			return nil, err
 		}
-		o.Model = s.Model
+		o.MaxSeqLength = min(o.MaxSeqLength, longest)
 	}
-	data, err := host.OpenData(c.context, s.Dataset, "", c.logEvent)
+	splits, data, err := openSplits(c, s.Dataset, s.Part)
 	if err != nil {
 		return nil, err
 	}
 	defer data.Close()
-	sources := []*dataset.Source{data.Train, data.Valid}
-	if s.Rows != "" {
-		if sources[0], err = sources[0].Slice(s.Rows); err != nil {
-			return nil, err
-		}
-	}
 	inspector := inspect.New(o)
-	for i, source := range sources {
-		if source == nil {
-			continue
-		}
-		if err := inspector.Source(c.context, []string{"train", "valid"}[i], source); err != nil {
+	for _, split := range splits {
+		if err := inspector.Source(c.context, split.name, split.Source); err != nil {
 			return nil, err
 		}
 	}
 	return inspector, nil
+}
+
+// namedSplit is a part of a data set.
+type namedSplit struct {
+	name string
+	*dataset.Source
+}
+
+const (
+	trainSplit = "train"
+	validSplit = "valid"
+)
+
+// openSplits reads a data set, which is to be closed: the training rows, or a part of them, and the rows to evaluate where
+// there are any.
+func openSplits(c *console, d settings.Dataset, part settings.Part) ([]namedSplit, *host.DataSet, error) {
+	data, err := host.OpenData(c.context, d, "", c.logEvent)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data.Train.IsWeighted() {
+		fmt.Fprintln(c.stderr, "Weights are for training: here every row counts once.")
+	}
+	if part.Rows != "" {
+		if data.Train, err = data.Train.Slice(part.Rows); err != nil {
+			data.Close()
+			return nil, nil, err
+		}
+	}
+	splits := []namedSplit{{trainSplit, data.Train}}
+	if data.Valid != nil {
+		splits = append(splits, namedSplit{validSplit, data.Valid})
+	}
+	return splits, data, nil
 }
 
 func trainOn(s settings.Looked) chat.TrainOn {
@@ -100,16 +127,16 @@ func trainOn(s settings.Looked) chat.TrainOn {
 }
 
 // openTextSide opens tokenizer and template of a model, and gives the longest sample that it allows.
-func openTextSide(c *console, s settings.Looked) (*processor.Processor, int, error) {
-	model, err := host.DescribeModel(c.context, s.Model, c.logEvent)
+func openTextSide(c *console, name string, t settings.Template) (*processor.Processor, int, error) {
+	model, err := host.DescribeModel(c.context, name, c.logEvent)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer model.Close()
-	source, err := answer.ReadTemplate(model, s.ChatTemplate)
+	source, err := answer.ReadTemplate(model, t.ChatTemplate)
 	if err != nil {
 		return nil, 0, err
 	}
-	text, err := processor.New(model, s.Model, processor.Options{ChatTemplate: source, TemplateArgs: s.Args(), Now: time.Now()})
-	return text, min(s.MaxSeqLength, model.Spec.MaxPositions), err
+	text, err := processor.New(model, name, processor.Options{ChatTemplate: source, TemplateArgs: t.Args(), Now: time.Now()})
+	return text, model.Spec.MaxPositions, err
 }

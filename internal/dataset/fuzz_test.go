@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,13 @@ func FuzzEncode(f *testing.F) {
 		if err != nil {
 			require.IsType(t, &usererr.Error{}, err)
 			return
+		}
+		refused := slices.ContainsFunc(source.rows, func(row Row) bool {
+			_, err := AppendLine(nil, row)
+			return err != nil
+		})
+		if !refused {
+			sameRows(t, source.rows)
 		}
 		e := Encoder{
 			Template: templates[how&1], Tokenizer: tok, TrainOn: chat.TrainOn(how >> 1 % 3), MaxSeqLength: 2 + 4*int(how>>3), EOS: 1,

@@ -14,6 +14,7 @@ import (
 const (
 	splitSequence   = 1<<63 + 0
 	packingSequence = 1<<63 + 1
+	sampleSequence  = 1<<63 + 2
 	weightSequence  = 1<<63 + 1<<32 // and one for each part
 )
 
@@ -41,25 +42,41 @@ func inOrder(n int) []uint32 {
 	return order
 }
 
-// Split holds samples back for evaluation: a fraction of them for valSize below 1 (rounded up), else that many. Both
-// parts keep the samples' order; the choice depends on the seed and the number of samples only.
-func Split(samples Samples, valSize float64, seed uint64) (train, val Samples, err error) {
-	n := samples.Len()
+// HoldBack chooses which of n are held back for evaluation, in ascending order: a fraction of them for valSize below 1
+// (rounded up), else that many. The choice depends on the seed and n only.
+func HoldBack(n int, valSize float64, seed uint64) ([]uint32, error) {
 	if !(valSize >= 0) || math.IsInf(valSize, 1) {
-		return nil, nil, usererr.New("split data set", "", "val_size %v is neither a fraction nor a number of samples", valSize)
+		return nil, usererr.New("split data set", "", "val_size %v is neither a fraction nor a number of samples", valSize)
 	}
 	size := valSize
 	if valSize < 1 {
 		size = math.Ceil(valSize * float64(n))
 	}
 	if size != math.Trunc(size) {
-		return nil, nil, usererr.New("split data set", "", "val_size %v is neither a fraction below 1 nor a whole number of samples", valSize)
+		return nil, usererr.New("split data set", "", "val_size %v is neither a fraction below 1 nor a whole number of samples", valSize)
 	}
 	if size > 0 && size >= float64(n) {
-		return nil, nil, usererr.New("split data set", "", "val_size %v leaves nothing to train on: there are %d samples", valSize, n)
+		return nil, usererr.New("split data set", "", "val_size %v leaves nothing to train on: there are %d samples", valSize, n)
 	}
-	held := slices.Clone(permutation(n, seed, splitSequence)[:int(size)])
-	slices.Sort(held)
+	return some(n, int(size), seed, splitSequence), nil
+}
+
+// SomeOf chooses so many of n, or all where there are no more, in ascending order, by seed.
+func SomeOf(n, size int, seed uint64) []uint32 { return some(n, min(size, n), seed, sampleSequence) }
+
+func some(n, size int, seed, sequence uint64) []uint32 {
+	chosen := slices.Clone(permutation(n, seed, sequence)[:size])
+	slices.Sort(chosen)
+	return chosen
+}
+
+// Split holds samples back for evaluation, those that HoldBack chooses. Both parts keep the samples' order.
+func Split(samples Samples, valSize float64, seed uint64) (train, val Samples, err error) {
+	n := samples.Len()
+	held, err := HoldBack(n, valSize, seed)
+	if err != nil {
+		return nil, nil, err
+	}
 	return remainder{samples, held}, subset{samples, held}, nil
 }
 

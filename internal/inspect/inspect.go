@@ -41,6 +41,7 @@ type Inspector struct {
 	found   map[key]*Finding
 	places  places
 	rows    rows
+	twins   Twins // nil: not looked for yet
 	shown   []candidate
 	random  *rand.Rand
 	kept    int // rows that could be shown
@@ -210,9 +211,9 @@ func (i *Inspector) Findings() (*Findings, error) {
 		out.Unit, out.MaxSeqLength = tokens, i.o.MaxSeqLength
 		out.Warnings = i.o.Text.Warnings
 	}
-	twins := i.rows.twins()
-	i.compare(twins)
-	i.sameAnswers(twins)
+	i.twins = i.rows.twins()
+	i.compare()
+	i.sameAnswers()
 	for _, s := range i.splits {
 		i.lengths(s)
 		if i.o.Text != nil {
@@ -246,9 +247,9 @@ func (i *Inspector) splitOf(row int) *split {
 }
 
 // compare says which rows are there twice.
-func (i *Inspector) compare(twins Twins) {
-	for _, row := range twins.sorted() {
-		t := twins[row]
+func (i *Inspector) compare() {
+	for _, row := range i.twins.sorted() {
+		t := i.twins[row]
 		s, other := i.splitOf(int(row)), i.splitOf(int(t.Of))
 		kind := kindExact
 		switch {

@@ -15,7 +15,7 @@ const (
 func (i *Inspector) lengths(s *split) {
 	var sorted []uint32
 	for _, n := range i.rows.lengths[s.first:s.end] {
-		if n > 0 {
+		if n > 0 && n != refused {
 			sorted = append(sorted, n)
 		}
 	}

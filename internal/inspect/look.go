@@ -3,7 +3,6 @@ package inspect
 import (
 	"errors"
 	"hash/maphash"
-	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -42,7 +41,7 @@ func (i *Inspector) Look(row dataset.Row, index int) Look {
 			l.hit(kindLeftOut, reason)
 			return l
 		}
-		l.length = uint32(min(charactersOf(row), math.MaxUint32))
+		l.length = uint32(min(charactersOf(row), refused-1))
 	} else if !i.encode(&l, index) {
 		return l
 	}
@@ -59,11 +58,13 @@ func (i *Inspector) encode(l *Look, index int) bool {
 	encoded, err := i.encoder.Row(l.row, index)
 	if err != nil {
 		l.hit(kindRefused, brief(err))
+		l.length = refused
 		return false
 	}
 	l.encoded = &encoded
 	var one dataset.Report
 	one.Add(l.row, encoded)
+	l.length = uint32(min(one.Longest, refused-1))
 	for _, drop := range one.Dropped {
 		l.hit(kindLeftOut, drop.Reason)
 		return false
@@ -80,7 +81,6 @@ func (i *Inspector) encode(l *Look, index int) bool {
 	case one.Truncated > 0:
 		l.hit(kindCut, "")
 	}
-	l.length = uint32(min(one.Longest, math.MaxUint32))
 	return true
 }
 

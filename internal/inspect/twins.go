@@ -92,10 +92,10 @@ func (r *rows) twins() Twins {
 const leastSame = 5
 
 // sameAnswers says which rows share a long answer with several that they are not twins of.
-func (i *Inspector) sameAnswers(twins Twins) {
+func (i *Inspector) sameAnswers() {
 	var shared []uint32
 	groups(len(i.rows.answers), func(row uint32) uint64 { return i.rows.answers[row] }, func(same []uint32) {
-		same = slices.DeleteFunc(slices.Clone(same), func(row uint32) bool { _, is := twins[row]; return is })
+		same = slices.DeleteFunc(slices.Clone(same), func(row uint32) bool { _, is := i.twins[row]; return is })
 		if len(same) >= leastSame {
 			shared = append(shared, same...)
 		}

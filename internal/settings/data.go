@@ -1,5 +1,10 @@
 package settings
 
+import (
+	"math"
+	"strconv"
+)
+
 // Looked is a data set that is looked at, at will with the eyes of a model.
 type Looked struct {
 	Dataset  `yaml:",inline"`
@@ -31,4 +36,34 @@ type Inspect struct {
 	Looked `yaml:",inline"`
 	Forced `yaml:",inline"`
 	HTML   string `json:"html" name:"html" help:"Write a page of it, which needs nothing beside it." placeholder:"FILE"`
+}
+
+// Convert is every setting of writing a data set as messages.
+type Convert struct {
+	Dataset  `yaml:",inline"`
+	Part     `yaml:",inline"`
+	Source   `yaml:",inline"`
+	Template `yaml:",inline"`
+	Seeded   `yaml:",inline"`
+	Forced   `yaml:",inline"`
+	Output   string `json:"output" name:"output" help:"Where to: a .jsonl file; with split, or where the data has rows to evaluate, a folder for train.jsonl and valid.jsonl." placeholder:"PATH"`
+	Dedup    bool   `json:"dedup" name:"dedup" default:"false" help:"Leave out rows that are there already, whole or nearly, and rows to evaluate that are training rows."`
+	// Not that of an answer.
+	MaxTokens int     `json:"max_tokens" name:"max-tokens" default:"0" help:"Leave out rows with more tokens, by the model's tokenizer and template; 0: none."`
+	Sample    int     `json:"sample" name:"sample" default:"0" help:"Take so many of the training rows that are left, by seed; 0: all."`
+	Split     float64 `json:"split" name:"split" default:"0" help:"Hold back rows for evaluation, by seed: a part below 1, or a number of rows."`
+}
+
+// Check checks all of them.
+func (c Convert) Check() error {
+	switch {
+	case c.MaxTokens > 0 && c.Model == "":
+		return Wrong("max_tokens", strconv.Itoa(c.MaxTokens), "only with model, whose tokens they are")
+	case c.Model != "" && c.MaxTokens == 0:
+		return Wrong("model", strconv.Quote(c.Model), "only with max_tokens: what is written does not depend on a model")
+	case c.TrainOnInputs:
+		return Wrong("train_on_inputs", "true", "false where nothing is learned")
+	}
+	return first(c.Dataset.Check(), filled("output", c.Output, "the path of a file or of a folder"), c.Template.Check(),
+		Within("max_tokens", c.MaxTokens, 0, 1<<30), Within("sample", c.Sample, 0, math.MaxInt32), validationSize("split", c.Split))
 }
