@@ -70,12 +70,12 @@ func (d *dataConvertCommand) names(splits []namedSplit) ([]string, error) {
 	s := d.Settings
 	extension := strings.ToLower(filepath.Ext(s.Output))
 	isFile := slices.Contains([]string{".jsonl", ".json", ".ndjson"}, extension)
-	folder := "a folder is wanted, for train.jsonl and valid.jsonl"
 	switch two := s.Split > 0 || len(splits) > 1; {
 	case s.Split > 0 && len(splits) > 1:
 		return nil, settings.Wrong("split", strconv.FormatFloat(s.Split, 'g', -1, 64), "0 where the data has rows to evaluate of its own")
 	case two && isFile:
-		return nil, usererr.New(opConvert, s.Output, "%s", folder).Hinted("--output %s", quote(strings.TrimSuffix(s.Output, filepath.Ext(s.Output))))
+		name := strings.TrimSuffix(s.Output, filepath.Ext(s.Output))
+		return nil, usererr.New(opConvert, s.Output, "a folder is wanted, for train.jsonl and valid.jsonl").Hinted("--output %s", quote(name))
 	case two:
 		return []string{filepath.Join(s.Output, "train.jsonl"), filepath.Join(s.Output, "valid.jsonl")}, nil
 	case !isFile:

@@ -23,7 +23,8 @@ func dataFolder(t *testing.T) string {
 	dir := t.TempDir()
 	rows := hostile + "\n" + hostile + "\n"
 	for i := range 40 {
-		rows += fmt.Sprintf(`{"messages":[{"role":"user","content":"What is %d and %d?"},{"role":"assistant","content":"It is %d."}]}`+"\n", i, i*i, i+i*i)
+		rows += fmt.Sprintf(`{"messages":[{"role":"user","content":"What is %d and %d?"},`+
+			`{"role":"assistant","content":"It is %d."}]}`+"\n", i, i*i, i+i*i)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "train.jsonl"), []byte(rows), 0o666))
 	valid := `{"messages":[{"role":"user","content":"What is 3 and 9?"},{"role":"assistant","content":"It is 12."}]}` + "\n" +
@@ -76,7 +77,8 @@ func TestDataInspect(t *testing.T) {
 
 	refused(t, "inspect data set "+name+": it is there already (--force replaces it)\n", "data", "inspect", "--data", data, "--html", name)
 	refused(t, "settings: chat_template is x, allowed: only with model", "data", "inspect", "--data", data, "--chat-template=x")
-	refused(t, "inspect data set "+data+": this is a folder (name a file in it)\n", "data", "inspect", "--data", data, "--html", data, "--force")
+	refused(t, "inspect data set "+data+": this is a folder (name a file in it)\n",
+		"data", "inspect", "--data", data, "--html", data, "--force")
 	again, err := os.ReadFile(name)
 	require.NoError(t, err)
 	require.Equal(t, page, string(again))
@@ -144,9 +146,13 @@ func TestDataConvert(t *testing.T) {
 	refused(t, "convert data set "+out+": it is there already (--force replaces it)\n", "data", "convert", "--data", train, "--output", out)
 	refused(t, "convert data set "+filepath.Join(dir, "no.jsonl")+": no row is left for it: 42 rows, without 42 with more than 3 tokens\n",
 		"data", "convert", "--data", train, "--output", filepath.Join(dir, "no.jsonl"), "--model", model, "--max-tokens=3")
-	refused(t, "convert data set "+filepath.Join(dir, "a.jsonl")+": a folder is wanted, for train.jsonl and valid.jsonl", "data", "convert", "--data", data, "--output", filepath.Join(dir, "a.jsonl"))
-	refused(t, "convert data set "+filepath.Join(dir, "a.txt")+": a name that ends in .jsonl is wanted", "data", "convert", "--data", train, "--output", filepath.Join(dir, "a.txt"))
-	refused(t, "settings: max_tokens is 5, allowed: only with model", "data", "convert", "--data", train, "--output", "x.jsonl", "--max-tokens=5")
+	name := filepath.Join(dir, "a.jsonl")
+	refused(t, "convert data set "+name+": a folder is wanted, for train.jsonl and valid.jsonl",
+		"data", "convert", "--data", data, "--output", name)
+	name = filepath.Join(dir, "a.txt")
+	refused(t, "convert data set "+name+": a name that ends in .jsonl is wanted", "data", "convert", "--data", train, "--output", name)
+	refused(t, "settings: max_tokens is 5, allowed: only with model",
+		"data", "convert", "--data", train, "--output", "x.jsonl", "--max-tokens=5")
 	refused(t, "settings: split is 0.1, allowed: 0 where", "data", "convert", "--data", data, "--output", dir, "--split=0.1")
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)

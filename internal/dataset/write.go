@@ -72,8 +72,8 @@ func (w *lineWriter) value(name string, value jsontext.Value) {
 	}
 }
 
-// message writes a turn under role and content, or where it has other things under those names, as ShareGPT's may, under
-// from and value.
+// message writes a turn under role and content, or where it has other things under those names, as ShareGPT's may,
+// under from and value.
 func (w *lineWriter) message(m chat.Message) {
 	speaker, text := "role", "content"
 	if slices.ContainsFunc(m.Fields, func(f chat.Field) bool { return f.Name == speaker || f.Name == text }) {

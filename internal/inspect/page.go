@@ -21,16 +21,18 @@ var pageStyle string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"line": usererr.OneLine, "number": grouped, "count": plural,
-	"share":  func(part, of int) string { return fmt.Sprintf("%.1f", percent(part, of)) },
-	"most":   mostRows,
-	"over":   func(b Bin, limit int) bool { return limit > 0 && b.From > limit },
-	"title":  func(f Finding) string { return usererr.OneLine(f.title()) },
-	"about":  func(f Finding) string { return kinds[f.Kind].about },
-	"places": func(f Finding) string { return usererr.OneLine(f.places()) },
-	"parts":  parts,
-	"name":   (*Findings).name,
-	"policy": policy,
-	"style":  func() template.CSS { return template.CSS(pageStyle) },
+	"share":   func(part, of int) string { return fmt.Sprintf("%.1f", percent(part, of)) },
+	"most":    mostRows,
+	"over":    func(b Bin, limit int) bool { return limit > 0 && b.From > limit },
+	"title":   func(f Finding) string { return usererr.OneLine(f.title()) },
+	"about":   func(f Finding) string { return kinds[f.Kind].about },
+	"places":  func(f Finding) string { return usererr.OneLine(f.places()) },
+	"parts":   parts,
+	"levels":  levels,
+	"nothing": func() string { return nothing },
+	"name":    (*Findings).name,
+	"policy":  policy,
+	"style":   func() template.CSS { return template.CSS(pageStyle) },
 }).Parse(pageSource))
 
 // HTML writes a page that needs nothing beside it: no script, nothing to load, which its own policy (CSP) forbids too.

@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -10,23 +11,20 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// Text writes the findings for people. With colour samples have the codes of a terminal, else targets stand in ⟦ ⟧. What
-// rows hold is escaped.
+// Text writes the findings for people. With colour samples have the codes of a terminal, else targets stand in ⟦ ⟧.
+// What rows hold is escaped.
 func (f *Findings) Text(w io.Writer, colour bool) error {
 	var b strings.Builder
 	for _, s := range f.Splits {
 		f.split(&b, s)
 	}
 	if len(f.Findings) == 0 {
-		b.WriteString("\nNothing was found that is probably not meant.\n")
+		b.WriteString("\n" + nothing + "\n")
 	}
-	for _, part := range []struct{ level, title string }{{mistake, "Probably mistakes:"}, {look, "Worth a look:"}} {
-		title := "\n" + part.title + "\n"
-		for _, finding := range f.Findings {
-			if finding.Level == part.level {
-				fmt.Fprintf(&b, "%s  %s\n", title, usererr.OneLine(finding.title()+": "+finding.places()))
-				title = ""
-			}
+	for _, l := range levels(f.Findings) {
+		fmt.Fprintf(&b, "\n%s:\n", l.Title)
+		for _, finding := range l.Findings {
+			fmt.Fprintf(&b, "  %s\n", usererr.OneLine(finding.title()+": "+finding.places()))
 		}
 	}
 	if f.Model == "" {
@@ -47,6 +45,25 @@ func (f *Findings) Text(w io.Writer, colour bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+const nothing = "Nothing was found that is probably not meant."
+
+// level is the findings of one.
+type level struct {
+	Title    string
+	Findings []Finding
+}
+
+// levels are those that have findings.
+func levels(all []Finding) (list []level) {
+	for _, l := range []struct{ is, title string }{{mistake, "Probably mistakes"}, {look, "Worth a look"}} {
+		of := slices.DeleteFunc(slices.Clone(all), func(f Finding) bool { return f.Level != l.is })
+		if len(of) > 0 {
+			list = append(list, level{l.title, of})
+		}
+	}
+	return list
 }
 
 // title says what was found, without its split where that is the training rows.
@@ -91,7 +108,9 @@ const train = "train"
 // singular makes the verb of "rows that …" one of a single row.
 func singular(says string) string {
 	verb, rest, _ := strings.Cut(says, " ")
-	one := map[string]string{"are": "is", "have": "has", "lose": "loses", "end": "ends", "begin": "begins", "share": "shares", "nearly": "nearly"}[verb]
+	one := map[string]string{
+		"are": "is", "have": "has", "lose": "loses", "end": "ends", "begin": "begins", "share": "shares", "nearly": "nearly",
+	}[verb]
 	return strings.Replace(one+" "+rest, "nearly are", "nearly is", 1)
 }
 

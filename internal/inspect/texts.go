@@ -84,13 +84,17 @@ func (l *Look) text(text string) {
 	if broken {
 		l.hit(kindMojibake, "")
 	}
-	before := rune(0)
+	before, tags := rune(0), 0 // tags that a flag may still have
 	for at, r := range text {
 		next := func() rune {
 			r, _ := utf8.DecodeRuneInString(text[at+utf8.RuneLen(r):])
 			return r
 		}
 		switch {
+		case r == blackFlag:
+			tags = mostTags
+		case isTag(r) && tags > 0:
+			tags--
 		case r == utf8.RuneError:
 			l.hit(kindReplacement, "")
 		case r == '\r':
@@ -105,9 +109,19 @@ func (l *Look) text(text string) {
 		case unusualSpace(r) && !(r == 0x3000 && isSign(nearest(before, next()))):
 			l.hit(kindSpace, code(r))
 		}
-		before = r
+		if before = r; r != blackFlag && !isTag(r) {
+			tags = 0
+		}
 	}
 }
+
+// Flags of parts of countries are a black flag and up to so many tags.
+const (
+	blackFlag = 0x1f3f4
+	mostTags  = 7
+)
+
+func isTag(r rune) bool { return r >= 0xe0020 && r <= 0xe007f }
 
 // isPlain tells texts of ASCII without control characters, which most are.
 func isPlain(text string) bool {
@@ -141,7 +155,7 @@ func joins(before, r, next rune) bool {
 	case 0x200e, 0x200f, 0x061c:
 		return rightToLeft(before) || rightToLeft(next)
 	}
-	return r >= 0xe0020 && r <= 0xe007f && (before == 0x1f3f4 || before >= 0xe0020 && before <= 0xe007f) // flags
+	return false
 }
 
 func rightToLeft(r rune) bool {

@@ -11,8 +11,8 @@ type Token struct {
 	Role   string `json:"role"` // of the turn in whose content it stands; empty: of none
 }
 
-// Tokens are those of a sample that shows so many turns of a row, or of its beginning; which of them are targets is left
-// to the caller. Errors are the chat template's.
+// Tokens are those of a sample that shows so many turns of a row, or of its beginning; which of them are targets is
+// left to the caller. Errors are the chat template's.
 func (p *Processor) Tokens(ids []uint32, row dataset.Row, turns int) ([]Token, error) {
 	var roles []string // of a conversation's tokens, of which the sequence may be the beginning
 	if row.Messages != nil {

@@ -26,8 +26,8 @@ func TestDefaultsAreValid(t *testing.T) {
 }
 
 // everything are the settings of all commands.
-var everything = []any{Default[Train](), Default[Random](), Default[Generate](), Default[Eval](), Default[Plan](), Default[Inspect](), Default[Convert](),
-	Default[BenchKernels](), Default[BenchLoad](), Default[BenchTrain](), Default[BenchPaging]()}
+var everything = []any{Default[Train](), Default[Random](), Default[Generate](), Default[Eval](), Default[Plan](), Default[Inspect](),
+	Default[Convert](), Default[BenchKernels](), Default[BenchLoad](), Default[BenchTrain](), Default[BenchPaging]()}
 
 func TestASettingHasOneNameOneDefaultAndOneHelpText(t *testing.T) {
 	said := map[string]reflect.StructTag{}
@@ -48,7 +48,7 @@ func TestASettingHasOneNameOneDefaultAndOneHelpText(t *testing.T) {
 			}
 			if key == "steps" || key == "max_seq_length" && reflect.TypeOf(c) == reflect.TypeFor[Eval]() ||
 				key == "max_tokens" && reflect.TypeOf(c) == reflect.TypeFor[Convert]() {
-				continue // each benchmark counts its steps in its own way; an evaluation cuts nothing off; rows are no answers
+				continue // each benchmark counts its own steps; an evaluation cuts nothing off; rows are no answers
 			}
 			if tag, twice := said[key]; twice {
 				require.Equal(t, tag, f.Tag, key)

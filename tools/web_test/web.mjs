@@ -15,6 +15,7 @@ import { families } from './families.mjs';
 import { faults } from './faults.mjs';
 import { hub } from './hub.mjs';
 import { inputs } from './inputs.mjs';
+import { inspected } from './inspected.mjs';
 import { kept } from './kept.mjs';
 import { keyboard } from './keyboard.mjs';
 import { record } from './page.mjs';
@@ -80,7 +81,7 @@ async function silent(page) {
 
 const t = { address, browser, context, open, path };
 const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier,
-  ...families, ...absence, ...tabs, ...keyboard, ...views, ...walk };
+  ...families, ...inspected, ...absence, ...tabs, ...keyboard, ...views, ...walk };
 
 const failed = [], skipped = [], begun = Date.now();
 let ran = 0;
