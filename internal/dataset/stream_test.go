@@ -3,6 +3,7 @@ package dataset
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -239,6 +240,18 @@ func TestNewStreamPanics(t *testing.T) {
 	require.Panics(t, func() { NewStream(InMemory{}, StreamOptions{BatchSize: 1, MaxSeqLength: 8}) })
 	require.Panics(t, func() { NewStream(samplesOf(9), StreamOptions{BatchSize: 1, MaxSeqLength: 8}) })
 	require.Panics(t, func() { NewStream(samplesOf(4), StreamOptions{MaxSeqLength: 8}) })
+}
+
+func TestSomeOf(t *testing.T) {
+	chosen := SomeOf(100, 10, 3)
+	require.Len(t, chosen, 10)
+	require.True(t, slices.IsSorted(chosen))
+	require.Equal(t, chosen, SomeOf(100, 10, 3))
+	require.NotEqual(t, chosen, SomeOf(100, 10, 4))
+	held, err := HoldBack(100, 10, 3)
+	require.NoError(t, err)
+	require.NotEqual(t, held, chosen, "what is chosen says nothing of what is held back")
+	require.Equal(t, []uint32{0, 1, 2}, SomeOf(3, 10, 3))
 }
 
 func TestSplit(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 
 // Findings are what is said of a data set. Their JSON has these keys for good.
 type Findings struct {
-	Model        string    `json:"model,omitempty"`          // whose tokenizer and chat template were used
-	MaxSeqLength int       `json:"max_seq_length,omitempty"` // tokens of a sample at most
-	Unit         string    `json:"unit"`                     // of lengths: "tokens", without a model "characters"
+	Model        string    `json:"model,omitempty"`         // whose tokenizer and chat template were used
+	MaxSeqLength int       `json:"max_seq_length,omitzero"` // tokens of a sample at most
+	Unit         string    `json:"unit"`                    // of lengths: "tokens", without a model "characters"
 	Splits       []Split   `json:"splits"`
 	Findings     []Finding `json:"findings"` // mistakes first; empty: nothing was found
 	Samples      []Sample  `json:"samples"`
@@ -82,7 +82,7 @@ type Sample struct {
 	Split  string            `json:"split"`
 	At     string            `json:"at"`
 	Tokens []processor.Token `json:"tokens"`
-	More   int               `json:"more,omitempty"` // tokens beyond those
+	More   int               `json:"more,omitzero"` // tokens beyond those
 	Turns  []Turn            `json:"turns,omitempty"`
 }
 

@@ -117,7 +117,8 @@ func TestCharacters(t *testing.T) {
 		"hi\U000e0068\U000e0069": "invisible_characters U+E0068, invisible_characters U+E0069", "so\u00adft": "invisible_characters U+00AD",
 		"a\r\nb": "unusual_whitespace a carriage return", "a\u00a0b": "unusual_whitespace U+00A0", "a\u3000b": "unusual_whitespace U+3000",
 		"a\u2028b": "unusual_whitespace U+2028", "\x00\x7f": "control_characters U+0000, control_characters U+007F",
-		"\u0085": "control_characters U+0085", "\ufffd\ufffd": "replacement_character",
+		"\u00c3\u0083": "mojibake",
+		"\u0085":       "control_characters U+0085", "\ufffd\ufffd": "replacement_character",
 	} {
 		require.Equal(t, want, of(text), fmt.Sprintf("%+q", text))
 	}

@@ -133,7 +133,7 @@ func grouped(n int) string {
 
 // split says what a part of the data set is, and how long its rows are.
 func (f *Findings) split(b *strings.Builder, s Split) {
-	fmt.Fprintf(b, "%s: %s, %s in %s, %s\n", s.Name, usererr.OneLine(s.Path), usererr.OneLine(s.Format), s.Container, plural(s.Rows, "row"))
+	fmt.Fprintf(b, "%s\n", usererr.OneLine(fmt.Sprintf("%s: %s, %s in %s, %s", s.Name, s.Path, s.Format, s.Container, plural(s.Rows, "row"))))
 	for _, note := range s.Notes {
 		fmt.Fprintf(b, "  %s\n", usererr.OneLine(note))
 	}
@@ -189,7 +189,7 @@ func class(t processor.Token) string {
 
 // write shows a sample token by token, or turn by turn.
 func (s Sample) write(b *strings.Builder, colour bool) {
-	fmt.Fprintf(b, "\n── %s, %s\n", s.Split, s.At)
+	fmt.Fprintf(b, "\n── %s\n", usererr.OneLine(s.Split+", "+s.At))
 	for _, p := range parts(s) {
 		switch {
 		case colour:
