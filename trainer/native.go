@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 
 	"qlora-wgpu/internal/answer"
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
+	"qlora-wgpu/internal/inspect"
 	"qlora-wgpu/internal/runlock"
 	"qlora-wgpu/lora"
 )
@@ -53,7 +55,23 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 			return nil, err
 		}
 	}
+	if err := lookAt(ctx, c, in, emit); err != nil {
+		return nil, err
+	}
 	return Run(ctx, c, in, emit)
+}
+
+// lookAt warns of what in the rows is probably a mistake.
+func lookAt(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
+	on := chat.TrainOnAssistant
+	if c.TrainOnInputs {
+		on = chat.TrainOnAll
+	}
+	found, err := inspect.Briefly(ctx, on, in.Data, in.Valid)
+	for _, line := range found {
+		emit(Warning{Message: "Data: " + line})
+	}
+	return err
 }
 
 // Folder writes a run's files to the file system.

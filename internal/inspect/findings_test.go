@@ -112,7 +112,7 @@ func TestWhatRowsAreComparedBy(t *testing.T) {
 func TestKeep(t *testing.T) {
 	long, short := counted(1, 60), counted(1, 55)
 	var rows []string
-	for _, a := range []string{long, short, "Something else.", short, "Something else.", long} {
+	for _, a := range []string{long, long, short, "Something else.", short, "Something else."} {
 		rows = append(rows, line(t, []turn{ask("Count."), answer(a)}, nil))
 	}
 	rows = append(rows, line(t, []turn{turnOf("developer", "No."), ask("Why?"), answer("So.")}, nil),
@@ -120,19 +120,19 @@ func TestKeep(t *testing.T) {
 	i := New(Options{Text: text(t), MaxSeqLength: 1 << 20})
 	source := read(t, strings.Join(rows, ""))
 	require.NoError(t, i.Source(t.Context(), "train", source))
-	require.NoError(t, i.Source(t.Context(), "valid", read(t, rows[2]+line(t, []turn{ask("New?"), answer("Yes.")}, nil))))
+	require.NoError(t, i.Source(t.Context(), "valid", read(t, rows[3]+line(t, []turn{ask("New?"), answer("Yes.")}, nil))))
 	found, err := i.Findings()
 	require.NoError(t, err)
 	most := found.Splits[0].Lengths.Longest - 1
 
 	kept, left := i.Keep("train", true, 0)
-	require.Equal(t, []bool{true, false, true, false, false, false, true, true}, kept)
+	require.Equal(t, []bool{true, false, false, true, false, false, true, true}, kept)
 	require.Equal(t, Left{Duplicates: 3, Near: 1}, left)
 	kept, left = i.Keep("train", true, most)
-	require.Equal(t, []bool{false, true, true, false, false, false, false, true}, kept)
+	require.Equal(t, []bool{false, false, true, true, false, false, false, true}, kept)
 	require.Equal(t, Left{Duplicates: 3, Long: 1, Refused: 1}, left)
 	kept, left = i.Keep("train", false, most)
-	require.Equal(t, []bool{false, true, true, true, true, false, false, true}, kept)
+	require.Equal(t, []bool{false, false, true, true, true, true, false, true}, kept)
 	require.Equal(t, Left{Long: 2, Refused: 1}, left)
 	kept, left = i.Keep("valid", true, most)
 	require.Equal(t, []bool{false, true}, kept)
@@ -178,4 +178,35 @@ func TestTexts(t *testing.T) {
 	require.Len(t, found.Samples[0].Tokens, 64)
 	require.False(t, found.Samples[0].Tokens[0].Target)
 	require.True(t, found.Samples[0].Tokens[1].Target)
+}
+
+// Before a run what costs little to find is said, without what the run says itself and what may be meant.
+func TestBriefly(t *testing.T) {
+	rows := clean(t)
+	for _, bad := range planted {
+		rows += line(t, bad.turns, bad.more)
+	}
+	first := strings.SplitAfter(rows, "\n")
+	data, valid := read(t, rows+first[3]+first[3]), read(t, first[2]+first[5])
+	lines, err := Briefly(t.Context(), chat.TrainOnAssistant, data, valid)
+	require.NoError(t, err)
+	require.Contains(t, lines, "2 rows of valid are among the training rows, the first at line 1, as line 3")
+	require.Contains(t, lines, "2 rows are there already, the first at line 58, as line 4")
+	require.Contains(t, lines, "1 row has control characters (U+0007), the first at line 51")
+	require.Len(t, lines, mostLines+1)
+	require.Equal(t, "and 4 findings of other kinds, of which data inspect tells", lines[mostLines])
+	require.NotContains(t, strings.Join(lines, "\n"), "left out")
+
+	lines, err = Briefly(t.Context(), chat.TrainOnAssistant, read(t, clean(t)), nil)
+	require.NoError(t, err)
+	require.Empty(t, lines)
+
+	few, err := read(t, first[3]).Some(0)
+	require.NoError(t, err)
+	lines, err = briefly(t.Context(), chat.TrainOnAssistant, read(t, first[3]+first[3]+first[4]), read(t, first[3]), 2*bytesOf(few[0]))
+	require.NoError(t, err)
+	require.Equal(t, []string{"1 row is there already, the first at line 2, as line 1",
+		"so far the first 2 of 4 rows; data inspect looks at all"}, lines)
+	_, err = Briefly(canceltest.At(t, 1), chat.TrainOnAssistant, read(t, clean(t)), nil)
+	require.ErrorIs(t, err, context.Canceled)
 }

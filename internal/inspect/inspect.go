@@ -35,6 +35,7 @@ type Options struct {
 // Inspector gathers what is found in the splits of a data set, the training rows first.
 type Inspector struct {
 	o       Options
+	brief   bool // rows are not compared by their words
 	encoder dataset.Encoder
 	marks   []string // special tokens of the model that do not look like any
 	splits  []*split
@@ -221,10 +222,7 @@ func (i *Inspector) Findings() (*Findings, error) {
 		}
 		out.Splits = append(out.Splits, s.Split)
 	}
-	for _, f := range i.found {
-		out.Findings = append(out.Findings, *f)
-	}
-	slices.SortFunc(out.Findings, i.order)
+	out.Findings = append(out.Findings, i.sorted()...)
 	slices.SortFunc(i.shown, func(a, b candidate) int { return a.index - b.index })
 	for _, c := range i.shown {
 		sample, err := i.sample(c)
@@ -234,6 +232,15 @@ func (i *Inspector) Findings() (*Findings, error) {
 		out.Samples = append(out.Samples, sample)
 	}
 	return out, nil
+}
+
+// sorted are the findings in the order in which they are said.
+func (i *Inspector) sorted() (all []Finding) {
+	for _, f := range i.found {
+		all = append(all, *f)
+	}
+	slices.SortFunc(all, i.order)
+	return all
 }
 
 // splitOf is the one of a row.

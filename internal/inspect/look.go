@@ -49,7 +49,7 @@ func (i *Inspector) Look(row dataset.Row, index int) Look {
 	i.texts(&l)
 	l.turns()
 	l.answers()
-	l.compared()
+	l.compared(!i.brief)
 	return l
 }
 
@@ -111,7 +111,7 @@ var seed = maphash.MakeSeed()
 
 // compared is what a row is compared by with others: all of it, and the words of what was said. What the system says is
 // left out of those, since it often is the same in all rows and longer than the rest.
-func (l *Look) compared() {
+func (l *Look) compared(byWords bool) {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	part := func(text string) {
@@ -121,7 +121,13 @@ func (l *Look) compared() {
 	part(l.row.Text)
 	part(string(l.row.Tools))
 	part(string(l.row.TemplateArgs))
-	words := appendWords(nil, l.row.Text)
+	var words []uint64
+	say := func(text string) {
+		if byWords {
+			words = appendWords(words, text)
+		}
+	}
+	say(l.row.Text)
 	for _, m := range l.row.Messages {
 		part(m.Role)
 		part(m.Content)
@@ -129,14 +135,14 @@ func (l *Look) compared() {
 			part(f.Name)
 			part(string(f.Value))
 			if isAssistant(m) {
-				words = appendWords(words, string(f.Value))
+				say(string(f.Value))
 			}
 		}
 		if m.Train != nil && !*m.Train {
 			part("not learned")
 		}
 		if !isSystem(m) {
-			words = appendWords(words, m.Content)
+			say(m.Content)
 		}
 	}
 	l.exact = max(1, h.Sum64())

@@ -52,36 +52,3 @@ func policy() string {
 	hash := sha256.Sum256([]byte(pageStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'"
 }
-
-// mostRows is the largest bin's.
-func mostRows(bins []Bin) (most int) {
-	for _, bin := range bins {
-		most = max(most, bin.Rows)
-	}
-	return most
-}
-
-// shown is a piece of a sample and the class of what it is.
-type shown struct{ Text, Class string }
-
-// parts are a sample's, neighbours of a kind together.
-func parts(s Sample) (all []shown) {
-	for _, turn := range s.Turns {
-		if turn.Role != "" {
-			all = append(all, shown{turn.Role + ": ", "mark"})
-		}
-		all = append(all, shown{lines(turn.Text) + "\n", ""})
-	}
-	for _, t := range s.Tokens {
-		class := class(t)
-		if n := len(all); n > 0 && all[n-1].Class == class {
-			all[n-1].Text += t.Text
-		} else {
-			all = append(all, shown{t.Text, class})
-		}
-	}
-	for i := range all {
-		all[i].Text = lines(all[i].Text)
-	}
-	return all
-}

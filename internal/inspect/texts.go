@@ -41,7 +41,7 @@ var placeholders = regexp.MustCompile(`\{\{\s?[A-Za-z][A-Za-z0-9_ ]{0,30}\}\}`)
 func (i *Inspector) marked(l *Look, content string) {
 	if strings.ContainsAny(content, "<[") {
 		for _, mark := range marks.FindAllString(content, -1) {
-			if known := i.o.Text == nil || i.special(mark); known || mark != "<s>" && mark != "</s>" {
+			if mark != "<s>" && mark != "</s>" || i.o.Text != nil && i.special(mark) {
 				l.hit(kindMarks, mark)
 			}
 		}
