@@ -154,13 +154,7 @@ func (d *dataConvertCommand) look(c *console, splits []namedSplit) (*inspect.Ins
 			return nil, err
 		}
 	}
-	inspector := inspect.New(o)
-	for _, split := range splits {
-		if err := inspector.Source(c.context, split.name, split.Source); err != nil {
-			return nil, err
-		}
-	}
-	return inspector, nil
+	return lookAt(c, o, splits)
 }
 
 // leave says that rows are left out.

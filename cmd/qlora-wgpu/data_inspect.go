@@ -10,6 +10,7 @@ import (
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/inspect"
 	"qlora-wgpu/internal/processor"
@@ -73,12 +74,32 @@ func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector
 		return nil, err
 	}
 	defer data.Close()
+	return lookAt(c, o, splits)
+}
+
+// looking is how many rows were looked at.
+type looking struct{ events.Part }
+
+func (looking) Kind() string { return "looking" }
+
+func (l looking) String() string { return fmt.Sprintf("Looking at rows: %d of %d", l.Done, l.Total) }
+
+// lookAt looks at all rows, and shows how far that is.
+func lookAt(c *console, o inspect.Options, splits []namedSplit) (*inspect.Inspector, error) {
+	r, rows := newReporter(c, 1), 0
+	defer r.end()
+	for _, split := range splits {
+		rows += split.Len()
+	}
+	meter := events.NewMeter(int64(rows), func(p events.Part) { r.progress(looking{p}) })
+	o.Looked = func(rows int) { meter.Add(int64(rows)) }
 	inspector := inspect.New(o)
 	for _, split := range splits {
 		if err := inspector.Source(c.context, split.name, split.Source); err != nil {
 			return nil, err
 		}
 	}
+	meter.End()
 	return inspector, nil
 }
 

@@ -30,6 +30,8 @@ type Options struct {
 	TrainOn      chat.TrainOn
 	MaxSeqLength int // tokens of a sample at most; of no meaning without Text
 	Samples      int // rows to show token by token
+	// Looked is told of rows that were looked at, as Source goes on. nil: nobody wants to know.
+	Looked func(rows int)
 }
 
 // Inspector gathers what is found in the splits of a data set, the training rows first.
@@ -99,6 +101,9 @@ func (i *Inspector) Source(ctx context.Context, name string, source *dataset.Sou
 		}
 		for _, l := range looks {
 			i.Add(l)
+		}
+		if i.o.Looked != nil {
+			i.o.Looked(len(list))
 		}
 		list, first, size = list[:0], first+len(list), 0
 		return nil
