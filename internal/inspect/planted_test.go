@@ -22,7 +22,7 @@ import (
 const plainTemplate = "{% for m in messages %}{% if m.role == 'developer' %}{{ raise_exception('no developers here') }}{% endif %}" +
 	"<|im_start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
-func text(t *testing.T) *processor.Processor {
+func text(t testing.TB) *processor.Processor {
 	model, err := pretrained.Open(demotest.Model(t, 1, nil))
 	require.NoError(t, err)
 	t.Cleanup(func() { model.Close() })
@@ -140,7 +140,7 @@ var planted = []struct {
 	{"very_short", []turn{ask("?"), answer("!")}, nil, noModel},
 }
 
-func line(t *testing.T, turns []turn, more turn) string {
+func line(t testing.TB, turns []turn, more turn) string {
 	row := turn{"messages": turns}
 	for name, value := range more {
 		row[name] = value

@@ -35,6 +35,7 @@ var campaigns = []campaign{
 	{"fuzz-parquet", "Parquet files, up to rows as JSON", "internal/parquet", "FuzzRead", million / 2},
 	{"fuzz-layout", "names of a data set's files, and its README", "internal/dataset", "FuzzLayout", million / 2},
 	{"fuzz-samples", "data files, up to labels and counts", "internal/dataset", "FuzzEncode", 2 * million},
+	{"fuzz-findings", "data files, up to what `data inspect` says of them", "internal/inspect", "FuzzFindings", million / 5},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
 	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
 	{"fuzz-gguf", "GGUF: header, metadata, tensors", "internal/gguf", "FuzzRead", 2 * million},
