@@ -70,11 +70,13 @@ test-long: setup
 test-real: setup
 	tools/real_test/run.sh
 
-# Hugging Face's own client against the hub of our tests, on one cache with ours; a thousand cut connections.
+# Hugging Face's own client against the hub of our tests, on one cache with ours; a thousand cut connections; what its
+# datasets library writes and finds is read alike.
 test-hub: setup
 	[ -x build/hub-venv/bin/python ] || python3 -m venv build/hub-venv
-	build/hub-venv/bin/pip install --quiet huggingface_hub==2.4.0
+	build/hub-venv/bin/pip install --quiet huggingface_hub==2.4.0 datasets==5.2.0 pyarrow==26.0.1
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python QLORA_TEST_LONG=1 go test -count=1 -v -timeout 30m ./internal/hub
+	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python go test -count=1 -v -run Python ./internal/dataset
 
 # Most of an hour, and twice SIZE of disk: a data set of so many bytes, prepared twice. Wants a model in ../shared.
 SIZE := 10000000000

@@ -121,6 +121,19 @@ func TestFolderOfSeveralFiles(t *testing.T) {
 	require.Equal(t, "JSON Lines", train.Container)
 	require.Equal(t, []Row{{Messages: []chat.Message{user("x"), assistant("y")}, Where: "line 2"}}, valid.rows)
 
+	for _, held := range []int64{-1, 200, 300} { // none, one file's, two files' rows in memory
+		again, _, err := Reading{Held: held}.Open(dir)
+		require.NoError(t, err)
+		require.NotNil(t, again.again, held)
+		require.Equal(t, []any{3, train.Hash, train.Notes}, []any{again.Len(), again.Hash, again.Notes})
+		cut, err := again.Slice("1:3")
+		require.NoError(t, err)
+		require.NoError(t, cut.Each(func(i int, row Row) error {
+			require.Equal(t, train.rows[i+1], row)
+			return nil
+		}))
+	}
+
 	swapped := folderOf(t, "data/train-00000-of-00002.jsonl", b, "data/train-00001-of-00002.jsonl", a)
 	other, _, err := Open(swapped)
 	require.NoError(t, err)
