@@ -239,7 +239,7 @@ func TestUnknownFlag(t *testing.T) {
 func TestMistakesInTheFile(t *testing.T) {
 	for _, test := range []struct{ yaml, message string }{
 		{"lora_r: 8\nlora_alhpa: 16\n", `line 2, column 1: unknown key "lora_alhpa" (did you mean lora_alpha?)`},
-		{"config: other.yaml\n", `line 1, column 1: unknown key "config" (--help lists them)`},
+		{"config: other.yaml\n", `line 1, column 1: unknown key "config" (did you mean data_config?)`},
 		{"lora_r: many\n", `line 1, column 9: bad format: lora_r takes a whole number, this is many`},
 		{"lora_r: 8\nrank: 9\n", `line 2, column 1: unknown key "rank" (did you mean lora_rank?)`},
 		{"lora_r: 8\nr: 9\n", `line 2, column 1: bad format: r is set a second time, under another of its names`},
@@ -253,7 +253,7 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"seed: 18446744073709551616\n", `line 1, column 7: bad format: seed takes a whole number from 0, this is 18446744073709551616`},
 		{"lora_alpha: .inf\n", `line 1, column 13: bad format: lora_alpha takes a number, this is .inf`},
 		{"data: &a x\nmodel: *a\n", `line 1, column 7: bad format: data takes a text, this is &a x`},
-		{"data: [x]\n", `line 1, column 7: bad format: data takes a text, this is a list`},
+		{"model: [x]\n", `line 1, column 8: bad format: model takes a text, this is a list`},
 		{"target_modules: [[x]]\n", `line 1, column 17: bad format: target_modules takes a name or a list of names, this is a list`},
 		{"target_modules: {a: 1}\n", `line 1, column 17: bad format: target_modules takes a name or a list of names, this is a mapping`},
 		{"- lora_r\n", `line 1, column 1: bad format: not a mapping of names to values`},
