@@ -126,7 +126,17 @@ func TestChatTemplates(t *testing.T) {
 		"tokenizer_config.json": config(`[{"name":"rag","template":"t"}]`), "chat_template.jinja": []byte("f"),
 		"additional_chat_templates/tool_use.jinja": []byte("u"), "additional_chat_templates/notes.txt": []byte("-"),
 	}))
-	_, err := OpenFolder(memory{
+	// A processor's goes behind all others.
+	require.Equal(t, map[string]string{"default": "p"}, open(memory{"chat_template.json": config(`"p"`)}))
+	require.Equal(t, map[string]string{"default": "p"},
+		open(memory{"chat_template.json": config(`"p"`), "tokenizer_config.json": []byte("{}")}))
+	require.Equal(t, map[string]string{"default": "t"},
+		open(memory{"chat_template.json": config(`"p"`), "tokenizer_config.json": config(`"t"`)}))
+	require.Equal(t, map[string]string{"default": "f"},
+		open(memory{"chat_template.json": config(`"p"`), "chat_template.jinja": []byte("f")}))
+	_, err := OpenFolder(memory{"config.json": []byte(minimal), "chat_template.json": []byte("p")}, "m")
+	require.ErrorContains(t, err, "open model m/chat_template.json: line 1: bad format: ")
+	_, err = OpenFolder(memory{
 		"config.json": []byte(minimal), "tokenizer_config.json": config(`[{"name":"a","template":"t"},{"name":"a","template":"u"}]`),
 	}, "m")
 	require.ErrorContains(t, err, `open model m/tokenizer_config.json: line 1: bad format: /chat_template: two chat templates are named "a"`)

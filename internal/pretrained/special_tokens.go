@@ -123,7 +123,8 @@ func (s *specialTokens) readExtra(value jsontext.Value) error {
 // readTokenizer reads the files of a folder that concern its tokenizer, with the precedence that transformers 5 gives
 // them (PreTrainedTokenizerBase._from_pretrained): special_tokens_map.json overrides tokenizer_config.json, and
 // added_tokens.json counts, only where the latter has no added_tokens_decoder; chat_template.jinja and the files of
-// additional_chat_templates go before the templates in tokenizer_config.json. add_bos_token and add_eos_token count
+// additional_chat_templates go before the templates in tokenizer_config.json, and a processor's chat_template.json counts
+// where there is none of both, of which transformers' tokenizer knows nothing. add_bos_token and add_eos_token count
 // beside a tokenizer.model or tekken.json alone: the post-processor of a tokenizer.json says what surrounds a text.
 func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, err error) {
 	read := func(name string) (data []byte) {
@@ -277,5 +278,16 @@ func readTemplates(folder Folder, in func(string) string, config tokenizerConfig
 	if len(files) > 0 {
 		return files, nil
 	}
-	return config.ChatTemplate, nil
+	if config.ChatTemplate != nil {
+		return config.ChatTemplate, nil
+	}
+	const ofProcessor = "chat_template.json" // of models that read images, whose tokenizer may have none
+	text, err = readText(folder, ofProcessor, in(ofProcessor))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	err = decodeJSON(text, in(ofProcessor), &config)
+	return config.ChatTemplate, err
 }

@@ -33,7 +33,8 @@ function wanted(id, files) {
   const weights = one.length ? one : files.filter(({ rfilename }) => /^model-\d+-of-\d+\.safetensors$/.test(rfilename));
   const tokenizer = ['tokenizer.json', 'tekken.json', 'tokenizer.model'].filter((name) => named(name).length).slice(0, 1);
   const texts = ['config.json', 'generation_config.json', ...tokenizer, 'tokenizer_config.json', 'special_tokens_map.json',
-    'added_tokens.json', 'chat_template.jinja', ...(one.length ? [] : ['model.safetensors.index.json'])].flatMap(named);
+    'added_tokens.json', 'chat_template.jinja', 'chat_template.json',
+    ...(one.length ? [] : ['model.safetensors.index.json'])].flatMap(named);
   if (!weights.length || !named('config.json').length) throw failed(`${id} holds no model in safetensors.`,
     'choose another repository, or download its GGUF file and open that');
   return [...texts, ...weights].map(({ rfilename: name, size }) => ({ name, size }));
