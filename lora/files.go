@@ -34,7 +34,8 @@ func Open(s checkpoint.Store, dir string) (*Files, error) {
 	if err != nil {
 		if f, isModel := s.Open(path.Join(dir, "config.json")); isModel == nil {
 			f.Close()
-			return nil, usererr.New(opLoad, dir, "it is a model and no adapter").Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
+			return nil, usererr.New(opLoad, dir, "it is a model and no adapter").
+				Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
 		}
 		return nil, usererr.New(opLoad, name, "%w", err).Hinted("an adapter is a folder with %s and %s", ConfigFile, WeightsFile)
 	}

@@ -30,7 +30,8 @@ func (p *pullCommand) Run(c *console) error {
 		return usererr.New("fetch from the hub", p.Name, "this is no name of a repository").Hinted("it is written owner/name, as on its page")
 	}
 	if n.File != "" && (len(p.Include) > 0 || n.Type == hub.Datasets) {
-		return usererr.New("fetch from the hub", p.Name, ":%s chooses a GGUF model, which goes neither with --include nor with a data set", n.File).
+		return usererr.New("fetch from the hub", p.Name,
+			":%s chooses a GGUF model, which goes neither with --include nor with a data set", n.File).
 			Hinted("leave it out, or --include")
 	}
 	h, err := host.OpenHub(n.String(), c.logEvent)

@@ -40,8 +40,8 @@ var (
 )
 
 // Parse reads a name: "owner/name", with "@revision" or ":GGUF_TYPE" behind it, or any address of its pages, on the hub
-// that HF_ENDPOINT names too. named is false for what can only be a path. An error is one of a name that is clearly meant
-// for the hub. Of a name without an address the type is t.
+// that HF_ENDPOINT names too. named is false for what can only be a path. An error is one of a name that is clearly
+// meant for the hub. Of a name without an address the type is t.
 func Parse(text string, t Type) (n Name, named bool, err error) {
 	host := hosts.FindString(text)
 	if at := strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/") + "/"; at != "/" && strings.HasPrefix(text, at) {

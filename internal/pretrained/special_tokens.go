@@ -123,9 +123,10 @@ func (s *specialTokens) readExtra(value jsontext.Value) error {
 // readTokenizer reads the files of a folder that concern its tokenizer, with the precedence that transformers 5 gives
 // them (PreTrainedTokenizerBase._from_pretrained): special_tokens_map.json overrides tokenizer_config.json, and
 // added_tokens.json counts, only where the latter has no added_tokens_decoder; chat_template.jinja and the files of
-// additional_chat_templates go before the templates in tokenizer_config.json, and a processor's chat_template.json counts
-// where there is none of both, of which transformers' tokenizer knows nothing. add_bos_token and add_eos_token count
-// beside a tokenizer.model or tekken.json alone: the post-processor of a tokenizer.json says what surrounds a text.
+// additional_chat_templates go before the templates in tokenizer_config.json, and a processor's chat_template.json
+// counts where there is none of both, of which transformers' tokenizer knows nothing. add_bos_token and add_eos_token
+// count beside a tokenizer.model or tekken.json alone: the post-processor of a tokenizer.json says what surrounds a
+// text.
 func readTokenizer(folder Folder, in func(string) string) (t TokenizerSource, err error) {
 	read := func(name string) (data []byte) {
 		if err != nil {

@@ -7,8 +7,8 @@ import (
 )
 
 // DidYouMean is the way out of a name that is not known: those that may be meant, the shortest that hold what was given
-// (of three letters at least), or the one that differs from it in a third of its letters at most. Where there is none it
-// is what otherwise says.
+// (of three letters at least), or the one that differs from it in a third of its letters at most. Where there is none
+// it is what otherwise says.
 func DidYouMean(given string, known []string, otherwise string) string {
 	given = given[:min(len(given), most)]
 	var longer []string

@@ -19,8 +19,9 @@ func TestEdits(t *testing.T) {
 func TestDidYouMean(t *testing.T) {
 	known := []string{"matmul_nf4_forward", "gather_rows", "matmul_nf4_backward_tiled", "lora_r", "--lora-rank", "-h"}
 	for given, want := range map[string]string{
-		"matmul_nf4": "did you mean matmul_nf4_forward or matmul_nf4_backward_tiled?", "lora_rr": "did you mean lora_r?", "gather": "did you mean gather_rows?",
-		"nonsense": "ask", "--rank": "did you mean --lora-rank?", "--zzz": "ask", "": "ask", "r": "ask", strings.Repeat("q", 1<<19): "ask",
+		"matmul_nf4": "did you mean matmul_nf4_forward or matmul_nf4_backward_tiled?", "lora_rr": "did you mean lora_r?",
+		"gather": "did you mean gather_rows?", "nonsense": "ask",
+		"--rank": "did you mean --lora-rank?", "--zzz": "ask", "": "ask", "r": "ask", strings.Repeat("q", 1<<19): "ask",
 	} {
 		require.Equal(t, want, DidYouMean(given, known, "ask"), given)
 	}
