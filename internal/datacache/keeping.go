@@ -14,7 +14,6 @@ import (
 	"math"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/gofrs/flock"
 
@@ -104,7 +103,6 @@ func (k *keeping) Add(sample dataset.Sample) error {
 	k.head.Samples++
 	if k.head.Tokens += uint64(len(sample.IDs)); k.head.Tokens-k.looked >= lookEvery {
 		k.looked = k.head.Tokens
-		_ = os.Chtimes(k.aside.Name(), time.Time{}, time.Now()) // nobody may take it for abandoned
 		return k.room(spare)
 	}
 	return nil

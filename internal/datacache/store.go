@@ -104,7 +104,7 @@ func (s *Store) Create(key string, bytes int64) (_ dataset.Keeping, found datase
 		k.Discard()
 		return nil, nil, report, err
 	}
-	s.info(fmt.Sprintf("The samples are kept in %s, about %.1f GB, also for later starts.", s.dir, float64(bytes)/1e9))
+	s.info(fmt.Sprintf("The samples are kept in %s, about %s, also for later starts.", s.dir, size(bytes)))
 	return k, nil, report, nil
 }
 
@@ -138,11 +138,11 @@ func unlock(f *flock.Flock, there bool) {
 
 // removeAbandoned removes what processes left that died while they wrote. Whose lock is free is not written any more.
 func (s *Store) removeAbandoned() {
-	const justMade, unlocked = 10 * time.Second, time.Hour
+	const unlocked = time.Hour      // where a file system has no locks: a writer goes on writing
 	entries, _ := os.ReadDir(s.dir) // without the folder there are none
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !strings.HasSuffix(e.Name(), temporary) || !info.Mode().IsRegular() || time.Since(info.ModTime()) < justMade {
+		if err != nil || !strings.HasSuffix(e.Name(), temporary) || !info.Mode().IsRegular() {
 			continue
 		}
 		key, _, _ := strings.Cut(e.Name(), "-")
@@ -167,6 +167,13 @@ func (s *Store) fail(err error) error {
 }
 
 func (s *Store) noRoom(free, need int64) error {
-	return usererr.New(op, s.dir, "the samples of this data set take about %.1f GB, %.1f GB are free", float64(need)/1e9, float64(free)/1e9).
+	return usererr.New(op, s.dir, "the samples of this data set take about %s, %s are free", size(need), size(free)).
 		Hinted("make room there, or name a folder on another disk with --cache-dir")
+}
+
+func size(bytes int64) string {
+	if bytes >= 1e9 {
+		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 }

@@ -284,7 +284,7 @@ func TestNoRoom(t *testing.T) {
 	p := prepare(t)
 	_, _, _, err := p.store(0).Create(strings.Repeat("a", 64), 1<<60)
 	require.ErrorContains(t, err, "keep samples "+p.dir+": the samples of this data set take about 1152921504.7 GB, ")
-	require.ErrorContains(t, err, " GB are free (make room there, or name a folder on another disk with --cache-dir)")
+	require.ErrorContains(t, err, "B are free (make room there, or name a folder on another disk with --cache-dir)")
 	require.Empty(t, p.kept())
 	p.dir = filepath.Join(file(t, "no folder", ""), "data")
 	_, _, _, err = p.store(0).Create(strings.Repeat("a", 64), 1)
