@@ -139,8 +139,13 @@ func TestKnownFiles(t *testing.T) {
 	require.NoError(t, os.Chtimes(name, time.Now(), time.Now()))
 	p.store(0).Remember(name, info(), settings.Columns{}, facts)
 	require.Nil(t, p.store(0).Recall(name, info(), settings.Columns{}), "it may still be written")
-	for _, text := range []string{"{", "null", `[{"facts":{"rows":-1}}]`, `[{"path":"` + name + `"}]`} {
-		require.NoError(t, os.WriteFile(filepath.Join(p.dir, knownFile), []byte(text), 0o666))
+	for _, text := range []string{"{", "null", `{"facts":{"rows":-1}}`, `{"path":"` + name + `"}`} {
+		records, err := filepath.Glob(filepath.Join(p.dir, knownFolder, "*.json"))
+		require.NoError(t, err)
+		require.Len(t, records, 2, "one for each way of reading")
+		for _, record := range records {
+			require.NoError(t, os.WriteFile(record, []byte(text), 0o666))
+		}
 		require.Nil(t, p.store(0).Recall(name, old, settings.Columns{}), text)
 	}
 }

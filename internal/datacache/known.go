@@ -3,12 +3,13 @@
 package datacache
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"time"
 
 	"qlora-wgpu/internal/checkpoint"
@@ -18,10 +19,10 @@ import (
 	"qlora-wgpu/internal/version"
 )
 
+// A file's record has a file of its own: a data set may be tens of thousands of them.
 const (
-	knownFile  = "files.json"
-	knownLimit = 256 // files
-	maxKnown   = 16 << 20
+	knownFolder = "files"
+	maxKnown    = 1 << 20
 )
 
 // known is a file as it was when it was read.
@@ -47,12 +48,11 @@ func (k known) same(other known) bool {
 	return reflect.DeepEqual(k, other)
 }
 
-func (s *Store) readKnown() (list []known) {
-	data, err := files.Read(filepath.Join(s.dir, knownFile), maxKnown)
-	if err != nil || json.Unmarshal(data, &list) != nil {
-		return nil // files are read again
-	}
-	return slices.DeleteFunc(list, func(k known) bool { return k.Facts.Rows < 1 || len(k.Facts.Hash) != 64 })
+// record is the name of what is known of a file that is read in this way.
+func (s *Store) record(k known) string {
+	columns, _ := json.Marshal(k.Columns) // they are texts and a truth
+	sum := sha256.Sum256(append(columns, k.Path...))
+	return filepath.Join(s.dir, knownFolder, hex.EncodeToString(sum[:20])+".json")
 }
 
 // Recall implements dataset.Known.
@@ -61,12 +61,12 @@ func (s *Store) Recall(path string, info fs.FileInfo, columns settings.Columns) 
 	if !ok {
 		return nil
 	}
-	for _, k := range s.readKnown() {
-		if k.same(now) {
-			return &k.Facts
-		}
+	var k known
+	data, err := files.Read(s.record(now), maxKnown)
+	if err != nil || json.Unmarshal(data, &k) != nil || !k.same(now) || k.Facts.Rows < 1 || len(k.Facts.Hash) != 64 {
+		return nil // the file is read
 	}
-	return nil
+	return &k.Facts
 }
 
 // settled is how old a change must be: a file that is still being written can change once more within the clock's tick.
@@ -79,13 +79,10 @@ func (s *Store) Remember(path string, info fs.FileInfo, columns settings.Columns
 		return
 	}
 	now.Facts = f
-	list := slices.DeleteFunc(s.readKnown(), func(old known) bool {
-		return old.Path == now.Path && reflect.DeepEqual(old.Columns, now.Columns)
-	})
-	list = append([]known{now}, list...)
-	data, err := json.MarshalIndent(list[:min(len(list), knownLimit)], "", "  ")
-	if err != nil || os.MkdirAll(s.dir, 0o777) != nil {
+	name := s.record(now)
+	data, err := json.Marshal(now)
+	if err != nil || os.MkdirAll(filepath.Dir(name), 0o777) != nil {
 		return
 	}
-	_ = checkpoint.WriteBytes(checkpoint.Files{}, filepath.Join(s.dir, knownFile), data)
+	_ = checkpoint.WriteBytes(checkpoint.Files{}, name, data)
 }

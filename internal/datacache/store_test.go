@@ -217,7 +217,20 @@ func TestOtherSamplesAreOthers(t *testing.T) {
 	turned, _, err := dataset.Reading{Columns: settings.Columns{Question: "answer", Answer: "question"}}.Open(table)
 	require.NoError(t, err)
 	entries := len(p.kept())
+	folder := t.TempDir()
+	for _, name := range []string{"train-1.jsonl", "train-2.jsonl"} {
+		file(t, filepath.Join(folder, name), conversations(5))
+	}
+	split, _, err := dataset.Open(folder)
+	require.NoError(t, err)
+	file(t, filepath.Join(folder, "train-3.jsonl"), conversations(5))
+	require.NoError(t, os.Remove(filepath.Join(folder, "train-2.jsonl")))
+	renamed, _, err := dataset.Open(folder)
+	require.NoError(t, err)
+	require.Equal(t, split.Hash, renamed.Hash)
 	for what, with := range map[string]func(*dataset.Encoder) *dataset.Source{
+		"two files":    func(*dataset.Encoder) *dataset.Source { return split },
+		"other names":  func(*dataset.Encoder) *dataset.Source { return renamed }, // which places tell
 		"rows":         func(*dataset.Encoder) *dataset.Source { return part },
 		"a byte":       func(*dataset.Encoder) *dataset.Source { return changed },
 		"a table":      func(*dataset.Encoder) *dataset.Source { return plain },
@@ -239,6 +252,10 @@ func TestOtherSamplesAreOthers(t *testing.T) {
 		entries++
 		require.Len(t, p.kept(), entries, what)
 	}
+	loose, _, err := p.encoder(store).Encode(dataset.SourceOf("x", []dataset.Row{{Text: "no file"}}))
+	require.NoError(t, err)
+	require.IsType(t, dataset.InMemory{}, loose, "nothing tells it from others")
+	require.Len(t, p.kept(), entries)
 }
 
 // Of two processes that want the same, one waits and takes what the other has made.

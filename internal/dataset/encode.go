@@ -76,6 +76,9 @@ func (e Encoder) Encode(s *Source) (Samples, Report, error) {
 			e.Template = e.Template.Until(stop)
 		}
 	}
+	if s.Hash == "" { // nothing tells these rows from others
+		e.Store = nil
+	}
 	c := &collector{encoder: e, source: s}
 	if e.Store != nil {
 		var err error

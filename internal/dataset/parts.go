@@ -14,7 +14,7 @@ import (
 
 // join is one data set of several, which are named so; rows tell which they are of.
 func join(path string, names []string, parts []*Source) (*Source, error) {
-	s := &Source{Path: path, Format: parts[0].Format, Container: parts[0].Container, columns: parts[0].columns}
+	s := &Source{Path: path, Format: parts[0].Format, Container: parts[0].Container, columns: parts[0].columns, files: names}
 	counted := map[string]int{} // by a note without its number of rows, index in s.Notes
 	for i, part := range parts {
 		if part.Format != s.Format {

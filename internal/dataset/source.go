@@ -22,9 +22,10 @@ type Source struct {
 	columns settings.Columns // as they were named
 	rows    []Row            // all of them, unless again is set
 	again   func(do func(Row) error) error
-	first   int    // of the rows that again gives, the first that counts
-	count   int    // of those that count
-	parts   []part // nil: no row has a weight
+	first   int      // of the rows that again gives, the first that counts
+	count   int      // of those that count
+	parts   []part   // nil: no row has a weight
+	files   []string // names with which places begin, of several files; nil: of one
 }
 
 // SourceOf is a data set of rows that are in memory.

@@ -45,10 +45,11 @@ func (e Encoder) key(s *Source) (string, error) {
 		TrainOn, MaxSeqLength, EOS, Highest int
 		Data, Format, Container             string
 		Columns                             settings.Columns
+		Files                               []string
 		First, Rows                         int
 	}{
 		encodingVersion, version.Of(), identity, int(e.TrainOn), e.MaxSeqLength, int(e.EOS), e.Vocabulary,
-		s.Hash, s.Format, s.Container, s.columns, s.first, s.Len(),
+		s.Hash, s.Format, s.Container, s.columns, s.files, s.first, s.Len(),
 	}
 	text, err := json.Marshal(of, json.Deterministic(true))
 	if err != nil {
