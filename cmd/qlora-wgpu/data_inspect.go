@@ -114,8 +114,8 @@ const (
 	validSplit = "valid"
 )
 
-// openSplits reads a data set, which is to be closed: the training rows, or a part of them, and the rows to evaluate where
-// there are any.
+// openSplits reads a data set, which is to be closed: the training rows, or a part of them, and the rows to evaluate
+// where there are any.
 func openSplits(c *console, d settings.Dataset, part settings.Part) ([]namedSplit, *host.DataSet, error) {
 	data, err := host.OpenData(c.context, d, "", c.logEvent)
 	if err != nil {

@@ -45,7 +45,7 @@ type commands struct {
 	Plan     planCommand     `cmd:"" help:"Where a run's memory would go, and what fits a budget; needs no GPU."`
 	Generate generateCommand `cmd:"" help:"Answer a prompt."`
 	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
-	Data     dataCommand     `cmd:"" help:"Look at a data set before an hour is spent on it."`
+	Data     dataCommand     `cmd:"" help:"Look at a data set before an hour is spent on it, or write it anew."`
 	Merge    mergeCommand    `cmd:"" help:"Add adapters to the weights of their model, and write the sum as a model."`
 	Pull     pullCommand     `cmd:"" help:"Fetch a model, an adapter or a data set of the Hugging Face hub into its cache."`
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`

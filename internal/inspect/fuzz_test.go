@@ -14,8 +14,8 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// FuzzFindings attacks a data file up to what is said of it: nothing of a row acts on what shows it, each row is counted
-// once, and of rows that are alike one is kept.
+// FuzzFindings attacks a data file up to what is said of it: nothing of a row acts on what shows it, each row is
+// counted once, and of rows that are alike one is kept.
 func FuzzFindings(f *testing.F) {
 	p := text(f)
 	for _, bad := range planted {

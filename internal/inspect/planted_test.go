@@ -181,7 +181,7 @@ func TestPlanted(t *testing.T) {
 			lines++
 			same = append(same, fmt.Sprintf("line %d", lines))
 		}
-		want = append(want, "train same_answer: the first at "+strings.Join(same, ", "),
+		want = append(want, "train same_answer: the first at "+strings.Join(same, "; "),
 			"valid evaluation_row_in_training: line 1 (as line 7)", "valid evaluation_row_near_training: line 2 (as line 25)")
 		valid := first[6] + strings.Replace(first[24], "He worked", "For he worked", 1) +
 			line(t, []turn{ask("What is a kiln?"), answer("An oven in which clay becomes stone.")}, nil)

@@ -112,7 +112,7 @@ func TestCharacters(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain\ttext\n": "", "👩‍👩‍👧": "", "می‌خواهم": "", "क्‍ष": "", "שלום\u200f": "",
 		"🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f": "",
-		"日本　語": "", "❤️": "", "“quoted” – …": "",
+		"日本　語": "", "終。　ｆｕｌｌ　": "", "❤️": "", "“quoted” – …": "",
 		"a\u200db": "invisible_characters U+200D", "a\u200eb": "invisible_characters U+200E", "x\ufeff": "invisible_characters U+FEFF",
 		"hi\U000e0068\U000e0069": "invisible_characters U+E0068, invisible_characters U+E0069", "so\u00adft": "invisible_characters U+00AD",
 		"a\r\nb": "unusual_whitespace a carriage return", "a\u00a0b": "unusual_whitespace U+00A0", "a\u3000b": "unusual_whitespace U+3000",

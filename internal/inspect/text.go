@@ -89,7 +89,7 @@ func (f Finding) places() (out string) {
 	}
 	for i, p := range f.Places {
 		if i > 0 {
-			out += ", "
+			out += "; "
 		}
 		out += p.At
 		if p.Of != "" {
@@ -97,7 +97,7 @@ func (f Finding) places() (out string) {
 		}
 	}
 	if f.Rows > len(f.Places) {
-		out += ", …"
+		out += "; …"
 	}
 	return out
 }

@@ -106,7 +106,7 @@ func (l *Look) text(text string) {
 			l.hit(kindControl, code(r))
 		case invisible(r) && !joins(before, r, next()):
 			l.hit(kindInvisible, code(r))
-		case unusualSpace(r) && !(r == 0x3000 && isSign(nearest(before, next()))):
+		case unusualSpace(r) && !(r == wideSpace && (wide(before) || wide(next()))):
 			l.hit(kindSpace, code(r))
 		}
 		if before = r; r != blackFlag && !isTag(r) {
@@ -162,11 +162,11 @@ func rightToLeft(r rune) bool {
 	return unicode.In(r, unicode.Hebrew, unicode.Arabic, unicode.Syriac, unicode.Thaana)
 }
 
-func nearest(before, next rune) rune {
-	if isSign(before) {
-		return before
-	}
-	return next
+// wideSpace is a space of East Asian texts, as wide as their characters.
+const wideSpace = 0x3000
+
+func wide(r rune) bool {
+	return r >= 0x2e80 && r <= 0x9fff && r != wideSpace || r >= 0xac00 && r <= 0xd7ff || r >= 0xff00 && r <= 0xffef
 }
 
 // unusualSpace tells white space that is neither a space, a tab nor a line break.
