@@ -150,7 +150,7 @@ func (d *dataConvertCommand) look(c *console, splits []namedSplit) (*inspect.Ins
 	o := inspect.Options{MaxSeqLength: math.MaxInt32, TrainOn: chat.TrainOnAssistant}
 	if s.MaxTokens > 0 {
 		var err error
-		if o.Text, _, err = openTextSide(c, s.Model, s.Template); err != nil {
+		if o.Text, _, err = openProcessor(c, s.Model, s.Template); err != nil {
 			return nil, err
 		}
 	}

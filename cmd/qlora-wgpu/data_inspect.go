@@ -5,15 +5,12 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"os"
-	"time"
 
-	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/inspect"
-	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -48,7 +45,7 @@ func (d *dataInspectCommand) Run(c *console) error {
 		}
 	}
 	if d.JSON {
-		return json.MarshalWrite(c.stdout, found, jsontext.WithIndent("  "))
+		return json.MarshalEncode(jsontext.NewEncoder(c.stdout, jsontext.WithIndent("  ")), found)
 	}
 	colour := c.screen && os.Getenv("NO_COLOR") == ""
 	out := c.stdout
@@ -60,20 +57,19 @@ func (d *dataInspectCommand) Run(c *console) error {
 
 // inspectData reads a data set and looks at its rows, with the eyes of a model where one is given.
 func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector, error) {
-	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s), Model: s.Model}
-	if s.Model != "" {
-		var longest int
-		var err error
-		if o.Text, longest, err = openTextSide(c, s.Model, s.Template); err != nil {
-			return nil, err
-		}
-		o.MaxSeqLength = min(o.MaxSeqLength, longest)
-	}
-	splits, data, err := openSplits(c, s.Dataset, s.Part)
+	splits, data, err := openSplits(c, s.Dataset, s.Part) // before a model is fetched
 	if err != nil {
 		return nil, err
 	}
 	defer data.Close()
+	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s), Model: s.Model}
+	if s.Model != "" {
+		var longest int
+		if o.Text, longest, err = openProcessor(c, s.Model, s.Template); err != nil {
+			return nil, err
+		}
+		o.MaxSeqLength = min(o.MaxSeqLength, longest)
+	}
 	return lookAt(c, o, splits)
 }
 
@@ -145,19 +141,4 @@ func trainOn(s settings.Looked) chat.TrainOn {
 		return chat.TrainOnLast
 	}
 	return chat.TrainOnAssistant
-}
-
-// openTextSide opens tokenizer and template of a model, and gives the longest sample that it allows.
-func openTextSide(c *console, name string, t settings.Template) (*processor.Processor, int, error) {
-	model, err := host.DescribeModel(c.context, name, c.logEvent)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer model.Close()
-	source, err := answer.ReadTemplate(model, t.ChatTemplate)
-	if err != nil {
-		return nil, 0, err
-	}
-	text, err := processor.New(model, name, processor.Options{ChatTemplate: source, TemplateArgs: t.Args(), Now: time.Now()})
-	return text, model.Spec.MaxPositions, err
 }

@@ -41,7 +41,7 @@ func (t *tokenizeCommand) Run(c *console) error {
 	if err := errors.Join(t.Source.Check(), t.Template.Check(), err); err != nil {
 		return err
 	}
-	text, err := openProcessor(c, t.Source.Model, t.Template)
+	text, _, err := openProcessor(c, t.Source.Model, t.Template)
 	if err != nil {
 		return err
 	}
@@ -158,16 +158,17 @@ func writeLine(out *bufio.Writer, v any) error {
 }
 
 // openProcessor reads the tokenizer and the chat template (ChatML where there is none) that a model carries, or the
-// template that the settings name.
-func openProcessor(c *console, path string, t settings.Template) (*processor.Processor, error) {
+// template that the settings name, and the longest sequence that the model allows.
+func openProcessor(c *console, path string, t settings.Template) (text *processor.Processor, longest int, err error) {
 	model, err := host.OpenModel(c.context, path, c.logEvent)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer model.Close()
 	source, err := answer.ReadTemplate(model, t.ChatTemplate)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return processor.New(model, path, processor.Options{ChatTemplate: source, TemplateArgs: t.Args(), Now: time.Now()})
+	text, err = processor.New(model, path, processor.Options{ChatTemplate: source, TemplateArgs: t.Args(), Now: time.Now()})
+	return text, model.Spec.MaxPositions, err
 }
