@@ -40,7 +40,7 @@ func (d *dataConvertCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	if err := mayWrite(opConvert, s.Force, names...); err != nil {
+	if err := mayWrite(opConvert, s.Force, s.Output, names...); err != nil {
 		return err
 	}
 	parts, err := d.choose(c, splits)
@@ -129,7 +129,8 @@ func (d *dataConvertCommand) choose(c *console, splits []namedSplit) ([]part, er
 		rows := train.rows()
 		held, err := dataset.HoldBack(len(rows), s.Split, s.Seed)
 		if err != nil {
-			return nil, err
+			return nil, settings.Wrong("split", strconv.FormatFloat(s.Split, 'g', -1, 64),
+				fmt.Sprintf("fewer than the %d rows that are left", len(rows)))
 		}
 		valid := part{Source: train.Source, kept: make([]bool, len(train.kept))}
 		for _, k := range held {

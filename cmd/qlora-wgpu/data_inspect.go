@@ -27,7 +27,7 @@ func (d *dataInspectCommand) Run(c *console) error {
 		return err
 	}
 	if d.Settings.HTML != "" {
-		if err := mayWrite(opInspect, d.Settings.Force, d.Settings.HTML); err != nil {
+		if err := mayWrite(opInspect, d.Settings.Force, d.Settings.HTML, d.Settings.HTML); err != nil {
 			return err
 		}
 	}

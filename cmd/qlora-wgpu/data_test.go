@@ -153,6 +153,14 @@ func TestDataConvert(t *testing.T) {
 	refused(t, "convert data set "+name+": a name that ends in .jsonl is wanted", "data", "convert", "--data", train, "--output", name)
 	refused(t, "settings: max_tokens is 5, allowed: only with model",
 		"data", "convert", "--data", train, "--output", "x.jsonl", "--max-tokens=5")
+	refused(t, "settings: split is 42, allowed: fewer than the 42 rows that are left",
+		"data", "convert", "--data", train, "--output", filepath.Join(dir, "none"), "--split=42")
+	absent := filepath.Join(dir, "absent")
+	for _, args := range [][]string{{"inspect", "--html"}, {"convert", "--output"}} {
+		name := filepath.Join(absent, "a.jsonl")
+		refused(t, args[0]+" data set "+name+": there is no folder "+absent+" (make it before)\n",
+			"data", args[0], "--data", train, args[1], name)
+	}
 	refused(t, "settings: split is 0.1, allowed: 0 where", "data", "convert", "--data", data, "--output", dir, "--split=0.1")
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)
