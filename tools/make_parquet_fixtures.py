@@ -49,6 +49,9 @@ for name, options in {
                                      "messages.list.element.content": "DELTA_LENGTH_BYTE_ARRAY", "score": "BYTE_STREAM_SPLIT"}),
 }.items():
     pq.write_table(table, folder / f"{name}.parquet", **options)
+empty = internal / "dataset/testdata/parquet_empty"
+empty.mkdir(exist_ok=True)
+pq.write_table(table.slice(0, 0), empty / "empty.parquet")
 datasets.Dataset.from_list(rows).to_parquet(folder / "datasets.parquet")
 
 utc = datetime.timezone.utc

@@ -59,7 +59,8 @@ func New(
 	if l.Samples, l.Report, err = encode(data); err != nil {
 		return nil, usererr.In(err, usererr.Data)
 	}
-	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", strings.ReplaceAll(c.Data, "\n", ", "), data.Format, data.Container,
+	info("Data: %s, %s in %s: %d rows, %d samples, %d tokens, %d of them targets, longest %d", strings.ReplaceAll(c.Data, "\n", ", "),
+		data.Format, data.Container,
 		l.Report.Rows, l.Report.Samples, l.Report.Tokens, l.Report.TargetTokens, l.Report.Longest)
 	for _, note := range data.Notes {
 		info("Data: %s", note)

@@ -17,7 +17,8 @@ func TestDataFormat(t *testing.T) {
 		require.NoError(t, err)
 		return ReadColumns(strings.NewReader(content), name, columns)
 	}
-	const both = `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"text":"t","prompt":"p","completion":"c","Frage":"f"}`
+	const both = `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],` +
+		`"text":"t","prompt":"p","completion":"c","Frage":"f"}`
 	for _, c := range []struct {
 		name, content, format string
 		text                  string // of the only row, or its last turn
@@ -60,7 +61,8 @@ func TestDataTemplate(t *testing.T) {
 		return ReadColumns(strings.NewReader(content), name, settings.Columns{Template: template})
 	}
 	const rows = `{"q":"1 \"+\" 1?","choices":["1","2"],"answer":1}` + "\n" + `{"q":"","choices":[],"answer":0}` + "\n"
-	turns := "{% if q %}[{{ {'role': 'user', 'content': q} | tojson }},\n{\"role\": \"assistant\", \"content\": {{ choices[answer] | tojson }}}]{% endif %}\n"
+	turns := "{% if q %}[{{ {'role': 'user', 'content': q} | tojson }},\n" +
+		"{\"role\": \"assistant\", \"content\": {{ choices[answer] | tojson }}}]{% endif %}\n"
 	s, err := render("x.jsonl", rows, turns)
 	require.NoError(t, err)
 	require.Equal(t, []Row{

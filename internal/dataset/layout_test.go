@@ -25,7 +25,8 @@ func TestLayout(t *testing.T) {
 		want                         string // error, or the first note
 	}{
 		{names: "train.jsonl valid.jsonl test.jsonl", train: "train.jsonl", valid: "valid.jsonl", want: `not used: split "test"`},
-		{names: "README.md dataset_infos.json data/train-00000-of-00002.parquet data/train-00001-of-00002.parquet data/val-00000-of-00001.parquet",
+		{names: "README.md dataset_infos.json data/train-00000-of-00002.parquet data/train-00001-of-00002.parquet " +
+			"data/val-00000-of-00001.parquet",
 			train: "data/train-00000-of-00002.parquet data/train-00001-of-00002.parquet", valid: "data/val-00000-of-00001.parquet"},
 		{names: "train/b.jsonl train/a.jsonl dev/a.jsonl", train: "train/a.jsonl train/b.jsonl", valid: "dev/a.jsonl"},
 		{names: "my-set_training.csv.gz my-set_validation.csv.gz latest.csv", train: "my-set_training.csv.gz", valid: "my-set_validation.csv.gz",
@@ -38,30 +39,40 @@ func TestLayout(t *testing.T) {
 		{names: "README.md a.py", want: "there is no file with rows (name a file, or put train.jsonl"},
 		{names: "data-00000-of-00001.arrow state.json dataset_info.json", want: "Arrow files alone, as save_to_disk"},
 
-		{names: "en/train/0000.parquet de/train/0000.parquet de/test/0000.parquet", want: `there are several configs: "de", "en" (say which: --data-config de)`},
+		{names: "en/train/0000.parquet de/train/0000.parquet de/test/0000.parquet",
+			want: `there are several configs: "de", "en" (say which: --data-config de)`},
 		{names: "en/train/0000.parquet de/partial-train/0000.parquet de/test/0000.parquet", config: "de", train: "de/partial-train/0000.parquet"},
 		{names: "default/train/0000.parquet de/train/0000.parquet", train: "default/train/0000.parquet"},
 		{names: "en/train/0000.parquet", config: "fr", want: `there is no config "fr" (there are "en")`},
 		{names: "en/train.csv de/train.csv de/dev.csv", config: "de", train: "de/train.csv", valid: "de/dev.csv"},
 
 		{names: "data/a-1.csv data/a-2.csv data/b.csv train.csv", train: "data/a-1.csv data/a-2.csv", valid: "data/b.csv",
-			readme: head + "- config_name: default\n  data_files:\n  - split: train\n    path: data/a-*\n  - split: validation\n    path:\n    - data/b.csv\ntags: x\n---\n# Title"},
+			readme: head +
+				"- config_name: default\n  data_files:\n  - split: train\n    path: data/a-*\n" +
+				"  - split: validation\n    path:\n    - data/b.csv\ntags: x\n---\n# Title"},
 		{names: "x/1.json x/2.json y.json", train: "x/1.json x/2.json", readme: head + "  - config_name: one\n    data_files: 'x/*.json'\n---\n"},
 		{names: "x/1.json x/2.json y.json", config: "two", train: "y.json",
 			readme: head + "- config_name: one\n  default: true\n  data_files: [x/**]\n- config_name: two\n  data_files: \"y.json\"\n---\n"},
 		{names: "a/train.json b/train.json", config: "b", train: "b/train.json",
 			readme: head + "- config_name: a\n  data_dir: a\n- config_name: b\n  data_dir: b\n---\n"},
-		{names: "a.json b.json", config: "c", readme: head + "- config_name: a\n  data_files: a.json\n- config_name: b\n  data_files: b.json\n---\n",
+		{names: "a.json b.json", config: "c", readme: head +
+			"- config_name: a\n  data_files: a.json\n- config_name: b\n  data_files: b.json\n---\n",
 			want: `there is no config "c" (there are "a", "b")`},
 		{names: "a.json b.json", readme: head + "- config_name: a\n  data_files: a.json\n- config_name: b\n  data_files: b.json\n---\n",
 			want: `there are several configs: "a", "b" (say which: --data-config a)`},
 		{names: "a.parquet b.parquet c.parquet", want: `there are several splits: "train_gen", "train_sft" (say which: --data-split train_gen)`,
-			readme: head + "- config_name: default\n  data_files:\n  - {split: train_sft, path: 'a*'}\n  - {split: test_sft, path: 'b*'}\n  - {split: train_gen, path: 'c*'}\n---\n"},
+			readme: head +
+				"- config_name: default\n  data_files:\n" +
+				"  - {split: train_sft, path: 'a*'}\n  - {split: test_sft, path: 'b*'}\n  - {split: train_gen, path: 'c*'}\n---\n"},
 		{names: "a.parquet b.parquet", split: "test_sft", train: "b.parquet",
-			readme: head + "- config_name: default\n  data_files:\n  - {split: train_sft, path: 'a[.]*'}\n  - {split: test_sft, path: 'b?parquet'}\n---\n"},
-		{names: "a.json", readme: head + "- data_files: b.json\n---\n", want: `the split "train" of config "default" has no files: none fits "b.json"`},
+			readme: head +
+				"- config_name: default\n  data_files:\n" +
+				"  - {split: train_sft, path: 'a[.]*'}\n  - {split: test_sft, path: 'b?parquet'}\n---\n"},
+		{names: "a.json", readme: head + "- data_files: b.json\n---\n",
+			want: `the split "train" of config "default" has no files: none fits "b.json"`},
 		{names: "a.json", readme: head + "- data_files: {train: a.json, test: [b, c]}\n---\n", train: "a.json"},
-		{names: "a.json", readme: head + "- data_files: {train: b.json, test: a.json}\n---\n", want: `the split "train" of config "default" has no files`},
+		{names: "a.json", readme: head + "- data_files: {train: b.json, test: a.json}\n---\n",
+			want: `the split "train" of config "default" has no files`},
 		{names: "a.json", readme: head + "- data_files: {train: a.json, test: [b, c]}\n---\n", split: "test", want: `none fits "b", "c"`},
 		{names: "a.json", readme: head + "- data_files: {train: [1]}\n---\n", want: "a pattern of files is "},
 		{names: "a.json", readme: head + "- data_files: &a [*a]\n---\n", want: "anchors and tags are not read"},
@@ -103,7 +114,8 @@ const rowOf = `{"prompt":"%s","completion":"a","n":1}` + "\n"
 // Files of a split are read one behind another, as one data set whose rows tell their file.
 func TestFolderOfSeveralFiles(t *testing.T) {
 	a, b := fmt.Sprintf(rowOf, "1")+fmt.Sprintf(rowOf, "2"), fmt.Sprintf(rowOf, "3")
-	dir := folderOf(t, "data/train-00001-of-00002.jsonl", b, "data/train-00000-of-00002.jsonl", a, "data/test.jsonl", b, "dev.csv", "q\ta\nx\ty\n",
+	dir := folderOf(t, "data/train-00001-of-00002.jsonl", b, "data/train-00000-of-00002.jsonl", a, "data/test.jsonl", b, "dev.csv",
+		"q\ta\nx\ty\n",
 		".cache/train.jsonl", "{}")
 	train, valid, err := Open(dir)
 	require.NoError(t, err)
@@ -145,7 +157,8 @@ func TestFolderOfSeveralFiles(t *testing.T) {
 	require.Equal(t, 1, only.Len())
 
 	for want, files := range map[string][]string{
-		"mixed formats in the split \"train\": train-1.jsonl and train-2.csv":      {"train-1.jsonl", a, "train-2.csv", "prompt,completion\na,b\n"},
+		"mixed formats in the split \"train\": train-1.jsonl and train-2.csv": {"train-1.jsonl", a, "train-2.csv",
+			"prompt,completion\na,b\n"},
 		"mixed formats in the split \"train\": train.jsonl and train.jsonl.gz":     {"train.jsonl", a, "train.jsonl.gz", "x"},
 		"mixed formats: train-1.jsonl is prompt/completion, train-2.jsonl is text": {"train-1.jsonl", a, "train-2.jsonl", `{"text":"b"}`},
 		"train-2.jsonl: line 1: bad format: not valid JSON":                        {"train-1.jsonl", a, "train-2.jsonl", "{oh"},
@@ -167,7 +180,8 @@ func TestFolderOfSeveralFiles(t *testing.T) {
 // FuzzLayout attacks names of files and a README.
 func FuzzLayout(f *testing.F) {
 	f.Add("train.jsonl valid.jsonl", "", "", "")
-	f.Add("a/train/0000.parquet", "---\nconfigs:\n- config_name: a\n  data_files:\n  - split: train\n    path: 'a/**/[0-9]*.p?rquet'\n---\n", "a", "train")
+	f.Add("a/train/0000.parquet",
+		"---\nconfigs:\n- config_name: a\n  data_files:\n  - split: train\n    path: 'a/**/[0-9]*.p?rquet'\n---\n", "a", "train")
 	f.Add("x/1.json", "---\nconfigs:\n- data_dir: x\n- {config_name: b, default: true, data_files: {test: [x/*]}}\n---\n", "", "test")
 	f.Fuzz(func(t *testing.T, names, readme, config, split string) {
 		l, err := LayoutOf("x", strings.Fields(names), []byte(readme), config)

@@ -238,7 +238,8 @@ func (b *builder) given(row fields, names []string, where string) (*format, erro
 	for _, one := range []struct {
 		name string
 		into *string
-	}{{b.columns.Question, &c.question}, {b.columns.Answer, &c.answer}, {b.columns.System, &c.system}, {b.columns.Messages, &turns}, {b.columns.Text, &text}} {
+	}{{b.columns.Question, &c.question}, {b.columns.Answer, &c.answer}, {b.columns.System, &c.system}, {b.columns.Messages, &turns},
+		{b.columns.Text, &text}} {
 		if one.name == "" {
 			continue
 		}
@@ -256,7 +257,10 @@ func (b *builder) given(row fields, names []string, where string) (*format, erro
 	nest(row, b.nested)
 	switch {
 	case turns != "":
-		return &format{name: "messages", named: true, needs: []string{turns}, parse: func(p *rowParser) (Row, error) { return p.conversation(turns) }}, nil
+		return &format{name: "messages", named: true, needs: []string{turns}, parse: func(p *rowParser) (Row,
+			error) {
+			return p.conversation(turns)
+		}}, nil
 	case text != "":
 		return &format{name: "text", named: true, needs: []string{text}, parse: func(p *rowParser) (Row, error) { return p.textOf(text) }}, nil
 	}

@@ -49,3 +49,9 @@ func TestParquet(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.ErrorContains(t, err, "read data set "+under+": bad format: it is cut off: it does not end as a Parquet file does")
 }
+
+// A file that has columns alone, as pyarrow writes it of an empty table, says so.
+func TestParquetWithoutRows(t *testing.T) {
+	_, _, err := Open("testdata/parquet_empty/empty.parquet")
+	require.ErrorContains(t, err, "bad format: no rows: it has columns alone")
+}

@@ -84,7 +84,8 @@ func (p *preference) String() string {
 func (p *preference) wayOut() string {
 	switch {
 	case p.label != "":
-		return fmt.Sprintf("keep the rows whose %s is true, and name the columns: --data-columns 'prompt=%s,completion=%s'", p.label, p.question, p.better)
+		return fmt.Sprintf("keep the rows whose %s is true, and name the columns: --data-columns 'prompt=%s,completion=%s'", p.label,
+			p.question, p.better)
 	case p.turns:
 		return fmt.Sprintf("to learn the better answers alone: --data-columns 'messages=%s'", p.better)
 	case p.question == "":

@@ -21,10 +21,13 @@ func TestPreferences(t *testing.T) {
 	}{
 		{`{"prompt":"q","chosen":"g","rejected":"b"}`, "prompt=prompt,completion=chosen", []chat.Message{user("q"), assistant("g")}},
 		{`{"question":"q","Chosen":"g","Rejected":"b","id":1}`, "prompt=question,completion=Chosen", []chat.Message{user("q"), assistant("g")}},
-		{`{"instruction":"q","input":"","accepted":"g","rejected":"b"}`, "prompt=instruction,completion=accepted", []chat.Message{user("q"), assistant("g")}},
+		{`{"instruction":"q","input":"","accepted":"g","rejected":"b"}`, "prompt=instruction,completion=accepted",
+			[]chat.Message{user("q"), assistant("g")}},
 		{`{"chosen":"Human: q","rejected":"b"}`, "text=chosen", nil},
-		{`{"prompt":"q","chosen":` + strings.ReplaceAll(turns, "%", "g") + `,"rejected":` + turns + `}`, "messages=chosen", []chat.Message{user("q"), assistant("g")}},
-		{`{"prompt":[{"role":"user","content":"q"}],"chosen":` + answer("g") + `,"rejected":` + answer("b") + `}`, "prompt=prompt,completion=chosen",
+		{`{"prompt":"q","chosen":` + strings.ReplaceAll(turns, "%", "g") + `,"rejected":` + turns + `}`, "messages=chosen",
+			[]chat.Message{user("q"), assistant("g")}},
+		{`{"prompt":[{"role":"user","content":"q"}],"chosen":` + answer("g") + `,"rejected":` + answer("b") + `}`,
+			"prompt=prompt,completion=chosen",
 			[]chat.Message{user("q"), assistant("g")}},
 		{`{"conversations":[{"from":"human","value":"q"}],"chosen":{"from":"gpt","value":"g"},"rejected":{"from":"gpt","value":"b"}}`,
 			"prompt=conversations,completion=chosen", []chat.Message{user("q"), assistant("g")}},
@@ -41,7 +44,8 @@ func TestPreferences(t *testing.T) {
 		require.Equal(t, c.want, s.rows[0].Messages)
 	}
 	for _, row := range []string{
-		`{"messages":` + turns + `,"chosen":"a","rejected":"b"}`, `{"prompt":"q","completion":"g","label":"cat"}`, `{"prompt":"q","completion":"g","label":1}`,
+		`{"messages":` + turns + `,"chosen":"a","rejected":"b"}`, `{"prompt":"q","completion":"g","label":"cat"}`,
+		`{"prompt":"q","completion":"g","label":1}`,
 		`{"prompt":"q","completion":"g","rejected":null,"chosen":null}`,
 	} {
 		_, err := Read(strings.NewReader(row), "x.jsonl")
@@ -51,9 +55,11 @@ func TestPreferences(t *testing.T) {
 
 // Texts within objects are offered, and learned under the names that lead to them.
 func TestNestedColumns(t *testing.T) {
-	const rows = `{"id":1,"translation":{"en":"dog","de":"Hund","more":{"fr":"chien"}}}` + "\n" + `{"id":2,"translation":{"en":"cat","de":null}}`
+	const rows = `{"id":1,"translation":{"en":"dog","de":"Hund","more":{"fr":"chien"}}}` + "\n" +
+		`{"id":2,"translation":{"en":"cat","de":null}}`
 	_, err := Read(strings.NewReader(rows), "x.jsonl")
-	require.ErrorContains(t, err, `which column is the question, and which the answer? The columns are "translation.en", "translation.de", "translation.more.fr"`)
+	require.ErrorContains(t, err,
+		`which column is the question, and which the answer? The columns are "translation.en", "translation.de", "translation.more.fr"`)
 	require.ErrorContains(t, err, "--data-columns 'prompt=translation.en,completion=translation.de'")
 	read := func(columns string) (*Source, error) {
 		c, err := settings.ParseColumns(columns)
@@ -81,7 +87,8 @@ func TestNestedColumns(t *testing.T) {
 // Prompt and completion may be turns.
 func TestConversationalPrompts(t *testing.T) {
 	s, err := Read(strings.NewReader(`{"prompt":[{"role":"system","content":"s"},{"role":"user","content":"q"}],`+
-		`"completion":[{"role":"assistant","content":"a"}]}`+"\n"+`{"prompt":"p","completion":"c"}`+"\n"+`{"prompt":[],"completion":null}`), "x.jsonl")
+		`"completion":[{"role":"assistant","content":"a"}]}`+"\n"+`{"prompt":"p","completion":"c"}`+"\n"+
+		`{"prompt":[],"completion":null}`), "x.jsonl")
 	require.NoError(t, err)
 	require.Equal(t, []Row{
 		{Messages: []chat.Message{system("s"), user("q"), assistant("a")}, Where: "line 1"},

@@ -25,9 +25,9 @@ const (
 
 var errRowTooLong = fmt.Errorf("a row longer than %d MiB", maxRowBytes>>20)
 
-// Read reads a whole data set, row by row. The content decides what it is, with a look at the name in path: .txt and
-// .md are text, .csv, .tsv and .tab are tables, a name without an extension ("pasted") can be anything, and any other is
-// JSON or a table that is unmistakable. path is named in errors.
+// Read reads a whole data set, row by row. The content decides what it is, with a look at the name in path: .txt
+// and .md are text, .csv, .tsv and .tab are tables, a name without an extension ("pasted") can be anything, and any
+// other is JSON or a table that is unmistakable. path is named in errors.
 //
 // A text is ONE document: it is not split at lines or blank lines, because paragraphs that belong together are what a
 // language model should learn from; the Encoder cuts it into pieces of the sequence length.

@@ -158,7 +158,8 @@ func TestReadTextFile(t *testing.T) {
 
 // Markdown is a text, whatever it begins with.
 func TestReadMarkdown(t *testing.T) {
-	for _, content := range []string{"# A title\n\n| a | b |\n|---|---|\n", "{a} list\n", "<html> in it\n", "---\nfront: matter\n---\n", "a,b\nc,d\n"} {
+	for _, content := range []string{"# A title\n\n| a | b |\n|---|---|\n", "{a} list\n", "<html> in it\n",
+		"---\nfront: matter\n---\n", "a,b\nc,d\n"} {
 		for _, name := range []string{"a.md", "A.Markdown", "a.md.gz"} {
 			s, err := Read(strings.NewReader(content), name)
 			require.NoError(t, err, content)

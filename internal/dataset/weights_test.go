@@ -28,7 +28,8 @@ func TestWeights(t *testing.T) {
 	s, err := Combine(list)
 	require.NoError(t, err)
 	require.Equal(t, 52, s.Len())
-	require.Equal(t, []string{"10 rows of a.jsonl, 2.5 times an epoch", "40 rows of b.jsonl, 0.25 times an epoch", "2 rows of c.jsonl"}, s.Notes)
+	require.Equal(t, []string{"10 rows of a.jsonl, 2.5 times an epoch", "40 rows of b.jsonl, 0.25 times an epoch",
+		"2 rows of c.jsonl"}, s.Notes)
 	require.Equal(t, "b.jsonl, line 1", s.rows[10].Where)
 	require.Equal(t, "a.jsonl, b.jsonl, c.jsonl", s.Path)
 

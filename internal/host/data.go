@@ -58,7 +58,8 @@ func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit fun
 }
 
 // readAll reads several data sets as one.
-func readAll(ctx context.Context, r dataset.Reading, list []settings.DataFile, emit func(events.Event)) (train, valid *dataset.Source, err error) {
+func readAll(ctx context.Context, r dataset.Reading, list []settings.DataFile, emit func(events.Event)) (train, valid *dataset.Source,
+	err error) {
 	var all, valids []dataset.Weighted
 	for _, f := range list {
 		one, held, err := openData(ctx, f.Path, r, emit)

@@ -50,8 +50,8 @@ func openData(ctx context.Context, name string, r dataset.Reading, emit func(eve
 // converted is the branch in which the hub keeps the Parquet files that it makes of data sets.
 const converted = "refs/convert/parquet"
 
-// fetchData brings the files of the wanted splits into the cache, those alone, and says which are which; nil: it was not
-// learned what there is.
+// fetchData brings the files of the wanted splits into the cache, those alone, and says which are which; nil: it
+// was not learned what there is.
 func fetchData(ctx context.Context, h *hub.Hub, n hub.Name, r dataset.Reading) (path string, l *dataset.Layout, err error) {
 	path, err = h.Dataset(ctx, n, func(names []string, readme []byte) (chosen []string, err error) {
 		l = &dataset.Layout{}
@@ -74,7 +74,8 @@ const maxRowTemplate = 2 << 20
 
 func readRowTemplate(d settings.Dataset, columns settings.Columns) (string, error) {
 	if columns.Given() || columns.Format != "" {
-		return "", settings.Wrong("data_template", strconv.Quote(d.DataTemplate), "without data_columns and data_format: the template says what is learned").
+		return "", settings.Wrong("data_template", strconv.Quote(d.DataTemplate),
+			"without data_columns and data_format: the template says what is learned").
 			Hinted("header=yes and a container may stand")
 	}
 	text, err := files.Read(d.DataTemplate, maxRowTemplate)

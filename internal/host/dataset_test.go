@@ -42,7 +42,8 @@ func TestOpenSeveralDataSets(t *testing.T) {
 	notes, held, err := open(a + ":2:1\n" + folder + ":0.5\n" + odd)
 	require.NoError(t, err)
 	require.Equal(t, 1, held)
-	require.Equal(t, []string{"1 rows of " + a + ", 2 times an epoch", "1 rows of " + folder + ", 0.5 times an epoch", "2 rows of " + odd}, notes)
+	require.Equal(t, []string{"1 rows of " + a + ", 2 times an epoch", "1 rows of " + folder + ", 0.5 times an epoch", "2 rows of " +
+		odd}, notes)
 	_, _, err = open(a + "::5")
 	require.ErrorContains(t, err, `rows ":5": outside of the data set; the data set has 2 rows`)
 	_, _, err = open(a + "\n" + filepath.Join(dir, "absent.jsonl") + ":2")
@@ -125,12 +126,14 @@ func TestDataOfTheHub(t *testing.T) {
 		{settings.Dataset{Data: "org/set:0.5:-4:", DataSplit: "train"}, 4, 0, ""},
 		{settings.Dataset{Data: "org/set@main", DataConfig: "other"}, 6, 0, ""},
 		{settings.Dataset{Data: "org/set", DataConfig: "third"}, 0, 0, `org/set: there is no config "third" (there are "main", "other"`},
-		{settings.Dataset{Data: "org/set", DataSplit: "train2"}, 0, 0, `org/set: there is no split "train2" (there are "test", "train", "validation"`},
+		{settings.Dataset{Data: "org/set", DataSplit: "train2"}, 0, 0,
+			`org/set: there is no split "train2" (there are "test", "train", "validation"`},
 		{settings.Dataset{Data: "org/set@v9"}, 0, 0, "org/set has no revision v9"},
 		{settings.Dataset{Data: "org/set@main:Q4_K_M"}, 0, 0, "a data set has no types"},
 		{settings.Dataset{Data: "org/sets"}, 0, 0, "the hub has no such repository"},
 		{settings.Dataset{Data: "org/empty"}, 0, 0, "org/empty: there is no file with rows"},
-		{settings.Dataset{Data: "org/script"}, 0, 0, `org/script@refs/convert/parquet: there are several configs: "de", "en" (say which: --data-config de`},
+		{settings.Dataset{Data: "org/script"}, 0, 0,
+			`org/script@refs/convert/parquet: there are several configs: "de", "en" (say which: --data-config de`},
 		{settings.Dataset{Data: "org/script", DataConfig: "de"}, 24, 0, ""},
 		{settings.Dataset{Data: "hf.co/datasets/org/script", DataConfig: "en"}, 24, 0, ""},
 		{settings.Dataset{Data: "data/train.jsonl"}, 0, 0, "data/train.jsonl: no such file or directory"},

@@ -31,52 +31,20 @@ func (g guard) count() error {
 	return nil
 }
 
-// page1 checks a page of the first version: levels with their length in front, then values.
-func (g guard) page1(h *format.DataPageHeader, data []byte) error {
+// page checks the levels and the values of a page.
+func (g guard) page(levels [2][]byte, data []byte, code format.Encoding) error {
 	if err := g.count(); err != nil {
 		return err
 	}
-	for _, level := range []struct {
-		most     int
-		encoding format.Encoding
-	}{{g.leaf.repeats, h.RepetitionLevelEncoding}, {g.leaf.definition, h.DefinitionLevelEncoding}} {
-		if level.most == 0 {
+	for i, most := range []int{g.leaf.repeats, g.leaf.definition} {
+		if most == 0 {
 			continue
 		}
-		if level.encoding != format.RLE {
-			return fmt.Errorf("its levels are encoded as %s", level.encoding)
-		}
-		runs, rest, err := prefixed(data)
-		if err != nil {
+		if err := g.runs(levels[i], bits.Len(uint(most))); err != nil {
 			return err
 		}
-		if err := g.runs(runs, bits.Len(uint(level.most))); err != nil {
-			return err
-		}
-		data = rest
 	}
-	return g.encoded(h.Encoding, data)
-}
-
-// page2 checks a page of the second version, whose header has the lengths of levels.
-func (g guard) page2(h *format.DataPageHeaderV2, data []byte) error {
-	if err := g.count(); err != nil {
-		return err
-	}
-	for _, level := range []struct{ most, length int }{
-		{g.leaf.repeats, int(h.RepetitionLevelsByteLength)}, {g.leaf.definition, int(h.DefinitionLevelsByteLength)},
-	} {
-		if level.length > len(data) || level.most > 0 && level.length == 0 && g.values > 0 {
-			return errRuns
-		}
-		if level.most > 0 {
-			if err := g.runs(data[:level.length], bits.Len(uint(level.most))); err != nil {
-				return err
-			}
-		}
-		data = data[level.length:]
-	}
-	return g.encoded(h.Encoding, data)
+	return g.encoded(code, data)
 }
 
 // prefixed cuts off what has its length in four bytes in front.

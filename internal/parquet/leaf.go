@@ -13,7 +13,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	library "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -22,22 +21,18 @@ var errNoUTF8 = errors.New("invalid UTF-8")
 
 // append adds a leaf's value as JSON, as Python's pyarrow would give it: numbers, with what a decimal has behind its
 // point; times in ISO 8601; bytes that are no text as an object that tells how many there are.
-func (n *node) append(out []byte, v library.Value) ([]byte, error) {
+func (n *node) append(out []byte, v value) ([]byte, error) {
 	switch n.element.Type.V {
 	case format.Boolean:
-		return strconv.AppendBool(out, v.Boolean()), nil
-	case format.Int32:
-		return n.appendInt(out, int64(v.Int32()))
-	case format.Int64:
-		return n.appendInt(out, v.Int64())
-	case format.Float:
-		return appendFloat(out, float64(v.Float())), nil
-	case format.Double:
-		return appendFloat(out, v.Double()), nil
+		return strconv.AppendBool(out, v.bits != 0), nil
+	case format.Int32, format.Int64:
+		return n.appendInt(out, int64(v.bits))
+	case format.Float, format.Double:
+		return appendFloat(out, math.Float64frombits(v.bits)), nil
 	case format.Int96:
-		return appendTime(out, int96(v.Int96()), true, time.RFC3339Nano), nil
+		return appendTime(out, int96(v.bytes), true, time.RFC3339Nano), nil
 	}
-	data := v.ByteArray()
+	data := v.bytes
 	switch l := n.element.LogicalType.Value.(type) {
 	case *format.DecimalType:
 		return appendDecimal(out, signed(data), l.Scale)
@@ -144,10 +139,10 @@ func instant(v int64, unit format.TimeUnit) time.Time {
 }
 
 // int96 is how times were written before there were timestamps: nanoseconds of a day, and its Julian number.
-func int96(v deprecated.Int96) time.Time {
+func int96(v []byte) time.Time {
 	const epoch = 2_440_588
-	nanos := int64(v[0]) | int64(v[1])<<32
-	return time.Unix((int64(v[2])-epoch)*86400+nanos/1e9, nanos%1e9)
+	nanos := int64(binary.LittleEndian.Uint64(v))
+	return time.Unix((int64(binary.LittleEndian.Uint32(v[8:]))-epoch)*86400+nanos/1e9, nanos%1e9)
 }
 
 func appendTime(out []byte, t time.Time, zone bool, layout string) []byte {

@@ -11,26 +11,22 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// pageStream is the pages of a column in one row group, one behind another, each checked and unpacked: the library,
-// which reads it from its beginning to its end, would make room for whatever a page says of itself. It reads it through
-// io.ReaderAt; what lies behind it is forgotten.
-type pageStream struct {
+// pages reads the pages of a column in one row group.
+type pages struct {
 	leaf    *node
 	in      io.ReaderAt
 	meta    *format.ColumnMetaData
 	at, end int64 // the next page and the end of the last, in the file
 
-	page       []byte // its header and what is in it
-	from       int64  // offset of the page in the stream
-	dictionary bool   // has been read
-	stays      bool   // the page is it
+	dictionary *values
+	page       int64  // bytes of the page
 	held       *int64 // bytes of pages and dictionaries that all columns hold
-	err        error  // that ended the stream
+	err        error  // of what is said of the pages
 }
 
-func newPageStream(f *File, leaf *node, meta *format.ColumnMetaData, held *int64) *pageStream {
-	s := &pageStream{leaf: leaf, in: f.in, meta: meta, held: held, at: meta.DataPageOffset}
-	if d := meta.DictionaryPageOffset; d > 0 && d < s.at {
+func newPages(f *File, leaf *node, meta *format.ColumnMetaData, held *int64) *pages {
+	s := &pages{leaf: leaf, in: f.in, meta: meta, held: held, at: meta.DataPageOffset}
+	if d := meta.DictionaryPageOffset; d > 0 && (d < s.at || s.at == 0) {
 		s.at = d
 	}
 	if s.at < 0 || s.at > f.size || meta.TotalCompressedSize < 0 || meta.TotalCompressedSize > f.size-s.at {
@@ -40,75 +36,48 @@ func newPageStream(f *File, leaf *node, meta *format.ColumnMetaData, held *int64
 	return s
 }
 
-// ReadAt implements io.ReaderAt.
-func (s *pageStream) ReadAt(p []byte, offset int64) (n int, err error) {
-	for n < len(p) {
-		behind := offset + int64(n) - s.from
-		if behind < 0 {
-			return n, errors.New("the stream of pages is read backwards")
+// next reads the next page of values, and the dictionary in front of it; io.EOF: there is none.
+func (s *pages) next() (*page, error) {
+	for s.err == nil && s.at < s.end {
+		h, err := s.header()
+		if err != nil {
+			return nil, err
 		}
-		if behind < int64(len(s.page)) {
-			n += copy(p[n:], s.page[behind:])
+		size, packed := int64(h.UncompressedPageSize), int64(h.CompressedPageSize)
+		switch {
+		case size < 0 || packed < 0 || packed > s.end-s.at:
+			return nil, fmt.Errorf("a page of %d bytes, %d of them packed, where %d are left", size, packed, s.end-s.at)
+		case size > maxPage || packed > maxPage:
+			return nil, fmt.Errorf("a page of %d bytes: the most is %d", max(size, packed), maxPage)
+		}
+		if h.Type != format.DictionaryPage && h.Type != format.DataPage && h.Type != format.DataPageV2 {
+			s.at += packed // an index
 			continue
 		}
-		if n > 0 {
-			break // no page is read before it is asked for
+		*s.held += size - s.page
+		if s.page = size; h.Type == format.DictionaryPage {
+			s.page = 0 // it stays
 		}
-		if s.err == nil {
-			s.err = s.next()
+		if *s.held > maxHeld {
+			return nil, fmt.Errorf("the pages of its row group that are read together have more than %d bytes", maxHeld)
 		}
-		if s.err != nil {
-			return n, s.err
+		body := make([]byte, packed)
+		if err := readAt(s.in, body, s.at); err != nil {
+			return nil, err
+		}
+		s.at += packed
+		if p, err := s.open(h, body); p != nil || err != nil {
+			return p, err
 		}
 	}
-	return n, nil
-}
-
-// next brings the next page.
-func (s *pageStream) next() error {
-	if s.at >= s.end {
-		return io.EOF
+	if s.err == nil {
+		return nil, io.EOF
 	}
-	h, err := s.header()
-	if err != nil {
-		return err
-	}
-	size, packed := int64(h.UncompressedPageSize), int64(h.CompressedPageSize)
-	switch {
-	case size < 0 || packed < 0 || packed > s.end-s.at:
-		return fmt.Errorf("a page of %d bytes, %d of them packed, where %d are left", size, packed, s.end-s.at)
-	case size > maxPage || packed > maxPage:
-		return fmt.Errorf("a page of %d bytes: the most is %d", max(size, packed), maxPage)
-	}
-	if h.Type != format.DictionaryPage && h.Type != format.DataPage && h.Type != format.DataPageV2 {
-		s.at += packed // an index
-		return nil
-	}
-	s.from += int64(len(s.page))
-	if !s.stays {
-		*s.held -= int64(len(s.page))
-	}
-	s.page, s.stays = nil, h.Type == format.DictionaryPage
-	if *s.held+size > maxHeld {
-		return fmt.Errorf("the pages of its row group that are read together have more than %d bytes", maxHeld)
-	}
-	body := make([]byte, packed)
-	if err := readAt(s.in, body, s.at); err != nil {
-		return err
-	}
-	s.at += packed
-	if body, err = s.open(h, body); err != nil {
-		return err
-	}
-	h.UncompressedPageSize, h.CompressedPageSize = int32(len(body)), int32(len(body))
-	header, err := thrift.Marshal(new(thrift.CompactProtocol), h)
-	s.page = append(header, body...)
-	*s.held += int64(len(s.page))
-	return err
+	return nil, s.err
 }
 
 // header reads that of the page at s.at, and moves behind it. Statistics make some of them long.
-func (s *pageStream) header() (*format.PageHeader, error) {
+func (s *pages) header() (*format.PageHeader, error) {
 	const first, most = 1 << 10, 16 << 20
 	for length := int64(first); ; length *= 8 {
 		data := make([]byte, min(length, s.end-s.at))
@@ -131,58 +100,86 @@ func (s *pageStream) header() (*format.PageHeader, error) {
 	}
 }
 
-// open checks a page and gives what is in it.
-func (s *pageStream) open(h *format.PageHeader, body []byte) ([]byte, error) {
+// open checks a page and decodes what is in it; of a dictionary there is no page.
+func (s *pages) open(h *format.PageHeader, body []byte) (*page, error) {
+	size := int(h.UncompressedPageSize)
 	switch {
 	case h.Type == format.DictionaryPage && h.DictionaryPageHeader.Valid:
-		return s.openDictionary(&h.DictionaryPageHeader.V, body, int(h.UncompressedPageSize))
+		return nil, s.openDictionary(&h.DictionaryPageHeader.V, body, size)
 	case h.Type == format.DataPage && h.DataPageHeader.Valid:
-		data, err := unpack(s.meta.Codec, body, int(h.UncompressedPageSize))
-		if err == nil {
-			err = s.guard(h.DataPageHeader.V.NumValues).page1(&h.DataPageHeader.V, data)
-		}
-		return data, err
+		return s.openPage1(&h.DataPageHeader.V, body, size)
 	case h.Type == format.DataPageV2 && h.DataPageHeaderV2.Valid:
-		return s.openPage2(&h.DataPageHeaderV2.V, body, int(h.UncompressedPageSize))
+		return s.openPage2(&h.DataPageHeaderV2.V, body, size)
 	}
 	return nil, errors.New("a page without a header of its values")
 }
 
-func (s *pageStream) guard(values int32) guard {
-	return guard{leaf: s.leaf, values: int(values), dictionary: s.dictionary}
+func (s *pages) guard(count int32) guard {
+	return guard{leaf: s.leaf, values: int(count), dictionary: s.dictionary != nil}
 }
 
-func (s *pageStream) openDictionary(d *format.DictionaryPageHeader, body []byte, size int) ([]byte, error) {
+func (s *pages) openDictionary(d *format.DictionaryPageHeader, body []byte, size int) error {
 	data, err := unpack(s.meta.Codec, body, size)
 	switch {
 	case err != nil:
-		return nil, err
-	case s.dictionary:
-		return nil, errors.New("it has two dictionaries")
+		return err
+	case s.dictionary != nil:
+		return errors.New("it has two dictionaries")
 	case d.Encoding != format.Plain && d.Encoding != plainDictionary:
-		return nil, fmt.Errorf("its dictionary is encoded as %s", d.Encoding)
+		return fmt.Errorf("its dictionary is encoded as %s", d.Encoding)
 	}
-	s.dictionary = true
-	return data, s.guard(d.NumValues).plain(int(d.NumValues), data)
+	if err := s.guard(d.NumValues).plain(int(d.NumValues), data); err != nil {
+		return err
+	}
+	s.dictionary, err = decode(s.leaf.element, format.Plain, data, nil)
+	return err
+}
+
+// openPage1 opens a page of the first version: levels with their length in front, then values.
+func (s *pages) openPage1(d *format.DataPageHeader, body []byte, size int) (*page, error) {
+	data, err := unpack(s.meta.Codec, body, size)
+	if err != nil {
+		return nil, err
+	}
+	var parts [2][]byte
+	for i, level := range []struct {
+		most     int
+		encoding format.Encoding
+	}{{s.leaf.repeats, d.RepetitionLevelEncoding}, {s.leaf.definition, d.DefinitionLevelEncoding}} {
+		if level.most == 0 {
+			continue
+		}
+		if level.encoding != format.RLE {
+			return nil, fmt.Errorf("its levels are encoded as %s", level.encoding)
+		}
+		if parts[i], data, err = prefixed(data); err != nil {
+			return nil, err
+		}
+	}
+	return s.decode(d.NumValues, parts, data, d.Encoding)
 }
 
 // openPage2 opens a page of the second version, of which the levels are never packed.
-func (s *pageStream) openPage2(d *format.DataPageHeaderV2, body []byte, size int) ([]byte, error) {
-	levels := int64(d.RepetitionLevelsByteLength) + int64(d.DefinitionLevelsByteLength)
-	switch {
-	case d.RepetitionLevelsByteLength < 0 || d.DefinitionLevelsByteLength < 0 || levels > int64(min(len(body), size)):
+func (s *pages) openPage2(d *format.DataPageHeaderV2, body []byte, size int) (*page, error) {
+	repetition, definition := int64(d.RepetitionLevelsByteLength), int64(d.DefinitionLevelsByteLength)
+	levels := repetition + definition
+	if repetition < 0 || definition < 0 || levels > int64(min(len(body), size)) {
 		return nil, fmt.Errorf("levels of %d bytes in a page of %d", levels, len(body))
-	case d.NumNulls < 0 || d.NumNulls > d.NumValues:
-		return nil, fmt.Errorf("%d of %d values of a page are null", d.NumNulls, d.NumValues)
 	}
-	data := body
+	data := body[levels:]
 	if !d.IsCompressed.Valid || d.IsCompressed.V {
-		values, err := unpack(s.meta.Codec, body[levels:], size-int(levels))
-		if err != nil {
+		var err error
+		if data, err = unpack(s.meta.Codec, data, size-int(levels)); err != nil {
 			return nil, err
 		}
-		data = append(body[:levels:levels], values...)
 	}
-	d.IsCompressed.Valid, d.IsCompressed.V = true, false
-	return data, s.guard(d.NumValues).page2(d, data)
+	return s.decode(d.NumValues, [2][]byte{body[:repetition], body[repetition:levels]}, data, d.Encoding)
+}
+
+// decode reads a page from the parts of its levels and its values, once they are checked.
+func (s *pages) decode(count int32, levels [2][]byte, data []byte, code format.Encoding) (*page, error) {
+	if err := s.guard(count).page(levels, data, code); err != nil {
+		return nil, err
+	}
+	return decodePage(s.leaf, int(count), levels[0], levels[1], data, code, s.dictionary)
 }

@@ -1,8 +1,9 @@
 //go:build !js
 
-// Package parquet reads the rows of a Parquet file as JSON values. Decoding is github.com/parquet-go/parquet-go's; what
-// a file can make it allocate is bounded here first, page by page: footers, pages, runs of equal values and what is
-// unpacked may claim sizes that have nothing to do with the bytes that are there. Not for the browser.
+// Package parquet reads the rows of a Parquet file as JSON values. The format, Thrift and encodings are
+// github.com/parquet-go/parquet-go's; what a file can make it allocate is bounded here first, page by page: footers,
+// pages, runs of equal values and what is unpacked may claim sizes that have nothing to do with the bytes that are
+// there. Not for the browser.
 package parquet
 
 import (
@@ -13,7 +14,6 @@ import (
 	"io"
 	"strings"
 
-	library "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -127,11 +127,10 @@ func (f *File) rowsOf(group, maxRow int, row func(Row) error) error {
 	held := int64(0)
 	columns := make([]*column, len(f.leaves))
 	for i, leaf := range f.leaves {
-		stream := newPageStream(f, leaf, &g.Columns[i].MetaData, &held)
-		columns[i] = &column{leaf: leaf, stream: stream, pages: leaf.decoder.PagesFrom(stream)}
+		columns[i] = &column{leaf: leaf, pages: newPages(f, leaf, &g.Columns[i].MetaData, &held)}
 	}
 	r := Row{Group: group}
-	b := builder{most: maxRow, values: make([][]library.Value, len(columns))}
+	b := builder{most: maxRow, values: make([][]value, len(columns))}
 	for ; int64(r.Index) < g.NumRows; r.Index++ {
 		if err := f.next(&r, columns, &b); err != nil {
 			return err
@@ -185,7 +184,7 @@ func readAt(in io.ReaderAt, p []byte, offset int64) error {
 
 // caught turns a panic of the library's, which is how it finds some kinds of damage, into an error.
 func caught(place string, err *error) {
-	if r := recover(); r != nil {
-		*err = &Fault{place, fmt.Errorf("damaged: %v", r)}
+	if recover() != nil {
+		*err = &Fault{place, errors.New("its pages are damaged")}
 	}
 }

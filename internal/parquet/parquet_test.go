@@ -111,8 +111,8 @@ func TestFaults(t *testing.T) {
 		`the column "source" is there twice`: func(m *format.FileMetaData) {
 			m.Schema[len(m.Schema)-1].Name = "source"
 		},
-		"declares 1000 children": func(m *format.FileMetaData) { m.Schema[0].NumChildren.V = 1000 },
-		"it has no columns":      func(m *format.FileMetaData) { m.Schema = m.Schema[:1] },
+		"its tree of columns has no end": func(m *format.FileMetaData) { m.Schema[0].NumChildren.V = 1000 },
+		"it has no columns":              func(m *format.FileMetaData) { m.Schema = m.Schema[:1] },
 	} {
 		_, err := rowsOf(edited(t, nested, edit))
 		require.ErrorContains(t, err, want)
@@ -124,7 +124,8 @@ func TestFaults(t *testing.T) {
 		"it is cut off: it does not end":                   data[:len(data)-1],
 		"its description is said to have 1347567921 bytes": append(bytes.Clone(data[:len(data)-8]), "1ARPPAR1"...),
 		"its description is damaged: it ends too soon":     closed(data[:4:4], []byte{0x19, 0xfc, 0xff, 0xff, 0xff, 0x7f}),
-		"it would take too much memory":                    closed(data[:4:4], append([]byte{0x19, 0xfc, 0x80, 0x80, 0x80, 1}, make([]byte, 3<<20)...)),
+		"it would take too much memory": closed(data[:4:4], append([]byte{0x19, 0xfc, 0x80, 0x80, 0x80, 1},
+			make([]byte, 3<<20)...)),
 	} {
 		_, err := rowsOf(data)
 		require.ErrorContains(t, err, want)

@@ -3,16 +3,11 @@
 package parquet
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
-	library "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -26,7 +21,6 @@ type node struct {
 	leaf                int // index of the node's first leaf among all of them
 	leaves              int // how many it has; 1 for a leaf
 	element             *format.SchemaElement
-	decoder             *library.FileColumnChunk // of a leaf
 }
 
 const maxDepth = 64
@@ -37,10 +31,6 @@ var errNoColumns = errors.New("it has no columns")
 func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err error) {
 	if len(elements) < 2 || elements[0].Type.Valid {
 		return nil, nil, errNoColumns
-	}
-	decoders, err := decodersOf(elements)
-	if err != nil {
-		return nil, nil, err
 	}
 	var add func(in *node, depth int) (*node, error)
 	add = func(in *node, depth int) (*node, error) {
@@ -68,7 +58,10 @@ func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err 
 			n.path = ""
 		}
 		if e.Type.Valid {
-			n.leaves, n.decoder = 1, decoders[len(leaves)]
+			if len(leaves) == maxColumns {
+				return nil, fmt.Errorf("it has more than %d columns", maxColumns)
+			}
+			n.leaves = 1
 			leaves = append(leaves, n)
 			return n, nil
 		}
@@ -94,42 +87,6 @@ func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err 
 		}
 	}
 	return root, leaves, nil
-}
-
-// decodersOf are the library's columns of these elements. It gives columns of a file alone; so it gets one with a row
-// group of nothing packed, and none of what columns mean, which is read here.
-func decodersOf(elements []format.SchemaElement) ([]*library.FileColumnChunk, error) {
-	meta := format.FileMetaData{Version: 2, RowGroups: make([]format.RowGroup, 1)}
-	group := &meta.RowGroups[0]
-	for i, e := range elements {
-		name := fmt.Sprintf("c%d", i)
-		meta.Schema = append(meta.Schema, format.SchemaElement{
-			Type: e.Type, TypeLength: e.TypeLength, RepetitionType: e.RepetitionType, NumChildren: e.NumChildren, Name: name,
-		})
-		if e.Type.Valid {
-			group.Columns = append(group.Columns, format.ColumnChunk{MetaData: format.ColumnMetaData{
-				Type: e.Type.V, Codec: format.Uncompressed, PathInSchema: []string{name}, Encoding: []format.Encoding{format.Plain},
-				TotalCompressedSize: math.MaxInt64 >> 1,
-			}})
-		}
-	}
-	if len(group.Columns) > maxColumns {
-		return nil, fmt.Errorf("it has more than %d columns", maxColumns)
-	}
-	footer, err := thrift.Marshal(new(thrift.CompactProtocol), &meta)
-	if err != nil {
-		return nil, err
-	}
-	data := slices.Concat([]byte(Magic), footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte(Magic))
-	file, err := library.OpenFile(bytes.NewReader(data), int64(len(data)), library.SkipPageIndex(true), library.SkipBloomFilters(true))
-	if err != nil {
-		return nil, err
-	}
-	var decoders []*library.FileColumnChunk
-	for _, c := range file.RowGroups()[0].ColumnChunks() {
-		decoders = append(decoders, c.(*library.FileColumnChunk))
-	}
-	return decoders, nil
 }
 
 // converted tells what an element was called before there were logical types.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	library "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -16,7 +15,7 @@ import (
 // and which list it goes on with.
 type builder struct {
 	most   int
-	values [][]library.Value // by leaf
+	values [][]value // by leaf
 	out    []byte
 	cells  []jsontext.Value
 }
@@ -42,21 +41,21 @@ func (b *builder) row(root *node) ([]jsontext.Value, error) {
 }
 
 // add adds a node, of which these are the values by leaf.
-func (b *builder) add(n *node, values [][]library.Value) error {
+func (b *builder) add(n *node, values [][]value) error {
 	if n.repetition == format.Repeated { // a list of before there were lists
-		return b.list(n, values, func(element [][]library.Value) error { return b.one(n, element) })
+		return b.list(n, values, func(element [][]value) error { return b.one(n, element) })
 	}
 	return b.one(n, values)
 }
 
 // one adds a node that is no list by itself, or an element of one.
-func (b *builder) one(n *node, values [][]library.Value) error {
+func (b *builder) one(n *node, values [][]value) error {
 	for _, v := range values {
 		if len(v) == 0 {
 			return errDamaged
 		}
 	}
-	if n.repetition == format.Optional && values[0][0].DefinitionLevel() < n.definition {
+	if n.repetition == format.Optional && int(values[0][0].definition) < n.definition {
 		b.out = append(b.out, "null"...)
 		return nil
 	}
@@ -64,7 +63,7 @@ func (b *builder) one(n *node, values [][]library.Value) error {
 		return b.leaf(n, values[0])
 	}
 	if repeated, itself := n.listElement(); repeated != nil {
-		return b.list(repeated, values, func(element [][]library.Value) error {
+		return b.list(repeated, values, func(element [][]value) error {
 			if itself {
 				return b.one(repeated, element)
 			}
@@ -100,9 +99,9 @@ func (b *builder) name(name string) (err error) {
 }
 
 // list adds the elements of a repeated node.
-func (b *builder) list(n *node, values [][]library.Value, add func([][]library.Value) error) error {
+func (b *builder) list(n *node, values [][]value, add func([][]value) error) error {
 	b.out = append(b.out, '[')
-	err := b.elements(n, values, func(i int, element [][]library.Value) error {
+	err := b.elements(n, values, func(i int, element [][]value) error {
 		if i > 0 {
 			b.out = append(b.out, ',')
 		}
@@ -113,10 +112,10 @@ func (b *builder) list(n *node, values [][]library.Value, add func([][]library.V
 }
 
 // object adds a map from its entries.
-func (b *builder) object(entry *node, values [][]library.Value) error {
+func (b *builder) object(entry *node, values [][]value) error {
 	b.out = append(b.out, '{')
-	key, value := entry.children[0], entry.children[1]
-	err := b.elements(entry, values, func(i int, element [][]library.Value) error {
+	key, held := entry.children[0], entry.children[1]
+	err := b.elements(entry, values, func(i int, element [][]value) error {
 		if i > 0 {
 			b.out = append(b.out, ',')
 		}
@@ -128,29 +127,29 @@ func (b *builder) object(entry *node, values [][]library.Value) error {
 			b.out = append(append(append(b.out[:from], '"'), name...), '"')
 		}
 		b.out = append(b.out, ':')
-		return b.add(value, element[1:])
+		return b.add(held, element[1:])
 	})
 	b.out = append(b.out, '}')
 	return err
 }
 
 // elements calls for each element of a repeated node, with the values that belong to it.
-func (b *builder) elements(n *node, values [][]library.Value, each func(i int, element [][]library.Value) error) error {
+func (b *builder) elements(n *node, values [][]value, each func(i int, element [][]value) error) error {
 	if len(values[0]) == 0 {
 		return errDamaged
 	}
-	if values[0][0].DefinitionLevel() < n.definition {
+	if int(values[0][0].definition) < n.definition {
 		return nil
 	}
 	rest := slices.Clone(values)
-	element := make([][]library.Value, len(values))
+	element := make([][]value, len(values))
 	for i := 0; len(rest[0]) > 0; i++ {
 		for k, v := range rest {
 			if len(v) == 0 {
 				return errDamaged
 			}
 			end := 1
-			for end < len(v) && v[end].RepetitionLevel() > n.repeats {
+			for end < len(v) && int(v[end].repetition) > n.repeats {
 				end++
 			}
 			element[k], rest[k] = v[:end:end], v[end:]
@@ -159,17 +158,17 @@ func (b *builder) elements(n *node, values [][]library.Value, each func(i int, e
 			return err
 		}
 	}
-	if slices.ContainsFunc(rest, func(v []library.Value) bool { return len(v) > 0 }) {
+	if slices.ContainsFunc(rest, func(v []value) bool { return len(v) > 0 }) {
 		return errDamaged
 	}
 	return nil
 }
 
-func (b *builder) leaf(n *node, values []library.Value) (err error) {
+func (b *builder) leaf(n *node, values []value) (err error) {
 	if len(values) != 1 {
 		return errDamaged
 	}
-	if values[0].IsNull() {
+	if values[0].null {
 		return errDamaged
 	}
 	if b.out, err = n.append(b.out, values[0]); err != nil {

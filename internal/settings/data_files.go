@@ -23,9 +23,9 @@ const (
 // suffix is what may stand behind a path: ":2", ":0.5", ":2:1000", "::1000", "::-60:".
 var suffix = regexp.MustCompile(`^(.+?):([0-9]+(?:\.[0-9]+)?)?(?::(-?[0-9]+|-?[0-9]*:-?[0-9]*))?$`)
 
-// DataFiles reads data, each of whose lines is PATH, PATH:WEIGHT or PATH:WEIGHT:ROWS, where WEIGHT may be empty and ROWS
-// is a number of first rows or a range. exists tells paths that are there as they are written, which go before any other
-// meaning; the letter of a drive is no path.
+// DataFiles reads data, each of whose lines is PATH, PATH:WEIGHT or PATH:WEIGHT:ROWS, where WEIGHT may be empty and
+// ROWS is a number of first rows or a range. exists tells paths that are there as they are written, which go before
+// any other meaning; the letter of a drive is no path.
 func (d Dataset) DataFiles(exists func(path string) bool) ([]DataFile, error) {
 	var list []DataFile
 	for line := range strings.SplitSeq(d.Data, "\n") {

@@ -75,7 +75,8 @@ type Dataset struct {
 
 // Check wants a path, and columns that can be meant.
 func (d Dataset) Check() error {
-	return first(filled("data", d.Data, "the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl, or a name of the hub"),
+	return first(filled("data", d.Data,
+		"the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl, or a name of the hub"),
 		d.Learned.Check())
 }
 

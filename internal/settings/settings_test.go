@@ -89,7 +89,9 @@ func TestCheckNamesKeyValueAndRange(t *testing.T) {
 		{func(c *Train) { c.Model = "" }, "settings: model is missing, allowed: the path of a GGUF file or of a Hugging Face folder"},
 		{func(c *Train) {
 			c.Data = " "
-		}, "settings: data is missing, allowed: the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl, or a name of the hub"},
+		},
+			"settings: data is missing, allowed: the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, " +
+				"or of a folder with train.jsonl, or a name of the hub"},
 		{func(c *Train) { c.OutputDir = "" }, "settings: output_dir is missing, allowed: the path of a folder"},
 		{func(c *Train) { c.LoraR = 0 }, "settings: lora_r is 0, allowed: 1 to 65536"},
 		{func(c *Train) { c.LoraAlpha = math.Inf(1) }, "settings: lora_alpha is +Inf, allowed: a finite number above 0"},

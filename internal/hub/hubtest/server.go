@@ -169,7 +169,8 @@ func (s *Server) info(w http.ResponseWriter, r *http.Request, name, revision str
 		siblings = append(siblings, map[string]any{"rfilename": file})
 	}
 	_, id, _ := strings.Cut(name, "/")
-	answer(w, map[string]any{"_id": "0", "id": id, "sha": w.Header().Get("X-Repo-Commit"), "private": repo.Private, "gated": repo.Gated, "disabled": false,
+	answer(w, map[string]any{"_id": "0", "id": id, "sha": w.Header().Get("X-Repo-Commit"), "private": repo.Private,
+		"gated": repo.Gated, "disabled": false,
 		"downloads": 1, "likes": 1, "tags": []string{}, "siblings": siblings})
 }
 
