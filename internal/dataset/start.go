@@ -44,7 +44,7 @@ var kinds = []kind{
 	{"an old Office document", "\xd0\xcf\x11\xe0", "", []string{".doc", ".ppt"}, asText},
 	{"a PDF file", "%PDF-", "", []string{".pdf"}, asText},
 	{"a document in RTF", `{\rtf`, "", []string{".rtf"}, asText},
-	{"a Parquet file", "PAR1", "", []string{".parquet"}, "convert it to JSON Lines"},
+	{"a Parquet file", "PAR1", "", []string{".parquet"}, "the program reads it unpacked, from a path of its own; here convert it to JSON Lines"},
 	{"an Arrow file", "ARROW1\x00\x00", "", []string{".arrow", ".feather"}, "convert it to JSON Lines"},
 	{"a database", "SQLite format 3\x00", "", []string{".sqlite", ".sqlite3", ".db"}, "export the table as CSV"},
 	{"a model", "GGUF", "\x00", []string{".gguf"}, "it belongs to the model; " + noData},

@@ -72,6 +72,33 @@ func TestHuggingFacesClient(t *testing.T) {
 		scanned := python(t, s, cache, "i = scan_cache_dir(); print([len(r.revisions) for r in i.repos], i.warnings)")
 		require.Equal(t, "[1] []\n", scanned)
 	})
+	t.Run("data sets lie in one cache", func(t *testing.T) {
+		s, _ := served(t)
+		s.Repos["datasets/owner/set"] = &hubtest.Repo{
+			Files: map[string][]byte{"README.md": []byte("# Set\n"), "data/train.parquet": make([]byte, 90_000), "data/test.parquet": make([]byte, 9)},
+			Large: map[string]bool{"data/train.parquet": true},
+		}
+		name := Name{Type: Datasets, Repo: "owner/set", Revision: "main"}
+		choose := func(names []string, readme []byte) ([]string, error) {
+			require.Equal(t, "# Set\n", string(readme))
+			require.Contains(t, names, "data/test.parquet")
+			return []string{"data/train.parquet"}, nil
+		}
+		cache := t.TempDir()
+		dir, err := client(s, cache).Dataset(t.Context(), name, choose)
+		require.NoError(t, err)
+		local := python(t, s, cache, "print(hf_hub_download('owner/set', 'data/train.parquet', repo_type='dataset', local_files_only=True), end='')")
+		require.Equal(t, filepath.Join(dir, "data", "train.parquet"), local)
+		require.Zero(t, s.Served("data/test.parquet"))
+
+		cache = t.TempDir()
+		before := s.Served("data/train.parquet")
+		theirs := python(t, s, cache, "print(snapshot_download('owner/set', repo_type='dataset'), end='')")
+		dir, err = client(s, cache).Dataset(t.Context(), name, choose)
+		require.NoError(t, err)
+		require.Equal(t, theirs, dir)
+		require.EqualValues(t, before+90_000, s.Served("data/train.parquet"), "it is not fetched again")
+	})
 	t.Run("refusals are the hub's", func(t *testing.T) {
 		s, repo := served(t)
 		s.Repos["models/owner/gated"] = &hubtest.Repo{Files: repo.Files, Gated: true}
