@@ -8,7 +8,8 @@ to bfloat16 before anything is computed; biases (every linear has one) and norms
 context of 8 tokens, of which its sequences are up to five times as long, so that YaRN mixes frequencies and queries grow; its file
 holds bfloat16. granite4 is a dense model of Granite 4's class, with all of its factors. All arithmetic is float32 on the
 CPU. case.json says that nothing is quantized, and which bytes each linear's weight is after rounding ("frozen"). The rest is as
-in the quantized cases: labels are not shifted, a step's loss is the sum over its window by the window's targets, gradients are clipped by their global norm before AdamW.
+in the quantized cases: labels are not shifted, a step's loss is the sum over its window by the window's targets,
+gradients are clipped by their global norm before AdamW.
 
 --check writes nothing: it prints how far each mistake that can be made of ministral3 moves the first loss.
 """

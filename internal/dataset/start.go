@@ -20,6 +20,7 @@ const (
 	asCSV  = `save the table as "CSV UTF-8", or as tab-separated text, and take that file`
 	asText = "save its text as a .txt file, or questions and answers as a table in a CSV file"
 	unpack = "unpack it and take the file within"
+	asJSON = "the program reads it unpacked, from a path of its own; here convert it to JSON Lines"
 	noData = "a data set is JSON, JSON Lines, CSV, TSV or plain text"
 )
 
@@ -44,7 +45,7 @@ var kinds = []kind{
 	{"an old Office document", "\xd0\xcf\x11\xe0", "", []string{".doc", ".ppt"}, asText},
 	{"a PDF file", "%PDF-", "", []string{".pdf"}, asText},
 	{"a document in RTF", `{\rtf`, "", []string{".rtf"}, asText},
-	{"a Parquet file", "PAR1", "", []string{".parquet"}, "the program reads it unpacked, from a path of its own; here convert it to JSON Lines"},
+	{"a Parquet file", "PAR1", "", []string{".parquet"}, asJSON},
 	{"an Arrow file", "ARROW1\x00\x00", "", []string{".arrow", ".feather"}, "convert it to JSON Lines"},
 	{"a database", "SQLite format 3\x00", "", []string{".sqlite", ".sqlite3", ".db"}, "export the table as CSV"},
 	{"a model", "GGUF", "\x00", []string{".gguf"}, "it belongs to the model; " + noData},

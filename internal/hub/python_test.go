@@ -75,7 +75,9 @@ func TestHuggingFacesClient(t *testing.T) {
 	t.Run("data sets lie in one cache", func(t *testing.T) {
 		s, _ := served(t)
 		s.Repos["datasets/owner/set"] = &hubtest.Repo{
-			Files: map[string][]byte{"README.md": []byte("# Set\n"), "data/train.parquet": make([]byte, 90_000), "data/test.parquet": make([]byte, 9)},
+			Files: map[string][]byte{
+				"README.md": []byte("# Set\n"), "data/train.parquet": make([]byte, 90_000), "data/test.parquet": make([]byte, 9),
+			},
 			Large: map[string]bool{"data/train.parquet": true},
 		}
 		name := Name{Type: Datasets, Repo: "owner/set", Revision: "main"}
@@ -87,7 +89,8 @@ func TestHuggingFacesClient(t *testing.T) {
 		cache := t.TempDir()
 		dir, err := client(s, cache).Dataset(t.Context(), name, choose)
 		require.NoError(t, err)
-		local := python(t, s, cache, "print(hf_hub_download('owner/set', 'data/train.parquet', repo_type='dataset', local_files_only=True), end='')")
+		local := python(t, s, cache, "print(hf_hub_download("+
+			"'owner/set', 'data/train.parquet', repo_type='dataset', local_files_only=True), end='')")
 		require.Equal(t, filepath.Join(dir, "data", "train.parquet"), local)
 		require.Zero(t, s.Served("data/test.parquet"))
 
