@@ -85,7 +85,7 @@ func TestReadRefuses(t *testing.T) {
 		{"UTF-8 in CSV", "x.csv", "text\na\n\xc3\n", `x.csv: line 3: bad format: column "text": invalid UTF-8`},
 		{"half a UTF-16 character", "x.csv", "\xff\xfea\x00\n\x00\x00\xd8b\x00", "x.csv: line 2: bad format: damaged UTF-16"},
 		{"UTF-16 without a mark", "x.csv", "q\x00,\x00a\x00\n\x00", "unsupported: no text: it has bytes that no text has"},
-		{"Parquet", "x.parquet", "PAR1....", "unsupported: a Parquet file (the program reads it unpacked, from a path of its own; here convert it"},
+		{"Parquet", "x.parquet", "PAR1....", "unsupported: a Parquet file (the program reads it unpacked, from a path of its own; here "},
 		{"gzip", "x.jsonl.gz", "\x1f\x8b\x08\x00", "unsupported: a compressed file"},
 		{
 			"deep", "x.jsonl", `{"text":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}",
