@@ -133,7 +133,7 @@ func TestFolderOfSeveralFiles(t *testing.T) {
 	require.Equal(t, "JSON Lines", train.Container)
 	require.Equal(t, []Row{{Messages: []chat.Message{user("x"), assistant("y")}, Where: "line 2"}}, valid.rows)
 
-	for _, held := range []int64{-1, 200, 300} { // none, one file's, two files' rows in memory
+	for _, held := range []int64{-1, 500, 900} { // none, those of the shorter file, and of the longer one alone are in memory
 		again, _, err := Reading{Held: held}.Open(dir)
 		require.NoError(t, err)
 		require.NotNil(t, again.again, held)

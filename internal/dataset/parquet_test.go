@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 )
 
@@ -39,6 +40,9 @@ func TestParquet(t *testing.T) {
 	data, err := os.ReadFile("testdata/parquet/pages.parquet")
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(data)), pages.Hash)
+
+	_, _, err = Reading{Columns: settings.Columns{Container: "CSV"}}.Open("testdata/parquet/pages.parquet")
+	require.ErrorContains(t, err, "data_format is CSV, and the file is a Parquet file")
 
 	under := filepath.Join(t.TempDir(), "another.name")
 	require.NoError(t, os.WriteFile(under, data, 0o666))
