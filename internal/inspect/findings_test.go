@@ -96,6 +96,15 @@ func TestWhatRowsAreComparedBy(t *testing.T) {
 	}
 	require.Empty(t, says(inspected(t, Options{}, rows, "")))
 
+	rows = ""
+	prompt := "Classify what follows as one of the kinds below. " + counted(1, 80)
+	for i := range 30 {
+		rows += line(t, []turn{ask(prompt + counted(1000*i, 10)), answer("kind A")}, nil)
+	}
+	require.Empty(t, says(inspected(t, Options{}, rows, "")), "nor by a prompt that many share")
+	again := line(t, []turn{ask(prompt + counted(7000, 10) + "!"), answer("kind A")}, nil)
+	require.Equal(t, []string{"train near_duplicate: line 31 (as line 8)"}, says(inspected(t, Options{}, rows+again, "")))
+
 	thought := func(of string) string {
 		return line(t, []turn{ask("Go on."), answer("Yes.", "reasoning_content", of)}, nil)
 	}

@@ -33,7 +33,8 @@ type Options struct {
 // Inspector gathers what is found in the splits of a data set, the training rows first.
 type Inspector struct {
 	o       Options
-	brief   bool // rows are not compared by their words
+	brief   bool            // rows are not compared by their words
+	common  map[uint64]bool // shingles that tell rows apart no more than the system's words; nil: not looked for yet
 	encoder dataset.Encoder
 	marks   []string // special tokens of the model that do not look like any
 	splits  []*split

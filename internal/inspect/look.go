@@ -49,7 +49,10 @@ func (i *Inspector) Look(row dataset.Row, index int) Look {
 	i.texts(&l)
 	l.turns()
 	l.answers()
-	l.compared(!i.brief)
+	l.identify()
+	if !i.brief {
+		l.sketch = sketchOf(wordsOf(row), i.common)
+	}
 	return l
 }
 
@@ -109,9 +112,8 @@ func charactersOf(row dataset.Row) int {
 // seed is of the hashes that tell rows apart, which nobody outside can aim at.
 var seed = maphash.MakeSeed()
 
-// compared is what a row is compared by with others: all of it, and the words of what was said. What the system says is
-// left out of those, since it often is the same in all rows and longer than the rest.
-func (l *Look) compared(byWords bool) {
+// identify hashes all that tells a row from others.
+func (l *Look) identify() {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	part := func(text string) {
@@ -121,32 +123,36 @@ func (l *Look) compared(byWords bool) {
 	part(l.row.Text)
 	part(string(l.row.Tools))
 	part(string(l.row.TemplateArgs))
-	var words []uint64
-	say := func(text string) {
-		if byWords {
-			words = appendWords(words, text)
-		}
-	}
-	say(l.row.Text)
 	for _, m := range l.row.Messages {
 		part(m.Role)
 		part(m.Content)
 		for _, f := range m.Fields {
 			part(f.Name)
 			part(string(f.Value))
-			if isAssistant(m) {
-				say(string(f.Value))
-			}
 		}
 		if m.Train != nil && !*m.Train {
 			part("not learned")
 		}
-		if !isSystem(m) {
-			say(m.Content)
-		}
 	}
 	l.exact = max(1, h.Sum64())
-	l.sketch = sketchOf(words)
+}
+
+// wordsOf are those by which rows are like each other nearly: of all that was said, and of what else answers hold. What
+// the system says is left out.
+func wordsOf(row dataset.Row) []uint64 {
+	words := appendWords(nil, row.Text)
+	for _, m := range row.Messages {
+		if isSystem(m) {
+			continue
+		}
+		words = appendWords(words, m.Content)
+		if isAssistant(m) {
+			for _, f := range m.Fields {
+				words = appendWords(words, string(f.Value))
+			}
+		}
+	}
+	return words
 }
 
 // leastAnswer is the words of an answer from which on it is no label, of which many rows share each.

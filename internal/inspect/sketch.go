@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"unicode"
@@ -41,28 +42,66 @@ func mixed(x uint64) uint64 {
 	return x ^ x>>33
 }
 
-// sketchOf is that of a text's words; zero where there are too few.
-func sketchOf(words []uint64) (s sketch) {
-	if len(words) < leastWords {
-		return s
-	}
+// sketchOf is that of a text's words, without shingles that are common; zero where there are too few.
+func sketchOf(words []uint64, common map[uint64]bool) (s sketch) {
 	var least [hashes]uint32
 	for i := range least {
 		least[i] = math.MaxUint32
 	}
-	for k := range len(words) - shingle + 1 {
-		x := uint64(0)
-		for _, word := range words[k : k+shingle] {
-			x = mixed(x*31 + word)
+	n := 0
+	for x := range shingles(words) {
+		if common[x] {
+			continue
 		}
+		n++
 		for i := range least {
 			least[i] = min(least[i], uint32((x*multipliers[i]+additions[i])>>32))
 		}
+	}
+	if n <= leastWords-shingle {
+		return s
 	}
 	for i, h := range least {
 		s[i/8] |= mixed(uint64(h)) & 255 << (i % 8 * 8)
 	}
 	return s
+}
+
+// shingles are hashes of as many words that follow one another.
+func shingles(words []uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for k := range len(words) - shingle + 1 {
+			x := uint64(0)
+			for _, word := range words[k : k+shingle] {
+				x = mixed(x*31 + word)
+			}
+			if !yield(x) {
+				return
+			}
+		}
+	}
+}
+
+// commonOf are the shingles that a fifth of the texts have, at least ten of them: of a prompt that many rows share.
+func commonOf(texts [][]uint64) map[uint64]bool {
+	const part, atLeast = 5, 10
+	counts := map[uint64]int{}
+	for _, words := range texts {
+		own := map[uint64]bool{}
+		for x := range shingles(words) {
+			own[x] = true
+		}
+		for x := range own {
+			counts[x]++
+		}
+	}
+	common := map[uint64]bool{}
+	for x, n := range counts {
+		if n >= max(atLeast, (len(texts)+part-1)/part) {
+			common[x] = true
+		}
+	}
+	return common
 }
 
 // similarity is the estimated Jaccard similarity of two rows' shingles.

@@ -48,7 +48,7 @@ func TestSketch(t *testing.T) {
 		var off, square, similar, found float64
 		for range pairs {
 			a, b, jaccard := pair(r, 300, c.changed)
-			x, y := sketchOf(a), sketchOf(b)
+			x, y := sketchOf(a, nil), sketchOf(b, nil)
 			d := x.similarity(y) - jaccard
 			off, square, similar = off+d/pairs, square+d*d/pairs, similar+jaccard/pairs
 			for band := range x {
@@ -65,7 +65,7 @@ func TestSketch(t *testing.T) {
 		require.GreaterOrEqual(t, found, c.least, "%v", similar)
 		require.LessOrEqual(t, found, c.atMost, "%v", similar)
 	}
-	require.Equal(t, sketch{}, sketchOf(make([]uint64, leastWords-1)))
+	require.Equal(t, sketch{}, sketchOf(make([]uint64, leastWords-1), nil))
 	require.InDelta(t, 0.05, method.Error, 1e-9)
 	require.InDelta(t, 0.99, method.Found, 0.002)
 }

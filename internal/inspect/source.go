@@ -18,6 +18,13 @@ func (i *Inspector) Source(ctx context.Context, name string, source *dataset.Sou
 	list := make([]dataset.Row, 0, chunkRows)
 	first, size := 0, 0
 	look := func() error {
+		if i.common == nil {
+			texts := make([][]uint64, len(list))
+			for k, row := range list {
+				texts[k] = wordsOf(row)
+			}
+			i.common = commonOf(texts)
+		}
 		looks := i.lookAll(ctx, list, first)
 		if err := ctx.Err(); err != nil {
 			return err
