@@ -115,7 +115,7 @@ var planted = []struct {
 	{"empty_answer", []turn{ask("What is a spoke?"), answer("A rod from the hub of a wheel to its rim."), ask("And a rim?"),
 		answer("")}, nil, anybody},
 	{"empty_question", []turn{ask(""), answer("You have not asked anything yet.")}, nil, anybody},
-	{"answer_is_question", []turn{ask("Where do storks spend the winter?"), answer("Where do storks spend the winter?")}, nil, anybody},
+	{"answer_is_question", []turn{ask("Where do storks spend the winter?"), answer("where do storks spend the winter?")}, nil, anybody},
 	{"repetitive_answer", []turn{ask("Why is grass green?"),
 		answer("Because of the light. " + strings.Repeat("It is the light. ", 9) + "Yes.")}, nil, anybody},
 	{"user_turns_in_a_row", []turn{ask("Is pewter a metal?"), ask("I mean the one of old mugs."),
