@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,11 +26,13 @@ func (r *run) writeCard(w io.Writer) error {
 	if shape := r.in.Model.Spec; shape.Quantized != nil {
 		base = engine.FormatsOf(shape, c.Quantization).String()
 	}
-	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\ntags:\n%s\n---\n\n# Adapter\n\n", yamlString(r.baseModel()), tags)
+	data := r.in.Data
+	fmt.Fprintf(&b, "---\nlibrary_name: peft\nbase_model: %s\n%stags:\n%s\n---\n\n# Adapter\n\n", yamlString(r.baseModel()),
+		datasetsOf(data.Repositories), tags)
 	fmt.Fprintf(&b, "%s over %s in %s, %s\n\n", r.engine.Adapter.Config, markdownText(r.baseModel()), base, cardMark)
 	fmt.Fprintf(&b, "| setting | value |\n|---|---|\n")
 	for _, row := range [][2]any{
-		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(dataNames(c.Data)), r.in.Data.Format, r.loader.Samples.Len())},
+		{"data", fmt.Sprintf("%s (%s, %d samples)", markdownText(dataNames(c.Data, data.Repositories)), data.Format, r.loader.Samples.Len())},
 		{"steps", r.state.Step}, {"epochs", fmt.Sprintf("%.2f", r.loader.Stream.Epoch())},
 		{"batch", fmt.Sprintf("%d sequences × %d", c.BatchSize, c.GradientAccumulationSteps)},
 		{"max_seq_length", r.loader.MaxSeqLength}, {"learning_rate", fmt.Sprintf("%g, %s", c.LearningRate, c.LRSchedulerType)},
@@ -64,19 +67,36 @@ func (r *run) classes(format string) string {
 	return fmt.Sprintf(said, own, other, config.KeyMapping())
 }
 
-// baseName is the last part of a path as any system writes it.
 // baseModel is the name by which others find the base model, or else that of its file or folder.
 func (r *run) baseModel() string { return cmp.Or(r.in.Model.Name, baseName(r.config.Model)) }
 
-// dataNames are the last parts of the data sets' paths, each with its weight.
-func dataNames(data string) string {
+// dataNames are the last parts of the data sets' paths, and the whole names of those that came from the hub, each with
+// its weight.
+func dataNames(data string, repositories []string) string {
 	var names []string
 	for line := range strings.Lines(data) {
-		names = append(names, baseName(strings.TrimSpace(line)))
+		line = strings.TrimSpace(line)
+		if !slices.ContainsFunc(repositories, func(name string) bool { return strings.HasPrefix(line, name) }) {
+			line = baseName(line)
+		}
+		names = append(names, line)
 	}
 	return strings.Join(names, ", ")
 }
 
+// datasetsOf is the key of a card's head by which the hub finds data sets of its own; empty without any.
+func datasetsOf(repositories []string) string {
+	if len(repositories) == 0 {
+		return ""
+	}
+	text := "datasets:\n"
+	for _, name := range repositories {
+		text += "- " + yamlString(name) + "\n"
+	}
+	return text
+}
+
+// baseName is the last part of a path as any system writes it.
 func baseName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
 
 // yamlString is a double-quoted YAML string. Go's escapes are all YAML's, and only what is quoted is a string to every

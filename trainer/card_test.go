@@ -104,3 +104,13 @@ func TestCardOfAwkwardNames(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, own)
 }
+
+// The card names data sets of the hub as the hub finds them, and files without their folders.
+func TestCardNamesDataSets(t *testing.T) {
+	const data = "/home/me/a.jsonl:2\norg/set@main::100\n" + `C:\rows\b.csv` + "\nother/folder"
+	require.Equal(t, "a.jsonl:2, org/set@main::100, b.csv, folder", dataNames(data, []string{"org/set"}))
+	require.Empty(t, datasetsOf(nil))
+	var values map[string][]string
+	require.NoError(t, yaml.Unmarshal([]byte(datasetsOf([]string{"org/set", "on/off"})), &values))
+	require.Equal(t, map[string][]string{"datasets": {"org/set", "on/off"}}, values)
+}

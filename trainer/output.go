@@ -157,7 +157,7 @@ func isCard(out Output, name string) (bool, error) {
 		return false, usererr.New(opOutput, name, "%w", err)
 	}
 	defer f.Close()
-	head := make([]byte, min(f.Size(), 4096))
+	head := make([]byte, min(f.Size(), 64<<10))
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return false, usererr.New(opOutput, name, "%w", err)
 	}

@@ -26,9 +26,6 @@ type Layout struct {
 // ErrNoFiles is in the error of a folder, or repository, without files that have rows.
 var ErrNoFiles = errors.New("there is no file with rows")
 
-// HasRows tells names of files that may have rows.
-func HasRows(name string) bool { return containerOf(name) != "" }
-
 // Splits by the words that name them in files and folders, as Hugging Face's datasets has them.
 const (
 	Train      = "train"
@@ -72,28 +69,6 @@ func reversed(name string) string {
 }
 
 func stem(name string) string { return strings.TrimSuffix(unpackedName(name), extensionOf(name)) }
-
-// containers are the kinds of files that have rows, by what their names end in.
-var containers = map[string]string{
-	".jsonl": "JSON", ".ndjson": "JSON", ".json": "JSON", ".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".parquet": "Parquet",
-	".txt": "text", ".md": "text", ".markdown": "text",
-}
-
-// containerOf is the kind of a file by its name and how it is packed; empty: it has no rows.
-func containerOf(name string) string {
-	switch base := strings.ToLower(path.Base(name)); base {
-	case "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "readme.txt", "license.txt":
-		return ""
-	default:
-		if strings.HasPrefix(base, ".") || strings.HasPrefix(base, "readme.") || strings.HasPrefix(base, "license.") {
-			return ""
-		}
-	}
-	if kind := containers[extensionOf(name)]; kind != "" {
-		return strings.TrimSpace(kind + " " + strings.TrimPrefix(strings.ToLower(name), unpackedName(name)))
-	}
-	return ""
-}
 
 // LayoutOf lays out these files of path. readme is the README's text, whose head may say which files make which splits
 // of which configs, nil where there is none. An empty config is the one that is meant without a name.

@@ -24,6 +24,11 @@ func join(path string, names []string, parts []*Source) (*Source, error) {
 		if !slices.Contains(strings.Split(s.Container, " and "), part.Container) {
 			s.Container += " and " + part.Container
 		}
+		for _, name := range part.Repositories {
+			if !slices.Contains(s.Repositories, name) {
+				s.Repositories = append(s.Repositories, name)
+			}
+		}
 		for _, note := range part.Notes {
 			s.Notes = addNote(s.Notes, counted, note)
 		}

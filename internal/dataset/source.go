@@ -19,6 +19,8 @@ type Source struct {
 	// SHA-256 of the file's bytes in lower-case hex, also after Slice; of several files that of their hashes, a line each
 	Hash string
 
+	Repositories []string // of the hub that it came from, "owner/name"
+
 	columns settings.Columns // as they were named
 	rows    []Row            // all of them, unless again is set
 	again   func(do func(Row) error) error

@@ -24,7 +24,9 @@ func openData(ctx context.Context, name string, r dataset.Reading, emit func(eve
 		return r.Open(name)
 	}
 	var layout *dataset.Layout
+	var repository string
 	path, err := find(ctx, name, hub.Datasets, emit, func(h *hub.Hub, n hub.Name) (path string, err error) {
+		repository = n.Repo
 		path, layout, err = fetchData(ctx, h, n, r)
 		if n.Revision != "main" || !errors.Is(err, dataset.ErrNoFiles) {
 			return path, err
@@ -44,7 +46,10 @@ func openData(ctx context.Context, name string, r dataset.Reading, emit func(eve
 	case layout == nil:
 		return r.Open(path)
 	}
-	return r.OpenLayout(layout, path)
+	if train, valid, err = r.OpenLayout(layout, path); err == nil {
+		train.Repositories = []string{repository}
+	}
+	return train, valid, err
 }
 
 // converted is the branch in which the hub keeps the Parquet files that it makes of data sets.

@@ -103,7 +103,7 @@ func TestDataOfTheHub(t *testing.T) {
 		OtherSaved: strings.Repeat("ab", 20),
 	}
 	server.Repos["datasets/org/empty"] = &hubtest.Repo{Files: map[string][]byte{"script.py": []byte("")}}
-	var said []string
+	var said, repositories []string
 	cache := t.TempDir()
 	open := func(d settings.Dataset) (train, valid int, err error) {
 		said = nil
@@ -115,6 +115,7 @@ func TestDataOfTheHub(t *testing.T) {
 		if opened.Valid != nil {
 			valid = opened.Valid.Len()
 		}
+		repositories = opened.Train.Repositories
 		return opened.Train.Len(), valid, nil
 	}
 	for _, c := range []struct {
@@ -144,6 +145,8 @@ func TestDataOfTheHub(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, c.Data)
+		require.Len(t, repositories, 1)
+		require.Contains(t, c.Data, repositories[0])
 		require.Equal(t, []int{c.train, c.valid}, []int{train, valid}, c.Data)
 	}
 	require.Zero(t, server.Served("main/test.jsonl")+server.Served("de/test/0000.parquet")+server.Served("picture.png"))
@@ -161,5 +164,6 @@ func TestDataOfTheHub(t *testing.T) {
 	train, _, err = open(settings.Dataset{Data: "org/set:2"})
 	require.NoError(t, err)
 	require.Equal(t, 1, train)
+	require.Empty(t, repositories)
 	require.Equal(t, []string{"org/set is taken from this computer, not from the hub."}, said)
 }
