@@ -8,12 +8,10 @@ import (
 	"strings"
 
 	"qlora-wgpu/internal/checkpoint"
-	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/convert"
 	"qlora-wgpu/internal/host"
-	"qlora-wgpu/internal/merge"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
-	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -33,18 +31,11 @@ func (m *mergeCommand) Run(c *console) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	model, err := host.OpenWhole(c.context, s.Model, c.logEvent)
+	model, err := openWhole(c, s.Model)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	for _, warning := range model.Warnings {
-		c.warn(warning)
-	}
-	if model.Config() == nil {
-		return usererr.New("merge", s.Model, "the base is a GGUF file").Of(usererr.Unsupported).
-			Hinted("take the Hugging Face folder of the model; its name on the hub will do")
-	}
 	var adapters []*lora.Files
 	for _, name := range s.Adapters {
 		path, err := host.FindAdapter(c.context, name, c.logEvent)
@@ -57,24 +48,11 @@ func (m *mergeCommand) Run(c *console) error {
 		}
 		adapters = append(adapters, files)
 	}
-	base := merge.Base{Dequantized: s.Base == settings.BaseDequantized}
+	base := convert.Base{Dequantized: s.Base == settings.BaseDequantized}
 	if s.Quantize == settings.QuantizedNF4 {
 		base.NF4 = &spec.Quantized{BlockSize: s.BlockSize, Double: true}
 	}
-	weights, warnings, err := merge.New(model, adapters, base)
-	if err != nil {
-		return err
-	}
-	for _, warning := range warnings {
-		c.warn(warning)
-	}
-	o := merge.Options{Type: merge.Type(strings.TrimPrefix(s.DType, settings.DTypeAuto)), Card: m.card(model.Name)}
-	o.Tell = func(p events.Part) { c.logEvent(events.Writing{Part: p}) }
-	if err := weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(s.Output), o); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.stdout, s.Output)
-	return err
+	return writeModel(c, model, adapters, base, s.Written, convert.Options{Card: m.card(model.Name)})
 }
 
 // card is the model card: what was merged into what.

@@ -36,3 +36,19 @@ func TestMerge(t *testing.T) {
 		require.NoDirExists(t, out+"2")
 	}
 }
+
+func TestQuantize(t *testing.T) {
+	model, out := filepath.Join("..", "..", "internal", "parity", "testdata", "granite4", "model"), filepath.Join(t.TempDir(), "nf4")
+	status, stdout, stderr := invoke(t, "quantize", "--model", model, "--output", out, "--no-double-quant", "--block-size=128")
+	require.Zero(t, status, stderr)
+	require.Equal(t, out+"\n", stdout)
+	card, err := os.ReadFile(filepath.Join(out, "README.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(card), "Linears in 4-bit NormalFloat, blocks of 128, float32 absmax, by qlora-wgpu.")
+	status, stdout, stderr = invoke(t, "plan", "--model", out, "--max-seq-length=16", "--lora-r=2")
+	require.Zero(t, status, stderr)
+	require.Contains(t, stdout, "2 of 2 resident")
+	status, _, stderr = invoke(t, "quantize", "--model", out, "--output", out+"2")
+	require.Equal(t, 2, status)
+	require.Contains(t, stderr, "the model's files hold 4 bits already")
+}

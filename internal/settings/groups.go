@@ -17,10 +17,18 @@ func (s Source) Check() error {
 	return filled("model", s.Model, "the path of a GGUF file or of a Hugging Face folder")
 }
 
+// Block is how many weights share an absmax.
+type Block struct {
+	BlockSize int `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per block of nf4, with double quantization. A model whose files are in 4 bits already keeps its own."`
+}
+
+// Check wants a size that the kernels have.
+func (b Block) Check() error { return blockSize("block_size", b.BlockSize) }
+
 // Quantization is how the base model's linears are kept.
 type Quantization struct {
-	Quantize  string `json:"quantization" name:"quantization" default:"nf4" numeric:"" help:"How the base model's linears are kept: nf4, 4-bit NormalFloat with double quantization (QLoRA), or none, in bfloat16 (LoRA), which takes four times the memory."`
-	BlockSize int    `json:"block_size" name:"block-size" default:"64" numeric:"" help:"Weights per block of nf4, with double quantization. A model whose files are in 4 bits already keeps its own."`
+	Quantize string `json:"quantization" name:"quantization" default:"nf4" numeric:"" help:"How the base model's linears are kept: nf4, 4-bit NormalFloat with double quantization (QLoRA), or none, in bfloat16 (LoRA), which takes four times the memory."`
+	Block    `yaml:",inline"`
 }
 
 // The values of quantization.
@@ -34,7 +42,7 @@ func (q Quantization) Check() error {
 	if q.Quantize == Unquantized && q.BlockSize != Default[Quantization]().BlockSize {
 		return Wrong("block_size", strconv.Itoa(q.BlockSize), "only with quantization nf4")
 	}
-	return first(oneOf("quantization", q.Quantize, QuantizedNF4, Unquantized), blockSize("block_size", q.BlockSize))
+	return first(oneOf("quantization", q.Quantize, QuantizedNF4, Unquantized), q.Block.Check())
 }
 
 // Template is how conversations become text.

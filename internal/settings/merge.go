@@ -6,17 +6,15 @@ import "strconv"
 type Merge struct {
 	Source       `yaml:",inline"`
 	Adapters     []string `json:"adapters" name:"adapter" sep:"none" help:"PEFT adapter to add, a folder or a name of the hub; given again, another one on top." placeholder:"DIR|NAME"`
-	Output       string   `json:"output" name:"output" help:"Folder to write, which must not hold anything." placeholder:"DIR"`
-	Base         string   `json:"base" name:"base" default:"original" help:"What adapters are added to: original, the weights of the model's files, or dequantized, those that training saw."`
-	DType        string   `json:"dtype" name:"dtype" default:"auto" help:"Type of the weights: bf16, f16, f32, or auto, that of the files (where these hold 4 bits the configuration's, or bf16)."`
+	Written      `yaml:",inline"`
+	Base         string `json:"base" name:"base" default:"original" help:"What adapters are added to: original, the weights of the model's files, or dequantized, those that training saw."`
 	Quantization `yaml:",inline"`
 }
 
-// The values of base and of dtype that are no type.
+// The values of base.
 const (
 	BaseOriginal    = "original"
 	BaseDequantized = "dequantized"
-	DTypeAuto       = "auto"
 )
 
 // Check checks all of them.
@@ -30,6 +28,5 @@ func (m Merge) Check() error {
 	if len(m.Adapters) == 0 {
 		return Wrong("adapter", "empty", "the folder of an adapter, or its name on the hub")
 	}
-	return first(m.Source.Check(), filled("output", m.Output, "a folder that is not there yet"),
-		oneOf("base", m.Base, BaseOriginal, BaseDequantized), oneOf("dtype", m.DType, DTypeAuto, "bf16", "f16", "f32"), m.Quantization.Check())
+	return first(m.Source.Check(), m.Written.Check(), oneOf("base", m.Base, BaseOriginal, BaseDequantized), m.Quantization.Check())
 }

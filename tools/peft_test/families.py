@@ -15,6 +15,8 @@ import sys
 import check
 import torch
 import transformers as hf
+from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
+from bitsandbytes.functional import dequantize_blockwise
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
@@ -144,6 +146,29 @@ def merged(own, adapter, live, rows, flags, auto=hf.AutoModelForCausalLM):
     return ok
 
 
+def decoded(module):
+    """A linear's weight in float32, by the rule of CUDA's kernels: the CPU library's mistakes rows that cut a block."""
+    state = module.weight.quant_state
+    absmax = dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
+    return _dequantize_4bit_compute(module.weight.data.reshape(-1), absmax, state.code, state.blocksize, state.shape, torch.float32)
+
+
+def quantized(own, live, auto=hf.AutoModelForCausalLM):
+    """The folder in NF4 in transformers with bitsandbytes: what its linears decode to is what the live base computes with."""
+    ok, plain = True, dict(live.named_modules())
+    for flag in ("--double-quant", "--no-double-quant"):
+        folder = own.model.with_name("nf4" + flag)
+        shutil.rmtree(folder, ignore_errors=True)
+        check.program(own, "quantize", "--model", own.model, "--output", folder, flag)
+        model = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        found = {name: decoded(module) for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"}
+        off = max((value - plain[name].weight).abs().max().item() for name, value in found.items())
+        right = not any("vision" in name for name in found) and (off == 0 if flag == "--double-quant" else 0 < off < 0.05)
+        print(f"  quantized {flag}: {len(found)} linears, off by {off:.1e} {'ok' if right else 'FAILED'}")
+        ok = ok and right
+    return ok
+
+
 def family(options, name, seed):
     kind, keys, flags = FAMILIES[name]
     own, adapter = options_of(options, name)
@@ -152,6 +177,8 @@ def family(options, name, seed):
     base = tuple(flag for flag in flags if flag == check.UNQUANTIZED)
     rows = check.encoded_rows(own)
     first, without = check.compare(own, "without adapter", check.load_base(own, base), rows, *base)
+    if not base:
+        first = quantized(own, check.load_base(own, base)) and first
     train(own, adapter, flags)
     model = check.load_adapter(check.load_base(own, base), adapter)
     second, loss = check.compare(own, "with adapter", model, rows, "--adapter", adapter, *base)
@@ -191,6 +218,7 @@ def wrapped(options, name, seed):
 
     rows = check.encoded_rows(own)
     ok, without = check.compare(own, f"{wrapper} without adapter", load(), rows)
+    ok = quantized(own, load(), hf.AutoModelForImageTextToText) and ok
     train(own, adapter, flags)
     both = check.load_adapter(load(), adapter)
     agree, loss = check.compare(own, f"{wrapper} with adapter", both, rows, "--adapter", adapter)

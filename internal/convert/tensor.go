@@ -1,4 +1,4 @@
-package merge
+package convert
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ type Tensor struct {
 func (w *Weights) Open(name string) *Tensor {
 	t, ok := w.model.Lookup(name)
 	if !ok {
-		panic(fmt.Sprintf("merge: no tensor %s", name))
+		panic(fmt.Sprintf("convert: no tensor %s", name))
 	}
 	return &Tensor{Name: name, Rows: t.Rows, Cols: t.Cols, weights: w}
 }

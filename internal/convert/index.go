@@ -1,4 +1,4 @@
-package merge
+package convert
 
 import (
 	"encoding/json/jsontext"

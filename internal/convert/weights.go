@@ -1,5 +1,5 @@
-// Package merge adds adapters to the weights of their model and writes the sum as a model of its own.
-package merge
+// Package convert writes models: with adapters added to their weights, in another type, or in 4 bits.
+package convert
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 	"qlora-wgpu/lora"
 )
 
-const op = "merge"
+const op = "write model"
 
 // Base says what adapters are added to.
 type Base struct {

@@ -1,4 +1,4 @@
-package merge
+package convert
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/safetensors"
 	"qlora-wgpu/internal/usererr"
@@ -17,6 +18,7 @@ import (
 // Options say how a model is written.
 type Options struct {
 	Type Type              // of all tensors of floats; empty: that of the files, bf16 where these hold 4 bits
+	NF4  *spec.Quantized   // how the linears of the layers are written; nil: as they are
 	Card []byte            // README.md
 	Tell func(events.Part) // of the bytes that are written; nil: nobody wants to know
 }
@@ -28,7 +30,10 @@ type Options struct {
 // Errors are *usererr.Error: a folder that is there and not empty, a disk that is too full, values that the type cannot
 // hold; and those of reading, of writing, and ctx's.
 func (w *Weights) WriteFolder(ctx context.Context, out checkpoint.Store, dir string, o Options) error {
-	shards, err := w.shards(o.Type)
+	if o.NF4 != nil && w.model.Spec.Quantized != nil {
+		return usererr.New(op, dir, "the model's files hold 4 bits already").Hinted("take the model with its original weights")
+	}
+	shards, err := w.shards(o)
 	if err != nil {
 		return err
 	}
@@ -36,7 +41,7 @@ func (w *Weights) WriteFolder(ctx context.Context, out checkpoint.Store, dir str
 	if err != nil {
 		return err
 	}
-	if beside["config.json"], err = w.config(o.Type); err != nil {
+	if beside["config.json"], err = w.config(o); err != nil {
 		return usererr.New(op, "config.json", "%w", err)
 	}
 	if beside["README.md"] = o.Card; len(o.Card) == 0 {
@@ -90,7 +95,7 @@ type shard struct {
 }
 
 // shards are the files.
-func (w *Weights) shards(to Type) (list []*shard, err error) {
+func (w *Weights) shards(o Options) (list []*shard, err error) {
 	tensors, err := w.model.Stored()
 	if err != nil {
 		return nil, err
@@ -99,14 +104,21 @@ func (w *Weights) shards(to Type) (list []*shard, err error) {
 		if len(list) == 0 || list[len(list)-1].file != t.File {
 			list = append(list, &shard{file: t.File})
 		}
-		list[len(list)-1].add(w, t, to)
+		list[len(list)-1].add(w, t, o)
 	}
 	return list, nil
 }
 
 // add adds a tensor: computed where adapters or training change it, converted where its type changes, else as it is.
-func (s *shard) add(w *Weights, t pretrained.Stored, to Type) {
-	from := safetensors.DType(t.Type)
+func (s *shard) add(w *Weights, t pretrained.Stored, o Options) {
+	from, to := safetensors.DType(t.Type), o.Type
+	if role, known := w.roles[t.Plain]; o.NF4 != nil && known && role == spec.Matrix {
+		if to == "" {
+			to = typeOf(from)
+		}
+		s.addNF4(w.Open(t.Plain), t.Name, *o.NF4, to)
+		return
+	}
 	fourBit, dtype := t.Type == pretrained.NF4Type, from
 	computed := t.Plain != "" && (fourBit || w.Changed(t.Plain))
 	switch {
@@ -123,8 +135,7 @@ func (s *shard) add(w *Weights, t pretrained.Stored, to Type) {
 	for _, n := range t.Shape {
 		elements *= n
 	}
-	s.tensors = append(s.tensors, safetensors.Tensor{Name: t.Name, DType: dtype, Shape: t.Shape})
-	s.size += int64(elements) * int64(dtype.Size())
+	s.head(t.Name, dtype, t.Shape)
 	switch {
 	case computed:
 		s.pieces = append(s.pieces, w.Open(t.Plain).pieces(to)...)
@@ -133,6 +144,16 @@ func (s *shard) add(w *Weights, t pretrained.Stored, to Type) {
 	default:
 		s.pieces = append(s.pieces, converted(t, elements, to)...)
 	}
+}
+
+// head adds a tensor to the header.
+func (s *shard) head(name string, dtype safetensors.DType, shape []int) {
+	size := int64(dtype.Size())
+	for _, n := range shape {
+		size *= int64(n)
+	}
+	s.tensors = append(s.tensors, safetensors.Tensor{Name: name, DType: dtype, Shape: shape})
+	s.size += size
 }
 
 // write writes the file, whose bytes the meter counts.
@@ -256,12 +277,18 @@ func (w *Weights) configType() Type {
 	return BF16
 }
 
-// config is config.json without a word of quantization, and with the type that was asked for.
-func (w *Weights) config(to Type) ([]byte, error) {
+// config is config.json with the type that was asked for, and of quantization what is written.
+func (w *Weights) config(o Options) ([]byte, error) {
 	values := map[string][]byte{"quantization_config": nil}
-	if to != "" {
+	if o.Type != "" {
 		for _, key := range pretrained.TypeKeys {
-			values[key] = []byte(`"` + stored[to].torch + `"`)
+			values[key] = []byte(`"` + stored[o.Type].torch + `"`)
+		}
+	}
+	if o.NF4 != nil {
+		var err error
+		if values["quantization_config"], err = w.quantizationConfig(o); err != nil {
+			return nil, err
 		}
 	}
 	return pretrained.EditConfig(w.model.Config(), values)

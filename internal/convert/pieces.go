@@ -1,4 +1,4 @@
-package merge
+package convert
 
 import (
 	"context"
@@ -14,7 +14,8 @@ const pieceElements = 1 << 18
 // piece makes a part of a file.
 type piece func() ([]byte, error)
 
-// inOrder makes pieces on all cores, and writes each as soon as those before it are written. Few are held at a time.
+// inOrder makes pieces on all cores, and writes each as soon as those before it are written. Few are held at a time: a
+// piece is taken out of the list when its turn comes, and with it what it was made of.
 func inOrder(ctx context.Context, pieces []piece, write func([]byte) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	made := make(chan chan []byte, 2*runtime.GOMAXPROCS(0))
@@ -32,7 +33,8 @@ func inOrder(ctx context.Context, pieces []piece, write func([]byte) error) erro
 	group.Go(func() error {
 		defer close(work)
 		defer close(made)
-		for _, next := range pieces {
+		for i, next := range pieces {
+			pieces[i] = nil
 			to := make(chan []byte, 1)
 			f := func() error {
 				data, err := next()

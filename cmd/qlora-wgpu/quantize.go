@@ -1,0 +1,44 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"qlora-wgpu/internal/convert"
+	"qlora-wgpu/internal/model/spec"
+	"qlora-wgpu/internal/settings"
+)
+
+type quantizeCommand struct {
+	Settings settings.Quantize `embed:""`
+}
+
+// Help says what is written.
+func (q *quantizeCommand) Help() string {
+	return "Writes a Hugging Face folder in bitsandbytes' NF4, which transformers loads where bitsandbytes is, and this program without " +
+		"quantizing again. Codes and absmax are those of bitsandbytes' CUDA kernels, to the byte."
+}
+
+// Run quantizes and prints the folder.
+func (q *quantizeCommand) Run(c *console) error {
+	s := q.Settings
+	if err := s.Check(); err != nil {
+		return err
+	}
+	model, err := openWhole(c, s.Model)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	to := spec.Quantized{BlockSize: s.BlockSize, Double: s.DoubleQuant}
+	absmax := "float32 absmax"
+	if to.Double {
+		absmax = "double quantization"
+	}
+	card := fmt.Appendf(nil, "---\nlibrary_name: transformers\nbase_model: %s\nbase_model_relation: quantized\n---\n\n# Quantized model\n\n"+
+		"Linears in 4-bit NormalFloat, blocks of %d, %s, by qlora-wgpu.\n",
+		strconv.Quote(cmp.Or(model.Name, filepath.Base(filepath.Clean(s.Model)))), to.BlockSize, absmax)
+	return writeModel(c, model, nil, convert.Base{}, s.Written, convert.Options{NF4: &to, Card: card})
+}
