@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-real test-hub test-attack test-peft bench-data lint clean
+	test-real test-hub test-gguf test-attack test-peft bench-data lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -77,6 +77,10 @@ test-hub: setup
 	build/hub-venv/bin/pip install --quiet huggingface_hub==2.4.0 datasets==5.2.0 pyarrow==26.0.1
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python QLORA_TEST_LONG=1 go test -count=1 -v -timeout 30m ./internal/hub
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python go test -count=1 -v -run Python ./internal/dataset
+
+# GGUF files of ours read by the gguf package.
+test-gguf:
+	tools/gguf_test/run.sh
 
 # Most of an hour, and twice SIZE of disk: a data set of so many bytes, prepared twice. Wants a model in ../shared.
 SIZE := 10000000000

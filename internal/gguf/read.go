@@ -1,6 +1,6 @@
-// Package gguf reads GGUF files: typed metadata, then tensors in ggml's element and block types
-// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Sizes and offsets are checked before anything is
-// allocated.
+// Package gguf reads and writes GGUF files: typed metadata, then tensors in ggml's element and block types
+// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). When reading, sizes and offsets are checked before
+// anything is allocated.
 package gguf
 
 import (
