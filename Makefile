@@ -78,7 +78,7 @@ test-hub: setup
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python QLORA_TEST_LONG=1 go test -count=1 -v -timeout 30m ./internal/hub
 	QLORA_HUB_PYTHON=$(CURDIR)/build/hub-venv/bin/python go test -count=1 -v -run Python ./internal/dataset
 
-# GGUF files of ours read by the gguf package.
+# GGUF files of ours read by the gguf package; quantized bytes beside those of ggml (npm has a build of it).
 test-gguf:
 	tools/gguf_test/run.sh
 

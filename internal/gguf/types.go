@@ -30,29 +30,33 @@ const (
 	MXFP4  Type = 39
 )
 
-// layout is how a type stores a row: blocks of a fixed number of elements. dequantize takes any number of whole blocks.
+// layout is how a type stores a row: blocks of a fixed number of elements. dequantize and quantize take any number of
+// whole blocks; the latter is nil of a type that is not written.
 type layout struct {
 	elements, bytes int
 	dequantize      func(dst []float32, src []byte)
+	quantize        func(dst []byte, src []float32)
+	float16s        []int   // offsets in a block that have to hold finite ones
+	most            float32 // magnitude that is written, where the search beyond it overflows to finite ones; 0: none
 }
 
 var layouts = map[Type]layout{
-	F32:    {1, 4, float32s},
-	F16:    {1, 2, float16s},
-	BF16:   {1, 2, bfloat16s},
-	Q4_0:   {32, 18, blocks(32, 18, q4_0)},
-	Q4_1:   {32, 20, blocks(32, 20, q4_1)},
-	Q5_0:   {32, 22, blocks(32, 22, q5_0)},
-	Q5_1:   {32, 24, blocks(32, 24, q5_1)},
-	Q8_0:   {32, 34, blocks(32, 34, q8_0)},
-	IQ4_NL: {32, 18, blocks(32, 18, iq4nl)},
-	MXFP4:  {32, 17, blocks(32, 17, mxfp4)},
-	Q2_K:   {256, 84, blocks(256, 84, q2k)},
-	Q3_K:   {256, 110, blocks(256, 110, q3k)},
-	Q4_K:   {256, 144, blocks(256, 144, q4k)},
-	Q5_K:   {256, 176, blocks(256, 176, q5k)},
-	Q6_K:   {256, 210, blocks(256, 210, q6k)},
-	IQ4_XS: {256, 136, blocks(256, 136, iq4xs)},
+	F32:    {1, 4, float32s, toFloat32s, nil, 0},
+	F16:    {1, 2, float16s, toFloat16s, []int{0}, 0},
+	BF16:   {1, 2, bfloat16s, toBfloat16s, nil, 0},
+	Q4_0:   {32, 18, blocks(32, 18, q4_0), eachBlock(32, 18, toQ4_0), []int{0}, 0},
+	Q4_1:   {32, 20, blocks(32, 20, q4_1), eachBlock(32, 20, toQ4_1), []int{0, 2}, 0},
+	Q5_0:   {32, 22, blocks(32, 22, q5_0), eachBlock(32, 22, toQ5_0), []int{0}, 0},
+	Q5_1:   {32, 24, blocks(32, 24, q5_1), eachBlock(32, 24, toQ5_1), []int{0, 2}, 0},
+	Q8_0:   {32, 34, blocks(32, 34, q8_0), eachBlock(32, 34, toQ8_0), []int{0}, 0},
+	IQ4_NL: {32, 18, blocks(32, 18, iq4nl), nil, nil, 0},
+	MXFP4:  {32, 17, blocks(32, 17, mxfp4), nil, nil, 0},
+	Q2_K:   {256, 84, blocks(256, 84, q2k), eachBlock(256, 84, toQ2K), []int{80, 82}, 0},
+	Q3_K:   {256, 110, blocks(256, 110, q3k), eachBlock(256, 110, toQ3K), []int{108}, 65504 * 32 * 4},
+	Q4_K:   {256, 144, blocks(256, 144, q4k), eachBlock(256, 144, toQ4K), []int{0, 2}, 0},
+	Q5_K:   {256, 176, blocks(256, 176, q5k), eachBlock(256, 176, toQ5K), []int{0, 2}, 0},
+	Q6_K:   {256, 210, blocks(256, 210, q6k), eachBlock(256, 210, toQ6K), []int{208}, 65504 * 128 * 32},
+	IQ4_XS: {256, 136, blocks(256, 136, iq4xs), nil, nil, 0},
 }
 
 // names covers the types that are not read too, so that a message can say what a file holds (enum ggml_type in ggml.h).
