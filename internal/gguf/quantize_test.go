@@ -146,12 +146,18 @@ func TestToFloat16(t *testing.T) {
 	require.Equal(t, uint16(0x8000), toFloat16(float32(math.Copysign(0, -1))))
 }
 
-// ggml runs tools/gguf_test/ggml.py.
-func ggml(t testing.TB, typ Type, x []float32, more ...string) []byte {
-	llama, python := os.Getenv("QLORA_LLAMA"), os.Getenv("QLORA_GGUF_PYTHON")
+// theirs are the folder of llama.cpp's libraries and a Python, which tools/gguf_test/run.sh names.
+func theirs(t testing.TB) (llama, python string) {
+	llama, python = os.Getenv("QLORA_LLAMA"), os.Getenv("QLORA_GGUF_PYTHON")
 	if llama == "" || python == "" {
 		t.Skip("QLORA_LLAMA and QLORA_GGUF_PYTHON are not set: make test-gguf")
 	}
+	return llama, python
+}
+
+// ggml runs tools/gguf_test/ggml.py.
+func ggml(t testing.TB, typ Type, x []float32, more ...string) []byte {
+	llama, python := theirs(t)
 	src := make([]byte, 4*len(x))
 	toFloat32s(src, x)
 	args := []string{"../../tools/gguf_test/ggml.py", filepath.Join(llama, "libggml-base.so"), typ.String(), "256"}

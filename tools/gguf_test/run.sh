@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compares internal/gguf with the gguf package, which reads the files that it writes, and with ggml, of which the
-# quantized bytes have to be the same. Linux on x86-64.
+# quantized bytes have to be the same; llama.cpp also says the types of whole models. Linux on x86-64.
 # GGUF_PYTHON names a Python that has the package, LLAMA a folder with the shared libraries of a llama.cpp; without
 # them build/gguf-venv and build/llama are made. QLORA_GGUF_BLOCKS: how many blocks of 256 values are quantized.
 set -eu
