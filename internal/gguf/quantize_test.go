@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -185,6 +187,29 @@ func TestQuantizeLikePython(t *testing.T) {
 	for _, typ := range quantized {
 		t.Run(typ.String(), func(t *testing.T) {
 			t.Logf("%d values, %d of %d blocks refused", len(x), compare(t, typ, ggml(t, typ, x), x), n)
+		})
+	}
+}
+
+// BenchmarkQuantize tells MB of float32 a second in one thread, by the fastest run of some milliseconds, and those of
+// ggml where it is there: other work on the machine counts for neither.
+func BenchmarkQuantize(b *testing.B) {
+	x := samples(200, 2, 1)
+	for _, typ := range quantized {
+		b.Run(typ.String(), func(b *testing.B) {
+			dst := make([]byte, typ.RowSize(len(x)))
+			best := math.Inf(1)
+			for b.Loop() {
+				start := time.Now()
+				require.NoError(b, typ.Quantize(dst, x))
+				best = min(best, time.Since(start).Seconds())
+			}
+			b.ReportMetric(float64(4*len(x))/1e6/best, "MB/s")
+			if os.Getenv("QLORA_LLAMA") != "" {
+				seconds, err := strconv.ParseFloat(strings.TrimSpace(string(ggml(b, typ, x, "100"))), 64)
+				require.NoError(b, err)
+				b.ReportMetric(float64(4*len(x))/1e6/seconds, "ggml-MB/s")
+			}
 		})
 	}
 }
