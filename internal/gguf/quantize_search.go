@@ -11,10 +11,10 @@ const groupEpsilon = 1e-15
 // ±2^22, infinities and NaN give ggml's arbitrary numbers too.
 func nearest(v float32) int32 { return int32(math.Float32bits(v+12582912)&0x7fffff) - 0x400000 }
 
-// affineSearch finds codes 0 to most, scale and min with x ≈ scale·code − min and min ≥ 0 (make_qkx2_quants): for each of
-// steps+1 guesses of the scale, by which the range has most + first + step·i codes, it takes these, then the scale and min
-// of least squares for them, and keeps the best, whose min further guesses start from. Errors count by weights ≥ 0: their
-// squares, or with absolute their magnitudes.
+// affineSearch finds codes 0 to most, scale and min with x ≈ scale·code − min and min ≥ 0 (make_qkx2_quants): for each
+// of steps+1 guesses of the scale, by which the range has most + first + step·i codes, it takes these, then the scale
+// and min of least squares for them, and keeps the best, whose min further guesses start from. Errors count by
+// weights ≥ 0: their squares, or with absolute their magnitudes.
 func affineSearch(codes []uint8, x, weights []float32, most int32, first, step float32, steps int, absolute bool) (scale, minimum float32) {
 	var trial [32]uint8
 	n := len(x)

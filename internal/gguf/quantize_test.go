@@ -44,10 +44,10 @@ func samples(n, kinds int, seed uint64) []float32 {
 				v *= float32(math.Ldexp(1, -40-b/kinds%11*10-i/64))
 			case 6: // of all magnitudes
 				v *= float32(math.Ldexp(1, r.IntN(24)-20))
-			case 7: // what 16 bits hold
-				v = math.Float32frombits(math.Float32bits(v) &^ 0xffff)
-			case 8: // one value alone
-				if i != b%256 {
+			case 7: // what 16 bits hold, and the middles between
+				v = math.Float32frombits(math.Float32bits(v)&^0xffff | uint32(i%2)<<15)
+			case 8: // one value alone in each group, two or three
+				if i%16 > b/kinds%3 {
 					v = 0
 				}
 			case 9: // about as large as scales hold
@@ -65,17 +65,25 @@ func samples(n, kinds int, seed uint64) []float32 {
 	return x
 }
 
-// TestQuantize compares with ggml's own bytes of 20 blocks, which TestQuantizeLikePython had made.
+// fewSamples are those of testdata/quantized.
+func fewSamples(typ Type) []float32 {
+	if layouts[typ].elements == 1 {
+		return samples(10, 10, 1)
+	}
+	return samples(40, 10, 1)
+}
+
+// TestQuantize compares with ggml's own bytes of a few blocks, which TestQuantizeLikePython had made.
 func TestQuantize(t *testing.T) {
 	for _, typ := range quantized {
 		want, err := os.ReadFile(filepath.Join("testdata", "quantized", typ.String()))
 		require.NoError(t, err)
-		require.Zero(t, compare(t, typ, want, samples(20, 10, 1)))
+		require.Zero(t, compare(t, typ, want, fewSamples(typ)))
 	}
 }
 
-// compare quantizes blocks of 256 values. One is refused where ggml's has an infinite scale or element, or a value beyond
-// what the type can hold; the others have to be equal. It returns how many are refused.
+// compare quantizes blocks of 256 values. One is refused where ggml's has an infinite scale or element, or a value
+// beyond what the type can hold; the others have to be equal. It returns how many are refused.
 func compare(t *testing.T, typ Type, want []byte, x []float32) (refused int) {
 	l, differ := layouts[typ], 0
 	got := make([]byte, typ.RowSize(256))
@@ -176,7 +184,7 @@ func TestQuantizeLikePython(t *testing.T) {
 	if os.Getenv("QLORA_GGUF_UPDATE") != "" {
 		for _, typ := range quantized {
 			require.NoError(t, os.MkdirAll(filepath.Join("testdata", "quantized"), 0o777))
-			require.NoError(t, os.WriteFile(filepath.Join("testdata", "quantized", typ.String()), ggml(t, typ, samples(20, 10, 1)), 0o666))
+			require.NoError(t, os.WriteFile(filepath.Join("testdata", "quantized", typ.String()), ggml(t, typ, fewSamples(typ)), 0o666))
 		}
 	}
 	n := 10000
