@@ -82,6 +82,15 @@ func TestDataTemplate(t *testing.T) {
 	require.Equal(t, "prompt/completion", s.Format)
 	require.Equal(t, []chat.Message{user("w"), assistant("x")}, s.rows[0].Messages)
 
+	const inOrder = "{% for name, value in row.items() %}{{ name }}{{ value }} {% endfor %}"
+	for name, content := range map[string]string{
+		"x.jsonl": `{"z":1,"b":2,"y":3,"a":4,"x":5,"c":6}`, "x.csv": "z,b,y,a,x,c\n1,2,3,4,5,6\n",
+	} {
+		s, err = render(name, content, inOrder)
+		require.NoError(t, err)
+		require.Equal(t, "z1 b2 y3 a4 x5 c6 ", s.rows[0].Text, "columns come in the file's order")
+	}
+
 	for want, template := range map[string]string{
 		"bad format: data_template: line 2: the filter":   "\n{{ q | nosuch }}",
 		"data_template: it asks for the day":              "{{ strftime_now('%Y') }}",

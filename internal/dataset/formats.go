@@ -162,7 +162,7 @@ func namesIn(object jsontext.Value) (names []string) {
 // add adds a row; names are its columns in the order of the file.
 func (b *builder) add(row fields, names func() []string, where string) error {
 	if b.columns.Template != "" && len(row) > 0 {
-		made, its, err := b.renderRow(row, where)
+		made, its, err := b.renderRow(row, names(), where)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/json/jsontext"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,11 +29,11 @@ func newRowTemplate(source string) (*rowTemplate, error) {
 	return &rowTemplate{template: t}, err
 }
 
-// row renders one; nothing is a row without columns.
-func (t *rowTemplate) row(row fields) (fields, error) {
+// row renders one, whose columns are in the order of names; nothing is a row without columns.
+func (t *rowTemplate) row(row fields, names []string) (fields, error) {
 	variables, all := map[string]jinja.Value{}, &jinja.Dict{}
-	for name, value := range row {
-		v, err := jinja.FromJSON(value)
+	for _, name := range names {
+		v, err := jinja.FromJSON(row[name])
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", quote(name), err)
 		}
@@ -75,20 +77,16 @@ func (t *rowTemplate) row(row fields) (fields, error) {
 }
 
 // renderRow puts what the template makes of a row in its place.
-func (b *builder) renderRow(row fields, where string) (fields, []string, error) {
+func (b *builder) renderRow(row fields, names []string, where string) (fields, []string, error) {
 	if b.template == nil {
 		var err error
 		if b.template, err = newRowTemplate(b.columns.Template); err != nil {
 			return nil, nil, usererr.New(readOp, b.source.Path, "data_template: %w", err).Of(usererr.Format)
 		}
 	}
-	made, err := b.template.row(row)
+	made, err := b.template.row(row, names)
 	if err != nil {
 		return nil, nil, b.fail(where, err)
 	}
-	names := make([]string, 0, len(made))
-	for name := range made {
-		names = append(names, name)
-	}
-	return made, names, nil
+	return made, slices.Sorted(maps.Keys(made)), nil
 }
