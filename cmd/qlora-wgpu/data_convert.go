@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,12 +59,7 @@ func (d *dataConvertCommand) Run(c *console) error {
 			return usererr.New(opConvert, s.Output, "%w", err)
 		}
 	}
-	for i, p := range parts {
-		if err := c.writeRows(names[i], p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.writeParts(names, parts)
 }
 
 // names are the files that are written.
@@ -175,32 +172,61 @@ func (p *part) rows() (all []uint32) {
 	return all
 }
 
-// writeRows writes a file, and says what is in it.
-func (c *console) writeRows(name string, p part) error {
-	written, pictures := 0, 0
-	err := writeOutput(opConvert, name, func(out io.Writer) error {
-		w := bufio.NewWriterSize(out, 1<<20)
-		var line []byte
-		err := p.Each(func(i int, row dataset.Row) error {
-			if !p.kept[i] {
-				return c.context.Err()
-			}
-			var err error
-			if line, err = dataset.AppendLine(line[:0], row); err != nil {
+// writeParts writes the files, and says what is in them. None takes its place before all are written: one of them may be
+// what the rows come from.
+func (c *console) writeParts(names []string, parts []part) error {
+	counts := make([]rowCounts, len(parts))
+	var write func(i int) error
+	write = func(i int) (err error) {
+		if i == len(parts) {
+			return nil
+		}
+		var behind error
+		err = writeOutput(opConvert, names[i], func(out io.Writer) (err error) {
+			if counts[i], err = parts[i].write(c.context, out); err != nil {
 				return err
 			}
-			if written++; len(row.LeftOut) > 0 {
-				pictures++
-			}
-			_, err = w.Write(line)
-			return err
+			behind = write(i + 1)
+			return behind
 		})
-		return errors.Join(err, w.Flush())
-	})
-	if err != nil {
+		return cmp.Or(behind, err)
+	}
+	if err := write(0); err != nil {
 		return err
 	}
-	said := fmt.Sprintf("%s: %d of %d rows", name, written, p.Len())
+	for i, p := range parts {
+		if err := c.sayWritten(names[i], p, counts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowCounts are rows that were written, and how many of them had parts that are not.
+type rowCounts struct{ written, pictures int }
+
+func (p *part) write(ctx context.Context, out io.Writer) (n rowCounts, err error) {
+	w := bufio.NewWriterSize(out, 1<<20)
+	var line []byte
+	err = p.Each(func(i int, row dataset.Row) error {
+		if !p.kept[i] {
+			return ctx.Err()
+		}
+		var err error
+		if line, err = dataset.AppendLine(line[:0], row); err != nil {
+			return err
+		}
+		if n.written++; len(row.LeftOut) > 0 {
+			n.pictures++
+		}
+		_, err = w.Write(line)
+		return err
+	})
+	return n, errors.Join(err, w.Flush())
+}
+
+func (c *console) sayWritten(name string, p part, n rowCounts) error {
+	said := fmt.Sprintf("%s: %d of %d rows", name, n.written, p.Len())
 	if len(p.left) > 0 {
 		said += ", without " + strings.Join(p.left, ", ")
 	}
@@ -210,8 +236,8 @@ func (c *console) writeRows(name string, p part) error {
 	for _, note := range p.Notes {
 		fmt.Fprintln(c.stderr, "Data:", note)
 	}
-	if pictures > 0 {
-		c.warn(fmt.Sprintf("%d rows have parts that no text model reads; they are not written", pictures))
+	if n.pictures > 0 {
+		c.warn(fmt.Sprintf("%d rows have parts that no text model reads; they are not written", n.pictures))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/demo/demotest"
 	"qlora-wgpu/internal/inspect"
 )
@@ -165,4 +166,23 @@ func TestDataConvert(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)
 	require.Len(t, left, 8, "no file that is not whole")
+}
+
+// What is read while it is written may be one of the files that are replaced, and no row of it is lost.
+func TestDataConvertOntoItsOwnInput(t *testing.T) {
+	dir := t.TempDir()
+	name := func(file string) string { return filepath.Join(dir, file) }
+	long := strings.Repeat("a long answer ", dataset.HeldBytes/100/14+1)
+	var rows strings.Builder
+	for i := range 101 { // which are not held
+		fmt.Fprintf(&rows, `{"question":"What is %d?","answer":%q}`+"\n", i, long)
+	}
+	for _, input := range []string{"train.jsonl", "valid.jsonl"} {
+		require.NoError(t, os.WriteFile(name(input), []byte(rows.String()), 0o666))
+		status, _, stderr := invoke(t, "data", "convert", "--data", name(input), "--output", dir, "--split=20", "--force")
+		require.Zero(t, status, stderr)
+		train, valid, err := dataset.Open(dir)
+		require.NoError(t, err)
+		require.Equal(t, []int{81, 20}, []int{train.Len(), valid.Len()})
+	}
 }
