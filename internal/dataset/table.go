@@ -113,10 +113,12 @@ func (b *builder) header(first []string, where string) (names []string, header b
 		return b.unclear.Columns, false, nil
 	}
 	names = columnNames(first, header)
-	for i, name := range names {
-		if slices.Contains(names[:i], name) {
+	there := make(map[string]bool, len(names))
+	for _, name := range names {
+		if there[name] {
 			return nil, false, b.fail(where, fmt.Errorf("the column %s is there twice", quote(name)))
 		}
+		there[name] = true
 	}
 	if !header && !b.columns.Given() && len(names) == 2 {
 		b.columns.Question, b.columns.Answer = names[0], names[1]

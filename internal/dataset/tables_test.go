@@ -2,11 +2,13 @@ package dataset
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/unicode"
@@ -288,4 +290,19 @@ func TestReadColumns(t *testing.T) {
 		_, err := ReadColumns(strings.NewReader(c.content), c.path, c.columns)
 		require.ErrorContains(t, err, c.want)
 	}
+}
+
+// A table of very many columns takes time by their number, not by its square.
+func TestTableOfManyColumns(t *testing.T) {
+	const columns = 200_000
+	var text strings.Builder
+	text.WriteString("question,answer")
+	for i := range columns {
+		fmt.Fprintf(&text, ",c%d", i)
+	}
+	text.WriteString("\na,b" + strings.Repeat(",", columns) + "\n")
+	began := time.Now()
+	s := source(t, "x.csv", text.String())
+	require.Less(t, time.Since(began), 15*time.Second)
+	require.Equal(t, []chat.Message{user("a"), assistant("b")}, s.rows[0].Messages)
 }
