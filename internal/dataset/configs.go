@@ -4,6 +4,7 @@ package dataset
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -61,7 +62,11 @@ func configsIn(where string, readme []byte) ([]declaredConfig, error) {
 		Configs []declaredConfig `yaml:"configs"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &head); err != nil {
-		return nil, wrong(usererr.Plain(err))
+		var located yaml.Error
+		if errors.As(err, &located) { // the library shows the lines about it
+			err = fmt.Errorf("line %d: %s", located.GetToken().Position.Line, located.GetMessage())
+		}
+		return nil, wrong(err)
 	}
 	for i := range head.Configs {
 		c := &head.Configs[i]
@@ -127,13 +132,13 @@ func (c *declaredConfig) splits() (list []splitFiles, err error) {
 			for _, one := range v {
 				text, ok := one.(string)
 				if !ok {
-					return nil, fmt.Errorf("a pattern of files is %T", one)
+					return nil, fmt.Errorf("a pattern of files is no text: %v", one)
 				}
 				all = append(all, c.below(text))
 			}
 			return all, nil
 		}
-		return nil, fmt.Errorf("patterns of files are %T", value)
+		return nil, fmt.Errorf("data_files is no text and no list of them: %v", value)
 	}
 	add := func(split string, value any) error {
 		all, err := patterns(value)

@@ -148,6 +148,10 @@ func TestReadRefuses(t *testing.T) {
 			"role", "x.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"asistant","content":"b"}]}`,
 			`line 1: bad format: turn 1: unknown role "asistant"`,
 		},
+		{
+			"bytes", "x.jsonl", `{"question":"a","answer":{"bytes":2}}`,
+			`line 1: bad format: column "answer": no turn, which has a "role": an object of "bytes"`,
+		},
 		{"speaker", "x.jsonl", `{"conversations":[{"from":"narrator","value":"a"}]}`, `turn 0: unknown from "narrator"`},
 		{"no content", "x.jsonl", `{"messages":[{"role":"user","text":"a"}]}`, `turn 0: no "content"`},
 		{"calls", "x.jsonl", `{"messages":[{"role":"assistant","tool_calls":"go"}]}`, `turn 0: "tool_calls" is a string, not a list`},

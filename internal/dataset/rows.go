@@ -237,6 +237,9 @@ func (p *rowParser) turn(value jsontext.Value) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
+	if _, there := turn[speakerKey]; !there {
+		return chat.Message{}, fmt.Errorf("no turn, which has a %q: an object of %s", speakerKey, columns(turn))
+	}
 	role, known := roles[speakerKey][speaker]
 	if !known {
 		return chat.Message{}, fmt.Errorf("unknown %s %s", speakerKey, quote(speaker))

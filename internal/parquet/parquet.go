@@ -99,7 +99,7 @@ func Open(in io.ReaderAt, size int64) (f *File, err error) {
 	}
 	f = &File{in: in, size: size, groups: meta.RowGroups}
 	if f.root, f.leaves, err = schemaOf(meta.Schema); err != nil {
-		return fail("its description is damaged: %w", err)
+		return fail("its columns cannot be read: %w", err)
 	}
 	for _, c := range f.root.children {
 		f.Columns = append(f.Columns, c.name)

@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/andybalholm/brotli"
@@ -109,8 +111,22 @@ func TestFaults(t *testing.T) {
 		`the column "source" is there twice`: func(m *format.FileMetaData) {
 			m.Schema[len(m.Schema)-1].Name = "source"
 		},
-		"its tree of columns has no end": func(m *format.FileMetaData) { m.Schema[0].NumChildren.V = 1000 },
-		"it has no columns":              func(m *format.FileMetaData) { m.Schema = m.Schema[:1] },
+		"its columns cannot be read: their tree has no end": func(m *format.FileMetaData) { m.Schema[0].NumChildren.V = 1000 },
+		"its columns cannot be read: there are more than 10000": func(m *format.FileMetaData) {
+			for i := range 10_001 {
+				column := m.Schema[len(m.Schema)-1]
+				column.Name = fmt.Sprint(i)
+				m.Schema = append(m.Schema, column)
+			}
+			m.Schema[0].NumChildren.V += 10_001
+		},
+		"its columns cannot be read: they nest more than 64 deep": func(m *format.FileMetaData) {
+			last := m.Schema[len(m.Schema)-1]
+			group := format.SchemaElement{Name: "g", RepetitionType: last.RepetitionType, NumChildren: m.Schema[0].NumChildren}
+			group.NumChildren.V = 1
+			m.Schema = append(m.Schema[:len(m.Schema)-1:len(m.Schema)-1], append(slices.Repeat([]format.SchemaElement{group}, 70), last)...)
+		},
+		"its columns cannot be read: there are none": func(m *format.FileMetaData) { m.Schema = m.Schema[:1] },
 	} {
 		_, err := rowsOf(edited(t, nested, edit))
 		require.ErrorContains(t, err, want)

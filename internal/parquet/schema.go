@@ -25,7 +25,7 @@ type node struct {
 
 const maxDepth = 64
 
-var errNoColumns = errors.New("it has no columns")
+var errNoColumns = errors.New("there are none")
 
 // schemaOf makes a tree of the list of all nodes, each behind the one that holds it.
 func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err error) {
@@ -34,8 +34,11 @@ func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err 
 	}
 	var add func(in *node, depth int) (*node, error)
 	add = func(in *node, depth int) (*node, error) {
-		if len(elements) == 0 || depth > maxDepth {
-			return nil, errors.New("its tree of columns has no end")
+		if len(elements) == 0 {
+			return nil, errors.New("their tree has no end")
+		}
+		if depth > maxDepth {
+			return nil, fmt.Errorf("they nest more than %d deep", maxDepth)
 		}
 		e := &elements[0]
 		elements = elements[1:]
@@ -59,7 +62,7 @@ func schemaOf(elements []format.SchemaElement) (root *node, leaves []*node, err 
 		}
 		if e.Type.Valid {
 			if len(leaves) == maxColumns {
-				return nil, fmt.Errorf("it has more than %d columns", maxColumns)
+				return nil, fmt.Errorf("there are more than %d", maxColumns)
 			}
 			n.leaves = 1
 			leaves = append(leaves, n)
