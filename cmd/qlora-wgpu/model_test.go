@@ -122,6 +122,28 @@ func TestColumnsOfATable(t *testing.T) {
 	require.Equal(t, want, got)
 	require.Equal(t, "Data: the first row names the columns\n", stderr)
 
+	made := writeFile(t, "rows.jinja", `{{ {"prompt": row.Frage, "completion": row.Antwort} | tojson }}`)
+	status, got, stderr = invoke(t, "tokenize", "--model", model, "--chat", "--data-template", made, table)
+	require.Zero(t, status, stderr)
+	require.Equal(t, want, got)
+	folder := t.TempDir()
+	for _, name := range []string{"train.jsonl", "validation.jsonl"} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(goodRow+"\n"), 0o666))
+	}
+	require.NoError(t, os.Rename(table, filepath.Join(folder, "test.csv")))
+	table = filepath.Join(folder, "test.csv")
+	status, got, stderr = invoke(t, "tokenize", "--model", model, "--chat", "--data-split", "test", "--data-template", made, folder)
+	require.Zero(t, status, stderr)
+	require.Equal(t, want, got)
+	status, got, stderr = invoke(t, "tokenize", "--model", model, "--chat", folder)
+	require.Zero(t, status, stderr)
+	require.Equal(t, 1, strings.Count(got, "\n"))
+	require.Contains(t, stderr, "1 rows for validation are not printed: --data-split prints those of a split.\n")
+	refused(t, "tokenize "+table+": the settings of data are for conversations (--chat reads those)", "tokenize", "--model", model,
+		"--data-template", made, table)
+	refused(t, "tokenize standard input: it has neither configs nor splits (name the folder", "tokenize", "--model", model, "--chat",
+		"--data-split", "test")
+
 	status, _, stderr = invoke(t, "tokenize", "--model", model, "--chat", table)
 	require.Equal(t, statusUserError, status)
 	require.Contains(t, stderr, `does the first row ("Frage", "Antwort") name the columns, or is it an example? (`)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -25,50 +26,74 @@ import (
 type tokenizeCommand struct {
 	Source   settings.Source   `embed:""`
 	Template settings.Template `embed:""`
-	Learned  settings.Learned  `embed:""`
+	Reading  settings.Reading  `embed:""`
 	Chat     bool              `name:"chat" help:"Read conversations, as train does, and print which tokens are targets."`
-	Input    string            `arg:"" optional:"" help:"File of JSON lines, {\"text\": …} each, or with --chat a data set of conversations; standard input without it." placeholder:"FILE"`
+	Input    string            `arg:"" optional:"" help:"File of JSON lines, {\"text\": …} each, or with --chat a data set of conversations as --data takes it; standard input without it." placeholder:"FILE"`
 }
 
 const (
 	opTokenize      = "tokenize"
+	standardInput   = "standard input"
 	maxTokenizeLine = 16 << 20
 )
 
 // Run prints a line for each text or sample that it reads.
 func (t *tokenizeCommand) Run(c *console) error {
-	columns, err := t.Learned.Columns()
-	if err := errors.Join(t.Source.Check(), t.Template.Check(), err); err != nil {
+	if err := errors.Join(t.Source.Check(), t.Template.Check(), t.Reading.Check(), t.check()); err != nil {
 		return err
 	}
 	text, _, err := openProcessor(c, t.Source.Model, t.Template)
 	if err != nil {
 		return err
 	}
-	in, name := c.stdin, "standard input"
-	if t.Input != "" {
-		file, err := files.Open(t.Input)
-		if err != nil {
-			return usererr.New(opTokenize, t.Input, "%w", err).Hinted("without a file, standard input is read")
-		}
-		defer file.Close()
-		in, name = file, t.Input
-	}
 	out := bufio.NewWriter(c.stdout)
-	if t.Chat {
+	switch {
+	case t.Chat && t.Input != "":
+		err = t.dataSet(c, out, text)
+	case t.Chat:
+		var columns settings.Columns
 		var source *dataset.Source
-		if t.Input != "" { // which may be larger than memory
-			source, _, err = dataset.Reading{Columns: columns}.Open(name)
-		} else {
-			source, err = dataset.ReadColumns(in, name, columns)
+		if columns, err = host.DataColumns(t.Reading); err == nil {
+			source, err = dataset.ReadColumns(c.stdin, standardInput, columns)
 		}
 		if err == nil {
 			err = tokenizeConversations(c, source, out, text)
 		}
-	} else {
-		err = tokenizeTexts(in, name, out, text.Tokenizer)
+	case t.Input != "":
+		file, openErr := files.Open(t.Input)
+		if openErr != nil {
+			return usererr.New(opTokenize, t.Input, "%w", openErr).Hinted("without a file, standard input is read")
+		}
+		defer file.Close()
+		err = tokenizeTexts(file, t.Input, out, text.Tokenizer)
+	default:
+		err = tokenizeTexts(c.stdin, standardInput, out, text.Tokenizer)
 	}
 	return errors.Join(err, out.Flush())
+}
+
+// check wants no setting that has nothing to act on.
+func (t *tokenizeCommand) check() error {
+	switch r := t.Reading; {
+	case !t.Chat && r != settings.Reading{}:
+		return usererr.New(opTokenize, cmp.Or(t.Input, standardInput), "the settings of data are for conversations").Hinted("--chat reads those")
+	case t.Input == "" && r.DataConfig+r.DataSplit != "":
+		return usererr.New(opTokenize, standardInput, "it has neither configs nor splits").Hinted("name the folder, or the data set of the hub")
+	}
+	return nil
+}
+
+// dataSet tokenizes the rows for training of a file, a folder or a data set of the hub.
+func (t *tokenizeCommand) dataSet(c *console, out *bufio.Writer, text *processor.Processor) error {
+	splits, data, err := openSplits(c, settings.Dataset{Data: t.Input, Reading: t.Reading}, settings.Part{})
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	if len(splits) > 1 {
+		fmt.Fprintf(c.stderr, "%d rows for validation are not printed: --data-split prints those of a split.\n", splits[1].Len())
+	}
+	return tokenizeConversations(c, splits[0].Source, out, text)
 }
 
 // tokenizeTexts turns {"text": …} into {"ids": […]}: the text alone, without BOS or EOS.

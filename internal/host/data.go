@@ -29,14 +29,9 @@ func (d *DataSet) Close() { d.close() }
 // OpenData reads a data set, of a large one what is remembered of it below the cache folder; an empty name of that is
 // the user's.
 func OpenData(ctx context.Context, c settings.Dataset, cacheDir string, emit func(events.Event)) (*DataSet, error) {
-	columns, err := c.Columns()
+	columns, err := DataColumns(c.Reading)
 	if err != nil {
 		return nil, err
-	}
-	if c.DataTemplate != "" {
-		if columns.Template, err = readRowTemplate(c, columns); err != nil {
-			return nil, err
-		}
 	}
 	list, err := c.DataFiles(func(path string) bool { _, err := os.Stat(path); return err == nil })
 	if err != nil {

@@ -77,7 +77,16 @@ func fetchData(ctx context.Context, h *hub.Hub, n hub.Name, r dataset.Reading) (
 // maxRowTemplate is more than a template may have, so that package jinja says how much that is.
 const maxRowTemplate = 2 << 20
 
-func readRowTemplate(d settings.Dataset, columns settings.Columns) (string, error) {
+// DataColumns is what is learned of rows, with the text of data_template.
+func DataColumns(r settings.Reading) (settings.Columns, error) {
+	columns, err := r.Columns()
+	if err == nil && r.DataTemplate != "" {
+		columns.Template, err = readRowTemplate(r, columns)
+	}
+	return columns, err
+}
+
+func readRowTemplate(d settings.Reading, columns settings.Columns) (string, error) {
 	if columns.Given() || columns.Format != "" {
 		return "", settings.Wrong("data_template", strconv.Quote(d.DataTemplate),
 			"without data_columns and data_format: the template says what is learned").

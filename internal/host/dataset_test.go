@@ -67,11 +67,11 @@ func TestDataTemplate(t *testing.T) {
 		}
 		return err
 	}
-	require.NoError(t, open(settings.Dataset{DataTemplate: at("t.jinja", "{{ a }}"), Learned: settings.Learned{DataFormat: "JSON Lines"}}))
-	require.ErrorContains(t, open(settings.Dataset{DataTemplate: at("e.jinja", " \n")}), "e.jinja: the template is empty")
-	require.ErrorContains(t, open(settings.Dataset{DataTemplate: dir + "/absent"}), "read data template "+dir+"/absent: ")
+	require.NoError(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("t.jinja", "{{ a }}"), Learned: settings.Learned{DataFormat: "JSON Lines"}}}))
+	require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("e.jinja", " \n")}}), "e.jinja: the template is empty")
+	require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: dir + "/absent"}}), "read data template "+dir+"/absent: ")
 	for _, other := range []settings.Learned{{DataColumns: "text=a"}, {DataFormat: "text"}} {
-		require.ErrorContains(t, open(settings.Dataset{DataTemplate: at("t.jinja", "x"), Learned: other}), "the template says what is learned")
+		require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("t.jinja", "x"), Learned: other}}), "the template says what is learned")
 	}
 }
 
@@ -124,10 +124,10 @@ func TestDataOfTheHub(t *testing.T) {
 		want         string // of the error
 	}{
 		{settings.Dataset{Data: "org/set"}, 7, 2, ""},
-		{settings.Dataset{Data: "org/set:0.5:-4:", DataSplit: "train"}, 4, 0, ""},
-		{settings.Dataset{Data: "org/set@main", DataConfig: "other"}, 6, 0, ""},
-		{settings.Dataset{Data: "org/set", DataConfig: "third"}, 0, 0, `org/set: there is no config "third" (there are "main", "other"`},
-		{settings.Dataset{Data: "org/set", DataSplit: "train2"}, 0, 0,
+		{settings.Dataset{Data: "org/set:0.5:-4:", Reading: settings.Reading{DataSplit: "train"}}, 4, 0, ""},
+		{settings.Dataset{Data: "org/set@main", Reading: settings.Reading{DataConfig: "other"}}, 6, 0, ""},
+		{settings.Dataset{Data: "org/set", Reading: settings.Reading{DataConfig: "third"}}, 0, 0, `org/set: there is no config "third" (there are "main", "other"`},
+		{settings.Dataset{Data: "org/set", Reading: settings.Reading{DataSplit: "train2"}}, 0, 0,
 			`org/set: there is no split "train2" (there are "test", "train", "validation"`},
 		{settings.Dataset{Data: "org/set@v9"}, 0, 0, "org/set has no revision v9"},
 		{settings.Dataset{Data: "org/set@main:Q4_K_M"}, 0, 0, "a data set has no types"},
@@ -135,8 +135,8 @@ func TestDataOfTheHub(t *testing.T) {
 		{settings.Dataset{Data: "org/empty"}, 0, 0, "org/empty: there is no file with rows"},
 		{settings.Dataset{Data: "org/script"}, 0, 0,
 			`org/script@refs/convert/parquet: there are several configs: "de", "en" (say which: --data-config de`},
-		{settings.Dataset{Data: "org/script", DataConfig: "de"}, 24, 0, ""},
-		{settings.Dataset{Data: "hf.co/datasets/org/script", DataConfig: "en"}, 24, 0, ""},
+		{settings.Dataset{Data: "org/script", Reading: settings.Reading{DataConfig: "de"}}, 24, 0, ""},
+		{settings.Dataset{Data: "hf.co/datasets/org/script", Reading: settings.Reading{DataConfig: "en"}}, 24, 0, ""},
 		{settings.Dataset{Data: "data/train.jsonl"}, 0, 0, "data/train.jsonl: no such file or directory"},
 	} {
 		train, valid, err := open(c.Dataset)

@@ -74,10 +74,7 @@ func (t Template) Args() jsontext.Value {
 // Dataset is what is learned from, or measured on.
 type Dataset struct {
 	Data          string `json:"data" name:"data" aliases:"dataset" type:"lines" lines:"" help:"Data set: a JSON, JSON Lines, CSV, TSV, text or Markdown file, also compressed (gzip, zstd, bzip2), a Parquet file, a folder with splits (train.jsonl, data/train-*.parquet, …) or a data set of the hub (owner/name, owner/name@revision); the format is detected. Several, each by a --data of its own or a list in a file of settings, are learned together: PATH:WEIGHT says how often the rows of one come in an epoch (2, 0.5), PATH:WEIGHT:ROWS or PATH::ROWS which of them (1000, 900:960)." placeholder:"PATH|NAME[:WEIGHT[:ROWS]]"`
-	DataConfig    string `json:"data_config" name:"data-config" help:"Of a data set with several configs: the one to take." placeholder:"NAME"`
-	DataSplit     string `json:"data_split" name:"data-split" help:"The one split to take; without it train, and validation to evaluate on." placeholder:"NAME"`
-	DataTemplate  string `json:"data_template" name:"data-template" help:"A Jinja template that makes of each row what is learned: a list of messages as JSON, or a text. It sees the row's columns, and all of them as row." placeholder:"FILE"`
-	Learned       `yaml:",inline"`
+	Reading       `yaml:",inline"`
 	TrainOnInputs bool `json:"train_on_inputs" name:"train-on-inputs" default:"false" negatable:"mask-prompt" numeric:"" help:"The prompts' tokens count too, not the answers' alone."`
 }
 
@@ -86,6 +83,14 @@ func (d Dataset) Check() error {
 	return first(filled("data", d.Data,
 		"the path of a JSON, JSON Lines, CSV, TSV, text or Parquet file, or of a folder with train.jsonl, or a name of the hub"),
 		d.Learned.Check())
+}
+
+// Reading is which part of a data set is read, and as what.
+type Reading struct {
+	DataConfig   string `json:"data_config" name:"data-config" help:"Of a data set with several configs: the one to take." placeholder:"NAME"`
+	DataSplit    string `json:"data_split" name:"data-split" help:"The one split to take; without it train, and validation to evaluate on." placeholder:"NAME"`
+	DataTemplate string `json:"data_template" name:"data-template" help:"A Jinja template that makes of each row what is learned: a list of messages as JSON, or a text. It sees the row's columns, and all of them as row." placeholder:"FILE"`
+	Learned      `yaml:",inline"`
 }
 
 // Learned is which columns of a data set are learned.
