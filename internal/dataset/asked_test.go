@@ -82,6 +82,10 @@ func TestDataTemplate(t *testing.T) {
 	require.Equal(t, "prompt/completion", s.Format)
 	require.Equal(t, []chat.Message{user("w"), assistant("x")}, s.rows[0].Messages)
 
+	s, err = render("x.jsonl", rows, "[INST] {{ q }} [/INST]")
+	require.NoError(t, err)
+	require.Equal(t, `[INST] 1 "+" 1? [/INST]`, s.rows[0].Text)
+
 	const inOrder = "{% for name, value in row.items() %}{{ name }}{{ value }} {% endfor %}"
 	for name, content := range map[string]string{
 		"x.jsonl": `{"z":1,"b":2,"y":3,"a":4,"x":5,"c":6}`, "x.csv": "z,b,y,a,x,c\n1,2,3,4,5,6\n",
@@ -92,11 +96,13 @@ func TestDataTemplate(t *testing.T) {
 	}
 
 	for want, template := range map[string]string{
-		"bad format: data_template: line 2: the filter":   "\n{{ q | nosuch }}",
-		"data_template: it asks for the day":              "{{ strftime_now('%Y') }}",
-		"line 2: bad format: data_template: it writes no": "{% if q %}[]{% else %}text{% endif %}",
-		"turn 0: a number, not an object":                 "[1]",
-		"no known format: the columns are \"a\"":          `{"a": 1}`,
+		"bad format: data_template: line 2: the filter":                               "\n{{ q | nosuch }}",
+		"data_template: it asks for the day":                                          "{{ strftime_now('%Y') }}",
+		"line 2: bad format: data_template: it writes no":                             "{% if q %}[]{% else %}text{% endif %}",
+		"data_template: what it writes begins as JSON does and is none: \"[{\\\"role": `[{"role": "user", "content": "{{ q }}"}]`,
+		"data_template: what it writes begins as JSON does and is none: \"{ \\\"text": `{ "text": {{ q }}}`,
+		"turn 0: a number, not an object":                                             "[1]",
+		"no known format: the columns are \"a\"":                                      `{"a": 1}`,
 	} {
 		_, err := render("x.jsonl", rows, template)
 		require.ErrorContains(t, err, want, template)

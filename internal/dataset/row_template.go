@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ type rowTemplate struct {
 	decided  bool
 	json     bool // it writes JSON
 }
+
+// beginsAsJSON tells turns or a row in JSON from texts, which may begin with [INST].
+var beginsAsJSON = regexp.MustCompile(`^(\[\s*\{|\{\s*")`)
 
 func newRowTemplate(source string) (*rowTemplate, error) {
 	t, err := jinja.Parse(source)
@@ -58,6 +62,10 @@ func (t *rowTemplate) row(row fields, names []string) (fields, error) {
 	kind := value.Kind()
 	isJSON := (kind == jsontext.KindBeginArray || kind == jsontext.KindBeginObject) && !deeper(value, maxDepth) && value.IsValid()
 	if !t.decided {
+		if !isJSON && beginsAsJSON.MatchString(text) {
+			return nil, fmt.Errorf("data_template: what it writes begins as JSON does and is none: %s ({{ … | tojson }} writes texts in their quotes)",
+				quote(text))
+		}
 		t.decided, t.json = true, isJSON
 	}
 	switch {
