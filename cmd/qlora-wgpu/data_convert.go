@@ -172,8 +172,8 @@ func (p *part) rows() (all []uint32) {
 	return all
 }
 
-// writeParts writes the files, and says what is in them. None takes its place before all are written: one of them may be
-// what the rows come from.
+// writeParts writes the files, and says what is in them. None takes its place before all are written: the rows may come
+// from one of them.
 func (c *console) writeParts(names []string, parts []part) error {
 	counts := make([]rowCounts, len(parts))
 	var write func(i int) error

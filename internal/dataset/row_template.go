@@ -63,8 +63,8 @@ func (t *rowTemplate) row(row fields, names []string) (fields, error) {
 	isJSON := (kind == jsontext.KindBeginArray || kind == jsontext.KindBeginObject) && !deeper(value, maxDepth) && value.IsValid()
 	if !t.decided {
 		if !isJSON && beginsAsJSON.MatchString(text) {
-			return nil, fmt.Errorf("data_template: what it writes begins as JSON does and is none: %s ({{ … | tojson }} writes texts in their quotes)",
-				quote(text))
+			return nil, fmt.Errorf("data_template: what it writes begins as JSON does and is none: %s "+
+				"({{ … | tojson }} writes texts in their quotes)", quote(text))
 		}
 		t.decided, t.json = true, isJSON
 	}

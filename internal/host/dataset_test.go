@@ -58,8 +58,8 @@ func TestDataTemplate(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
 		return path
 	}
-	open := func(d settings.Dataset) error {
-		d.Data = at("a.jsonl", `{"a":"b"}`)
+	open := func(r settings.Reading) error {
+		d := settings.Dataset{Data: at("a.jsonl", `{"a":"b"}`), Reading: r}
 		opened, err := OpenData(t.Context(), d, dir, func(events.Event) {})
 		if err == nil {
 			require.Equal(t, "text", opened.Train.Format)
@@ -67,11 +67,12 @@ func TestDataTemplate(t *testing.T) {
 		}
 		return err
 	}
-	require.NoError(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("t.jinja", "{{ a }}"), Learned: settings.Learned{DataFormat: "JSON Lines"}}}))
-	require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("e.jinja", " \n")}}), "e.jinja: the template is empty")
-	require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: dir + "/absent"}}), "read data template "+dir+"/absent: ")
+	require.NoError(t, open(settings.Reading{DataTemplate: at("t.jinja", "{{ a }}"),
+		Learned: settings.Learned{DataFormat: "JSON Lines"}}))
+	require.ErrorContains(t, open(settings.Reading{DataTemplate: at("e.jinja", " \n")}), "e.jinja: the template is empty")
+	require.ErrorContains(t, open(settings.Reading{DataTemplate: dir + "/absent"}), "read data template "+dir+"/absent: ")
 	for _, other := range []settings.Learned{{DataColumns: "text=a"}, {DataFormat: "text"}} {
-		require.ErrorContains(t, open(settings.Dataset{Reading: settings.Reading{DataTemplate: at("t.jinja", "x"), Learned: other}}), "the template says what is learned")
+		require.ErrorContains(t, open(settings.Reading{DataTemplate: at("t.jinja", "x"), Learned: other}), "the template says what is learned")
 	}
 }
 
@@ -126,7 +127,8 @@ func TestDataOfTheHub(t *testing.T) {
 		{settings.Dataset{Data: "org/set"}, 7, 2, ""},
 		{settings.Dataset{Data: "org/set:0.5:-4:", Reading: settings.Reading{DataSplit: "train"}}, 4, 0, ""},
 		{settings.Dataset{Data: "org/set@main", Reading: settings.Reading{DataConfig: "other"}}, 6, 0, ""},
-		{settings.Dataset{Data: "org/set", Reading: settings.Reading{DataConfig: "third"}}, 0, 0, `org/set: there is no config "third" (there are "main", "other"`},
+		{settings.Dataset{Data: "org/set", Reading: settings.Reading{DataConfig: "third"}}, 0, 0,
+			`org/set: there is no config "third" (there are "main", "other"`},
 		{settings.Dataset{Data: "org/set", Reading: settings.Reading{DataSplit: "train2"}}, 0, 0,
 			`org/set: there is no split "train2" (there are "test", "train", "validation"`},
 		{settings.Dataset{Data: "org/set@v9"}, 0, 0, "org/set has no revision v9"},
