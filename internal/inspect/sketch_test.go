@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/charmap"
 )
 
 // pair are two texts that share so many of their three-word sequences, and that share (Jaccard).
@@ -95,6 +97,22 @@ func TestMojibake(t *testing.T) {
 		"привет", "你好", "😀", "crème brûlée", "È»", "Škoda", "œuvre", "ÂME", "mañana", "Hôtel",
 	} {
 		require.False(t, mojibake(text), text)
+	}
+}
+
+// A character is the byte that other tables have for it.
+func TestByteOf(t *testing.T) {
+	for r := range rune(utf8.MaxRune + 1) {
+		want, is := charmap.Windows1252.EncodeRune(r)
+		if latin, one := charmap.ISO8859_1.EncodeRune(r); one && !is {
+			want, is = latin, true
+		}
+		b, one := byteOf(r)
+		if r < 0x80 {
+			require.False(t, one, "%U", r)
+		} else if one != is || is && b != want {
+			require.Failf(t, "another byte", "%U: %x, %v", r, b, one)
+		}
 	}
 }
 

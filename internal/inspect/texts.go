@@ -4,11 +4,10 @@ import (
 	"encoding/json/jsontext"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 
 	"qlora-wgpu/internal/tokenizer"
 )
@@ -184,19 +183,29 @@ func mojibake(text string) bool {
 		if found {
 			return true
 		}
-		b, is := byte(0), false
-		if r >= 0x80 {
-			if b, is = charmap.Windows1252.EncodeRune(r); !is && r < 0x100 { // five bytes that Windows leaves free
-				b, is = byte(r), true
-			}
-		}
-		if is {
+		if b, is := byteOf(r); is {
 			run = append(run, b)
 			continue
 		}
 		found, run = broken(run), run[:0]
 	}
 	return found || broken(run)
+}
+
+// windows are the characters that Windows-1252 has where Latin-1 has control characters, by their bytes from 0x80. Five
+// bytes it leaves free.
+var windows = []rune("€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ")
+
+// byteOf is the byte beyond ASCII that a character is in Latin-1 or Windows-1252, if it is one.
+func byteOf(r rune) (b byte, is bool) {
+	switch {
+	case r < 0x80, r > '™':
+		return 0, false
+	case r < 0x100:
+		return byte(r), true
+	}
+	at := slices.Index(windows, r)
+	return byte(0x80 + at), at >= 0
 }
 
 // broken tells whether bytes that were characters are UTF-8.
