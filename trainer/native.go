@@ -67,8 +67,8 @@ func lookAt(ctx context.Context, c Config, in Inputs, emit func(Event)) error {
 	if c.TrainOnInputs {
 		on = chat.TrainOnAll
 	}
-	found, err := inspect.Briefly(ctx, on, in.Data, in.Valid)
-	for _, line := range found {
+	found, err := inspect.Briefly(ctx, inspect.Options{TrainOn: on}, in.Data, in.Valid)
+	for _, line := range found.Text() {
 		emit(Warning{Message: "Data: " + line})
 	}
 	return err

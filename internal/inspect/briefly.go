@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/dataset"
 	"qlora-wgpu/internal/usererr"
 )
@@ -18,16 +17,36 @@ const (
 
 var errEnough = errors.New("enough was looked at")
 
+// Brief is what Briefly finds.
+type Brief struct {
+	Lines  []string `json:"lines"`  // kinds of mistakes, each with the rows and its first place
+	Others int      `json:"others"` // findings beyond those
+	Looked int      `json:"looked"` // rows that were looked at
+	Rows   int      `json:"rows"`   // of all
+}
+
+// Text is what there is to say, for the program; nothing where nothing was found.
+func (b Brief) Text() []string {
+	lines := b.Lines
+	if b.Others > 0 {
+		lines = append(lines, fmt.Sprintf("and %s of other kinds, of which data inspect tells", plural(b.Others, "finding")))
+	}
+	if b.Looked < b.Rows && len(lines) > 0 {
+		lines = append(lines, fmt.Sprintf("so far the first %s of %s; data inspect looks at all", grouped(b.Looked), plural(b.Rows, "row")))
+	}
+	return lines
+}
+
 // Briefly says what in the rows is probably a mistake, beside what a dataset.Report says of them, as far as it costs
-// little to find: rows are compared whole, and of many only the first are looked at. valid may be nil. Errors are as
-// Source's.
-func Briefly(ctx context.Context, on chat.TrainOn, data, valid *dataset.Source) ([]string, error) {
-	return briefly(ctx, on, data, valid, briefBytes)
+// little to find: rows are compared whole, and of many only the first are looked at. Of o TrainOn and Looked count, the
+// latter after each row. valid may be nil. Errors are as Source's.
+func Briefly(ctx context.Context, o Options, data, valid *dataset.Source) (Brief, error) {
+	return briefly(ctx, o, data, valid, briefBytes)
 }
 
 // briefly looks at so many bytes.
-func briefly(ctx context.Context, on chat.TrainOn, data, valid *dataset.Source, left int) (lines []string, err error) {
-	i, rows := New(Options{TrainOn: on}), 0
+func briefly(ctx context.Context, o Options, data, valid *dataset.Source, left int) (Brief, error) {
+	i, out := New(Options{TrainOn: o.TrainOn}), Brief{Lines: []string{}}
 	i.brief = true
 	for _, s := range []struct {
 		name string
@@ -36,17 +55,20 @@ func briefly(ctx context.Context, on chat.TrainOn, data, valid *dataset.Source, 
 		if s.Source == nil {
 			continue
 		}
-		rows += s.Len()
+		out.Rows += s.Len()
 		i.Begin(s.name, s.Source)
 		err := s.Each(func(index int, row dataset.Row) error {
 			if left -= bytesOf(row); left < 0 {
 				return errEnough
 			}
 			i.Add(i.Look(row, index))
+			if o.Looked != nil {
+				o.Looked(1)
+			}
 			return ctx.Err()
 		})
 		if err != nil && err != errEnough {
-			return nil, err
+			return Brief{}, err
 		}
 	}
 	i.twins = i.rows.twins()
@@ -59,13 +81,11 @@ func briefly(ctx context.Context, on chat.TrainOn, data, valid *dataset.Source, 
 		if of := f.Places[0].Of; of != "" {
 			at += ", as " + of
 		}
-		lines = append(lines, usererr.OneLine(fmt.Sprintf("%s, the first at %s", f.title(), at)))
+		out.Lines = append(out.Lines, usererr.OneLine(fmt.Sprintf("%s, the first at %s", f.title(), at)))
 	}
-	if more := len(lines) - mostLines; more > 0 {
-		lines = append(lines[:mostLines], fmt.Sprintf("and %s of other kinds, of which data inspect tells", plural(more, "finding")))
+	if out.Others = max(0, len(out.Lines)-mostLines); out.Others > 0 {
+		out.Lines = out.Lines[:mostLines]
 	}
-	if looked := len(i.rows.exact); looked < rows && len(lines) > 0 {
-		lines = append(lines, fmt.Sprintf("so far the first %s of %s; data inspect looks at all", grouped(looked), plural(rows, "row")))
-	}
-	return lines, nil
+	out.Looked = len(i.rows.exact)
+	return out, nil
 }

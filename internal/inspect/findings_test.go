@@ -197,8 +197,11 @@ func TestBriefly(t *testing.T) {
 	}
 	first := strings.SplitAfter(rows, "\n")
 	data, valid := read(t, rows+first[3]+first[3]), read(t, first[2]+first[5])
-	lines, err := Briefly(t.Context(), chat.TrainOnAssistant, data, valid)
+	looked := 0
+	found, err := Briefly(t.Context(), Options{Looked: func(rows int) { looked += rows }}, data, valid)
 	require.NoError(t, err)
+	require.Equal(t, data.Len()+valid.Len(), looked)
+	lines := found.Text()
 	require.Contains(t, lines, "2 rows of valid are among the training rows, the first at line 1, as line 3")
 	require.Contains(t, lines, "2 rows are there already, the first at line 58, as line 4")
 	require.Contains(t, lines, "1 row has control characters (U+0007), the first at line 51")
@@ -206,16 +209,16 @@ func TestBriefly(t *testing.T) {
 	require.Equal(t, "and 4 findings of other kinds, of which data inspect tells", lines[mostLines])
 	require.NotContains(t, strings.Join(lines, "\n"), "left out")
 
-	lines, err = Briefly(t.Context(), chat.TrainOnAssistant, read(t, clean(t)), nil)
+	found, err = Briefly(t.Context(), Options{}, read(t, clean(t)), nil)
 	require.NoError(t, err)
-	require.Empty(t, lines)
+	require.Empty(t, found.Text())
 
 	few, err := read(t, first[3]).Some(0)
 	require.NoError(t, err)
-	lines, err = briefly(t.Context(), chat.TrainOnAssistant, read(t, first[3]+first[3]+first[4]), read(t, first[3]), 2*bytesOf(few[0]))
+	found, err = briefly(t.Context(), Options{}, read(t, first[3]+first[3]+first[4]), read(t, first[3]), 2*bytesOf(few[0]))
 	require.NoError(t, err)
 	require.Equal(t, []string{"1 row is there already, the first at line 2, as line 1",
-		"so far the first 2 of 4 rows; data inspect looks at all"}, lines)
-	_, err = Briefly(canceltest.At(t, 1), chat.TrainOnAssistant, read(t, clean(t)), nil)
+		"so far the first 2 of 4 rows; data inspect looks at all"}, found.Text())
+	_, err = Briefly(canceltest.At(t, 1), Options{}, read(t, clean(t)), nil)
 	require.ErrorIs(t, err, context.Canceled)
 }
