@@ -176,8 +176,8 @@ var kinds = map[string]kindOf{
 }
 
 // order puts mistakes first, then kinds in the order of their table, then what there is more of.
-func (i *Inspector) order(a, b Finding) int {
-	at := func(f Finding) int {
+func (i *Inspector) order(a, b *Finding) int {
+	at := func(f *Finding) int {
 		return slices.IndexFunc(i.splits, func(s *split) bool { return s.Name == f.Split })
 	}
 	return cmp.Or(

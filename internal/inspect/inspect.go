@@ -10,6 +10,7 @@
 package inspect
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -157,7 +158,9 @@ func (i *Inspector) Findings() (*Findings, error) {
 		}
 		out.Splits = append(out.Splits, s.Split)
 	}
-	out.Findings = append(out.Findings, i.sorted()...)
+	for _, f := range i.sorted() {
+		out.Findings = append(out.Findings, *f)
+	}
 	slices.SortFunc(i.shown, func(a, b candidate) int { return a.index - b.index })
 	for _, c := range i.shown {
 		sample, err := i.sample(c)
@@ -170,12 +173,8 @@ func (i *Inspector) Findings() (*Findings, error) {
 }
 
 // sorted are the findings in the order in which they are said.
-func (i *Inspector) sorted() (all []Finding) {
-	for _, f := range i.found {
-		all = append(all, *f)
-	}
-	slices.SortFunc(all, i.order)
-	return all
+func (i *Inspector) sorted() []*Finding {
+	return slices.SortedFunc(maps.Values(i.found), i.order)
 }
 
 // splitOf is the one of a row.
