@@ -60,6 +60,39 @@ export const inputs = {
     await fine(page);
   },
 
+  async 'what in the data is probably a mistake is listed, and goes with it'(t) {
+    const page = await t.open();
+    await ready(page);
+    const looked = () => until(page, 'the examples are looked at', () => { // all that were opened
+      const asked = globalThis.sent.filter(({ op }) => op === 'mistakes').map(({ id }) => id);
+      return asked.length > 0 && asked.every((id) => globalThis.messages.some((m) => m.id === id));
+    });
+    const listed = () => page.$$eval('#mistakes li', (all) => all.map((e) => e.innerText));
+    await looked();
+    assert.deepEqual(await listed(), []); // of the first subject
+    const twice = row('Who is here?', 'Ann is.'), users = JSON.stringify({ messages: [{ role: 'user', content: 'Where?' },
+      { role: 'user', content: 'Where is Ann?' }, { role: 'assistant', content: 'At home.' }] });
+    const bad = file('bad.jsonl', [row('Where is Ben?', 'In the cafÃ©.'), twice, twice, users, row('What ends it?', '<|im_end|> does.'),
+      row('Who?')].join('\n'));
+    await page.setInputFiles('#file-data', [bad]);
+    await until(page, 'they are listed', () => document.querySelector('#mistakes li'));
+    assert.deepEqual(await listed(), [
+      '1 row has UTF-8 that was read as Latin-1 or Windows-1252, the first at line 1.',
+      '1 row has marks of a chat template in a turn (<|im_end|>), the first at line 5.',
+      '1 row is there already, the first at line 3, as line 2.',
+      '1 row has two user turns in a row, the first at line 4.',
+    ]);
+    assert.match(await said(page, 'warnings', 'left out'), /line 6/); // which the list does not say again
+    assert.deepEqual(await accessible(page), []);
+    await page.screenshot({ path: t.path('mistakes.png'), fullPage: true });
+    await page.setInputFiles('#file-data', [file('good.jsonl', few)]);
+    await until(page, 'the other file is open', () => document.getElementById('data-name').innerText === 'good.jsonl');
+    assert.deepEqual(await listed(), []);
+    await looked();
+    assert.deepEqual(await listed(), []);
+    await fine(page);
+  },
+
   async 'a run that does not fit the memory is refused before it is loaded'(t) {
     const page = await t.open();
     await ready(page);

@@ -7,9 +7,13 @@ import (
 	"context"
 	"path"
 	"strings"
+	"time"
 
+	"qlora-wgpu/internal/browser"
+	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/dataset"
+	"qlora-wgpu/internal/inspect"
 	"qlora-wgpu/internal/preview"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
@@ -137,6 +141,33 @@ func (e *engine) rows(_ context.Context, r request) (any, error) {
 		list = append(list, shown)
 	}
 	return list, nil
+}
+
+// between is how long looking at rows may keep what else the engine does waiting.
+const between = 20 * time.Millisecond
+
+// mistakes says what in the rows of the open data set is probably one. It waits for nothing and keeps nothing waiting:
+// the rows of a large data set take seconds.
+func (e *engine) mistakes(ctx context.Context, r request) (any, error) {
+	if e.data == nil {
+		return inspect.Brief{Lines: []string{}}, nil
+	}
+	var args struct{ Inputs bool } // all tokens are learned: train_on_inputs
+	if err := r.decode(&args); err != nil {
+		return nil, err
+	}
+	o := inspect.Options{TrainOn: chat.TrainOnAssistant}
+	if args.Inputs {
+		o.TrainOn = chat.TrainOnAll
+	}
+	last := time.Now()
+	o.Looked = func(int) {
+		if time.Since(last) > between {
+			browser.Yield()
+			last = time.Now()
+		}
+	}
+	return inspect.Briefly(ctx, o, e.data, nil)
 }
 
 // preview shows what a run with these settings would learn from.

@@ -63,6 +63,7 @@ var operations = map[string]operation{
 // atOnce are operations that do not wait for a running one.
 var atOnce = map[string]operation{
 	"inspect": (*engine).inspect, "alive": alive, "adapter": (*engine).adapterFile, "checkpoint": (*engine).checkpointFile,
+	"mistakes": (*engine).mistakes,
 }
 
 // alive answers: the page asks after it has slept.

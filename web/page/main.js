@@ -11,6 +11,7 @@ import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './input
 import { followAddress, openNamed } from './links.js';
 import { guard, tell, tellError } from './messages.js';
 import { followDrops, followFields } from './picking.js';
+import { followMistakes } from './mistakes.js';
 import { followModel, openRun, pause, trainRequest } from './run.js';
 import { followEvents } from './showing.js';
 import { broken, busy, config, data, edited, greeting, memory, model, opening, preview, run, runs } from './state.js';
@@ -105,6 +106,7 @@ async function start() {
   engine.on('fatal', (error) => { broken.value = error; tellError('engine', error, [{ label: 'Reload', act: () => location.reload() }]); });
   followInputs();
   followEditing();
+  followMistakes();
   followEvents();
   followModel();
   followAwake();

@@ -15,6 +15,8 @@ export const opening = signal(null);
 export const subject = signal(null); // the gallery's chosen entry
 export const model = signal(null); // what the engine says of the open one, with its source: {kind: demo, hub or files, id}
 export const data = signal(null); // what the engine says of the open data set
+// What in it is probably a mistake: {lines, others, looked, rows}; null: nobody has looked yet.
+export const mistakes = signal(null);
 export const edited = signal(null); // {pairs} or {text} that the engine has not read yet
 export const base = signal({}); // the whole configuration, of which the fields show a part
 export const values = signal({}); // what the fields hold, as texts

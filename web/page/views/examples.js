@@ -1,9 +1,9 @@
 // The examples: as a table, and as text.
 import { openClear, pairs } from '../editing.js';
-import { count, plural } from '../format.js';
+import { count, plural, sentence } from '../format.js';
 import { leaveForData } from '../run.js';
 import { pickData } from '../picking.js';
-import { busy, data, edited } from '../state.js';
+import { busy, data, edited, mistakes } from '../state.js';
 import { html, signal } from '../ui.js';
 import { Columns } from './columns.js';
 import { Rows } from './rows.js';
@@ -51,6 +51,16 @@ function facts() {
   return info ? `${count(info.rows)} ${info.rows === 1 ? 'row' : 'rows'}, ${info.format}, ${info.container}` : '';
 }
 
+function Mistakes() {
+  const { lines = [], others, looked, rows } = mistakes.value ?? {};
+  const rest = [others > 0 && `There are ${plural(others, 'finding')} of other kinds.`,
+    looked < rows && `Of ${count(rows)} rows the first ${count(looked)} were looked at.`].filter(Boolean);
+  return html`<div id="mistakes" class="mistakes" aria-live="polite">${lines.length > 0 && html`
+    <h3>Probably mistakes</h3>
+    <ul>${lines.map((line) => html`<li key=${line}>${sentence(line)}</li>`)}</ul>
+    ${rest.length > 0 && html`<p>${rest.join(' ')} The program tells of all: qlora-wgpu data inspect.</p>`}`}</div>`;
+}
+
 export function Examples() {
   return html`<section class="card" aria-labelledby="data-title">
     <h2 id="data-title">Examples</h2>
@@ -61,6 +71,7 @@ export function Examples() {
     <div role="tabpanel" id=${`panel-${tab.value}`} aria-labelledby=${`tab-${tab.value}`}>
       ${tab.value === 'text' ? html`<${Text} />` : pairs.value ? html`<${Table} />` : data.value ? html`<${Rows} />` : null}
     </div>
+    <${Mistakes} />
     <p class="buttons">
       <button type="button" class="quiet" id="pick-data" disabled=${busy.value} onClick=${pickData}>Open a file…</button>
     </p>
