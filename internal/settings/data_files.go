@@ -45,6 +45,10 @@ func (d Dataset) DataFiles(exists func(path string) bool) ([]DataFile, error) {
 				f.Weight = weight
 			}
 			if f.Rows != "" && !strings.Contains(f.Rows, ":") {
+				if strings.HasPrefix(f.Rows, "-") {
+					return nil, Wrong("data", strconv.Quote(line), "so many of the first rows, or a range").
+						Hinted("%s: are the last %s", f.Rows, f.Rows[1:])
+				}
 				f.Rows = ":" + f.Rows
 			}
 		}

@@ -39,4 +39,6 @@ func TestDataFiles(t *testing.T) {
 		_, err := Dataset{Data: text}.DataFiles(exists)
 		require.ErrorContains(t, err, "allowed: a weight from 0.001 to 100 (PATH:WEIGHT, and rows behind a second colon: a.jsonl::")
 	}
+	_, err = Dataset{Data: "a.jsonl::-60"}.DataFiles(exists)
+	require.ErrorContains(t, err, `data is "a.jsonl::-60", allowed: so many of the first rows, or a range (-60: are the last 60)`)
 }
