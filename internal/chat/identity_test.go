@@ -20,19 +20,23 @@ func TestIdentity(t *testing.T) {
 	of := func(source string) Options {
 		return Options{Templates: map[string]string{"default": source}, Tokens: map[string]string{"eos_token": "</s>"}, End: "</s>"}
 	}
-	for source, same := range map[string][2]bool{ // at another hour, on another day
-		"{{ messages }}": {true, true},
-		"{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}": {true, false},
-		`{{ strftime_now( "%Y" ) }}`:                                                                   {true, true},
-		"{{ strftime_now('%H:%M') }}":                                                                  {false, true},
-		"{% set f = '%d' %}{{ strftime_now(f) }}":                                                      {false, false},
-		"{% set f = strftime_now %}{{ f('%H') }}{{ strftime_now('%Y') }}":                              {false, false},
-		"{{ strftime_now('%d' ~ '%H') }}":                                                              {false, false},
-		"{% if strftime_now is not defined %}{% set today = '1' %}{% endif %}{{ strftime_now('%j') }}": {true, false},
+	for _, c := range []struct {
+		source       string
+		anHour, aDay bool // later it is the same
+	}{
+		{"{{ messages }}", true, true},
+		{"{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}", true, false},
+		{`{{ strftime_now( "%Y" ) }}`, true, true},
+		{"{{ strftime_now('%H:%M') }}", false, true},
+		{"{% set f = '%d' %}{{ strftime_now(f) }}", false, false},
+		{"{% set f = strftime_now %}{{ f('%H') }}{{ strftime_now('%Y') }}", false, false},
+		{"{{ strftime_now('%d' ~ '%H') }}", false, false},
+		{"{% if strftime_now is not defined %}{% set today = '1' %}{% endif %}{{ strftime_now('%j') }}", true, false},
 	} {
+		source := c.source
 		one := identity(of(source), morning)
-		require.Equal(t, same[0], one == identity(of(source), evening), source)
-		require.Equal(t, same[1], one == identity(of(source), next), source)
+		require.Equal(t, c.anHour, one == identity(of(source), evening), source)
+		require.Equal(t, c.aDay, one == identity(of(source), next), source)
 		for name, change := range map[string]func(*Options){
 			"template": func(o *Options) { o.Templates = map[string]string{"default": source + " "} },
 			"named":    func(o *Options) { o.Templates = map[string]string{"default": source, "tool_use": ""} },
