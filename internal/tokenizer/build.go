@@ -74,7 +74,7 @@ func (d *definition) build() (*Tokenizer, error) {
 		model: model, normalizers: d.normalizers, preTokenizers: d.preTokenizers, around: d.around, pad: d.pad,
 		opening: d.decoding.opening(), exact: newMatcher(), normalized: newMatcher(),
 		tokens: make([]string, size), bytes: make([]string, size),
-		ids: make(map[string]int32, len(d.vocabulary)+len(d.added)), special: map[int32]bool{},
+		ids: make(map[string]int32, len(d.vocabulary)+len(d.added)), special: map[int32]bool{}, isAdded: map[int32]bool{},
 	}
 	for i := range model.byteID {
 		model.byteID[i] = -1
@@ -105,12 +105,11 @@ func (d *definition) build() (*Tokenizer, error) {
 	if err := d.addTokens(t); err != nil {
 		return nil, err
 	}
-	added := map[int32]bool{}
 	for _, a := range d.added {
-		added[a.ID] = true
+		t.isAdded[a.ID] = true
 	}
 	for _, id := range d.vocabulary {
-		if !added[id] {
+		if !t.isAdded[id] {
 			t.rows = max(t.rows, int(id)+1)
 		}
 	}

@@ -20,6 +20,7 @@ type Tokenizer struct {
 	bytes   []string         // what each id decodes to
 	ids     map[string]int32 // token as written -> id
 	special map[int32]bool
+	isAdded map[int32]bool
 	around  surroundings
 	pad     string
 	opening opening // what a text's beginning loses when it is decoded
