@@ -93,7 +93,7 @@ func (w *Writer) Write(name string, b []byte) error {
 		panic(fmt.Sprintf("gguf: %d bytes of tensor %q at tensor %d of %d, of which %d bytes are left", len(b), name, w.next,
 			len(w.tensors), w.left))
 	}
-	if err := w.start(); err != nil {
+	if err := w.Header(); err != nil {
 		return err
 	}
 	if _, err := w.out.Write(b); err != nil {
@@ -118,11 +118,11 @@ func (w *Writer) Close() error {
 	if w.next < len(w.tensors) {
 		panic(fmt.Sprintf("gguf: %d bytes of tensor %q are missing", w.left, w.tensors[w.next].Name))
 	}
-	return w.start()
+	return w.Header()
 }
 
-// start writes the header once.
-func (w *Writer) start() error {
+// Header writes the header, once: whoever wants it without tensors calls it.
+func (w *Writer) Header() error {
 	_, err := w.out.Write(w.header)
 	w.header = nil
 	return err

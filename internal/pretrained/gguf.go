@@ -1,6 +1,7 @@
 package pretrained
 
 import (
+	"cmp"
 	"fmt"
 	"hash"
 	"math"
@@ -64,8 +65,8 @@ func (m *Model) openGGUF(folder Folder, name string, h hash.Hash) error {
 	if m.tokenizer = g.tokenizer(m.Spec.Vocab); g.err != nil {
 		return g.err
 	}
-	if m.tokenizer.Model == "" {
-		m.noTokenizer = usererr.New(op, m.path, "the file has no tokenizer: tokenizer.ggml.model is missing").
+	if m.tokenizer.Model == "" || m.tokenizer.Model == NoVocabulary {
+		m.noTokenizer = usererr.New(op, m.path, "the file has no tokenizer: tokenizer.ggml.model is %s", cmp.Or(m.tokenizer.Model, "missing")).
 			Hinted("make the GGUF of a folder that has one, with llama.cpp's convert_hf_to_gguf.py")
 	}
 	for _, p := range parts {
@@ -186,6 +187,9 @@ func storedRow(headDim int) func(row int) int {
 		return row - i + i%half*2 + i/half
 	}
 }
+
+// NoVocabulary is the tokenizer.ggml.model of a file whose model is given ids alone.
+const NoVocabulary = "none"
 
 // tokenizer fills the tokenizer's source; errors stay in g.err.
 func (g *ggufReader) tokenizer(vocab int) TokenizerSource {

@@ -169,9 +169,16 @@ func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 			scaling[name] = x
 		}
 	}
+	size := func(scale float64) float64 { return 1 + 0.1*scale*math.Log(max(1, factor)) }
+	attention := size(1)
 	if x, ok, err := g.Float(prefix + "scaling.yarn_log_multiplier"); ok || err != nil {
 		g.keep(err)
 		scaling["mscale"], scaling["mscale_all_dim"] = 1.0, x // llama.cpp takes the first for 1
+		attention /= size(x)
+	}
+	if x, ok, err := g.Float(prefix + "scaling.attn_factor"); kind == "yarn" && (ok || err != nil) {
+		g.keep(err)
+		scaling["attention_factor"] = x * attention
 	}
 	long := false
 	for name, key := range ropeFactors {

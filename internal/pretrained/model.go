@@ -68,6 +68,9 @@ type Model struct {
 	closers     []io.Closer
 }
 
+// Path is where it was opened, for messages.
+func (m *Model) Path() string { return m.path }
+
 // Tensors lists the model's tensors in the order of the files.
 func (m *Model) Tensors() []Tensor {
 	out := make([]Tensor, len(m.weights))

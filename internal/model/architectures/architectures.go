@@ -76,6 +76,14 @@ func FindGGUF(architecture string, k *spec.Keys) (spec.Family, error) {
 	return spec.Family{}, err
 }
 
+// ForGGUF is the family of the GGUF files that models of a class of transformers are written in. The class has to be
+// one of Spec.Family.
+func ForGGUF(class string) spec.Family {
+	own := families[slices.IndexFunc(families, func(f spec.Family) bool { return f.Names[0] == class })]
+	in := cmp.Or(own.GGUF, own.InGGUF)
+	return families[slices.IndexFunc(families, func(f spec.Family) bool { return f.GGUF == in })]
+}
+
 // hint is the way out of a model of no family: the families that are known, and the one that is nearest to any of these
 // names. Where none is alike that is Llama, the plain decoder, unless the model is far from all.
 func hint(name func(spec.Family) string, far bool, names []string) string {

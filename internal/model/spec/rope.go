@@ -27,6 +27,22 @@ type RoPE struct {
 	QueryScaling float64
 }
 
+// Divisors are what frequencies are divided by for a scaling that takes each for itself, [Dim/2]; nil for another one.
+func (r RoPE) Divisors() []float32 {
+	if r.Scaling != "llama3" {
+		return r.Factors
+	}
+	list := make([]float32, r.Dim/2)
+	for i := range list {
+		f := math.Pow(r.Theta, -2*float64(i)/float64(r.Dim))
+		list[i] = float32(f / r.scaled(i, f))
+		if r.Factors != nil {
+			list[i] *= r.Factors[i]
+		}
+	}
+	return list
+}
+
 // HasLong tells whether sequences of so many tokens have other tables than shorter ones.
 func (r RoPE) HasLong(positions int) bool {
 	return r.LongFactors != nil && positions > r.OriginalMaxPositions
