@@ -226,16 +226,8 @@ func published(out checkpoint.Store, dir string, size int64, write func(temporar
 	}
 	there := err == nil
 	temporary := fmt.Sprintf("%s.%08x.tmp", dir, rand.Uint32()) // another process may write the same folder
-	if err := out.MakeDir(path.Dir(dir)); err != nil {
-		return usererr.New(op, dir, "%w", err)
-	}
-	free, err := out.Free(path.Dir(dir))
-	if err != nil {
-		return usererr.New(op, dir, "free space: %w", err)
-	}
-	if need := size + 64<<20; free >= 0 && free < need {
-		return usererr.New(op, dir, "the disk is too full: %.1f MB are needed, %.1f MB are free", float64(need)/1e6, float64(free)/1e6).
-			Hinted("free some space, or choose an --output on another disk")
+	if err := room(out, dir, size); err != nil {
+		return err
 	}
 	err = out.MakeDir(temporary)
 	if err == nil {

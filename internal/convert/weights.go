@@ -67,6 +67,15 @@ func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights
 	return w, warnings, nil
 }
 
+// Name is the model's on the hub; empty: none is known.
+func (w *Weights) Name() string { return w.model.Name }
+
+// IsFolder tells whether the model's files are a Hugging Face folder, which can be written anew.
+func (w *Weights) IsFolder() bool { return w.model.Config() != nil }
+
+// Close closes the model's files.
+func (w *Weights) Close() error { return w.model.Close() }
+
 // Changed tells whether a tensor's values are others than the files'.
 func (w *Weights) Changed(tensor string) bool {
 	if len(w.products[tensor]) > 0 {
