@@ -47,7 +47,8 @@ type commands struct {
 	Eval     evalCommand     `cmd:"" help:"Loss and perplexity on a data set."`
 	Data     dataCommand     `cmd:"" help:"Look at a data set before an hour is spent on it, or write it anew."`
 	Merge    mergeCommand    `cmd:"" help:"Add adapters to the weights of their model, and write the sum as a model."`
-	Quantize quantizeCommand `cmd:"" help:"Write a model in bitsandbytes' 4-bit NormalFloat."`
+	Export   exportCommand   `cmd:"" help:"Write a model, with adapters added, as a GGUF file for llama.cpp and Ollama."`
+	Quantize quantizeCommand `cmd:"" help:"Write a model in bitsandbytes' 4-bit NormalFloat, or as a GGUF file."`
 	Pull     pullCommand     `cmd:"" help:"Fetch a model, an adapter or a data set of the Hugging Face hub into its cache."`
 	Tokenize tokenizeCommand `cmd:"" help:"Token ids of texts and conversations, one JSON object a line."`
 	Devices  devicesCommand  `cmd:"" help:"List the adapters that WebGPU offers."`

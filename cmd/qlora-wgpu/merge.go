@@ -1,18 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/convert"
-	"qlora-wgpu/internal/host"
-	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
-	"qlora-wgpu/lora"
 )
 
 type mergeCommand struct {
@@ -31,33 +26,19 @@ func (m *mergeCommand) Run(c *console) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	model, err := openWhole(c, s.Model)
+	weights, err := openWeights(c, s.Model, s.Added)
 	if err != nil {
 		return err
 	}
-	defer model.Close()
-	var adapters []*lora.Files
-	for _, name := range s.Adapters {
-		path, err := host.FindAdapter(c.context, name, c.logEvent)
-		if err != nil {
-			return err
-		}
-		files, err := lora.Open(checkpoint.Files{}, filepath.ToSlash(path))
-		if err != nil {
-			return err
-		}
-		adapters = append(adapters, files)
+	defer weights.Close()
+	if err := wantFolder(weights, s.Model); err != nil {
+		return err
 	}
-	base := convert.Base{Dequantized: s.Base == settings.BaseDequantized}
-	if s.Quantize == settings.QuantizedNF4 {
-		base.NF4 = &spec.Quantized{BlockSize: s.BlockSize, Double: true}
-	}
-	return writeModel(c, model, adapters, base, s.Written, convert.Options{Card: m.card(model.Name)})
+	return writeFolder(c, weights, s.Written, convert.Options{Card: m.card(baseName(weights, s.Model))})
 }
 
 // card is the model card: what was merged into what.
-func (m *mergeCommand) card(name string) []byte {
-	base := cmp.Or(name, filepath.Base(filepath.Clean(m.Settings.Model)))
+func (m *mergeCommand) card(base string) []byte {
 	var adapters []string
 	for _, a := range m.Settings.Adapters {
 		adapters = append(adapters, strconv.Quote(filepath.Base(filepath.Clean(a))))

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	"qlora-wgpu/internal/convert"
@@ -18,7 +16,8 @@ type quantizeCommand struct {
 // Help says what is written.
 func (q *quantizeCommand) Help() string {
 	return "Writes a Hugging Face folder in bitsandbytes' NF4, which transformers loads where bitsandbytes is, and this program without " +
-		"quantizing again. Codes and absmax are those of bitsandbytes' CUDA kernels, to the byte."
+		"quantizing again: codes and absmax are those of bitsandbytes' CUDA kernels, to the byte. With --format gguf a GGUF file, which " +
+		"llama.cpp reads."
 }
 
 // Run quantizes and prints the folder.
@@ -27,11 +26,17 @@ func (q *quantizeCommand) Run(c *console) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	model, err := openWhole(c, s.Model)
+	weights, err := openWeights(c, s.Model, settings.Default[settings.Added]())
 	if err != nil {
 		return err
 	}
-	defer model.Close()
+	defer weights.Close()
+	if s.Format == settings.FormatGGUF {
+		return writeGGUF(c, weights, s.Model, s.Output, s.Type)
+	}
+	if err := wantFolder(weights, s.Model); err != nil {
+		return err
+	}
 	to := spec.Quantized{BlockSize: s.BlockSize, Double: s.DoubleQuant}
 	absmax := "float32 absmax"
 	if to.Double {
@@ -39,6 +44,6 @@ func (q *quantizeCommand) Run(c *console) error {
 	}
 	card := fmt.Appendf(nil, "---\nlibrary_name: transformers\nbase_model: %s\nbase_model_relation: quantized\n---\n\n# Quantized model\n\n"+
 		"Linears in 4-bit NormalFloat, blocks of %d, %s, by qlora-wgpu.\n",
-		strconv.Quote(cmp.Or(model.Name, filepath.Base(filepath.Clean(s.Model)))), to.BlockSize, absmax)
-	return writeModel(c, model, nil, convert.Base{}, s.Written, convert.Options{NF4: &to, Card: card})
+		strconv.Quote(baseName(weights, s.Model)), to.BlockSize, absmax)
+	return writeFolder(c, weights, s.Written, convert.Options{NF4: &to, Card: card})
 }

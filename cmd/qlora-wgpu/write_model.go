@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,15 +9,17 @@ import (
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/convert"
 	"qlora-wgpu/internal/events"
+	"qlora-wgpu/internal/gguf"
 	"qlora-wgpu/internal/host"
-	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
 	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
-// openWhole opens a model that is to be written anew, with all of its files.
-func openWhole(c *console, name string) (*pretrained.Model, error) {
+// openWeights opens a model that is to be written anew, with all of its files, and adds adapters to it. Closing the
+// weights closes the model.
+func openWeights(c *console, name string, added settings.Added) (*convert.Weights, error) {
 	model, err := host.OpenWhole(c.context, name, c.logEvent)
 	if err != nil {
 		return nil, err
@@ -24,30 +27,85 @@ func openWhole(c *console, name string) (*pretrained.Model, error) {
 	for _, warning := range model.Warnings {
 		c.warn(warning)
 	}
-	if model.Config() == nil {
+	adapters, err := openAdapters(c, added.Adapters)
+	if err != nil {
 		_ = model.Close() // it was only read
-		return nil, usererr.New("write model", name, "the base is a GGUF file").Of(usererr.Unsupported).
-			Hinted("take the Hugging Face folder of the model; its name on the hub will do")
+		return nil, err
 	}
-	return model, nil
+	base := convert.Base{Dequantized: added.Base == settings.BaseDequantized}
+	if added.Quantize == settings.QuantizedNF4 {
+		base.NF4 = &spec.Quantized{BlockSize: added.BlockSize, Double: true}
+	}
+	weights, warnings, err := convert.New(model, adapters, base)
+	if err != nil {
+		_ = model.Close()
+		return nil, err
+	}
+	for _, warning := range warnings {
+		c.warn(warning)
+	}
+	return weights, nil
 }
 
-// writeModel writes a model, with adapters where there are any, and prints the folder.
-func writeModel(
-	c *console, model *pretrained.Model, adapters []*lora.Files, base convert.Base, to settings.Written, o convert.Options,
-) error {
-	weights, warnings, err := convert.New(model, adapters, base)
+func openAdapters(c *console, names []string) (adapters []*lora.Files, err error) {
+	for _, name := range names {
+		path, err := host.FindAdapter(c.context, name, c.logEvent)
+		if err != nil {
+			return nil, err
+		}
+		files, err := lora.Open(checkpoint.Files{}, filepath.ToSlash(path))
+		if err != nil {
+			return nil, err
+		}
+		adapters = append(adapters, files)
+	}
+	return adapters, nil
+}
+
+// baseName is what cards and files call a model.
+func baseName(weights *convert.Weights, name string) string {
+	return cmp.Or(weights.Name(), strings.TrimSuffix(filepath.Base(filepath.Clean(name)), ".gguf"))
+}
+
+// writeFolder writes a Hugging Face folder and prints it.
+func writeFolder(c *console, weights *convert.Weights, to settings.Written, o convert.Options) error {
+	o.Type = convert.Type(strings.TrimPrefix(to.DType, settings.DTypeAuto))
+	o.Tell = func(p events.Part) { c.logEvent(events.Writing{Part: p}) }
+	if err := weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(to.Output), o); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(c.stdout, to.Output)
+	return err
+}
+
+// fileTypes are the values of type.
+var fileTypes = map[string]gguf.FileType{
+	"f32": gguf.AllF32, "f16": gguf.MostlyF16, "bf16": gguf.MostlyBF16, "q8_0": gguf.MostlyQ8_0, "q4_0": gguf.MostlyQ4_0, "q4_k_m": gguf.Q4_K_M,
+}
+
+// writeGGUF writes a GGUF file and prints its name.
+func writeGGUF(c *console, weights *convert.Weights, name, output, kind string) error {
+	file, warnings, err := weights.GGUF(convert.GGUFOptions{
+		Type: fileTypes[kind], Name: baseName(weights, name), Tell: func(p events.Part) { c.logEvent(events.Writing{Part: p}) },
+	})
 	if err != nil {
 		return err
 	}
 	for _, warning := range warnings {
 		c.warn(warning)
 	}
-	o.Type = convert.Type(strings.TrimPrefix(to.DType, settings.DTypeAuto))
-	o.Tell = func(p events.Part) { c.logEvent(events.Writing{Part: p}) }
-	if err := weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(to.Output), o); err != nil {
+	if err := file.Write(c.context, checkpoint.Files{}, filepath.ToSlash(output)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.stdout, to.Output)
+	_, err = fmt.Fprintln(c.stdout, output)
 	return err
+}
+
+// wantFolder refuses a base whose files say too little for a Hugging Face folder.
+func wantFolder(weights *convert.Weights, name string) error {
+	if weights.IsFolder() {
+		return nil
+	}
+	return usererr.New("write model", name, "the base is a GGUF file").Of(usererr.Unsupported).
+		Hinted("take the Hugging Face folder of the model; its name on the hub will do")
 }

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"qlora-wgpu/internal/settings"
+)
+
+type exportCommand struct {
+	Settings settings.Export `embed:""`
+}
+
+// Help says what is written.
+func (e *exportCommand) Help() string {
+	return "Writes the model, with the adapters added where there are any, as a GGUF file: weights, tokenizer and chat template, quantized to " +
+		"the bytes that llama.cpp's own tool would write. It appears when all of it is written."
+}
+
+// Run writes the file and prints its name.
+func (e *exportCommand) Run(c *console) error {
+	s := e.Settings
+	if err := s.Check(); err != nil {
+		return err
+	}
+	weights, err := openWeights(c, s.Model, s.Added)
+	if err != nil {
+		return err
+	}
+	defer weights.Close()
+	return writeGGUF(c, weights, s.Model, s.Output, s.Type)
+}
