@@ -24,7 +24,8 @@ func (g *GGUF) verify() error {
 	const name = "model.gguf"
 	read, err := pretrained.OpenGGUF(onlyFile{name, head}, name, name)
 	if err != nil {
-		return usererr.New(op, g.weights.model.Path(), "as GGUF: %w", err).Of(usererr.Unsupported).Hinted("write a Hugging Face folder with merge")
+		return usererr.New(op, g.weights.model.Path(), "as GGUF: %w", err).Of(usererr.Unsupported).
+			Hinted("write a Hugging Face folder with merge")
 	}
 	defer read.Close()
 	g.scaleScores(read.Spec)

@@ -178,8 +178,8 @@ func (t *Tokenizer) pieces(text string, first bool) (cut []string) {
 	return cut
 }
 
-// mergesReachAll tells whether every token of the vocabulary is what merging its bytes gives: then it is all one whether
-// words are looked up before.
+// mergesReachAll tells whether every token of the vocabulary is what merging its bytes gives: then it is all one
+// whether words are looked up before.
 func (t *Tokenizer) mergesReachAll() bool {
 	for id, token := range t.tokens {
 		if raw, ok := tokenBytes(token); ok && token != "" && !t.isAdded[int32(id)] {

@@ -129,7 +129,8 @@ func ofScores(t *testing.T, merged bool, edit func(file, model map[string]any)) 
 		}
 	}
 	model := map[string]any{
-		"type": "BPE", "vocab": ids, "merges": merges, "byte_fallback": true, "fuse_unk": true, "unk_token": v.Tokens[slices.Index(v.Types, typeUnknown)],
+		"type": "BPE", "vocab": ids, "merges": merges, "byte_fallback": true, "fuse_unk": true,
+		"unk_token": v.Tokens[slices.Index(v.Types, typeUnknown)],
 	}
 	file := map[string]any{"model": model, "added_tokens": added, "decoder": map[string]any{"type": "Sequence", "decoders": []any{
 		map[string]any{"type": "Replace", "pattern": map[string]any{"String": metaspace}, "content": " "},
@@ -162,7 +163,8 @@ func TestVocabularyOfPieces(t *testing.T) {
 		note   string
 	}{
 		"llama": {func(file, _ map[string]any) {
-			file["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{map[string]any{"type": "Prepend", "prepend": metaspace}, toMetaspace}}
+			before := map[string]any{"type": "Prepend", "prepend": metaspace}
+			file["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{before, toMetaspace}}
 		}, true, "", ""},
 		"gemma": {func(file, _ map[string]any) {
 			file["normalizer"] = toMetaspace

@@ -7,8 +7,8 @@ import (
 )
 
 // probes are texts in which pre-tokenizations, normalizers and merges that differ at all in use show it: letters of
-// many scripts with and without case and marks, contractions, digits, punctuation, white space of all kinds and in runs,
-// symbols, what is not in its normal form, code.
+// many scripts with and without case and marks, contractions, digits, punctuation, white space of all kinds and in
+// runs, symbols, what is not in its normal form, code.
 var probes = append([]string{
 	"Hello, world! It's a test; we'll see what they've done, I'd say, you're right, I'm, don't CAN'T WE'LL I'D",
 	"o'clock 'tis rock'n'roll l'eau d'accord ’s don’t", " leading", "trailing ", "  two  spaces  ", "a b  c   d    e",
@@ -22,7 +22,7 @@ var probes = append([]string{
 	"e\u0301 a\u0308 n\u0303 \u1100\u1161\u11a8 \u212b \ufb01 \u2460 Å ﬁ", "\u0301start", "a\u0300\u0301\u0302b",
 	"😀 👍🏽 👨‍👩‍👧‍👦 🇩🇪 ❤️ ✨🎉", "∑∫√∞≠≤ €£¥ ©®™ →⇒ ½¾ ←", "a_b __init__ snake_case kebab-case Ġ ġ",
 	"def f(x):\n    return x**2  # square\n\n\nclass A(B):\n\tpass\n", "for (int i = 0; i < n; ++i) { a[i] += b[i]; }\n",
-	"SELECT * FROM t WHERE a='b' AND c<>\"d\";", "<|nothing|> <s > </ s> [INST ] <0x0A> <unk >", "\x01\x02\x7f", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	"SELECT * FROM t WHERE a='b' AND c<>\"d\";", "<|nothing|> <s > </ s> [INST ] <0x0A> <unk >", "\x01\x02\x7f", strings.Repeat("a", 39),
 	"a\n", "\n", " ", "\t", "\r\n", " \n ", "'", "''s", "'S 'T 'LL", "1a", "a1", "-1", " -1", " 1", "  1", "\n1", "..", " .", " ..", "  ..a",
 	planes(),
 }, runs()...)
