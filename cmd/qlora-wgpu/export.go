@@ -10,8 +10,8 @@ type exportCommand struct {
 
 // Help says what is written.
 func (e *exportCommand) Help() string {
-	return "Writes the model, with the adapters added where there are any, as a GGUF file: weights, tokenizer and chat template, quantized to " +
-		"the bytes that llama.cpp's own tool would write. It appears when all of it is written."
+	return "Writes the model, with the adapters added where there are any, as a GGUF file: weights, tokenizer and chat template, quantized " +
+		"to the bytes that llama.cpp's own tool would write. It appears when all of it is written."
 }
 
 // Run writes the file and prints its name.

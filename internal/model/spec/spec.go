@@ -86,7 +86,8 @@ type Family struct {
 	Names     []string // in config.json's architectures
 	ModelType string   // config.json's model_type, where architectures is missing
 	GGUF      string   // GGUF's general.architecture
-	// InGGUF is another family's, in whose files llama.cpp has models of this one, where it has no architecture of its own.
+	// InGGUF is another family's, in whose files llama.cpp has models of this one where it has no architecture of its
+	// own.
 	InGGUF string
 	// Interleaved says that its GGUF files hold the two halves of each head of q and k row by row in turns, as
 	// llama.cpp rotates them.
