@@ -6,7 +6,7 @@ import "qlora-wgpu/internal/model/spec"
 // no_rope_layer_interval-th. Where there is a window, these slide. Source: transformers' modeling_smollm3.py and
 // configuration_smollm3.py.
 var SmolLM3 = register(spec.Family{
-	Names: []string{"SmolLM3ForCausalLM"}, ModelType: "smollm3", GGUF: "smollm3",
+	Names: []string{"SmolLM3ForCausalLM"}, ModelType: "smollm3", GGUF: "smollm3", Interleaved: true,
 	Spec: func(k *spec.Keys) (spec.Spec, error) {
 		k.Default("max_position_embeddings", 32768.0)
 		k.Default("num_key_value_heads", 4.0)
