@@ -25,7 +25,8 @@ func TestExport(t *testing.T) {
 	}
 	require.NotEmpty(t, ids[0])
 	require.Equal(t, ids[0], ids[1])
-	status, _, stderr = invoke(t, "quantize", "--model", model, "--output", filepath.Join(t.TempDir(), "q.gguf"), "--format=gguf", "--type=f16")
+	out16 := filepath.Join(t.TempDir(), "q.gguf")
+	status, _, stderr = invoke(t, "quantize", "--model", model, "--output", out16, "--format=gguf", "--type=f16")
 	require.Zero(t, status, stderr)
 
 	for message, args := range map[string][]string{
