@@ -1,5 +1,21 @@
 package lora
 
+import (
+	"strings"
+
+	"qlora-wgpu/internal/model/spec"
+)
+
+// LinearsOf are a model's linears, for whoever needs them without a device.
+func LinearsOf(s spec.Spec) (linears []*Linear) {
+	for _, t := range s.Tensors() {
+		if t.Role == spec.Matrix {
+			linears = append(linears, &Linear{Name: strings.TrimSuffix(t.Name, ".weight"), Weight: t.Module, In: t.Cols, Out: t.Rows})
+		}
+	}
+	return linears
+}
+
 // Product is what an adapter adds to the weight [Out, In] of a linear: Scaling · B A.
 type Product struct {
 	Rank    int
@@ -8,8 +24,8 @@ type Product struct {
 	B       []float32 // [Out, Rank]
 }
 
-// Products are what an adapter adds to a model's linears, by their names, for whoever needs them without a device.
-// Errors and warnings are those of Attach and SetTensors; the linears get rank and scaling.
+// Products are what an adapter adds to a model's linears, by their names. Errors and warnings are those of Attach and
+// SetTensors; the linears get rank and scaling.
 func (f *Files) Products(linears []*Linear) (products map[string]Product, warnings []string, err error) {
 	adapted, err := f.Config.adapted(linears)
 	if err != nil {

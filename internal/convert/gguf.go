@@ -39,8 +39,9 @@ type GGUF struct {
 // type since their rows are too narrow for that of the file. What an architecture or GGUF cannot say is an unsupported
 // *usererr.Error: biases, a window, a tokenizer.
 func (w *Weights) GGUF(o GGUFOptions) (g *GGUF, warnings []string, err error) {
-	g = &GGUF{weights: w, family: architectures.ForGGUF(w.model.Spec.Family), options: o}
-	g.spec, warnings = g.described()
+	own, _ := architectures.Of(w.model.Spec)
+	g = &GGUF{weights: w, family: own.Written(), options: o}
+	g.spec, warnings = g.described(own)
 	if err := g.checkBiases(); err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +50,7 @@ func (w *Weights) GGUF(o GGUFOptions) (g *GGUF, warnings []string, err error) {
 		return nil, nil, err
 	}
 	warnings = append(warnings, said...)
-	g.tensors = append(g.rotations(), g.parts()...)
+	g.tensors = append(g.rotations(), g.parts(own)...)
 	warnings = append(warnings, g.choose()...)
 	if err := g.verify(); err != nil {
 		return nil, nil, err
@@ -58,9 +59,9 @@ func (w *Weights) GGUF(o GGUFOptions) (g *GGUF, warnings []string, err error) {
 }
 
 // described is the model as the file's architecture has it.
-func (g *GGUF) described() (s spec.Spec, warnings []string) {
+func (g *GGUF) described(own spec.Family) (s spec.Spec, warnings []string) {
 	s = g.weights.model.Spec
-	s.Family, s.Wrapper, s.Quantized = g.family.Names[0], "", nil
+	s.Family, s.Wrapper, s.Quantized, s.Renamed = g.family.Names[0], "", nil, nil
 	s.Layers = slices.Clone(s.Layers)
 	window := 0
 	for i := range s.Layers {
@@ -69,9 +70,7 @@ func (g *GGUF) described() (s spec.Spec, warnings []string) {
 		if !g.hasWindows() {
 			l.Window = 0
 		}
-		if s.Family != g.weights.model.Spec.Family {
-			l.FusedMLP, l.FusedQKV, s.Renamed = false, false, nil
-		}
+		l.FusedMLP = l.FusedMLP && !own.GateApart
 	}
 	if window > 0 && !g.hasWindows() {
 		warnings = append(warnings, fmt.Sprintf("Layers of the model see the last %d tokens, in llama.cpp's %s all of them: "+

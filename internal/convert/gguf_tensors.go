@@ -22,41 +22,30 @@ type ggufTensor struct {
 	factor  float64 // of all values; 0: 1
 }
 
-// place tells tensors of a layer apart.
-type place struct {
-	layer  int
-	module string
-	role   spec.Role
-}
-
 // parts are the tensors that the architecture has, by the model's.
-func (g *GGUF) parts() (list []ggufTensor) {
-	own := map[place]spec.Tensor{}
+func (g *GGUF) parts(own spec.Family) (list []ggufTensor) {
 	for _, t := range g.weights.model.Spec.Tensors() {
-		own[place{t.Layer, t.Module, t.Role}] = t
-	}
-	for _, t := range g.spec.Tensors() {
-		part := ggufTensor{Tensor: gguf.Tensor{Name: t.GGUF, Type: gguf.F32, Shape: []int{t.Rows, t.Cols}}, bias: t.Role == spec.Bias}
-		source, there := own[place{t.Layer, t.Module, t.Role}]
-		if !there { // gate stands before up
-			source = own[place{t.Layer, spec.GateUpProj, t.Role}]
-			if t.Module == spec.UpProj {
-				part.first = t.Rows
+		for _, in := range own.InGGUF(t) {
+			part := ggufTensor{Tensor: gguf.Tensor{Name: in.Name, Type: gguf.F32, Shape: []int{in.Rows, t.Cols}}, source: t.Name, first: in.First}
+			if in.Rows == 1 {
+				part.Shape = part.Shape[1:]
 			}
-		}
-		part.source = source.Name
-		if t.Rows == 1 {
-			part.Shape = part.Shape[1:]
-		}
-		if g.family.Interleaved && t.Heads > 0 {
-			part.headDim = max(t.Rows, 1) / t.Heads
-			if part.bias {
-				part.headDim = t.Cols / t.Heads
+			if g.family.Interleaved && t.Heads > 0 {
+				part.bias = t.Role == spec.Bias
+				part.headDim = part.features() / t.Heads
 			}
+			list = append(list, part)
 		}
-		list = append(list, part)
 	}
 	return list
+}
+
+// features are the outputs of the linear whose weight or bias it is.
+func (t ggufTensor) features() int {
+	if t.bias {
+		return t.Cols()
+	}
+	return t.Rows()
 }
 
 // pieces are the tensor's bytes.
@@ -98,14 +87,11 @@ func (t ggufTensor) pieces(w *Weights) (list []piece) {
 	return list
 }
 
-// inTurns puts the two halves of each head's rows in turns, as llama.cpp rotates them: row i of a head goes to 2i, row
-// i + headDim/2 to 2i + 1 (permute in convert_hf_to_gguf.py).
+// inTurns puts the rows of heads in the order of llama.cpp.
 func inTurns(rows []float64, headDim, width int) []float64 {
-	out := make([]float64, len(rows))
-	half := headDim / 2
+	out, stored := make([]float64, len(rows)), spec.StoredRow(headDim)
 	for row := range len(rows) / width {
-		i := row % headDim
-		to := row - i + i%half*2 + i/half
+		to := stored(row)
 		copy(out[to*width:(to+1)*width], rows[row*width:(row+1)*width])
 	}
 	return out

@@ -2,8 +2,6 @@
 package convert
 
 import (
-	"strings"
-
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/lora"
@@ -40,16 +38,13 @@ type product struct {
 // *usererr.Error: an adapter of another model, with the name or the shape that differs.
 func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights, warnings []string, err error) {
 	w = &Weights{model: model, base: base, roles: map[string]spec.Role{}, products: map[string][]product{}}
-	var linears []*lora.Linear
 	for _, t := range model.Spec.Tensors() {
 		if err := model.Expect(t.Name, t.Rows, t.Cols); err != nil {
 			return nil, nil, err
 		}
 		w.roles[t.Name] = t.Role
-		if t.Role == spec.Matrix {
-			linears = append(linears, &lora.Linear{Name: strings.TrimSuffix(t.Name, ".weight"), Weight: t.Module, In: t.Cols, Out: t.Rows})
-		}
 	}
+	linears := lora.LinearsOf(model.Spec)
 	for _, files := range adapters {
 		products, said, err := files.Products(linears)
 		if err != nil {

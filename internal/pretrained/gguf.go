@@ -155,7 +155,7 @@ func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 	if features%(2*entry.Heads) != 0 {
 		return weight{}, usererr.New(op, g.PathOf(t), "tensor %s has %d outputs for %d heads", t.Name, features, entry.Heads).Of(usererr.Format)
 	}
-	stored := storedRow(features / entry.Heads)
+	stored := spec.StoredRow(features / entry.Heads)
 	if entry.Role == spec.Bias {
 		w.readRows = func(_, rows int, dst []float32) error {
 			x := make([]float32, len(dst))
@@ -176,16 +176,6 @@ func (g *ggufReader) weight(t gguf.Tensor, entry spec.Tensor) (weight, error) {
 		return nil
 	}
 	return w, nil
-}
-
-// storedRow maps a row of q_proj or k_proj in Hugging Face's order to where llama.cpp stores it: Hugging Face rotates
-// feature i of a head with feature i + headDim/2, llama.cpp feature 2i with 2i + 1 (permute in convert_hf_to_gguf.py).
-func storedRow(headDim int) func(row int) int {
-	half := headDim / 2
-	return func(row int) int {
-		i := row % headDim
-		return row - i + i%half*2 + i/half
-	}
 }
 
 // NoVocabulary is the tokenizer.ggml.model of a file whose model is given ids alone.

@@ -47,6 +47,15 @@ func Find(k *spec.Keys) (spec.Family, error) {
 	return spec.Family{}, k.Err()
 }
 
+// Of is the family that made a description; ok is false of one that was made by hand.
+func Of(s spec.Spec) (f spec.Family, ok bool) {
+	i := slices.IndexFunc(families, func(f spec.Family) bool { return f.Names[0] == s.Family })
+	if i < 0 {
+		return f, false
+	}
+	return families[i], true
+}
+
 // ofStem tells whether a class is the family's as early files write it (LLaMAForCausalLM), or its decoder without a
 // head (LlamaModel), whose weights may still be those of the whole.
 func ofStem(f spec.Family) func(name string) bool {
@@ -74,14 +83,6 @@ func FindGGUF(architecture string, k *spec.Keys) (spec.Family, error) {
 		err.Hint += "; of this one, the Hugging Face folder is"
 	}
 	return spec.Family{}, err
-}
-
-// ForGGUF is the family of the GGUF files that models of a class of transformers are written in. The class has to be
-// one of Spec.Family.
-func ForGGUF(class string) spec.Family {
-	own := families[slices.IndexFunc(families, func(f spec.Family) bool { return f.Names[0] == class })]
-	in := cmp.Or(own.GGUF, own.InGGUF)
-	return families[slices.IndexFunc(families, func(f spec.Family) bool { return f.GGUF == in })]
 }
 
 // hint is the way out of a model of no family: the families that are known, and the one that is nearest to any of these

@@ -11,7 +11,7 @@ import (
 // for it. Source: transformers' modeling_granitemoehybrid.py and configuration_granitemoehybrid.py. llama.cpp's files
 // of such models are Granite's.
 var Granite4 = register(spec.Family{
-	Names: []string{"GraniteMoeHybridForCausalLM"}, ModelType: "granitemoehybrid", InGGUF: "granite",
+	Names: []string{"GraniteMoeHybridForCausalLM"}, ModelType: "granitemoehybrid", WrittenAs: &Granite, GateApart: true,
 	Spec: func(k *spec.Keys) (spec.Spec, error) {
 		k.Defaults(map[string]float64{"intermediate_size": 11008, "num_local_experts": 8, "shared_intermediate_size": 1024})
 		attention := func(t string) bool { return t == "attention" || t == "full_attention" }

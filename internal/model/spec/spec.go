@@ -86,12 +86,13 @@ type Family struct {
 	Names     []string // in config.json's architectures
 	ModelType string   // config.json's model_type, where architectures is missing
 	GGUF      string   // GGUF's general.architecture
-	// InGGUF is another family's, in whose files llama.cpp has models of this one where it has no architecture of its
-	// own.
-	InGGUF string
 	// Interleaved says that its GGUF files hold the two halves of each head of q and k row by row in turns, as
 	// llama.cpp rotates them.
 	Interleaved bool
+	// WrittenAs is the family as whose models llama.cpp's converter writes those of this one; nil: it is itself.
+	WrittenAs *Family
+	// GateApart says that GGUF files, and MLX, have gate and up apart where this family's files have one matrix.
+	GateApart bool
 	// Implied sets keys that its GGUF files do not have because llama.cpp goes by the architecture; nil: there are none.
 	Implied func(k *Keys)
 	Spec    func(k *Keys) (Spec, error)
