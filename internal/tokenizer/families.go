@@ -25,50 +25,49 @@ const (
 	punctuationPattern = "[\\p{P}!-/:-@\\[-`{-~]"
 )
 
-// preTokenizations names what tokenizer.ggml.pre stands for: the pre-tokenizers and the normalizer of the
-// tokenizer.json that the GGUF file was converted from.
-var preTokenizations = map[string]func(d *definition){
-	"default": gpt2, "gpt-2": gpt2, "phi-2": gpt2, "mpt": gpt2, "olmo": gpt2,
-	"smollm": smollm, "starcoder": smollm, "refact": smollm,
-	"llama-bpe": llama3, "llama3": llama3, "llama-v3": llama3,
-	"dbrx": cl100k, "smaug-bpe": cl100k,
-	"qwen2": qwen2, "deepseek-r1-qwen": qwen2, "megrez": qwen2, "qwen35": qwen35,
-	"tekken": tekken,
-	"gpt-4o": gpt4o, "llama4": gpt4o,
-	"deepseek-v3": deepseek3,
+// preTokenization is what tokenizer.ggml.pre stands for: what of the tokenizer.json that a GGUF file was converted from
+// is not in its lists.
+type preTokenization struct {
+	patterns     []string // every match of each is a piece
+	digits       bool     // before, every digit is
+	nfc          bool     // texts are brought to this form
+	ignoreMerges bool     // words that are tokens are not merged
 }
 
-func gpt2(d *definition) { d.preTokenizers = []preTokenizer{isolated(gpt2Pattern)} }
+var (
+	ofGPT2   = preTokenization{patterns: []string{gpt2Pattern}}
+	ofSmolLM = preTokenization{patterns: []string{gpt2Pattern}, digits: true}
+	ofLlama3 = preTokenization{patterns: []string{llama3Pattern}, ignoreMerges: true}
+	// ofCL100K is GPT-4's, which Phi-4 and OLMo 2 took over.
+	ofCL100K = preTokenization{patterns: []string{llama3Pattern}}
+	ofQwen2  = preTokenization{patterns: []string{qwen2Pattern}, nfc: true}
+	ofTekken = preTokenization{patterns: []string{tekkenPattern}, ignoreMerges: true}
+	ofGPT4o  = preTokenization{patterns: []string{gpt4oPattern}}
+)
 
-func smollm(d *definition) { d.preTokenizers = []preTokenizer{digits(true), isolated(gpt2Pattern)} }
-
-func llama3(d *definition) {
-	d.ignoreMerges = true
-	d.preTokenizers = []preTokenizer{isolated(llama3Pattern)}
+var preTokenizations = map[string]preTokenization{
+	"default": ofGPT2, "gpt-2": ofGPT2, "phi-2": ofGPT2, "mpt": ofGPT2, "olmo": ofGPT2,
+	"smollm": ofSmolLM, "starcoder": ofSmolLM, "refact": ofSmolLM,
+	"llama-bpe": ofLlama3, "llama3": ofLlama3, "llama-v3": ofLlama3,
+	"dbrx": ofCL100K, "smaug-bpe": ofCL100K,
+	"qwen2": ofQwen2, "deepseek-r1-qwen": ofQwen2, "megrez": ofQwen2, "qwen35": {patterns: []string{qwen35Pattern}, nfc: true},
+	"tekken": ofTekken,
+	"gpt-4o": ofGPT4o, "llama4": ofGPT4o,
+	"deepseek-v3": {patterns: []string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`, deepseek3Pattern}},
 }
 
-// cl100k is GPT-4's, which Phi-4 and OLMo 2 took over.
-func cl100k(d *definition) { d.preTokenizers = []preTokenizer{isolated(llama3Pattern)} }
-
-func qwen2(d *definition) {
-	d.normalizers = []normalizer{unicodeForm(norm.NFC)}
-	d.preTokenizers = []preTokenizer{isolated(qwen2Pattern)}
-}
-
-func qwen35(d *definition) {
-	d.normalizers = []normalizer{unicodeForm(norm.NFC)}
-	d.preTokenizers = []preTokenizer{isolated(qwen35Pattern)}
-}
-
-func tekken(d *definition) {
-	d.ignoreMerges = true
-	d.preTokenizers = []preTokenizer{isolated(tekkenPattern)}
-}
-
-func gpt4o(d *definition) { d.preTokenizers = []preTokenizer{isolated(gpt4oPattern)} }
-
-func deepseek3(d *definition) {
-	d.preTokenizers = []preTokenizer{isolated(`\p{N}{1,3}`), isolated(`[一-龥぀-ゟ゠-ヿ]+`), isolated(deepseek3Pattern)}
+// configure has a tokenizer cut texts so.
+func (p preTokenization) configure(d *definition) {
+	d.ignoreMerges = p.ignoreMerges
+	if p.nfc {
+		d.normalizers = []normalizer{unicodeForm(norm.NFC)}
+	}
+	if p.digits {
+		d.preTokenizers = append(d.preTokenizers, digits(true))
+	}
+	for _, text := range p.patterns {
+		d.preTokenizers = append(d.preTokenizers, isolated(text))
+	}
 }
 
 // isolated makes every match of a pattern of this package a piece.

@@ -120,7 +120,7 @@ func (t *Tokenizer) sayByteLevel(v *Vocabulary, path string) error {
 	v.Model = "gpt2"
 	for _, name := range []string{"gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "qwen35", "tekken", "gpt-4o", "deepseek-v3"} {
 		var d definition
-		preTokenizations[name](&d)
+		preTokenizations[name].configure(&d)
 		other := &Tokenizer{normalizers: d.normalizers, preTokenizers: d.preTokenizers}
 		if t.cutsLike(other) && (d.ignoreMerges == (t.model.words != nil) || t.mergesReachAll()) {
 			v.Pre = name

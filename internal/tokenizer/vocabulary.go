@@ -43,7 +43,7 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 	}
 	switch v.Model {
 	case "gpt2":
-		configure, ok := preTokenizations[v.Pre]
+		cuts, ok := preTokenizations[v.Pre]
 		if !ok {
 			err := unsupported(path, "pre-tokenization %q", v.Pre).At("tokenizer.ggml.pre").
 				Hinted("train the model's folder from Hugging Face, whose tokenizer.json says what the name stands for")
@@ -60,7 +60,7 @@ func FromVocabulary(v Vocabulary, path string) (*Tokenizer, error) {
 			}
 			d.merges = append(d.merges, pair)
 		}
-		configure(d)
+		cuts.configure(d)
 	case "llama":
 		if err := v.byScores(d); err != nil {
 			return nil, err
