@@ -228,17 +228,25 @@ func (t *Tokenizer) sayScores(v *Vocabulary, chats bool, path string) (notes []s
 		texts = func(text string) bool { return !strings.Contains(text, opened) }
 		notes = append(notes, "llama.cpp puts a space behind every special token, the tokenizer only in front of a text.")
 	}
-	types := v.Types
+	tokens, types := v.Tokens, v.Types
 	var different string
-	for _, kind := range []func(id int) bool{ // added tokens that texts can be merged into may be matched, or merged
-		func(int) bool { return false },
-		func(id int) bool { return made(int32(id)) && strings.Trim(v.Tokens[id], metaspace) == "" },
-		func(id int) bool { return made(int32(id)) },
+	for _, kind := range []struct { // what becomes of added tokens that are not special
+		spaced bool             // they are looked for with spaces
+		merged func(id int) bool // text can be merged into them
+	}{
+		{false, func(int) bool { return false }},
+		{true, func(id int) bool { return made(int32(id)) && strings.Trim(tokens[id], metaspace) == "" }},
+		{true, func(int) bool { return false }},
+		{true, func(id int) bool { return made(int32(id)) }},
 	} {
-		v.Types = slices.Clone(types)
+		v.Tokens, v.Types = slices.Clone(tokens), slices.Clone(types)
 		for id, was := range types {
-			if was == typeUserDefined && kind(id) {
+			switch {
+			case was != typeUserDefined:
+			case kind.merged(id):
 				v.Types[id] = typeNormal
+			case kind.spaced:
+				v.Tokens[id] = strings.ReplaceAll(tokens[id], metaspace, " ")
 			}
 		}
 		t.lower(v, worst, made)

@@ -13,7 +13,7 @@ import (
 func SentencePiece(data []byte, path string) (Vocabulary, error) {
 	const modelBPE = 2
 	kinds := map[uint64]string{0: "Unigram", 1: "Unigram", 3: "Word", 4: "Char"}
-	v := Vocabulary{Model: "llama", AddSpacePrefix: true, CollapseSpaces: true}
+	v := Vocabulary{Model: "llama", AddSpacePrefix: true, CollapseSpaces: true, Normalized: true}
 	var kind uint64
 	var refused string // what changes ids and is not computed
 	err := eachField(data, func(number protowire.Number, f field) error {

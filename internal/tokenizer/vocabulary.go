@@ -20,6 +20,9 @@ type Vocabulary struct {
 	AddSpacePrefix bool
 	// several spaces count as one, and none counts at the ends of a text (remove_extra_whitespaces); of llama
 	CollapseSpaces bool
+	// user-defined tokens are looked for in the text as it is merged, where spaces are ▁ and none is put behind them, as
+	// SentencePiece does it; of llama. Else in the text as it is given, as llama.cpp does it.
+	Normalized bool
 	// tokens that a text begins and ends with (add_bos_token, add_eos_token); empty: none
 	Before, After string
 	// Beside are tokens that other files name, in the order in which they take effect.
@@ -125,7 +128,7 @@ func (v Vocabulary) byScores(d *definition) error {
 		return err
 	}
 	for i, a := range d.added {
-		if !a.Special { // SentencePiece looks for these where it has put its own spaces
+		if !a.Special && v.Normalized {
 			d.added[i].Normalized, d.added[i].wanted = true, strings.ReplaceAll(a.Content, " ", metaspace)
 		}
 	}
