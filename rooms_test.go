@@ -31,6 +31,7 @@ var rooms = [][]string{
 	{"internal/demo"},
 	{"internal/opcases"},
 	{"internal/model"},
+	{"internal/adapters"},
 	{"lora"},
 	{"internal/optim"},
 	{"internal/host"},

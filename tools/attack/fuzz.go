@@ -38,6 +38,8 @@ var campaigns = []campaign{
 	{"fuzz-findings", "data files, up to what `data inspect` says of them", "internal/inspect", "FuzzFindings", million / 5},
 	{"fuzz-adapters", "adapter_config.json and weights, up to the device", "lora", "FuzzOpen", 2 * million},
 	{"fuzz-adapter-config", "adapter_config.json, and what it says of a linear", "lora", "FuzzReadConfig", million / 2},
+	{"fuzz-gguf-adapters", "a GGUF LoRA, up to writing it again", "internal/adapters", "FuzzGGUF", million / 2},
+	{"fuzz-mlx-adapters", "an MLX adapter's two files, up to writing it again", "internal/adapters", "FuzzMLX", million / 2},
 	{"fuzz-gguf", "GGUF: header, metadata, tensors", "internal/gguf", "FuzzRead", 2 * million},
 	{"fuzz-gguf-model", "a GGUF model, up to samples of its tokens", "internal/processor", "FuzzGGUF", 2 * million},
 	{"fuzz-gguf-parts", "the parts of a split GGUF model", "internal/pretrained", "FuzzParts", million / 5},
