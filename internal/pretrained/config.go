@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -67,9 +68,11 @@ func (m *Model) checkTokens(path string) error {
 	return nil
 }
 
+const generationFile = "generation_config.json"
+
 // readGeneration takes over the tokens that end an answer from generation_config.json.
 func (m *Model) readGeneration(folder Folder, in func(string) string) error {
-	const name = "generation_config.json"
+	const name = generationFile
 	data, err := readText(folder, name, in(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -88,4 +91,30 @@ func (m *Model) readGeneration(folder Folder, in func(string) string) error {
 		return k.Err()
 	}
 	return m.checkTokens(in(name))
+}
+
+// Generation is how answers are drawn by generation_config.json; nil: it does not say.
+type Generation struct {
+	DoSample          *bool    `json:"do_sample"`
+	Temperature       *float64 `json:"temperature"`
+	TopK              *float64 `json:"top_k"`
+	TopP              *float64 `json:"top_p"`
+	MinP              *float64 `json:"min_p"`
+	RepetitionPenalty *float64 `json:"repetition_penalty"`
+}
+
+// Generation reads what generation_config.json says of drawing answers. A GGUF file has none.
+func (m *Model) Generation() (g Generation, err error) {
+	if m.folder == nil {
+		return g, nil
+	}
+	in := path.Join(m.path, generationFile)
+	data, err := readText(m.folder, generationFile, in)
+	if errors.Is(err, fs.ErrNotExist) {
+		return g, nil
+	}
+	if err == nil {
+		err = decodeJSON(data, in, &g)
+	}
+	return g, err
 }

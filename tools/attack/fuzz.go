@@ -24,6 +24,7 @@ const million = 1_000_000
 var campaigns = []campaign{
 	{"fuzz-templates", "chat templates in Jinja", "internal/chat/jinja", "FuzzRender", 2 * million},
 	{"fuzz-conversations", "a template with a conversation and tools, up to the targets", "internal/chat", "FuzzEncode", million / 2},
+	{"fuzz-ollama", "chat templates, up to the one in Ollama's language", "internal/ollama", "FuzzDerive", million / 5},
 	{"fuzz-tokenizer", "tokenizer.json, and a text for it", "internal/tokenizer", "FuzzFromJSON", 2 * million},
 	{"fuzz-vocabulary", "a GGUF vocabulary, and a text for it", "internal/tokenizer", "FuzzVocabulary", 2 * million},
 	{"fuzz-sentencepiece", "SentencePiece's tokenizer.model, and a text for it", "internal/tokenizer", "FuzzSentencePiece", million / 2},
