@@ -1,6 +1,9 @@
 package main
 
 import (
+	"path/filepath"
+
+	"qlora-wgpu/internal/ollama"
 	"qlora-wgpu/internal/settings"
 )
 
@@ -25,5 +28,14 @@ func (e *exportCommand) Run(c *console) error {
 		return err
 	}
 	defer weights.Close()
-	return writeGGUF(c, weights, s.Model, s.Output, s.Type)
+	var beside *modelfile
+	if s.Ollama {
+		if beside, err = newModelfile(c, weights.Model(), filepath.Dir(s.Output), ollama.Options{From: filepath.Base(s.Output)}); err != nil {
+			return err
+		}
+	}
+	if err := writeGGUF(c, weights, s.Model, s.Output, s.Type); err != nil {
+		return err
+	}
+	return beside.write(c)
 }

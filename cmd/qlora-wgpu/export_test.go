@@ -29,6 +29,20 @@ func TestExport(t *testing.T) {
 	status, _, stderr = invoke(t, "quantize", "--model", model, "--output", out16, "--format=gguf", "--type=f16")
 	require.Zero(t, status, stderr)
 
+	beside := filepath.Join(t.TempDir(), "my model.gguf")
+	status, stdout, stderr = invoke(t, "export", "--model", model, "--output", beside, "--type=f16", "--ollama")
+	require.Zero(t, status, stderr)
+	modelfile := filepath.Join(filepath.Dir(beside), "Modelfile")
+	require.Equal(t, beside+"\n"+modelfile+"\n", stdout)
+	text, err := os.ReadFile(modelfile)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "FROM ./my model.gguf\nTEMPLATE ")
+	other := filepath.Join(filepath.Dir(beside), "other.gguf")
+	status, _, stderr = invoke(t, "export", "--model", model, "--output", other, "--ollama")
+	require.Equal(t, 2, status, stderr)
+	require.Contains(t, stderr, "Modelfile: the file is there already")
+	require.NoFileExists(t, other)
+
 	for message, args := range map[string][]string{
 		"the file is there already":                            {"--output", out},
 		"output is missing, allowed: the name of a file that ": {},

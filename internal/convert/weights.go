@@ -68,6 +68,9 @@ func (w *Weights) Name() string { return w.model.Name }
 // IsFolder tells whether the model's files are a Hugging Face folder, which can be written anew.
 func (w *Weights) IsFolder() bool { return w.model.Config() != nil }
 
+// Model is what they are the weights of.
+func (w *Weights) Model() *pretrained.Model { return w.model }
+
 // Close closes the model's files.
 func (w *Weights) Close() error { return w.model.Close() }
 

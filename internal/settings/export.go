@@ -25,6 +25,7 @@ type Export struct {
 	Output   string `json:"output" name:"output" help:"File to write, which must not be there; its name ends in .gguf." placeholder:"FILE"`
 	Format   string `json:"format" name:"format" default:"gguf" help:"gguf, which llama.cpp, Ollama and LM Studio read."`
 	GGUFFile `yaml:",inline"`
+	Ollama   bool `json:"ollama" name:"ollama" default:"false" help:"Write a Modelfile beside it, of which ollama create makes a model that is asked as this one was trained."`
 }
 
 // FormatGGUF is a value of format.
