@@ -31,9 +31,6 @@ func (m *mergeCommand) Run(c *console) error {
 		return err
 	}
 	defer weights.Close()
-	if err := wantFolder(weights, s.Model); err != nil {
-		return err
-	}
 	return writeFolder(c, weights, s.Written, convert.Options{Card: m.card(baseName(weights, s.Model))})
 }
 

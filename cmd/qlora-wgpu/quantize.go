@@ -34,9 +34,6 @@ func (q *quantizeCommand) Run(c *console) error {
 	if s.Format == settings.FormatGGUF {
 		return writeGGUF(c, weights, s.Model, s.Output, s.Type)
 	}
-	if err := wantFolder(weights, s.Model); err != nil {
-		return err
-	}
 	to := spec.Quantized{BlockSize: s.BlockSize, Double: s.DoubleQuant}
 	absmax := "float32 absmax"
 	if to.Double {

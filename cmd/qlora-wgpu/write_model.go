@@ -13,7 +13,6 @@ import (
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
-	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -100,13 +99,4 @@ func writeGGUF(c *console, weights *convert.Weights, name, output, kind string) 
 	}
 	_, err = fmt.Fprintln(c.stdout, output)
 	return err
-}
-
-// wantFolder refuses a base whose files say too little for a Hugging Face folder.
-func wantFolder(weights *convert.Weights, name string) error {
-	if weights.IsFolder() {
-		return nil
-	}
-	return usererr.New("write model", name, "the base is a GGUF file").Of(usererr.Unsupported).
-		Hinted("take the Hugging Face folder of the model; its name on the hub will do")
 }

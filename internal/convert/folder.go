@@ -37,12 +37,9 @@ func (w *Weights) WriteFolder(ctx context.Context, out checkpoint.Store, dir str
 	if err != nil {
 		return err
 	}
-	beside, err := w.model.Beside()
+	beside, err := w.beside(o)
 	if err != nil {
 		return err
-	}
-	if beside["config.json"], err = w.config(o); err != nil {
-		return usererr.New(op, "config.json", "%w", err)
 	}
 	if beside["README.md"] = o.Card; len(o.Card) == 0 {
 		delete(beside, "README.md")
@@ -94,8 +91,30 @@ type shard struct {
 	size    int64
 }
 
+// beside are the small files.
+func (w *Weights) beside(o Options) (files map[string][]byte, err error) {
+	config := w.model.Config()
+	if w.IsFolder() {
+		files, err = w.model.Beside()
+	} else if files, err = w.besideGGUF(o); err == nil {
+		config = files[configFile]
+	}
+	if err != nil {
+		return nil, err
+	}
+	if files[configFile], err = w.config(config, o); err != nil {
+		return nil, usererr.New(op, configFile, "%w", err)
+	}
+	return files, nil
+}
+
+const configFile = "config.json"
+
 // shards are the files.
 func (w *Weights) shards(o Options) (list []*shard, err error) {
+	if !w.IsFolder() {
+		return w.shardsGGUF(o), nil
+	}
 	tensors, err := w.model.Stored()
 	if err != nil {
 		return nil, err
@@ -270,7 +289,7 @@ func (w *Weights) configType() Type {
 }
 
 // config is config.json with the type that was asked for, and of quantization what is written.
-func (w *Weights) config(o Options) ([]byte, error) {
+func (w *Weights) config(config []byte, o Options) ([]byte, error) {
 	values := map[string][]byte{"quantization_config": nil}
 	if o.Type != "" {
 		for _, key := range pretrained.TypeKeys {
@@ -283,5 +302,5 @@ func (w *Weights) config(o Options) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return pretrained.EditConfig(w.model.Config(), values)
+	return pretrained.EditConfig(config, values)
 }

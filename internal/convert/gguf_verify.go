@@ -130,7 +130,10 @@ func difference(a, b spec.Spec) string {
 		if x.Window != y.Window {
 			return fmt.Sprintf("in layer %d the sliding window is %d tokens", i, x.Window)
 		}
-		if x.RoPE, x.ScoreSoftCap = y.RoPE, y.ScoreSoftCap; x != y {
+		if !near(x.ScoreScale, y.ScoreScale) {
+			return fmt.Sprintf("the scores have the scale %v", x.ScoreScale)
+		}
+		if x.RoPE, x.ScoreSoftCap, x.ScoreScale = y.RoPE, y.ScoreSoftCap, y.ScoreScale; x != y {
 			return fmt.Sprintf("layer %d is %+v", i, a.Layers[i])
 		}
 	}

@@ -16,6 +16,7 @@ type Tensor struct {
 	Name       string
 	Rows, Cols int
 	weights    *Weights
+	lessOne    bool // of a norm, as families have it whose files hold its weight so
 	prepare    sync.Once
 	held       []float32 // all values where they have to be made together
 	failed     error
@@ -38,7 +39,9 @@ func (t *Tensor) Read(first, n int, dst []float64) error {
 		return err
 	}
 	for i, v := range values {
-		dst[i] = float64(v)
+		if dst[i] = float64(v); t.lessOne {
+			dst[i]--
+		}
 	}
 	for _, p := range t.weights.products[t.Name] {
 		p.addTo(dst, first, n)

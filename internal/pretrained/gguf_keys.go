@@ -67,6 +67,7 @@ func (g *ggufReader) describe(m *Model) (err error) {
 	if err := m.describe(k, &g.family); err != nil {
 		return err
 	}
+	m.keys = k.Values
 	for _, name := range []string{"eot_token_id", "eom_token_id"} { // llama.cpp ends an answer with them too
 		if id := g.integer("tokenizer.ggml."+name, -1); id != -1 {
 			m.Tokens.stop(id)

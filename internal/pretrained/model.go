@@ -57,9 +57,10 @@ type Model struct {
 	path      string
 	weights   []weight
 	index     map[string]int
-	encoder   []weight // what only images go through, of a folder
-	absent    []string // files of it that are not there
-	config    []byte   // config.json of a folder
+	encoder   []weight       // what only images go through, of a folder
+	absent    []string       // files of it that are not there
+	config    []byte         // config.json of a folder
+	keys      map[string]any // what it would say of a GGUF file's model
 	folder    Folder
 	tokenizer TokenizerSource
 	// noTokenizer is what CheckTokenizer says; nil where there is a tokenizer

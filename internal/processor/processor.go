@@ -127,10 +127,7 @@ func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokeniz
 	if t.Tekken != nil {
 		return tokenizer.FromTekken(t.Tekken, path+"/tekken.json", bos, eos, beside)
 	}
-	v := tokenizer.Vocabulary{
-		Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges, Scores: t.Scores,
-		AddSpacePrefix: t.AddSpacePrefix, CollapseSpaces: t.CollapseSpaces,
-	}
+	v := Vocabulary(t)
 	if t.SentencePiece != nil {
 		path += "/tokenizer.model"
 		var err error
@@ -140,6 +137,21 @@ func newTokenizer(t pretrained.TokenizerSource, path string) (*tokenizer.Tokeniz
 	}
 	v.Before, v.After, v.Beside = bos, eos, beside
 	return tokenizer.FromVocabulary(v, path)
+}
+
+// Vocabulary is the one in a GGUF file's metadata.
+func Vocabulary(t pretrained.TokenizerSource) tokenizer.Vocabulary {
+	v := tokenizer.Vocabulary{
+		Model: t.Model, Pre: t.Pre, Tokens: t.Tokens, Types: t.Types, Merges: t.Merges, Scores: t.Scores,
+		AddSpacePrefix: t.AddSpacePrefix, CollapseSpaces: t.CollapseSpaces,
+	}
+	if t.AddBos {
+		v.Before = t.Named["bos_token"]
+	}
+	if t.AddEos {
+		v.After = t.Named["eos_token"]
+	}
+	return v
 }
 
 func (p *Processor) findEOS(named string) int32 {
