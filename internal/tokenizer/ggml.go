@@ -231,7 +231,7 @@ func (t *Tokenizer) sayScores(v *Vocabulary, chats bool, path string) (notes []s
 	tokens, types := v.Tokens, v.Types
 	var different string
 	for _, kind := range []struct { // what becomes of added tokens that are not special
-		spaced bool             // they are looked for with spaces
+		spaced bool              // they are looked for with spaces
 		merged func(id int) bool // text can be merged into them
 	}{
 		{false, func(int) bool { return false }},
