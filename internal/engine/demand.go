@@ -190,7 +190,7 @@ func (d Demand) wayOut(dev *gpu.Device, small *paging.TooSmall) string {
 	}
 	changed := d
 	changed.Format = frozen.NF4(settings.Default[settings.Quantization]().BlockSize)
-	if d.Format == (frozen.BFloat16{}) {
+	if d.Format == frozen.BFloat16 {
 		if fits, err := changed.Fits(dev, small.Budget); err == nil && fits {
 			hint += ", or set quantization to nf4"
 		}

@@ -156,7 +156,7 @@ const loadEvery = 100 * time.Millisecond
 func (s *Session) describeFormat(format frozen.Formats) string {
 	var from []string
 	for _, l := range s.model.Linears() {
-		if format.Of(l.Name) != (frozen.BFloat16{}) {
+		if format.Of(l.Name) != frozen.BFloat16 {
 			continue
 		}
 		if kind := s.Source.Type(l.Name + ".weight"); kind != "BF16" && !slices.Contains(from, kind) {

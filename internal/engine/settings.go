@@ -32,7 +32,7 @@ func FormatsOf(shape spec.Spec, c settings.Quantization) frozen.Formats {
 	case shape.Quantized != nil:
 		return stored(shape)
 	case c.Quantize == settings.Unquantized:
-		return frozen.BFloat16{}
+		return frozen.BFloat16
 	}
 	return frozen.NF4(c.BlockSize)
 }
@@ -45,7 +45,7 @@ func stored(shape spec.Spec) frozen.Formats {
 			continue
 		}
 		q, quantized := shape.Quantized[t.Name]
-		format := frozen.Format(frozen.BFloat16{})
+		format := frozen.Format(frozen.BFloat16)
 		switch {
 		case quantized && q.Double:
 			format = frozen.NF4(q.BlockSize)

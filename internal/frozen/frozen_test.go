@@ -71,7 +71,7 @@ func TestNF4RegionsKeepTheirBytes(t *testing.T) {
 	}
 }
 
-var formats = []frozen.Format{frozen.NF4(64), frozen.NF4Single(64), frozen.BFloat16{}}
+var formats = []frozen.Format{frozen.NF4(64), frozen.NF4Single(64), frozen.BFloat16, frozen.Float32}
 
 // However a weight is cut into parts, and whatever rows are written at a time, what the device decodes is the same; and
 // both products are those of what it decodes, the bias of every row with it.
@@ -114,7 +114,10 @@ func TestAWeightIsTheSameHoweverItIsCut(t *testing.T) {
 			require.NoError(t, err)
 			decoded = append(decoded, got)
 			requireProducts(t, dev, region.Linear("w"), got, bias, tokens)
-			if format == (frozen.BFloat16{}) {
+			if format == frozen.Float32 {
+				require.Equal(t, all, got)
+			}
+			if format == frozen.BFloat16 {
 				for i, v := range all {
 					require.InEpsilon(t, v, got[i], 1.0/256, "a rounding to 8 bits")
 					require.Zero(t, math.Float32bits(got[i])&0xffff)
@@ -189,10 +192,10 @@ func TestAValueThatIsNotFiniteIsNamed(t *testing.T) {
 func TestFormatsHaveKeysOfTheirOwn(t *testing.T) {
 	keys := map[string]bool{}
 	for _, format := range []frozen.Format{
-		frozen.NF4(32), frozen.NF4(64), frozen.NF4(128), frozen.NF4Single(64), frozen.BFloat16{},
+		frozen.NF4(32), frozen.NF4(64), frozen.NF4(128), frozen.NF4Single(64), frozen.BFloat16, frozen.Float32,
 	} {
 		keys[format.Key()] = true
 	}
-	require.Len(t, keys, 5)
+	require.Len(t, keys, 6)
 	require.True(t, keys["NF4 blocks of 64"], "as every cache so far has it")
 }

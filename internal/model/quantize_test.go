@@ -19,7 +19,7 @@ import (
 // However small the parts are, their bytes are those of tensors that were written whole, and a part is handed over
 // before the last one is begun.
 func TestRegionsAreMadePartByPart(t *testing.T) {
-	for _, format := range []frozen.Format{frozen.NF4(64), frozen.BFloat16{}} {
+	for _, format := range []frozen.Format{frozen.NF4(64), frozen.BFloat16, frozen.Float32} {
 		t.Run(format.Key(), func(t *testing.T) { madePartByPart(t, format) })
 	}
 }

@@ -26,7 +26,7 @@ func matmulBF16() (cases []Case) {
 		shape := fmt.Sprintf("%v, frozen in bfloat16", s)
 		weight := func(b *Bench) (w frozen.Linear, values, bias []float64) {
 			rounded := bf16(b.Values(s.N*s.K, 0.05))
-			w, bias = b.linear(frozen.BFloat16{}, s, rounded)
+			w, bias = b.linear(frozen.BFloat16, s, rounded)
 			return w, float64s(rounded), bias
 		}
 		product := func(op string, run func(b *Bench)) Case {

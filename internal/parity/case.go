@@ -122,8 +122,8 @@ func (c Case) CheckFrozen(source *pretrained.Model) error {
 		if err := source.ReadRows(name, 0, t.Rows, values); err != nil {
 			return err
 		}
-		layout := paging.NewLayout(frozen.BFloat16{}, gpu.ShardBytes)
-		layout.AddLinear(name, frozen.BFloat16{}, t.Rows, t.Cols, false)
+		layout := paging.NewLayout(frozen.BFloat16, gpu.ShardBytes)
+		layout.AddLinear(name, frozen.BFloat16, t.Rows, t.Cols, false)
 		parts := layout.NewParts()
 		layout.Writer(parts, name).Rows(0, values)
 		if got := hash(parts[0][:gpu.BF16.Size(len(values))]); got != want {
