@@ -21,6 +21,7 @@ type Base struct {
 // Weights are a model's with adapters merged in: W + Σ scaling · B A, in float64.
 type Weights struct {
 	model    *pretrained.Model
+	adapters []*lora.Files
 	base     Base
 	roles    map[string]spec.Role // of the model's tensors
 	products map[string][]product // by tensor
@@ -37,7 +38,7 @@ type product struct {
 // New merges adapters, any number of them, into a model. Warnings are those of loading the adapters. Errors are
 // *usererr.Error: an adapter of another model, with the name or the shape that differs.
 func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights, warnings []string, err error) {
-	w = &Weights{model: model, base: base, roles: map[string]spec.Role{}, products: map[string][]product{}}
+	w = &Weights{model: model, adapters: adapters, base: base, roles: map[string]spec.Role{}, products: map[string][]product{}}
 	for _, t := range model.Spec.Tensors() {
 		if err := model.Expect(t.Name, t.Rows, t.Cols); err != nil {
 			return nil, nil, err
@@ -64,6 +65,12 @@ func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights
 
 // Name is the model's on the hub; empty: none is known.
 func (w *Weights) Name() string { return w.model.Name }
+
+// Model is what they are made of.
+func (w *Weights) Model() *pretrained.Model { return w.model }
+
+// Adapters are those that were added.
+func (w *Weights) Adapters() []*lora.Files { return w.adapters }
 
 // IsFolder tells whether the model's files are a Hugging Face folder, which can be written anew.
 func (w *Weights) IsFolder() bool { return w.model.Config() != nil }

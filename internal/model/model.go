@@ -33,6 +33,11 @@ func (in Input) Supervised() (rows, targets []uint32) {
 	return rows, targets
 }
 
+// First is the first n tokens alone.
+func (in Input) First(n int) Input {
+	return Input{IDs: in.IDs[:n], Positions: in.Positions[:n], FirstKey: in.FirstKey[:n], Targets: in.Targets[:n]}
+}
+
 // Pass carries one micro-batch through the model.
 type Pass struct {
 	lora.Pass

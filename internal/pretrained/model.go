@@ -207,6 +207,20 @@ func (m *Model) WithLayers(n int) *Model {
 	return &short
 }
 
+// WithRows is the model with other weights: rows [first, first+n) of a tensor as read gives them, float32, row-major in
+// dst, whatever the files hold. It reads m's files, and closes none.
+func (m *Model) WithRows(read func(tensor string, first, n int, dst []float32) error) *Model {
+	other := *m
+	other.Spec.Quantized, other.closers = nil, nil
+	other.weights = slices.Clone(m.weights)
+	for i := range other.weights {
+		w := &other.weights[i]
+		w.kind, w.nf4 = "F32", nil
+		w.readRows = func(first, n int, dst []float32) error { return read(w.Name, first, n, dst) }
+	}
+	return &other
+}
+
 // Close releases the files; reads fail from then on.
 func (m *Model) Close() error {
 	var errs []error
