@@ -25,7 +25,9 @@ var rooms = [][]string{
 	{"web"},
 	{"internal/parity"},
 	{"trainer"},
-	{"internal/bench", "internal/check", "internal/convert", "internal/ollama", "internal/preview", "internal/answer"},
+	{
+		"internal/bench", "internal/check", "internal/convert", "internal/drift", "internal/ollama", "internal/preview", "internal/answer",
+	},
 	{"internal/dataloader"},
 	{"internal/engine"},
 	{"internal/demo"},

@@ -1,0 +1,105 @@
+package drift
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Threshold is the mean divergence from which on answers are worth a warning; docs/adapters.md has the figures that it
+// comes from.
+const Threshold = 0.02
+
+// Report is what Compare found. KLs are from the live adapter, in nats, means over the answers' tokens.
+type Report struct {
+	Rows         int `json:"rows"`
+	RowsLeftOut  int `json:"rows_left_out"` // that the memory for logits had no room for
+	AnswerTokens int `json:"answer_tokens"`
+
+	Base        Measured  `json:"base"`        // as training kept it, without the adapter
+	Live        Measured  `json:"live"`        // with it
+	Merged      *Measured `json:"merged"`      // the weights before they were quantized
+	Requantized *Measured `json:"requantized"` // what was written in a quantized type, or a folder loaded in NF4; nil: neither
+	Template    Rendered  `json:"template"`
+
+	Threshold float64  `json:"threshold"` // of the KL, for warnings
+	Warnings  []string `json:"warnings"`
+
+	written **Measured // which of these is that of the files
+}
+
+// Measured is how a model answers.
+type Measured struct {
+	Weights   string  `json:"weights"` // how its linears are kept
+	Loss      float64 `json:"loss"`
+	KL        float64 `json:"kl"`
+	SameToken float64 `json:"same_token"` // the part of the tokens where both think the same one likeliest
+}
+
+// String is the report for people, a few lines.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Drift from the live adapter, over %d answer tokens of %d rows:\n", r.AnswerTokens, r.Rows)
+	if r.RowsLeftOut > 0 {
+		fmt.Fprintf(&b, "(the last %d rows are left out: so many logits are held)\n", r.RowsLeftOut)
+	}
+	const name = 56
+	line := func(what string, m *Measured) {
+		if m == nil {
+			return
+		}
+		fmt.Fprintf(&b, "  %-*s  %8.4f  %10.3g  %6.1f %%\n", name, what+", "+m.Weights, m.Loss, m.KL, 100*m.SameToken)
+	}
+	fmt.Fprintf(&b, "  %-*s  %8s  %10s  %8s\n", name, "", "loss", "KL", "same token")
+	line("base", &r.Base)
+	line("live adapter", &r.Live)
+	line("merged", r.Merged)
+	line("re-quantized", r.Requantized)
+	switch t := r.Template; {
+	case t.Reason != "":
+		fmt.Fprintf(&b, "  template: nothing could be rendered by it: %s\n", t.Reason)
+	case t.Same:
+		fmt.Fprintf(&b, "  template: the ids of training, %d of %d rows\n", t.Tokens, t.Rows)
+	default:
+		fmt.Fprintf(&b, "  template: other ids than in training, %s\n", t.Differs)
+	}
+	return b.String()
+}
+
+// warnings say what is worse than it has to be, and what would be better.
+func (r *Report) warnings(w Written) (list []string) {
+	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	last, quantized := *r.written, r.written == &r.Requantized
+	if last.KL > max(r.Base.KL, Threshold) && last.Loss > r.Base.Loss {
+		warn("What was written is worse than the base model without the adapter (loss %.4f and %.4f): its files may be damaged, or the "+
+			"adapter is of another model.", last.Loss, r.Base.Loss)
+	}
+	switch m := r.Merged; {
+	case m == nil || m.KL <= Threshold:
+	case w.Dequantized:
+		warn("The merged weights drift (KL %.3g, more than %g): their type is too coarse; f32 loses nothing.", m.KL, Threshold)
+	case m.Loss <= r.Live.Loss:
+		warn("The merged weights answer otherwise than the adapter did (KL %.3g, more than %g), with a lower loss: the weights of the files are "+
+			"better than those that training saw. --base dequantized answers as it did.", m.KL, Threshold)
+	default:
+		warn("The merged weights drift (KL %.3g, more than %g): the adapter was added to weights that training did not see; --base dequantized "+
+			"adds it to those that it saw.", m.KL, Threshold)
+	}
+	q := r.Requantized
+	switch {
+	case q == nil || q.KL <= Threshold || r.Merged != nil && q.KL < 2*r.Merged.KL:
+	case !quantized:
+		warn("Loaded in 4 bits again it drifts (KL %.3g, more than %g): load it in 16 bits, or the adapter over the base model.", q.KL, Threshold)
+	case strings.HasPrefix(q.Weights, "Q8"):
+		warn("Its type costs much (KL %.3g, more than %g): --type f16 or f32 costs less.", q.KL, Threshold)
+	default:
+		warn("Its type costs much (KL %.3g, more than %g): --type q8_0 or f16 costs less.", q.KL, Threshold)
+	}
+	switch t := r.Template; {
+	case t.Reason != "":
+		warn("No row could be rendered by what was written: %s.", t.Reason)
+	case !t.Same:
+		warn("The template or the tokenizer of what was written gives other ids than training had, %s: the model was not trained on these. "+
+			"Put the template of training into it.", t.Differs)
+	}
+	return list
+}
