@@ -62,7 +62,7 @@ func inspectData(c *console, s settings.Looked, samples int) (*inspect.Inspector
 		return nil, err
 	}
 	defer data.Close()
-	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s), Model: s.Model}
+	o := inspect.Options{Samples: samples, MaxSeqLength: s.MaxSeqLength, TrainOn: trainOn(s.TrainOnInputs, s.TrainOn), Model: s.Model}
 	if s.Model != "" {
 		var longest int
 		if o.Text, longest, err = openProcessor(c, s.Model, s.Template); err != nil {
@@ -133,11 +133,12 @@ func openSplits(c *console, d settings.Dataset, part settings.Part) ([]namedSpli
 	return splits, data, nil
 }
 
-func trainOn(s settings.Looked) chat.TrainOn {
+// trainOn is what train_on_inputs and train_on mean.
+func trainOn(inputs bool, on string) chat.TrainOn {
 	switch {
-	case s.TrainOnInputs:
+	case inputs:
 		return chat.TrainOnAll
-	case s.TrainOn == "last":
+	case on == "last":
 		return chat.TrainOnLast
 	}
 	return chat.TrainOnAssistant

@@ -39,7 +39,7 @@ func (c *console) logEvent(e trainer.Event) {
 	switch e.(type) {
 	case trainer.Warning:
 		c.warn(said)
-	case events.Fetching, events.Reading, events.Encoding, events.Writing: // which may take an hour
+	case events.Fetching, events.Reading, events.Encoding, events.Evaluating, events.Writing: // which may take an hour
 		if c.lasting == nil {
 			c.lasting = newReporter(c, 1)
 		}

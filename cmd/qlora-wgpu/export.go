@@ -9,15 +9,16 @@ import (
 
 type exportCommand struct {
 	Settings settings.Export `embed:""`
+	Reported `embed:""`
 }
 
 // Help says what is written.
 func (e *exportCommand) Help() string {
 	return "Writes the model, with the adapters added where there are any, as a GGUF file: weights, tokenizer and chat template, quantized " +
-		"to the bytes that llama.cpp's own tool would write. It appears when all of it is written."
+		"to the bytes that llama.cpp's own tool would write. It appears when all of it is written. " + helpReport
 }
 
-// Run writes the file and prints its name.
+// Run writes the file, and prints its name and how it drifts.
 func (e *exportCommand) Run(c *console) error {
 	s := e.Settings
 	if err := s.Check(); err != nil {
@@ -34,8 +35,10 @@ func (e *exportCommand) Run(c *console) error {
 			return err
 		}
 	}
-	if err := writeGGUF(c, weights, s.Model, s.Output, s.Type); err != nil {
-		return err
-	}
-	return beside.write(c)
+	return e.with(c, weights, s.Source, s.Added, outputs{Output: s.Output, Modelfile: beside.path()}, func() error {
+		if err := writeGGUF(c, weights, s.Model, s.Output, s.Type); err != nil {
+			return err
+		}
+		return beside.write()
+	})
 }

@@ -12,15 +12,16 @@ import (
 
 type mergeCommand struct {
 	Settings settings.Merge `embed:""`
+	Reported `embed:""`
 }
 
 // Help says what is written.
 func (m *mergeCommand) Help() string {
 	return "Writes a Hugging Face folder that transformers loads as it loads the base model: the same weight files with the adapters added, " +
-		"in the same or another type, its configuration, tokenizer and templates. It appears when all of it is written."
+		"in the same or another type, its configuration, tokenizer and templates. It appears when all of it is written. " + helpReport
 }
 
-// Run merges and prints the folder.
+// Run merges, and prints the folder and how it drifts.
 func (m *mergeCommand) Run(c *console) error {
 	s := m.Settings
 	if err := s.Check(); err != nil {
@@ -31,7 +32,9 @@ func (m *mergeCommand) Run(c *console) error {
 		return err
 	}
 	defer weights.Close()
-	return writeFolder(c, weights, s.Written, convert.Options{Card: m.card(baseName(weights, s.Model))})
+	return m.with(c, weights, s.Source, s.Added, outputs{Output: s.Output}, func() error {
+		return writeFolder(c, weights, s.Written, convert.Options{Card: m.card(baseName(weights, s.Model))})
+	})
 }
 
 // card is the model card: what was merged into what.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,12 +12,14 @@ import (
 func TestMerge(t *testing.T) {
 	from := filepath.Join("..", "..", "internal", "parity", "testdata", "granite4")
 	model, adapter, out := filepath.Join(from, "model"), filepath.Join(from, "init_adapter"), filepath.Join(t.TempDir(), "a", "merged")
-	status, stdout, stderr := invoke(t, "merge", "--model", model, "--adapter", adapter, "--adapter", adapter, "--output", out)
+	other := otherScale(t, adapter)
+	status, stdout, stderr := invoke(t, "merge", "--model", model, "--adapter", adapter, "--adapter", other, "--output", out)
 	require.Zero(t, status, stderr)
 	require.Equal(t, out+"\n", stdout)
+	require.Contains(t, stderr, "There will be no drift report: ", "the model has no tokenizer")
 	card, err := os.ReadFile(filepath.Join(out, "README.md"))
 	require.NoError(t, err)
-	require.Contains(t, string(card), `Adapters "init_adapter", "init_adapter" added to the weights of the base model's files`)
+	require.Contains(t, string(card), `Adapters "init_adapter", "other" added to the weights of the base model's files`)
 	status, stdout, stderr = invoke(t, "plan", "--model", out, "--max-seq-length=16", "--lora-r=2")
 	require.Zero(t, status, stderr)
 	require.Contains(t, stdout, "2 of 2 resident")
@@ -25,9 +28,10 @@ func TestMerge(t *testing.T) {
 		"the folder is not empty: it holds ":                   {"--adapter", adapter, "--output", out},
 		"output is missing, allowed: a folder that is not":     {"--adapter", adapter},
 		"adapter is empty, allowed: the folder of an adapter":  {"--output", out},
-		"block_size is 128, allowed: only with base dequant":   {"--adapter", adapter, "--output", out + "2", "--block-size=128"},
-		"quantization is none, allowed: only with base dequan": {"--adapter", adapter, "--output", out + "2", "--quantization=none"},
-		`base is "both", allowed: original, dequantized`:       {"--adapter", adapter, "--output", out + "2", "--base=both"},
+		"block_size is 128, allowed: only with base dequant":   {"--adapter", adapter, "--output", out + "2", "--block-size=128", "--report=off"},
+		"quantization is none, allowed: only with base dequan": {"--adapter", adapter, "--output", out + "2", "--quantization=none", "--report=off"},
+		"no tokenizer": {"--adapter", adapter, "--output", out + "2", "--report=on"},
+		`base is "both", allowed: original, dequantized`: {"--adapter", adapter, "--output", out + "2", "--base=both"},
 		"it has no ": {"--adapter", filepath.Join(from, "..", "tiny_16bit", "init_adapter"), "--output", out + "2"},
 	} {
 		status, _, stderr = invoke(t, append([]string{"merge", "--model", model}, args...)...)
@@ -35,6 +39,19 @@ func TestMerge(t *testing.T) {
 		require.Contains(t, stderr, message)
 		require.NoDirExists(t, out+"2")
 	}
+}
+
+// otherScale is the same adapter with another scale, in a folder of its own.
+func otherScale(t *testing.T, adapter string) string {
+	dir := filepath.Join(t.TempDir(), "other")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(adapter)))
+	name := filepath.Join(dir, "adapter_config.json")
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	changed := regexp.MustCompile(`"lora_alpha": *[0-9.]+`).ReplaceAll(text, []byte(`"lora_alpha": 3`))
+	require.NotEqual(t, text, changed)
+	require.NoError(t, os.WriteFile(name, changed, 0o666))
+	return dir
 }
 
 func TestQuantize(t *testing.T) {

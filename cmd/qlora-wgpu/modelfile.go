@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -45,18 +44,21 @@ func newModelfile(c *console, model *pretrained.Model, folder string, o ollama.O
 	return m, nil
 }
 
-// write writes the file, if there is one, and prints its name.
-func (m *modelfile) write(c *console) error {
+// path is its name; empty: there is none.
+func (m *modelfile) path() string {
+	if m == nil {
+		return ""
+	}
+	return m.name
+}
+
+// write writes the file, if there is one.
+func (m *modelfile) write() error {
 	if m == nil {
 		return nil
 	}
-	err := checkpoint.WriteFile(checkpoint.Files{}, filepath.ToSlash(m.name), func(f io.Writer) error {
+	return checkpoint.WriteFile(checkpoint.Files{}, filepath.ToSlash(m.name), func(f io.Writer) error {
 		_, err := f.Write(m.text)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.stdout, m.name)
-	return err
 }

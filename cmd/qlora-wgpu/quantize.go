@@ -32,7 +32,7 @@ func (q *quantizeCommand) Run(c *console) error {
 	}
 	defer weights.Close()
 	if s.Format == settings.FormatGGUF {
-		return writeGGUF(c, weights, s.Model, s.Output, s.Type)
+		return printed(c, s.Output, writeGGUF(c, weights, s.Model, s.Output, s.Type))
 	}
 	to := spec.Quantized{BlockSize: s.BlockSize, Double: s.DoubleQuant}
 	absmax := "float32 absmax"
@@ -42,5 +42,5 @@ func (q *quantizeCommand) Run(c *console) error {
 	card := fmt.Appendf(nil, "---\nlibrary_name: transformers\nbase_model: %s\nbase_model_relation: quantized\n---\n\n# Quantized model\n\n"+
 		"Linears in 4-bit NormalFloat, blocks of %d, %s, by qlora-wgpu.\n",
 		strconv.Quote(baseName(weights, s.Model)), to.BlockSize, absmax)
-	return writeFolder(c, weights, s.Written, convert.Options{NF4: &to, Card: card})
+	return printed(c, s.Output, writeFolder(c, weights, s.Written, convert.Options{NF4: &to, Card: card}))
 }

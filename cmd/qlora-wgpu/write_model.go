@@ -66,14 +66,18 @@ func baseName(weights *convert.Weights, name string) string {
 	return cmp.Or(weights.Name(), strings.TrimSuffix(filepath.Base(filepath.Clean(name)), ".gguf"))
 }
 
-// writeFolder writes a Hugging Face folder and prints it.
+// writeFolder writes a Hugging Face folder.
 func writeFolder(c *console, weights *convert.Weights, to settings.Written, o convert.Options) error {
 	o.Type = convert.Type(strings.TrimPrefix(to.DType, settings.DTypeAuto))
 	o.Tell = func(p events.Part) { c.logEvent(events.Writing{Part: p}) }
-	if err := weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(to.Output), o); err != nil {
-		return err
+	return weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(to.Output), o)
+}
+
+// printed prints what was written, unless that failed.
+func printed(c *console, output string, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintln(c.stdout, output)
 	}
-	_, err := fmt.Fprintln(c.stdout, to.Output)
 	return err
 }
 
@@ -83,7 +87,7 @@ var fileTypes = map[string]gguf.FileType{
 	"q4_k_m": gguf.Q4_K_M,
 }
 
-// writeGGUF writes a GGUF file and prints its name.
+// writeGGUF writes a GGUF file.
 func writeGGUF(c *console, weights *convert.Weights, name, output, kind string) error {
 	file, warnings, err := weights.GGUF(convert.GGUFOptions{
 		Type: fileTypes[kind], Name: baseName(weights, name), Tell: func(p events.Part) { c.logEvent(events.Writing{Part: p}) },
@@ -94,9 +98,5 @@ func writeGGUF(c *console, weights *convert.Weights, name, output, kind string) 
 	for _, warning := range warnings {
 		c.warn(warning)
 	}
-	if err := file.Write(c.context, checkpoint.Files{}, filepath.ToSlash(output)); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.stdout, output)
-	return err
+	return file.Write(c.context, checkpoint.Files{}, filepath.ToSlash(output))
 }

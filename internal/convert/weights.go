@@ -66,9 +66,6 @@ func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights
 // Name is the model's on the hub; empty: none is known.
 func (w *Weights) Name() string { return w.model.Name }
 
-// Model is what they are made of.
-func (w *Weights) Model() *pretrained.Model { return w.model }
-
 // Adapters are those that were added.
 func (w *Weights) Adapters() []*lora.Files { return w.adapters }
 

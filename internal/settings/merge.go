@@ -7,6 +7,7 @@ type Added struct {
 	Adapters     []string `json:"adapters" name:"adapter" sep:"none" help:"PEFT adapter to add, a folder or a name of the hub; given again, another one on top." placeholder:"DIR|NAME"`
 	Base         string   `json:"base" name:"base" default:"original" help:"What adapters are added to: original, the weights of the model's files, or dequantized, those that training saw."`
 	Quantization `yaml:",inline"`
+	Drift        `yaml:",inline"`
 }
 
 // The values of base.
@@ -17,13 +18,19 @@ const (
 
 // Check wants no setting that would be ignored.
 func (a Added) Check() error {
-	if d := Default[Quantization](); a.Base == BaseOriginal && a.Quantization != d {
-		if a.Quantize != d.Quantize {
-			return Wrong("quantization", a.Quantize, "only with base dequantized")
-		}
-		return Wrong("block_size", strconv.Itoa(a.BlockSize), "only with base dequantized")
+	alone := len(a.Adapters) == 0
+	d := Default[Quantization]()
+	switch unused := a.Base == BaseOriginal && (alone || a.Report == ReportOff); {
+	case unused && a.Quantize != d.Quantize:
+		return Wrong("quantization", a.Quantize, "only with base dequantized, or a report on adapters")
+	case unused && a.Quantization != d:
+		return Wrong("block_size", strconv.Itoa(a.BlockSize), "only with base dequantized, or a report on adapters")
+	case alone && a.Data != "":
+		return Wrong("data", strconv.Quote(a.Data), "only with an adapter, on which the report is")
+	case alone && a.Report == ReportOn:
+		return Wrong("report", a.Report, "only with an adapter, on which the report is")
 	}
-	return first(oneOf("base", a.Base, BaseOriginal, BaseDequantized), a.Quantization.Check())
+	return first(oneOf("base", a.Base, BaseOriginal, BaseDequantized), a.Quantization.Check(), a.Drift.Check())
 }
 
 // Merge is every setting of merging adapters into their model.
