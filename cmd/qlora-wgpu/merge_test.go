@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,14 +26,19 @@ func TestMerge(t *testing.T) {
 	require.Contains(t, stdout, "2 of 2 resident")
 
 	for message, args := range map[string][]string{
-		"the folder is not empty: it holds ":                   {"--adapter", adapter, "--output", out},
-		"output is missing, allowed: a folder that is not":     {"--adapter", adapter},
-		"adapter is empty, allowed: the folder of an adapter":  {"--output", out},
-		"block_size is 128, allowed: only with base dequant":   {"--adapter", adapter, "--output", out + "2", "--block-size=128", "--report=off"},
-		"quantization is none, allowed: only with base dequan": {"--adapter", adapter, "--output", out + "2", "--quantization=none", "--report=off"},
-		"no tokenizer": {"--adapter", adapter, "--output", out + "2", "--report=on"},
+		"the folder is not empty: it holds ":                  {"--adapter", adapter, "--output", out},
+		"output is missing, allowed: a folder that is not":    {"--adapter", adapter},
+		"adapter is empty, allowed: the folder of an adapter": {"--output", out},
+		"block_size is 128, allowed: only with base dequant": {
+			"--adapter", adapter, "--output", out + "2", "--block-size=128", "--report=off",
+		},
+		"quantization is none, allowed: only with base dequan": {
+			"--adapter", adapter, "--output", out + "2", "--quantization=none", "--report=off",
+		},
+		"it is the same adapter as ":                     {"--adapter", adapter, "--adapter", adapter + "/", "--output", out + "2"},
+		"no tokenizer":                                   {"--adapter", adapter, "--output", out + "2", "--report=on"},
 		`base is "both", allowed: original, dequantized`: {"--adapter", adapter, "--output", out + "2", "--base=both"},
-		"it has no ": {"--adapter", filepath.Join(from, "..", "tiny_16bit", "init_adapter"), "--output", out + "2"},
+		"it has no ":                                     {"--adapter", filepath.Join(from, "..", "tiny_16bit", "init_adapter"), "--output", out + "2"},
 	} {
 		status, _, stderr = invoke(t, append([]string{"merge", "--model", model}, args...)...)
 		require.Equal(t, 2, status, stderr)
@@ -52,6 +58,45 @@ func otherScale(t *testing.T, adapter string) string {
 	require.NotEqual(t, text, changed)
 	require.NoError(t, os.WriteFile(name, changed, 0o666))
 	return dir
+}
+
+// A folder is not written into that of the model, however one gets there; beside it it is.
+func TestMergeIntoTheModel(t *testing.T) {
+	from, dir := filepath.Join("..", "..", "internal", "parity", "testdata", "granite4"), t.TempDir()
+	model := filepath.Join(dir, "model")
+	require.NoError(t, os.CopyFS(model, os.DirFS(filepath.Join(from, "model"))))
+	outputs := []string{filepath.Join(model, "merged"), filepath.Join(model, "a", "b"), dir + "/other/../model/merged"}
+	below := filepath.Join(model, "below")
+	require.NoError(t, os.Mkdir(below, 0o777))
+	for i, to := range []string{model, below} {
+		if link := filepath.Join(dir, "link"+strconv.Itoa(i)); os.Symlink(to, link) == nil { // which not every user of Windows may make
+			outputs = append(outputs, filepath.Join(link, "merged"))
+		}
+	}
+	write := func(command, output string) (int, string) {
+		args := []string{command, "--model", model, "--output", output}
+		if command == "merge" {
+			args = append(args, "--adapter", filepath.Join(from, "init_adapter"), "--report=off")
+		}
+		status, _, stderr := invoke(t, args...)
+		return status, stderr
+	}
+	before, err := os.ReadDir(model)
+	require.NoError(t, err)
+	for _, output := range outputs {
+		for _, command := range []string{"merge", "quantize"} {
+			status, stderr := write(command, output)
+			require.Equal(t, 2, status, output)
+			require.Contains(t, stderr, "the folder lies in that of the model, "+model)
+		}
+	}
+	after, err := os.ReadDir(model)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	for _, output := range []string{filepath.Join(dir, "model-merged"), filepath.Join(dir, "deep", "er", "merged")} {
+		status, stderr := write("merge", output)
+		require.Zero(t, status, stderr)
+	}
 }
 
 func TestQuantize(t *testing.T) {

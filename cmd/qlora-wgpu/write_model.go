@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/settings"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -68,6 +70,9 @@ func baseName(weights *convert.Weights, name string) string {
 
 // writeFolder writes a Hugging Face folder.
 func writeFolder(c *console, weights *convert.Weights, to settings.Written, o convert.Options) error {
+	if of := filepath.Dir(weights.Model().Files()[0]); isWithin(to.Output, of) {
+		return usererr.New("write model", to.Output, "the folder lies in that of the model, %s", of).Hinted("choose another --output")
+	}
 	o.Type = convert.Type(strings.TrimPrefix(to.DType, settings.DTypeAuto))
 	o.Tell = func(p events.Part) { c.logEvent(events.Writing{Part: p}) }
 	return weights.WriteFolder(c.context, checkpoint.Files{}, filepath.ToSlash(to.Output), o)
@@ -79,6 +84,37 @@ func printed(c *console, output string, err error) error {
 		_, err = fmt.Fprintln(c.stdout, output)
 	}
 	return err
+}
+
+// isWithin tells whether a path, of which the last parts may not be there, leads into a folder, by whatever links.
+func isWithin(path, folder string) bool {
+	of, err := os.Stat(folder)
+	if err != nil {
+		return false
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false
+	}
+	up := func(stop func() bool) bool {
+		for !stop() {
+			above := filepath.Dir(path)
+			if above == path {
+				return false
+			}
+			path = above
+		}
+		return true
+	}
+	return up(func() bool { // to what is there of it, without links
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			path = real
+		}
+		return err == nil
+	}) && up(func() bool {
+		at, err := os.Stat(path)
+		return err == nil && os.SameFile(at, of)
+	})
 }
 
 // fileTypes are the values of type.

@@ -108,7 +108,9 @@ func TestMergedFloat32IsTheSumRoundedOnce(t *testing.T) {
 	for _, name := range cases {
 		t.Run(name, func(t *testing.T) {
 			model, adapter, from := caseOf(t, name)
-			adapters := []*lora.Files{adapter, adapter}
+			other := *adapter
+			other.Config.Alpha *= 1.5
+			adapters := []*lora.Files{adapter, &other}
 			dir, tensors := written(t, model, adapters, Base{}, F32)
 			again := openModel(t, dir)
 			want := model.Spec

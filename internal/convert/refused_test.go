@@ -103,6 +103,18 @@ func TestAnAdapterOfAnotherModelIsNamed(t *testing.T) {
 	require.Contains(t, e.Hint, "the adapter belongs to another model")
 }
 
+// An adapter is not added twice without a word, whatever path each of the two has.
+func TestTheSameAdapterTwice(t *testing.T) {
+	model, adapter, _ := caseOf(t, "granite4")
+	_, other, _ := caseOf(t, "qwen3")
+	again := *adapter
+	again.Path = "checkpoint-75"
+	_, _, err := New(model, []*lora.Files{adapter, &again}, Base{})
+	require.ErrorContains(t, err, "write model checkpoint-75: it is the same adapter as "+adapter.Path+": both together would count twice")
+	_, _, err = New(model, []*lora.Files{adapter, other}, Base{})
+	require.ErrorContains(t, err, "it has no ")
+}
+
 func TestValuesBeyondTheTypeAreNamed(t *testing.T) {
 	model, adapter, _ := caseOf(t, "tiny_16bit")
 	for i := range adapter.Tensors {

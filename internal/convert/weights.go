@@ -2,8 +2,11 @@
 package convert
 
 import (
+	"slices"
+
 	"qlora-wgpu/internal/model/spec"
 	"qlora-wgpu/internal/pretrained"
+	"qlora-wgpu/internal/usererr"
 	"qlora-wgpu/lora"
 )
 
@@ -36,7 +39,7 @@ type product struct {
 }
 
 // New merges adapters, any number of them, into a model. Warnings are those of loading the adapters. Errors are
-// *usererr.Error: an adapter of another model, with the name or the shape that differs.
+// *usererr.Error: an adapter of another model, with the name or the shape that differs, and one that is given twice.
 func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights, warnings []string, err error) {
 	w = &Weights{model: model, adapters: adapters, base: base, roles: map[string]spec.Role{}, products: map[string][]product{}}
 	for _, t := range model.Spec.Tensors() {
@@ -46,7 +49,11 @@ func New(model *pretrained.Model, adapters []*lora.Files, base Base) (w *Weights
 		w.roles[t.Name] = t.Role
 	}
 	linears := lora.LinearsOf(model.Spec)
-	for _, files := range adapters {
+	for i, files := range adapters {
+		if at := slices.IndexFunc(adapters[:i], files.Same); at >= 0 {
+			return nil, nil, usererr.New(op, files.Path, "it is the same adapter as %s: both together would count twice", adapters[at].Path).
+				Hinted("give it once; for more of it, raise lora_alpha in its adapter_config.json")
+		}
 		products, said, err := files.Products(linears)
 		if err != nil {
 			return nil, nil, err
