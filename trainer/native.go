@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"qlora-wgpu/internal/adapters"
 	"qlora-wgpu/internal/answer"
 	"qlora-wgpu/internal/chat"
 	"qlora-wgpu/internal/checkpoint"
@@ -13,7 +14,6 @@ import (
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/inspect"
 	"qlora-wgpu/internal/runlock"
-	"qlora-wgpu/lora"
 )
 
 // Train opens the files that the configuration names and runs it. Errors are Run's, and *usererr.Error for a file that
@@ -47,11 +47,11 @@ func Train(ctx context.Context, c Config, emit func(Event)) (*Summary, error) {
 		return nil, err
 	}
 	if c.InitAdapter != "" {
-		folder, err := host.FindAdapter(ctx, c.InitAdapter, emit)
+		adapter, err := adapters.Find(ctx, c.InitAdapter, emit)
 		if err != nil {
 			return nil, err
 		}
-		if in.Adapter, err = lora.Open(checkpoint.Files{}, folder); err != nil {
+		if in.Adapter, err = adapter.For(in.Model.Spec); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"qlora-wgpu/internal/adapters"
 	"qlora-wgpu/internal/checkpoint"
 	"qlora-wgpu/internal/convert"
 	"qlora-wgpu/internal/events"
@@ -28,7 +29,7 @@ func openWeights(c *console, name string, added settings.Added) (*convert.Weight
 	for _, warning := range model.Warnings {
 		c.warn(warning)
 	}
-	adapters, err := openAdapters(c, added.Adapters)
+	files, err := openAdapters(c, model.Spec, added.Adapters)
 	if err != nil {
 		_ = model.Close() // it was only read
 		return nil, err
@@ -37,7 +38,7 @@ func openWeights(c *console, name string, added settings.Added) (*convert.Weight
 	if added.Quantize == settings.QuantizedNF4 {
 		base.NF4 = &spec.Quantized{BlockSize: added.BlockSize, Double: true}
 	}
-	weights, warnings, err := convert.New(model, adapters, base)
+	weights, warnings, err := convert.New(model, files, base)
 	if err != nil {
 		_ = model.Close()
 		return nil, err
@@ -48,19 +49,19 @@ func openWeights(c *console, name string, added settings.Added) (*convert.Weight
 	return weights, nil
 }
 
-func openAdapters(c *console, names []string) (adapters []*lora.Files, err error) {
+func openAdapters(c *console, s spec.Spec, names []string) (list []*lora.Files, err error) {
 	for _, name := range names {
-		path, err := host.FindAdapter(c.context, name, c.logEvent)
+		adapter, err := adapters.Find(c.context, name, c.logEvent)
 		if err != nil {
 			return nil, err
 		}
-		files, err := lora.Open(checkpoint.Files{}, filepath.ToSlash(path))
+		files, err := adapter.For(s)
 		if err != nil {
 			return nil, err
 		}
-		adapters = append(adapters, files)
+		list = append(list, files)
 	}
-	return adapters, nil
+	return list, nil
 }
 
 // baseName is what cards and files call a model.

@@ -5,14 +5,13 @@ package answer
 import (
 	"context"
 
-	"qlora-wgpu/internal/checkpoint"
+	"qlora-wgpu/internal/adapters"
 	"qlora-wgpu/internal/events"
 	"qlora-wgpu/internal/files"
 	"qlora-wgpu/internal/host"
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/processor"
 	"qlora-wgpu/internal/settings"
-	"qlora-wgpu/lora"
 )
 
 // Open opens the files that the settings name, and the device. Errors are *usererr.Error, or the device's.
@@ -22,17 +21,20 @@ func Open(ctx context.Context, c settings.Inference, sampling settings.Sampling,
 	}
 	in := Inputs{Cache: host.MeasurementsIn(c.CacheDir), HostMemory: host.Memory}
 	var err error
+	var adapter *adapters.Adapter
 	if c.Adapter != "" {
-		folder, err := host.FindAdapter(ctx, c.Adapter, emit)
-		if err != nil {
-			return nil, err
-		}
-		if in.Adapter, err = lora.Open(checkpoint.Files{}, folder); err != nil {
+		if adapter, err = adapters.Find(ctx, c.Adapter, emit); err != nil {
 			return nil, err
 		}
 	}
 	if in.Model, err = host.OpenModel(ctx, c.Model, emit); err != nil {
 		return nil, err
+	}
+	if adapter != nil {
+		if in.Adapter, err = adapter.For(in.Model.Spec); err != nil {
+			in.Model.Close()
+			return nil, err
+		}
 	}
 	if in.ChatTemplate, err = ReadTemplate(in.Model, c.ChatTemplate); err != nil {
 		in.Model.Close()

@@ -137,7 +137,7 @@ func FindModel(ctx context.Context, name string, emit func(events.Event)) (strin
 	})
 }
 
-// FindAdapter is the folder of an adapter of that path or name.
+// FindAdapter is the folder of an adapter of that path or name, or its GGUF file.
 func FindAdapter(ctx context.Context, name string, emit func(events.Event)) (string, error) {
 	return find(ctx, name, hub.Models, emit, func(h *hub.Hub, n hub.Name) (string, error) { return h.Adapter(ctx, n) })
 }

@@ -48,7 +48,7 @@ func (h *Hub) Has(ctx context.Context, n Name, unread func(tensor string) bool) 
 	return path, err == nil
 }
 
-// Adapter brings a LoRA adapter into the cache and gives its folder.
+// Adapter brings a LoRA adapter into the cache and gives its folder, or its GGUF file.
 func (h *Hub) Adapter(ctx context.Context, n Name) (string, error) {
 	return h.bring(ctx, n, func(files []File, get getter) (string, error) { return adapter(n, files, get) })
 }
@@ -65,12 +65,7 @@ func (h *Hub) ModelOrAdapter(ctx context.Context, n Name, unread func(tensor str
 
 func model(n Name, files []File, unread func(string) bool, get getter) (string, error) {
 	if n.File != "" || !has(files, configFile) || !slices.ContainsFunc(files, isSafetensors) {
-		chosen, err := chooseGGUF(n, files)
-		if err != nil {
-			return "", err
-		}
-		dir, err := get(chosen)
-		return filepath.Join(dir, filepath.FromSlash(chosen[0].Name)), err
+		return oneGGUF(n, files, get)
 	}
 	dir, err := get(chooseTexts(files))
 	if err != nil {
@@ -86,16 +81,33 @@ func model(n Name, files []File, unread func(string) bool, get getter) (string, 
 const adapterConfig = "adapter_config.json"
 
 func adapter(n Name, files []File, get getter) (string, error) {
-	const tensors = "adapter_model.safetensors"
+	const ofPEFT, ofMLX = "adapter_model.safetensors", "adapters.safetensors"
+	isGGUF := func(f File) bool { return strings.HasSuffix(strings.ToLower(f.Name), ".gguf") }
 	switch {
-	case has(files, adapterConfig) && has(files, tensors):
-		return get(named(files, adapterConfig, tensors))
+	case n.File != "":
+		return oneGGUF(n, files, get)
+	case has(files, adapterConfig) && has(files, ofPEFT):
+		return get(named(files, adapterConfig, ofPEFT))
+	case has(files, adapterConfig) && has(files, ofMLX):
+		return get(named(files, adapterConfig, ofMLX))
+	case !has(files, configFile) && slices.ContainsFunc(files, isGGUF):
+		return oneGGUF(n, files, get)
 	case has(files, "adapter_model.bin"):
 		return "", refused(n, "its adapter is a pickle (adapter_model.bin), which runs whatever code it holds when it is read", files)
 	case has(files, configFile):
 		return "", refused(n, "it is a model and no adapter", files)
 	}
 	return "", refused(n, "it holds no adapter", files)
+}
+
+// oneGGUF is the path of a GGUF file, of a split model the first part.
+func oneGGUF(n Name, files []File, get getter) (string, error) {
+	chosen, err := chooseGGUF(n, files)
+	if err != nil {
+		return "", err
+	}
+	dir, err := get(chosen)
+	return filepath.Join(dir, filepath.FromSlash(chosen[0].Name)), err
 }
 
 // Dataset brings those files of a data set into the cache that choose picks of the names of all, knowing what the

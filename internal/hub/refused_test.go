@@ -95,6 +95,42 @@ func TestRepositoriesWithoutAUse(t *testing.T) {
 	equal(t, dir, s.Repos["models/owner/l"], "adapter_config.json", "adapter_model.safetensors")
 }
 
+// Of an adapter in whatever format its own files alone are fetched.
+func TestAdaptersOfEveryFormat(t *testing.T) {
+	s := hubtest.New(t)
+	for repo, c := range map[string]struct {
+		files []string
+		ask   string
+		path  string   // behind the snapshot
+		want  []string // what is fetched
+	}{
+		"mlx": {[]string{"README.md", "adapter_config.json", "adapters.safetensors", "0000100_adapters.safetensors"}, "", "",
+			[]string{"adapter_config.json", "adapters.safetensors"}},
+		"both": {[]string{"adapter_config.json", "adapter_model.safetensors", "adapters.safetensors"}, "", "",
+			[]string{"adapter_config.json", "adapter_model.safetensors"}},
+		"gguf": {[]string{"README.md", "lora-f16.gguf"}, "", "lora-f16.gguf", []string{"lora-f16.gguf"}},
+		"two":  {[]string{"lora-f16.gguf", "lora-f32.gguf"}, ":F32", "lora-f32.gguf", []string{"lora-f32.gguf"}},
+		"asked": {[]string{"adapter_config.json", "adapter_model.safetensors", "lora.gguf"}, ":lora.gguf", "lora.gguf",
+			[]string{"lora.gguf"}},
+	} {
+		s.Repos["models/owner/"+repo] = repository(c.files...)
+		n, _, err := Parse("owner/"+repo+c.ask, Models)
+		require.NoError(t, err)
+		path, err := client(s, t.TempDir()).Adapter(t.Context(), n)
+		require.NoError(t, err, repo)
+		dir := path
+		if c.path != "" {
+			require.Equal(t, c.path, filepath.Base(path))
+			dir = filepath.Dir(path)
+		}
+		equal(t, dir, s.Repos["models/owner/"+repo], c.want...)
+	}
+	n, _, err := Parse("owner/two", Models)
+	require.NoError(t, err)
+	_, err = client(s, t.TempDir()).Adapter(t.Context(), n)
+	require.ErrorContains(t, err, "there are several GGUF models (say which by its type or its name")
+}
+
 func TestRefusals(t *testing.T) {
 	s, repo := served(t)
 	s.Repos["models/owner/gated"] = &hubtest.Repo{Files: repo.Files, Gated: true}

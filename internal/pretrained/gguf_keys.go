@@ -54,7 +54,7 @@ func (g *ggufReader) describe(m *Model) (err error) {
 	switch kind := read(g, g.String, "general.type", ""); kind {
 	case "adapter", "mmproj", "imatrix":
 		return g.unsupported("the file holds no model: general.type is %q", kind).
-			Hinted("take the base model's file; an adapter has to be a folder as PEFT writes it")
+			Hinted("give the base model's file as --model, and an adapter as --adapter")
 	}
 	about := &spec.Keys{Path: g.path, Values: g.Below(architecture + ".")}
 	if g.family, err = architectures.FindGGUF(architecture, about); err != nil {

@@ -5,7 +5,7 @@ import "time"
 // Inference is what a loaded model that answers or is measured needs.
 type Inference struct {
 	Source       `yaml:",inline"`
-	Adapter      string `json:"adapter" name:"adapter" help:"PEFT adapter over it, a folder or a name of the hub." placeholder:"DIR|NAME"`
+	Adapter      string `json:"adapter" name:"adapter" help:"Adapter over it: a folder of PEFT's or MLX's, a GGUF LoRA, or a name of the hub." placeholder:"PATH|NAME"`
 	Quantization `yaml:",inline"`
 	Template     `yaml:",inline"`
 	Budget       `yaml:",inline"`

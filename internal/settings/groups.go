@@ -134,7 +134,7 @@ type Adapter struct {
 	LoraAlpha   float64 `json:"lora_alpha" name:"lora-alpha" default:"16" numeric:"" help:"LoRA scale: alpha / r, with rsLoRA alpha / sqrt(r)."`
 	LoraDropout float64 `json:"lora_dropout" name:"lora-dropout" default:"0" numeric:"" help:"Dropout on the input of A, a probability."`
 	UseRSLora   bool    `json:"use_rslora" name:"use-rslora" default:"false" numeric:"" help:"Scale by alpha / sqrt(r)."`
-	InitAdapter string  `json:"init_adapter" name:"init-adapter" help:"Continue from the weights of this PEFT adapter, a folder or a name of the hub." placeholder:"DIR|NAME"`
+	InitAdapter string  `json:"init_adapter" name:"init-adapter" help:"Continue from the weights of this adapter: a folder of PEFT's or MLX's, a GGUF LoRA, or a name of the hub." placeholder:"PATH|NAME"`
 }
 
 // Check checks shape and scale.

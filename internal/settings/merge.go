@@ -4,7 +4,7 @@ import "strconv"
 
 // Added are adapters, and what they are added to.
 type Added struct {
-	Adapters     []string `json:"adapters" name:"adapter" sep:"none" help:"PEFT adapter to add, a folder or a name of the hub; given again, another one on top." placeholder:"DIR|NAME"`
+	Adapters     []string `json:"adapters" name:"adapter" sep:"none" help:"Adapter to add: a folder of PEFT's or MLX's, a GGUF LoRA, or a name of the hub; given again, another one on top." placeholder:"PATH|NAME"`
 	Base         string   `json:"base" name:"base" default:"original" help:"What adapters are added to: original, the weights of the model's files, or dequantized, those that training saw."`
 	Quantization `yaml:",inline"`
 	Drift        `yaml:",inline"`
