@@ -2,9 +2,7 @@ package convert
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"path"
 
 	"qlora-wgpu/internal/checkpoint"
@@ -56,7 +54,7 @@ func (w *Weights) WriteFolder(ctx context.Context, out checkpoint.Store, dir str
 			return err
 		}
 	}
-	return published(out, dir, total, func(temporary string) error {
+	return PublishFolder(out, dir, total, func(temporary string) error {
 		meter := events.NewMeter(total, func(p events.Part) {
 			if o.Tell != nil {
 				o.Tell(p)
@@ -235,37 +233,6 @@ func converted(t pretrained.Stored, elements int, to Type) (list []piece) {
 		})
 	}
 	return list
-}
-
-// published makes a folder whose content write writes into the folder that it is given, in one step.
-func published(out checkpoint.Store, dir string, size int64, write func(temporary string) error) error {
-	names, err := out.List(dir)
-	if err == nil && len(names) > 0 {
-		return usererr.New(op, dir, "the folder is not empty: it holds %s", names[0]).Hinted("choose another --output")
-	}
-	there := err == nil
-	temporary := fmt.Sprintf("%s.%08x.tmp", dir, rand.Uint32()) // another process may write the same folder
-	if err := room(out, dir, size); err != nil {
-		return err
-	}
-	err = out.MakeDir(temporary)
-	if err == nil {
-		err = write(temporary)
-	}
-	if err == nil && there {
-		err = out.Remove(dir)
-	}
-	if err == nil {
-		err = out.Rename(temporary, dir)
-	}
-	if err == nil {
-		err = out.SyncDir(path.Dir(dir))
-	}
-	if err != nil {
-		_ = out.Remove(temporary) // gives the space back; a failure here adds nothing to the first error
-		return fmt.Errorf("write %s: %w", dir, err)
-	}
-	return nil
 }
 
 // typeOf is the type that computed values of a file's type are written in.

@@ -2,11 +2,8 @@ package convert
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"path"
 	"slices"
 
 	"qlora-wgpu/internal/checkpoint"
@@ -155,16 +152,7 @@ func (g *GGUF) Size() int64 {
 // nothing. Errors are *usererr.Error: a file that is there, a disk that is too full, values that a type cannot hold;
 // and those of reading, of writing, and ctx's.
 func (g *GGUF) Write(ctx context.Context, out checkpoint.Store, file string) error {
-	if there, err := out.Open(file); err == nil {
-		_ = there.Close() // it was not read
-		return usererr.New(op, file, "the file is there already").Hinted("choose another --output, or remove it")
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return usererr.New(op, file, "%w", err)
-	}
-	if err := room(out, file, g.Size()); err != nil {
-		return err
-	}
-	return checkpoint.WriteFile(out, file, func(f io.Writer) error { return g.Stream(ctx, f) })
+	return PublishFile(out, file, g.Size(), func(f io.Writer) error { return g.Stream(ctx, f) })
 }
 
 // Stream writes the file's bytes.
@@ -196,20 +184,4 @@ func (g *GGUF) Stream(ctx context.Context, f io.Writer) error {
 		return err
 	}
 	return w.Close()
-}
-
-// room makes the folder of a file or a folder, and looks whether its disk has so many bytes.
-func room(out checkpoint.Store, name string, size int64) error {
-	if err := out.MakeDir(path.Dir(name)); err != nil {
-		return usererr.New(op, name, "%w", err)
-	}
-	free, err := out.Free(path.Dir(name))
-	if err != nil {
-		return usererr.New(op, name, "free space: %w", err)
-	}
-	if need := size + 64<<20; free >= 0 && free < need {
-		return usererr.New(op, name, "the disk is too full: %.1f MB are needed, %.1f MB are free", float64(need)/1e6, float64(free)/1e6).
-			Hinted("free some space, or choose an --output on another disk")
-	}
-	return nil
 }
