@@ -111,11 +111,11 @@ func TestRefusedGGUF(t *testing.T) {
 			held{"blk.0.ssm_in.weight.lora_b", 12, 2}, held{"blk.0.ssm_out.weight.lora_a", 2, 24}, held{"blk.0.ssm_out.weight.lora_b", 12, 2}),
 		"unsupported: token_embd.weight.lora_a adapts the embedding or the head (only linears of the layers": ggufOf(t, about(), a, b,
 			held{"token_embd.weight.lora_a", 9, 2}, held{"token_embd.weight.lora_b", 24, 2}),
-		"unsupported: tensor blk.0.attn_norm.weight of shape [1 24]":  ggufOf(t, about(), a, b, held{"blk.0.attn_norm.weight", 1, 24}),
-		"blk.0.attn_v.weight.lora_b is missing":                       ggufOf(t, about(), a),
-		"blk.0.attn_v.weight.lora_a is missing":                       ggufOf(t, about(), b),
-		"the ranks of blk.0.attn_v.weight.lora_a and .lora_b differ:": ggufOf(t, about(), a, held{vB, 12, 3}),
-		"bad format: it holds no matrices":                            ggufOf(t, about()),
+		"unsupported: tensor blk.0.attn_norm.weight of shape [1 24]":                                                       ggufOf(t, about(), a, b, held{"blk.0.attn_norm.weight", 1, 24}),
+		"blk.0.attn_v.weight.lora_b is missing":                                                                            ggufOf(t, about(), a),
+		"blk.0.attn_v.weight.lora_a is missing":                                                                            ggufOf(t, about(), b),
+		"the ranks of blk.0.attn_v.weight.lora_a and .lora_b differ:":                                                      ggufOf(t, about(), a, held{vB, 12, 3}),
+		"bad format: it holds no matrices":                                                                                 ggufOf(t, about()),
 		"load adapter a: bad format: the file is no GGUF (an adapter is a GGUF file, or a folder with adapter_config.json": []byte("PK\x03\x04 whatever"),
 	} {
 		_, err := opened(t, map[string][]byte{"a": data}, "a")
