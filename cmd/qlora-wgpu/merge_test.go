@@ -97,6 +97,11 @@ func TestMergeIntoTheModel(t *testing.T) {
 		status, stderr := write("merge", output)
 		require.Zero(t, status, stderr)
 	}
+	file := filepath.Join(dir, "m.gguf") // whose folder is nobody's
+	status, _, stderr := invoke(t, "export", "--model", filepath.Join("..", "..", "internal", "demo", "model"), "--output", file, "--type=f16")
+	require.Zero(t, status, stderr)
+	status, _, stderr = invoke(t, "quantize", "--model", file, "--output", filepath.Join(dir, "beside"))
+	require.Zero(t, status, stderr)
 }
 
 func TestQuantize(t *testing.T) {

@@ -71,7 +71,7 @@ func baseName(weights *convert.Weights, name string) string {
 
 // writeFolder writes a Hugging Face folder.
 func writeFolder(c *console, weights *convert.Weights, to settings.Written, o convert.Options) error {
-	if of := filepath.Dir(weights.Model().Files()[0]); isWithin(to.Output, of) {
+	if of := filepath.Dir(weights.Model().Files()[0]); weights.IsFolder() && isWithin(to.Output, of) {
 		return usererr.New("write model", to.Output, "the folder lies in that of the model, %s", of).Hinted("choose another --output")
 	}
 	o.Type = convert.Type(strings.TrimPrefix(to.DType, settings.DTypeAuto))

@@ -27,7 +27,7 @@ func TestDefaultsAreValid(t *testing.T) {
 
 // everything are the settings of all commands.
 var everything = []any{Default[Train](), Default[Random](), Default[Generate](), Default[Eval](), Default[Plan](), Default[Inspect](),
-	Default[Convert](), Default[Merge](), Default[BenchKernels](), Default[BenchLoad](), Default[BenchTrain](), Default[BenchPaging]()}
+	Default[Convert](), Default[Drift](), Default[BenchKernels](), Default[BenchLoad](), Default[BenchTrain](), Default[BenchPaging]()}
 
 func TestASettingHasOneNameOneDefaultAndOneHelpText(t *testing.T) {
 	said := map[string]reflect.StructTag{}
