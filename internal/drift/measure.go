@@ -53,6 +53,9 @@ func (l *Live) Compare(ctx context.Context, w Written) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.options.Quantization.Quantize == settings.Unquantized || l.options.Model.Spec.Quantized != nil {
+		w.Dequantized = true // training saw the weights of the files
+	}
 	r.Warnings = append(r.Warnings, r.warnings(w)...)
 	return r, nil
 }

@@ -42,18 +42,24 @@ func (r *Report) String() string {
 	if r.RowsLeftOut > 0 {
 		fmt.Fprintf(&b, "(the last %d rows are left out: so many logits are held)\n", r.RowsLeftOut)
 	}
-	const name = 56
-	line := func(what string, m *Measured) {
-		if m == nil {
-			return
+	table := [][]string{{"", "loss", "KL", "same token"}}
+	for _, m := range []struct {
+		name string
+		*Measured
+	}{{"base", &r.Base}, {"live adapter", &r.Live}, {"merged", r.Merged}, {"re-quantized", r.Requantized}} {
+		if m.Measured != nil {
+			table = append(table, []string{
+				m.name + ", " + m.Weights, fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.3g", m.KL), fmt.Sprintf("%.1f %%", 100*m.SameToken),
+			})
 		}
-		fmt.Fprintf(&b, "  %-*s  %8.4f  %10.3g  %6.1f %%\n", name, what+", "+m.Weights, m.Loss, m.KL, 100*m.SameToken)
 	}
-	fmt.Fprintf(&b, "  %-*s  %8s  %10s  %8s\n", name, "", "loss", "KL", "same token")
-	line("base", &r.Base)
-	line("live adapter", &r.Live)
-	line("merged", r.Merged)
-	line("re-quantized", r.Requantized)
+	widest := 0
+	for _, row := range table {
+		widest = max(widest, len(row[0]))
+	}
+	for _, row := range table {
+		fmt.Fprintf(&b, "  %-*s  %8s  %9s  %10s\n", widest, row[0], row[1], row[2], row[3])
+	}
 	switch t := r.Template; {
 	case t.Reason != "":
 		fmt.Fprintf(&b, "  template: nothing could be rendered by it: %s\n", t.Reason)
