@@ -123,6 +123,9 @@ func driftRows(c *console, s settings.Drift) (*dataset.Source, error) {
 	if opened.Valid != nil {
 		data = opened.Valid
 	}
+	if data.IsWeighted() {
+		c.logEvent(events.Info{Message: "Weights are for training: here every row counts once."})
+	}
 	switch n := data.Len(); {
 	case s.Rows != "":
 		return data.Slice(s.Rows)

@@ -3,6 +3,7 @@
 package drift
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -245,6 +246,11 @@ func TestDamageIsTold(t *testing.T) {
 	require.NotEqual(t, *d.Training, *d.Written)
 	require.Contains(t, strings.Join(r.Warnings, "\n"), d.String())
 	require.Contains(t, r.String(), "other ids than in training, row 1, position ")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = l.Compare(ctx, w)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // A quantized file is measured as it is, beside the weights that it was made of.

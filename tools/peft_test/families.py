@@ -129,7 +129,7 @@ def merged(own, adapter, live, rows, flags, auto=hf.AutoModelForCausalLM):
         folder = adapter.with_name(f"merged-{base}")
         shutil.rmtree(folder, ignore_errors=True)
         more = ["--base=dequantized", "--dtype=f32", *flags] if base == "dequantized" else []
-        check.program(own, "merge", "--model", own.model, "--adapter", adapter, "--output", folder, *more)
+        check.program(own, "merge", "--model", own.model, "--adapter", adapter, "--output", folder, "--report=off", *more)
         model, said = auto.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
         if any(said[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
             print(f"  merged, {base}: {said}")
