@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"qlora-wgpu/internal/safetensors"
-	"qlora-wgpu/lora"
 )
 
 // Adapter writes a PEFT adapter of all linears of the folder's model, with random matrices, and returns its path. size
-// is about the standard deviation of what it adds to a weight: 0.05 changes what a model says.
+// is about the standard deviation of what it adds to a weight: 0.05 changes what a model says. It writes the files by
+// itself: package lora brings the device, and tests of packages that are vetted for other systems have none.
 func Adapter(t testing.TB, model string, rank int, seed uint64, size float64) string {
 	t.Helper()
 	name := filepath.Join(model, "model.safetensors")
@@ -27,13 +27,15 @@ func Adapter(t testing.TB, model string, rank int, seed uint64, size float64) st
 	file, err := safetensors.Read(bytes.NewReader(data), int64(len(data)), name)
 	require.NoError(t, err)
 	rng := rand.New(rand.NewPCG(seed, seed))
-	var tensors []lora.Tensor
+	var tensors []safetensors.Data
 	add := func(name string, rows, cols int, deviation float64) {
 		values := make([]float32, rows*cols)
 		for i := range values {
 			values[i] = float32(deviation * rng.NormFloat64())
 		}
-		tensors = append(tensors, lora.Tensor{Name: "base_model.model." + name, Rows: rows, Cols: cols, Values: values})
+		tensors = append(tensors, safetensors.Data{
+			Name: "base_model.model." + name, DType: safetensors.F32, Shape: []int{rows, cols}, Bytes: safetensors.Float32Bytes(values),
+		})
 	}
 	for _, tensor := range file.Tensors() {
 		if linear, is := strings.CutSuffix(tensor.Name, ".weight"); is && strings.HasSuffix(linear, "_proj") {
@@ -43,14 +45,10 @@ func Adapter(t testing.TB, model string, rank int, seed uint64, size float64) st
 	}
 	dir := filepath.Join(t.TempDir(), fmt.Sprintf("adapter-%d", seed))
 	require.NoError(t, os.Mkdir(dir, 0o777))
-	config := lora.Config{Rank: rank, Alpha: float64(rank), Targets: []string{"all-linear"}}
-	for name, write := range map[string]func(*bytes.Buffer) error{
-		lora.ConfigFile:  func(b *bytes.Buffer) error { return config.WriteConfig(b, "demo") },
-		lora.WeightsFile: func(b *bytes.Buffer) error { return config.WriteWeights(b, tensors) },
-	} {
-		var content bytes.Buffer
-		require.NoError(t, write(&content))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content.Bytes(), 0o666))
-	}
+	config := fmt.Sprintf(`{"peft_type":"LORA","target_modules":"all-linear","r":%d,"lora_alpha":%[1]d}`, rank)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte(config), 0o666))
+	var weights bytes.Buffer
+	require.NoError(t, safetensors.Write(&weights, map[string]string{"format": "pt"}, tensors))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), weights.Bytes(), 0o666))
 	return dir
 }
