@@ -25,6 +25,7 @@ func TestMerge(t *testing.T) {
 	require.Zero(t, status, stderr)
 	require.Contains(t, stdout, "2 of 2 resident")
 
+	alien := filepath.Join(from, "..", "tiny_16bit", "init_adapter")
 	for message, args := range map[string][]string{
 		"the folder is not empty: it holds ":                  {"--adapter", adapter, "--output", out},
 		"output is missing, allowed: a folder that is not":    {"--adapter", adapter},
@@ -38,7 +39,7 @@ func TestMerge(t *testing.T) {
 		"it is the same adapter as ":                     {"--adapter", adapter, "--adapter", adapter + "/", "--output", out + "2"},
 		"no tokenizer":                                   {"--adapter", adapter, "--output", out + "2", "--report=on"},
 		`base is "both", allowed: original, dequantized`: {"--adapter", adapter, "--output", out + "2", "--base=both"},
-		"it has no ":                                     {"--adapter", filepath.Join(from, "..", "tiny_16bit", "init_adapter"), "--output", out + "2"},
+		"it has no ":                                     {"--adapter", alien, "--output", out + "2"},
 	} {
 		status, _, stderr = invoke(t, append([]string{"merge", "--model", model}, args...)...)
 		require.Equal(t, 2, status, stderr)

@@ -266,6 +266,7 @@ func TestAQuantizedFile(t *testing.T) {
 	require.Contains(t, r.Requantized.Weights, "Q4_0")
 	require.Greater(t, r.Requantized.KL, 1e-3)
 	require.Less(t, r.Requantized.KL, r.Base.KL)
+	require.Equal(t, min(Threshold, r.Base.KL/2), r.Threshold)
 	require.True(t, r.Template.Same)
 
 	text, err := json.Marshal(r)
@@ -306,6 +307,8 @@ func TestWarnings(t *testing.T) {
 		{report(2, at(1e-6), &Measured{KL: 0.3, Weights: "Q8_0"}, true), true, []string{"--type f16 or f32 costs less"}},
 		{report(2, at(1e-6), at(0.3), false), true, []string{"load it in 16 bits"}},
 		{report(2, at(3), nil, false), true, []string{"worse than the base model without the adapter (loss 4.0000 and 3.0000)", "f32 loses"}},
+		{report(0.018, at(1e-6), at(0.017), false), true, []string{"KL 0.017, more than 0.009): load it in 16 bits"}}, // the adapter is gone
+		{report(0, at(1e-9), nil, false), true, nil},                                                                  // there never was one
 		{report(2, &Measured{KL: 3, Loss: 0.9}, nil, false), false, []string{"with a lower loss"}},
 	} {
 		warnings := c.r.warnings(Written{Dequantized: c.dequantized})

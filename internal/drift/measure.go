@@ -29,7 +29,7 @@ type Written struct {
 // Compare measures all of it, one model on the device at a time. Errors are *usererr.Error for a loss that is not
 // finite and for what the device has no room for, the device's, and ctx's.
 func (l *Live) Compare(ctx context.Context, w Written) (*Report, error) {
-	r := &Report{Rows: l.measured, AnswerTokens: l.tokens, RowsLeftOut: l.leftOut, Threshold: Threshold, Warnings: []string{}}
+	r := &Report{Rows: l.measured, AnswerTokens: l.tokens, RowsLeftOut: l.leftOut, Warnings: []string{}}
 	r.Template = l.compareIDs(w)
 	live, err := l.measureLive(ctx, r)
 	if err != nil {
@@ -56,7 +56,7 @@ func (l *Live) Compare(ctx context.Context, w Written) (*Report, error) {
 	if l.options.Quantization.Quantize == settings.Unquantized || l.options.Model.Spec.Quantized != nil {
 		w.Dequantized = true // training saw the weights of the files
 	}
-	r.Warnings = append(r.Warnings, r.warnings(w)...)
+	r.Threshold, r.Warnings = r.threshold(), append(r.Warnings, r.warnings(w)...)
 	return r, nil
 }
 

@@ -6,8 +6,14 @@ import (
 )
 
 // Threshold is the mean divergence from which on answers are worth a warning; docs/adapters.md has the figures that it
-// comes from.
-const Threshold = 0.02
+// comes from. So is half of the base model's, at which a good part of what was learned is lost; below noise nothing is.
+const (
+	Threshold = 0.02
+	noise     = 1e-6
+)
+
+// threshold is the one of this report.
+func (r *Report) threshold() float64 { return max(noise, min(Threshold, r.Base.KL/2)) }
 
 // Report is what Compare found. KLs are from the live adapter, in nats, means over the answers' tokens.
 type Report struct {
@@ -74,31 +80,32 @@ func (r *Report) String() string {
 // warnings say what is worse than it has to be, and what would be better.
 func (r *Report) warnings(w Written) (list []string) {
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	limit := r.threshold()
 	last, quantized := *r.written, r.written == &r.Requantized
-	if last.KL > max(r.Base.KL, Threshold) && last.Loss > r.Base.Loss {
+	if last.KL > max(r.Base.KL, limit) && last.Loss > r.Base.Loss {
 		warn("What was written is worse than the base model without the adapter (loss %.4f and %.4f): its files may be damaged, or the "+
 			"adapter is of another model.", last.Loss, r.Base.Loss)
 	}
 	switch m := r.Merged; {
-	case m == nil || m.KL <= Threshold:
+	case m == nil || m.KL <= limit:
 	case w.Dequantized:
-		warn("The merged weights drift (KL %.3g, more than %g): their type is too coarse; f32 loses nothing.", m.KL, Threshold)
+		warn("The merged weights drift (KL %.3g, more than %.2g): their type is too coarse; f32 loses nothing.", m.KL, limit)
 	case m.Loss <= r.Live.Loss:
-		warn("The merged weights answer otherwise than the adapter did (KL %.3g, more than %g), with a lower loss: the weights of the files are "+
-			"better than those that training saw. --base dequantized answers as it did.", m.KL, Threshold)
+		warn("The merged weights answer otherwise than the adapter did (KL %.3g, more than %.2g), with a lower loss: the weights of the files "+
+			"are better than those that training saw. --base dequantized answers as it did.", m.KL, limit)
 	default:
-		warn("The merged weights drift (KL %.3g, more than %g): the adapter was added to weights that training did not see; --base dequantized "+
-			"adds it to those that it saw.", m.KL, Threshold)
+		warn("The merged weights drift (KL %.3g, more than %.2g): the adapter was added to weights that training did not see; --base "+
+			"dequantized adds it to those that it saw.", m.KL, limit)
 	}
 	q := r.Requantized
 	switch {
-	case q == nil || q.KL <= Threshold || r.Merged != nil && q.KL < 2*r.Merged.KL:
+	case q == nil || q.KL <= limit || r.Merged != nil && q.KL < 2*r.Merged.KL:
 	case !quantized:
-		warn("Loaded in 4 bits again it drifts (KL %.3g, more than %g): load it in 16 bits, or the adapter over the base model.", q.KL, Threshold)
+		warn("Loaded in 4 bits again it drifts (KL %.3g, more than %.2g): load it in 16 bits, or the adapter over the base model.", q.KL, limit)
 	case strings.HasPrefix(q.Weights, "Q8"):
-		warn("Its type costs much (KL %.3g, more than %g): --type f16 or f32 costs less.", q.KL, Threshold)
+		warn("Its type costs much (KL %.3g, more than %.2g): --type f16 or f32 costs less.", q.KL, limit)
 	default:
-		warn("Its type costs much (KL %.3g, more than %g): --type q8_0 or f16 costs less.", q.KL, Threshold)
+		warn("Its type costs much (KL %.3g, more than %.2g): --type q8_0 or f16 costs less.", q.KL, limit)
 	}
 	switch t := r.Template; {
 	case t.Reason != "":
