@@ -123,6 +123,10 @@ func TestAFolderAgainstTheLiveAdapter(t *testing.T) {
 	require.Equal(t, Rendered{Same: true, Rows: 2, Tokens: exact.Template.Tokens}, exact.Template)
 	require.Greater(t, exact.Template.Tokens, exact.AnswerTokens)
 	require.NotZero(t, exact.AnswerTokens)
+	require.False(t, l.Slow())
+	large := *s.model
+	large.Spec.Vocab = 1 << 24
+	require.Equal(t, l.dev.Info.Type == "cpu", (&Live{options: Options{Model: &large}, dev: l.dev}).Slow())
 	require.Equal(t, 2, exact.Rows)
 
 	rounded := s.compare(l, s.folder("rounded", true, convert.BF16))
