@@ -204,3 +204,21 @@ func interleaved(x []float32, cols, headDim int) []float32 {
 	}
 	return y
 }
+
+// The context that Phi 3's factors were found beyond is the file's, and not the family's usual one.
+func TestLongRoPEsContextFromGGUF(t *testing.T) {
+	got, err := openBytes(ggufFile(t, []pair{
+		{"general.architecture", "phi3"}, {"phi3.embedding_length", 16}, {"phi3.feed_forward_length", 32}, {"phi3.block_count", 1},
+		{"phi3.attention.head_count", 2}, {"phi3.attention.head_count_kv", 2}, {"phi3.context_length", 128},
+		{"phi3.attention.layer_norm_rms_epsilon", 1e-5}, {"phi3.rope.dimension_count", 8}, {"phi3.rope.freq_base", 1e4},
+		{"phi3.rope.scaling.original_context_length", 24}, {"phi3.rope.scaling.attn_factor", 1.25},
+	}, []matrix{
+		{"rope_factors_long.weight", []uint64{4}, []float32{2, 3, 4, 5}}, {"rope_factors_short.weight", []uint64{4}, []float32{1, 1, 1, 2}},
+		{"token_embd.weight", []uint64{16, 9}, make([]float32, 16*9)},
+	}))
+	require.NoError(t, err)
+	rope := got.Spec.Layers[0].RoPE
+	require.Equal(t, 24, rope.OriginalMaxPositions)
+	require.True(t, rope.HasLong(25))
+	require.InDelta(t, 1.25, rope.AttentionFactor, 1e-9)
+}

@@ -152,6 +152,8 @@ func (g *ggufReader) placeOf(prefix, name string) string {
 	return prefix + key
 }
 
+const originalContext = "original_max_position_embeddings"
+
 // ropeScaling sets the keys of how rotary frequencies are stretched.
 func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 	prefix := g.family.GGUF + ".rope."
@@ -162,7 +164,7 @@ func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 	}
 	scaling := map[string]any{"rope_type": kind, "factor": factor}
 	if n := g.integer(prefix+"scaling.original_context_length", absent); n != absent {
-		scaling["original_max_position_embeddings"] = float64(n)
+		scaling[originalContext] = float64(n)
 	}
 	for key, name := range map[string]string{"scaling.yarn_beta_fast": "beta_fast", "scaling.yarn_beta_slow": "beta_slow"} {
 		if x, ok, err := g.Float(prefix + key); ok || err != nil {
@@ -196,6 +198,9 @@ func (g *ggufReader) ropeScaling(k *spec.Keys) error {
 		scaling["rope_type"] = "longrope"
 		scaling["short_factor"], scaling["long_factor"] = k.Values[spec.RopeFactors], k.Values[spec.LongRopeFactors]
 		delete(scaling, "factor")
+		if n := scaling[originalContext]; n != nil {
+			k.Values[originalContext] = n // the key that goes first, of which Phi 3 has a default
+		}
 		if x, ok, err := g.Float(prefix + "scaling.attn_factor"); ok || err != nil {
 			g.keep(err)
 			scaling["attention_factor"] = x
