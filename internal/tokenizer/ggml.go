@@ -38,12 +38,21 @@ func (t *Tokenizer) Vocabulary(rows int, chats bool, path string) (v Vocabulary,
 		notes = append(notes, note)
 	}
 	if t.model.byteLevel {
+		if t.normalize(decomposed) != decomposed {
+			notes = append(notes, composes)
+		}
 		err = t.sayByteLevel(&v, path)
 		return v, notes, err
 	}
 	said, err := t.sayScores(&v, chats, path)
 	return v, append(notes, said...), err
 }
+
+const (
+	decomposed = "e\u0301"
+	composes   = "The tokenizer composes letters and their accents (NFC) before it cuts a text; llama.cpp cuts it as it stands: " +
+		"a letter that is written with two characters becomes other tokens."
+)
 
 func inexpressible(path, format string, args ...any) *usererr.Error {
 	return usererr.New("export tokenizer", path, "the tokenizer "+format, args...).Of(usererr.Unsupported).

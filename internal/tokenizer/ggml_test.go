@@ -70,8 +70,9 @@ func TestVocabularyOfWholeWords(t *testing.T) {
 func TestVocabularyOfStrippingTokens(t *testing.T) {
 	back, v, notes := restored(t, readTokenizer(t, "testdata/qwen2.tokenizer.json"), true)
 	require.Equal(t, "qwen2", v.Pre)
-	require.Len(t, notes, 1)
+	require.Len(t, notes, 2)
 	require.Contains(t, notes[0], "Spaces beside <left> <right> <word> are part")
+	require.Equal(t, composes, notes[1])
 	cases := slices.DeleteFunc(readCases(t, "testdata/qwen2.jsonl"), func(c referenceCase) bool {
 		return slices.ContainsFunc([]string{"<left>", "<right>", "<word>", "norm<"}, func(s string) bool { return strings.Contains(c.Text, s) })
 	})
