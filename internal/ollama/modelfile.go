@@ -36,6 +36,9 @@ const defaultContext = 4096
 // a path that a Modelfile cannot hold, a generation_config.json that cannot be read.
 func Modelfile(source *pretrained.Model, text *processor.Processor, o Options) (file []byte, warnings []string, err error) {
 	w := &writer{}
+	if !strings.HasSuffix(o.From, ".gguf") {
+		w.comment(fromFolder)
+	}
 	if err := w.path("FROM", o.From); err != nil {
 		return nil, nil, err
 	}
@@ -83,6 +86,8 @@ func Modelfile(source *pretrained.Model, text *processor.Processor, o Options) (
 }
 
 const (
+	fromFolder = "Ollama converts a folder of safetensors itself, of some architectures only. A GGUF file of the model, as " +
+		"`qlora-wgpu export` writes it without an adapter, will do here too."
 	instead = "`ollama create` takes the one of its own templates whose Jinja source differs in fewer than 100 characters, if any; " +
 		"else Ollama from 0.30 on renders with the model's template in the GGUF file, and older versions send the last message alone."
 	withoutTemplate = "No TEMPLATE: %v. " + instead

@@ -101,6 +101,7 @@ func TestModelfile(t *testing.T) {
 	all, text, warnings := written(t, nil, Options{From: "my model.gguf", Now: today})
 	require.Equal(t, instruction{"FROM", "./my model.gguf"}, all[0])
 	require.Len(t, values(all, "TEMPLATE"), 1, text)
+	require.NotContains(t, text, "safetensors")
 	require.Equal(t, []string{"<|end|>"}, values(all, "PARAMETER stop"), text)
 	require.Empty(t, warnings)
 	require.Empty(t, values(all, "PARAMETER temperature"))
@@ -112,6 +113,7 @@ func TestModelfile(t *testing.T) {
 		"generation_config.json": map[string]any{"do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05},
 	}, Options{From: "/models/base ", Adapter: "adapter.gguf", Now: today})
 	require.Equal(t, []string{"/models/base "}, values(all, "FROM"))
+	require.Contains(t, text, "# Ollama converts a folder of safetensors itself")
 	require.Equal(t, []string{"./adapter.gguf"}, values(all, "ADAPTER"))
 	require.Empty(t, values(all, "SYSTEM"))
 	got, err := render(values(all, "TEMPLATE")[0], talk("U"))

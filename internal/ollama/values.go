@@ -33,6 +33,7 @@ func (w *writer) parameter(name string, value any) { fmt.Fprintf(w, "PARAMETER %
 // path writes an instruction that names a file. One that is not absolute gets a "./": Ollama takes the name of what is
 // not there for one of its library.
 func (w *writer) path(name, path string) error {
+	path = filepath.ToSlash(path)
 	if strings.ContainsFunc(path, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return usererr.New(op, path, "a Modelfile cannot name a file whose path has characters that are not printable").
 			Hinted("rename the file or its folder")
