@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-real test-hub test-gguf test-attack test-peft bench-data lint clean
+	test-real test-hub test-gguf test-export test-attack test-peft bench-data lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -81,6 +81,10 @@ test-hub: setup
 # GGUF files of ours read by the gguf package; quantized bytes beside those of ggml (npm has a build of it).
 test-gguf:
 	tools/gguf_test/run.sh
+
+# Exported GGUF files in an unmodified llama.cpp (npm has a build of it) and in the gguf package; quarter of an hour.
+test-export: setup
+	tools/export_test/run.sh
 
 # Most of an hour, and twice SIZE of disk: a data set of so many bytes, prepared twice. Wants a model in ../shared.
 SIZE := 10000000000
