@@ -66,6 +66,9 @@ func (h headerReader) onlySpaces(section *io.SectionReader, length int64) error 
 }
 
 func (h headerReader) metadata(into map[string]string) error {
+	if h.PeekKind() == 'n' { // as MLX writes where there is none, and the reference implementation reads
+		return h.open('n')
+	}
 	if err := h.open('{'); err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ func (h headerReader) integers() ([]uint64, error) {
 
 func (h headerReader) str() (string, error) { return h.token('"') }
 
-// open consumes a bracket.
+// open consumes a bracket, or null.
 func (h headerReader) open(kind jsontext.Kind) error {
 	_, err := h.token(kind)
 	return err

@@ -137,10 +137,13 @@ func TestReadAccepts(t *testing.T) {
 	_, ok = f.Lookup("c")
 	require.False(t, ok)
 
-	empty := file("{}")
-	f, err = Read(bytes.NewReader(empty), int64(len(empty)), "m")
-	require.NoError(t, err)
-	require.Empty(t, f.Tensors())
+	for _, header := range []string{"{}", `{"__metadata__":null}`, `{"__metadata__":{}}`} {
+		empty := file(header)
+		f, err = Read(bytes.NewReader(empty), int64(len(empty)), "m")
+		require.NoError(t, err)
+		require.Empty(t, f.Tensors())
+		require.Empty(t, f.Metadata())
+	}
 }
 
 func TestReadFloat32RefusesIntegers(t *testing.T) {
