@@ -15,7 +15,8 @@ type exportCommand struct {
 // Help says what is written.
 func (e *exportCommand) Help() string {
 	return "Writes the model, with the adapters added where there are any, as a GGUF file: weights, tokenizer and chat template, quantized " +
-		"to the bytes that llama.cpp's own tool would write. It appears when all of it is written. " + helpReport
+		"to the bytes that llama.cpp's own tool would write. With --adapter-only the adapter alone as a GGUF LoRA, with --format mlx as a " +
+		"folder for mlx-lm. It appears when all of it is written. " + helpReport
 }
 
 // Run writes the file, and prints its name and how it drifts.
@@ -23,6 +24,9 @@ func (e *exportCommand) Run(c *console) error {
 	s := e.Settings
 	if err := s.Check(); err != nil {
 		return err
+	}
+	if s.OfAdapter() {
+		return exportAdapter(c, s, e.JSON)
 	}
 	weights, err := openWeights(c, s.Model, s.Added)
 	if err != nil {

@@ -48,7 +48,7 @@ func TestExport(t *testing.T) {
 		"output is missing, allowed: the name of a file that ": {},
 		"output is m.bin, allowed: the name of a file that ":   {"--output", "m.bin"},
 		`type is "q5", allowed: f32, f16, bf16, q8_0, q4_k_m`:  {"--output", out, "--type=q5"},
-		`format is "onnx", allowed: gguf`:                      {"--output", out, "--format=onnx"},
+		`format is "onnx", allowed: gguf, mlx`:                 {"--output", out, "--format=onnx"},
 		"quantization is none, allowed: only with base dequan": {"--output", out, "--quantization=none"},
 	} {
 		status, _, stderr = invoke(t, append([]string{"export", "--model", model}, args...)...)

@@ -120,7 +120,8 @@ func isWithin(path, folder string) bool {
 
 // fileTypes are the values of type.
 var fileTypes = map[string]gguf.FileType{
-	"f32": gguf.AllF32, "f16": gguf.MostlyF16, "bf16": gguf.MostlyBF16, "q8_0": gguf.MostlyQ8_0, "q4_0": gguf.MostlyQ4_0,
+	settings.TypeAuto: gguf.MostlyQ8_0,
+	"f32":             gguf.AllF32, "f16": gguf.MostlyF16, "bf16": gguf.MostlyBF16, "q8_0": gguf.MostlyQ8_0, "q4_0": gguf.MostlyQ4_0,
 	"q4_k_m": gguf.Q4_K_M,
 }
 

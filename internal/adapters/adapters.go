@@ -38,8 +38,8 @@ type Adapter struct {
 	places   func(spec.Spec) ([]place, error) // with what has to agree checked
 }
 
-// Open reads an adapter, whose format its files tell: a folder with PEFT's or MLX's adapter_config.json, or a GGUF file.
-// Errors are *usererr.Error: what is missing, damaged, no adapter, or asks for what this program does not do.
+// Open reads an adapter, whose format its files tell: a folder with PEFT's or MLX's adapter_config.json, or a GGUF
+// file. Errors are *usererr.Error: what is missing, damaged, no adapter, or asks for what this program does not do.
 func Open(s checkpoint.Store, name string) (*Adapter, error) {
 	if f, err := s.Open(name); err == nil {
 		defer f.Close()

@@ -11,12 +11,9 @@ import (
 	"qlora-wgpu/internal/usererr"
 )
 
-// CanHold tells whether a GGUF LoRA can be of a type. (Blocks would cut ranks.)
-func CanHold(t gguf.Type) bool { return t == gguf.F32 || t == gguf.F16 || t == gguf.BF16 }
-
-// GGUF is llama.cpp's file, its matrices in a type that CanHold. Scales are said by one alpha, and folded into B, each
-// value rounded once, where that does not give them. Errors are *usererr.Error, of Write also for a value that the type
-// does not hold.
+// GGUF is llama.cpp's file, its matrices in float32, float16 or bfloat16: the blocks of other types would cut ranks.
+// Scales are said by one alpha, and folded into B, each value rounded once, where that does not give them. Errors are
+// *usererr.Error, of Write also for a value that the type does not hold.
 func (s *Sum) GGUF(t gguf.Type) (*File, error) {
 	places, architecture := inGGUF(s.spec)
 	places = s.adapted(places)

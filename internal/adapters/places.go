@@ -45,8 +45,8 @@ func inGGUF(s spec.Spec) (list []place, architecture string) {
 	return list, family.Written().GGUF
 }
 
-// inMLX are the places of MLX's format. Its modules have the names that most families' files have; a language model that
-// reads images is within one named language_model.
+// inMLX are the places of MLX's format. Its modules have the names that most families' files have; a language model
+// that reads images is within one named language_model.
 func inMLX(s spec.Spec) (list []place) {
 	family, _ := architectures.Of(s)
 	before := mlxLayers

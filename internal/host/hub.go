@@ -108,6 +108,7 @@ func DescribeModel(ctx context.Context, name string, emit func(events.Event)) (m
 			return name, nil
 		}
 		if m, err = pretrained.DescribeFolder(remoteFolder{remote}, n.String()); err == nil {
+			m.Name = n.Repo
 			emit(events.Info{Message: fmt.Sprintf("Of %s the headers alone were read, %s; its weights are %s.", n,
 				size(remote.Fetched()), size(remote.Size()))})
 		}
