@@ -5,7 +5,7 @@ export GOTOOLCHAIN := auto
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST*
 
 .PHONY: setup build web gallery windows release demo test test-web test-web-long test-windows test-release test-long \
-	test-real test-hub test-gguf test-export test-attack test-peft bench-data lint clean
+	test-real test-hub test-gguf test-export test-attack test-peft test-mlx bench-data lint clean
 
 # A C compiler for cgo, and a driver where WebGPU finds no adapter.
 setup:
@@ -101,6 +101,10 @@ test-peft: setup
 	tools/peft_test/run.sh
 	tools/peft_test/run.sh families
 	tools/peft_test/run.sh inputs
+
+# Adapters in MLX's and llama.cpp's format: written here and loaded by mlx-lm and gguf-py, and the other way round.
+test-mlx: setup
+	tools/peft_test/run.sh mlx
 
 # What does not reach the GPU also has to hold on the other systems; all but the command in the browser.
 lint:

@@ -3,6 +3,7 @@
 #   tools/peft_test/run.sh [options of check.py]          adapters that qlora-wgpu writes, loaded by PEFT
 #   tools/peft_test/run.sh families [options of families.py]   the same over small random models of every family
 #   tools/peft_test/run.sh inputs [options of inputs]     ids, masks and losses of awkward models, rows and adapters
+#   tools/peft_test/run.sh mlx [options of mlx_lora.py]   adapters in MLX's and GGUF's format, beside mlx-lm and gguf-py
 #   tools/peft_test/run.sh bench [options of bench.py]    training steps timed beside PyTorch's
 # PEFT_PYTHON names a Python that has requirements.txt; without it build/peft-venv is made (some 7 GB).
 set -eu
@@ -31,6 +32,13 @@ case ${1-} in
   families)
     shift
     HF_HUB_OFFLINE=1 exec "$PEFT_PYTHON" tools/peft_test/families.py "$@"
+    ;;
+  mlx)
+    shift
+    # Wheels in a folder of their own: the environment stays as it is, and has what mlx-lm's LoRA imports beside them.
+    [ -d build/mlx/mlx_lm ] || "$PEFT_PYTHON" -m pip install --quiet --no-deps --target build/mlx \
+      mlx==0.32.4 mlx-cpu==0.32.4 mlx-lm==0.32.2
+    PYTHONPATH=build/mlx:tools/peft_test HF_HUB_OFFLINE=1 exec "$PEFT_PYTHON" tools/peft_test/mlx_lora.py "$@"
     ;;
   bench)
     shift
