@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
+	"strings"
 )
 
 // results are what docs/qlora.json holds: each part as it was last measured.
@@ -57,6 +59,17 @@ type trainRow struct {
 }
 
 const sixteenBit = "16-bit"
+
+func (l lossRow) of() string  { return l.Model }
+func (t trainRow) of() string { return t.Model }
+
+// replaced takes rows in the place of those of the same model, and orders them by models.
+func replaced[T interface{ of() string }](old, rows []T) []T {
+	kept := slices.DeleteFunc(slices.Clone(old), func(o T) bool { return len(rows) > 0 && o.of() == rows[0].of() })
+	kept = append(kept, rows...)
+	slices.SortStableFunc(kept, func(a, b T) int { return strings.Compare(a.of(), b.of()) })
+	return kept
+}
 
 // rounded is written with six decimals.
 type rounded float64

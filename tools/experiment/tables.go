@@ -11,14 +11,13 @@ import (
 )
 
 // paper are the mean perplexities of its table 2: OPT, BLOOM, LLaMA and Pythia of 125M to 13B on Pile Common Crawl.
-var paper = []struct {
-	name       string
-	perplexity float64
-}{{"Int4", 34.34}, {"E2M1", 31.07}, {"E3M0", 29.48}, {"NF4", 27.41}}
+var paper = map[string]float64{"Int4": 34.34, "E2M1": 31.07, "E3M0": 29.48, "NF4": 27.41}
 
 // tables are the results as docs/qlora.md has them: lines of Markdown, in tables with empty lines between.
 func (r results) tables() (lines []string) {
-	for _, table := range [][]string{r.bitsTable(), r.errorTable(), r.blockTable(), r.lossTable(), r.paperTable(), r.trainTable()} {
+	for _, table := range [][]string{
+		r.bitsTable(), r.errorTable(), r.blockTable(), r.baseTable(), r.lossTable(), r.paperTable(), r.trainTable(),
+	} {
 		lines = append(append(lines, table...), "")
 	}
 	return lines
@@ -94,61 +93,83 @@ func (r results) blockTable() []string {
 			rows = append(rows, row)
 		}
 	}
-	return table("type | weights | 64: without, with DQ | 128 | 256 | 512", rows)
+	return table("type | weights | 64: without, with DQ | 128 | 256 | 512 | 4096", rows)
 }
 
-// lossTable is the evaluation loss of a model above that in 16 bits.
-func (r results) lossTable() []string {
+// loss gives the row of a model in 16 bits, or through a format; nil: it was not measured.
+func (r results) loss(model, kind string, block int, double, packed bool) *lossRow {
+	for _, l := range r.Losses {
+		if l.Model == model && l.Type == kind && l.Block == block && l.Double == double && l.Packed == packed {
+			return &l
+		}
+	}
+	return nil
+}
+
+// baseTable is what the differences are to, and NF4 as the engine keeps it beside NF4 as all types were measured.
+func (r results) baseTable() []string {
 	var rows [][]string
 	for _, l := range r.Losses {
-		how := "float32 absmax"
-		switch {
-		case l.Type == sixteenBit:
-			how = ""
-		case l.Packed:
-			how = "DQ, packed: the engine's NF4"
-		case l.Double:
-			how = "DQ"
-		}
-		block := ""
-		if l.Block > 0 {
-			block = strconv.Itoa(l.Block)
-		}
-		difference := "0"
 		if l.Type != sixteenBit {
-			difference = fmt.Sprintf("%+.4f ± %.4f", float64(l.Above), float64(l.Spread))
+			continue
 		}
-		rows = append(rows, []string{
-			l.Model, l.Type, block, how, cell(4, l.Loss), difference, fmt.Sprintf("%.3f", math.Exp(float64(l.Loss))),
-		})
+		row := []string{l.Model, fmt.Sprintf("%s, %d rows, %d tokens", l.Data, l.Rows, l.Tokens)}
+		for _, l := range []*lossRow{&l, r.loss(l.Model, typeNF4.Name, 64, true, true), r.loss(l.Model, typeNF4.Name, 64, true, false)} {
+			if l == nil {
+				row = append(row, "")
+				continue
+			}
+			row = append(row, fmt.Sprintf("%.4f (%.3f)", float64(l.Loss), math.Exp(float64(l.Loss))))
+		}
+		rows = append(rows, row)
 	}
-	return table("model | type | block | absmax | loss | above 16-bit | perplexity", rows)
+	return table("model | data | 16-bit: loss (perplexity) | NF4, packed by the engine | NF4, through it on the host", rows)
 }
 
-// above finds by how much a type with double quantization in blocks of 64 is above 16 bits.
-func (r results) above(model, kind string) string {
-	i := slices.IndexFunc(r.Losses, func(l lossRow) bool {
-		return l.Model == model && l.Type == kind && l.Block == 64 && l.Double && !l.Packed
-	})
-	if i < 0 {
-		return "not measured"
-	}
-	return fmt.Sprintf("%+.4f", float64(r.Losses[i].Above))
-}
-
-// paperTable compares types as the paper does: in logarithms of perplexity, which are losses.
-func (r results) paperTable() []string {
-	least := paper[len(paper)-1].perplexity
+// lossTable is the loss above that in 16 bits, by block size, without and with double quantization.
+func (r results) lossTable() []string {
 	var rows [][]string
-	for _, p := range paper {
-		rows = append(rows, []string{
-			p.name, fmt.Sprintf("%.2f", p.perplexity), fmt.Sprintf("%+.3f", math.Log(p.perplexity/least)), r.above(smolName, p.name),
-			r.above(smallName, p.name),
-		})
+	for _, model := range []string{smolName, smallName} {
+		for _, t := range types {
+			row := []string{model, t.Name}
+			for _, block := range blocks {
+				cell := ""
+				if l := r.loss(model, t.Name, block, false, false); l != nil {
+					cell = fmt.Sprintf("%+.4f, ", float64(l.Above))
+				}
+				if l := r.loss(model, t.Name, block, true, false); l != nil {
+					cell += fmt.Sprintf("%+.4f ± %.4f", float64(l.Above), float64(l.Spread))
+				}
+				row = append(row, cell)
+			}
+			rows = append(rows, row)
+		}
 	}
-	rows = append(rows, []string{"FP4", "", "", r.above(smolName, "FP4"), r.above(smallName, "FP4")})
-	return table("type | paper: mean perplexity | paper: loss above NF4 + DQ | "+smolName+": loss above 16-bit | "+smallName+
-		": loss above 16-bit", rows)
+	return table("model | type | 64: without, with DQ | 128 | 256 | 512 | 4096", rows)
+}
+
+// paperTable compares types as the paper does, in logarithms of perplexity, which are losses: each above NF4's.
+func (r results) paperTable() []string {
+	above := func(model, kind string, block int) string {
+		l, least := r.loss(model, kind, block, true, false), r.loss(model, typeNF4.Name, block, true, false)
+		if l == nil || least == nil {
+			return ""
+		}
+		return fmt.Sprintf("%+.4f", float64(l.Loss-least.Loss))
+	}
+	var rows [][]string
+	for _, t := range []*dataType{typeInt4, typeFP4, typeE2M1, typeE3M0, typeNF4} {
+		row := []string{t.Name, "", ""}
+		if p := paper[t.Name]; p > 0 {
+			row[1], row[2] = fmt.Sprintf("%.2f", p), fmt.Sprintf("%+.3f", math.Log(p/paper[typeNF4.Name]))
+		}
+		for _, model := range []string{smolName, smallName} {
+			row = append(row, above(model, t.Name, 64), above(model, t.Name, 4096))
+		}
+		rows = append(rows, row)
+	}
+	head := "DQ | paper: perplexity | paper: loss above NF4 | %s, blocks of 64 | of 4096 | %s, 64 | 4096"
+	return table(fmt.Sprintf(head, smolName, smallName), rows)
 }
 
 // trainTable is the held-back loss after training, and its difference to the run of the same seed over 16 bits.

@@ -110,7 +110,7 @@ func gaussians(n int) []float32 {
 // With NF4's values a round trip is that of the packages which the engine is compared with, bit for bit.
 func TestRoundTripIsNF4(t *testing.T) {
 	x := gaussians(100_007)
-	for _, f := range formatsOf(typeNF4) {
+	for _, f := range formatsOf(blocks, typeNF4) {
 		packed, absmax := make([]byte, nf4.PackedLen(len(x))), make([]float32, nf4.Blocks(len(x), f.block))
 		nf4.Quantize(x, f.block, packed, absmax)
 		if f.double {
@@ -149,10 +149,11 @@ func expected(d *dataType, block int) float64 {
 	return math.Sqrt(total / mass * float64(block-1) / float64(block))
 }
 
-// The error on normal weights is the expected one for every type, and orders them: NF4 has the least, and each doubling
-// of the blocks adds to it; double quantization adds less than a thousandth of it.
+// The error on normal weights is the expected one for every type, and orders them: NF4 has the least. Each doubling of
+// the blocks up to 512 adds to it (of E3M0, whose values are powers of two, not beyond); double quantization adds less
+// than a thousandth of it.
 func TestErrorOnNormals(t *testing.T) {
-	formats := formatsOf(types...)
+	formats := formatsOf(blocks, types...)
 	sums, err := errorsOf(normals(1<<19), formats)
 	require.NoError(t, err)
 	got := map[string]float64{}
@@ -165,7 +166,7 @@ func TestErrorOnNormals(t *testing.T) {
 		} else if f.block == 64 || f.block == 512 {
 			require.InEpsilon(t, expected(f.dataType, f.block), sums[i].relativeRMS(), 4e-3, "%v", f)
 		}
-		if i >= 2 && f.block > 64 {
+		if f.block > 64 && f.block <= 512 {
 			require.Greater(t, sums[i].relativeRMS(), sums[i-2].relativeRMS(), "%v", f)
 		}
 	}
@@ -178,8 +179,8 @@ func TestErrorOnNormals(t *testing.T) {
 
 // What a parameter takes is what the arrays of the packages take.
 func TestBits(t *testing.T) {
-	const n = 512 * doublequant.BlockSize * 3
-	for _, f := range formatsOf(types...) {
+	const n = 4096 * doublequant.BlockSize * 3
+	for _, f := range formatsOf(blocks, types...) {
 		absmax := make([]float32, nf4.Blocks(n, f.block))
 		state := doublequant.Quantize(absmax)
 		taken := 8*nf4.PackedLen(n) + 32*len(absmax)

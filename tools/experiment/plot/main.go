@@ -1,5 +1,6 @@
-// Plot draws what tools/experiment measured: from qlora.json in a folder the pictures qlora-errors.svg, qlora-losses.svg
-// and qlora-training.svg beside it. It is a module of its own, so that the engine does not depend on what it draws with.
+// Plot draws what tools/experiment measured: from qlora.json in a folder the pictures qlora-errors.svg,
+// qlora-losses.svg and qlora-training.svg beside it. It is a module of its own, so that the engine does not depend on
+// what it draws with.
 package main
 
 import (
@@ -154,7 +155,7 @@ func byBits(title, unit string, figures map[point]float64) (*plot.Plot, error) {
 	if drawn == 0 {
 		return nil, errors.New("nothing was measured")
 	}
-	p.X.Min, p.X.Max, p.Y.Min = 4, 4.95, min(0, p.Y.Min) // room for the legend
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 4, 4.95, min(0, p.Y.Min), 1.05*p.Y.Max // room for the legend
 	p.Legend.Top = true
 	return p, nil
 }
