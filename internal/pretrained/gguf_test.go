@@ -172,7 +172,7 @@ func TestOpenGGUFRefuses(t *testing.T) {
 		{"parallel", pair{"llama.use_parallel_residual", true}, matrix{}, u,
 			"llama.use_parallel_residual: unsupported: use_parallel_residual is"},
 		{"scaled", pair{"llama.embedding_scale", 12.0}, matrix{}, u, "llama.embedding_scale: unsupported: embedding_multiplier is 12, which"},
-		{"adapter", pair{"general.type", "adapter"}, matrix{}, u, `the file holds no model: general.type is "adapter" (take the base model's`},
+		{"adapter", pair{"general.type", "adapter"}, matrix{}, u, `the file holds no model: general.type is "adapter" (give the base model's`},
 		{"no architecture", pair{"general.architecture", nil}, matrix{}, u, `the architecture is ""`},
 		{"experts", pair{"llama.expert_count", 8}, matrix{}, u, "the model is a mixture of experts: llama.expert_count is 8 (take a dense"},
 		{"no width", pair{"llama.embedding_length", nil}, matrix{}, f, "llama.embedding_length is missing or not positive"},
