@@ -23,9 +23,10 @@ import (
 const positions = 64
 
 // bounds of the KL divergence, in nats, on average over the positions. llama.cpp rounds what goes into products: to
-// float16 where the weights are, which gave up to 9e-6, to 8 bits with a scale for 32 or 256 where they are quantized,
-// which gave up to 5.1e-3 on models whose float32 files agree to 1e-6.
-var bounds = map[string]float64{"f32": 1e-5, "f16": 1e-4, "q8_0": 1e-2, "q4_k_m": 1e-2}
+// float16 where the weights are, which gave up to 8.8e-6, to 8 bits with a scale for 32 or 256 where they are
+// quantized, which gave up to 7.4e-3 and 1.24e-2 (SmolLM2-135M). That this is no fault of the file shows its own values
+// as float32, which have to agree as any float32 file does.
+var bounds = map[string]float64{"f32": 1e-5, "f16": 1e-4, "q8_0": 2e-2, "q4_k_m": 2e-2}
 
 // models are folders and files of every family, by name.
 func models(t *testing.T) map[string]string {
@@ -78,7 +79,7 @@ func TestLogits(t *testing.T) {
 				t.Log(d)
 				require.Less(t, d.mean, bounds[kind])
 				require.Empty(t, d.wrong)
-				if strings.HasPrefix(kind, "q") && name != "SmolLM2-135M" { // the same values in float32: the difference is llama.cpp's
+				if strings.HasPrefix(kind, "q") { // the same values in float32: the difference is llama.cpp's
 					wide, _ := exported(t, file, "f32")
 					d = compare(t, want, ask(t, nil, ids, wide).Logits, m.Spec.Vocab)
 					t.Log("as float32:", d)
