@@ -148,7 +148,8 @@ func (a *Adapter) products(places []place) map[string]lora.Product {
 		if !there {
 			continue
 		}
-		one := part{place: p, Product: lora.Product{Rank: both.a.rows, Scaling: a.scale(both.a.rows), A: both.a.values}}
+		one := part{place: p, Product: lora.Product{Rank: both.a.rows, A: both.a.values}}
+		one.Scaling = float32(float64(a.scale(one.Rank)) / p.factor)
 		one.B = make([]float32, len(both.b.values))
 		for r := range p.rows {
 			copy(one.B[r*one.Rank:(r+1)*one.Rank], both.b.values[p.row(r)*one.Rank:])
@@ -185,19 +186,19 @@ func joined(parts []part, outs int) lora.Product {
 	out.B = make([]float32, outs*out.Rank)
 	for i, p := range parts {
 		for r := range p.rows {
-			fold(out.B[(p.first+r)*out.Rank+starts[i]:][:p.Rank], p.B[r*p.Rank:], p.Scaling, out.Scaling)
+			fold(out.B[(p.first+r)*out.Rank+starts[i]:][:p.Rank], p.B[r*p.Rank:], float64(p.Scaling), float64(out.Scaling))
 		}
 	}
 	return out
 }
 
 // fold fills dst with values that have one scale, for another: rounded once where they differ.
-func fold(dst, values []float32, has, wanted float32) {
+func fold(dst, values []float32, has, wanted float64) {
 	if has == wanted {
 		copy(dst, values)
 		return
 	}
 	for i := range dst {
-		dst[i] = float32(float64(values[i]) * float64(has) / float64(wanted))
+		dst[i] = float32(float64(values[i]) * has / wanted)
 	}
 }

@@ -16,6 +16,7 @@ type place struct {
 	first, rows int    // of the linear's outputs
 	cols        int
 	stored      func(row int) int // which of the format's rows one of these rows is; nil: the same
+	factor      float64           // of what the format's matrices add
 }
 
 // row is which row of the format's B a row of the place is.
@@ -38,8 +39,12 @@ func matrices(s spec.Spec) []spec.Tensor {
 func inGGUF(s spec.Spec) (list []place, architecture string) {
 	family, _ := architectures.Of(s)
 	for _, t := range matrices(s) {
+		factor := 1.0
+		if t.Module == spec.QProj && s.Layers[t.Layer].QKNorm == spec.NoQKNorm { // as its weight has it, see convert.GGUF
+			factor = architectures.ScoreFactor(s, t.Layer)
+		}
 		for _, in := range family.InGGUF(t) {
-			list = append(list, place{in.Name, linearOf(t), in.First, in.Rows, t.Cols, in.Stored})
+			list = append(list, place{in.Name, linearOf(t), in.First, in.Rows, t.Cols, in.Stored, factor})
 		}
 	}
 	return list, family.Written().GGUF
@@ -55,7 +60,7 @@ func inMLX(s spec.Spec) (list []place) {
 	}
 	for _, t := range matrices(s) {
 		add := func(module string, first, rows int) {
-			list = append(list, place{fmt.Sprintf("%s%d.%s", before, t.Layer, module), linearOf(t), first, rows, t.Cols, nil})
+			list = append(list, place{fmt.Sprintf("%s%d.%s", before, t.Layer, module), linearOf(t), first, rows, t.Cols, nil, 1})
 		}
 		if half := t.Rows / 2; family.GateApart && t.Module == spec.GateUpProj {
 			add(spec.GateProj, 0, half)

@@ -157,6 +157,9 @@ func TestEveryFamilyThroughEveryFormat(t *testing.T) {
 	for _, class := range classes {
 		t.Run(class, func(t *testing.T) {
 			s := small(t, class)
+			// llama.cpp has a scale of the scores of its own for this one, which goes into q's matrices
+			folded := architectures.ScoreFactor(s, 0) != 1 && s.Layers[0].QKNorm == spec.NoQKNorm
+			require.Equal(t, class == architectures.Gemma2.Names[0], folded)
 			for name, c := range map[string]struct {
 				adapters  []*lora.Files
 				gguf, mlx bool // comes back to the bit
@@ -174,7 +177,7 @@ func TestEveryFamilyThroughEveryFormat(t *testing.T) {
 					"gguf": throughGGUF(t, s, gguf.F32, c.adapters...), "mlx": throughMLX(t, s, c.adapters...),
 				} {
 					got := productsOf(t, s, got)
-					if format == "gguf" && c.gguf || format == "mlx" && c.mlx {
+					if format == "gguf" && c.gguf && !folded || format == "mlx" && c.mlx {
 						require.Equal(t, want[0], got, "%s, %s", name, format)
 						continue
 					}

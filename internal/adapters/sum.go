@@ -78,7 +78,7 @@ func (s *Sum) b(p place, scale float32) (matrix, error) {
 	for r := range p.rows {
 		at := p.row(r) * m.cols
 		for _, part := range s.parts[p.linear] {
-			fold(m.values[at:at+part.Rank], part.B[(p.first+r)*part.Rank:], part.Scaling, scale)
+			fold(m.values[at:at+part.Rank], part.B[(p.first+r)*part.Rank:], float64(part.Scaling)*p.factor, float64(scale))
 			at += part.Rank
 		}
 	}

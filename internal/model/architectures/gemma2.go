@@ -39,6 +39,29 @@ func gemmaScale(layersOfLargest float64) func(k *spec.Keys) {
 	}
 }
 
+// ScoreFactor is what the queries of a layer have to be multiplied by for llama.cpp, which has a scale of the scores of
+// its own for some families.
+func ScoreFactor(s spec.Spec, layer int) float64 {
+	own, _ := Of(s)
+	l := s.Layers[layer]
+	k := &spec.Keys{Values: map[string]any{
+		"head_dim": float64(l.HeadDim), "num_hidden_layers": float64(len(s.Layers)), "hidden_size": float64(s.Hidden),
+		"num_attention_heads": float64(l.Heads),
+	}}
+	if own.Implied != nil {
+		own.Implied(k)
+	}
+	const key = "query_pre_attn_scalar"
+	if k.Values[key] == nil {
+		return 1
+	}
+	factor := l.ScoreScale * math.Sqrt(k.Float(key, 1))
+	if math.Abs(factor-1) < 1e-6 {
+		return 1
+	}
+	return factor
+}
+
 // gemma is what Gemma 2 and 3 share. rope reads the rotary embedding of heads of so many dimensions.
 func gemma(k *spec.Keys, rope func(headDim int, theta float64) *spec.RoPE) (spec.Spec, error) {
 	k.Defaults(map[string]float64{ // those of both classes
