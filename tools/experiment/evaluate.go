@@ -26,6 +26,7 @@ type subject struct {
 	model          *pretrained.Model
 	data           *dataset.Source
 	all            bool // the prompts' tokens count too
+	longest        int  // rows are cut to so many tokens; 0: at the model's limit
 }
 
 // through is the model whose linears went through a format, which the engine then loads as one in 16 bits.
@@ -77,7 +78,7 @@ func (s subject) evaluate(ctx context.Context, dev *gpu.Device, m *pretrained.Mo
 		if err != nil {
 			return nil, err
 		}
-		stats, err := a.Evaluate(ctx, row, 0, s.all)
+		stats, err := a.Evaluate(ctx, row, s.longest, s.all)
 		if err != nil {
 			return nil, err
 		}
@@ -113,8 +114,8 @@ func above(rows, base []events.Eval) (difference, spread float64) {
 	return difference, math.Sqrt(spread * n / (n - 1))
 }
 
-// losses measures the model in 16 bits, through all formats, and packed in NF4, which has to give what the same format
-// gave.
+// losses measures the model in 16 bits, packed in NF4, and through all formats, of which the same one has to give what
+// packed NF4 gave.
 func (s subject) losses(ctx context.Context, dev *gpu.Device, formats []format) (list []lossRow, err error) {
 	base, err := s.evaluate(ctx, dev, s.model, 0)
 	if err != nil {
@@ -124,11 +125,17 @@ func (s subject) losses(ctx context.Context, dev *gpu.Device, formats []format) 
 		loss, tokens := mean(rows)
 		difference, spread := above(rows, base)
 		change.Model, change.Data, change.Rows, change.Tokens = s.name, s.dataName, len(rows), tokens
-		change.Loss, change.Above, change.Spread = rounded(loss), rounded(difference), rounded(spread)
-		fmt.Printf("%s, %s, %d: loss %.4f, %+.4f\n", s.name, change.Type, change.Block, loss, difference)
+		change.Loss, change.Above, change.Spread = nats(loss), nats(difference), nats(spread)
+		fmt.Printf("%s, %s, %d, DQ %t: loss %.4f, %+.4f ± %.4f\n", s.name, change.Type, change.Block, change.Double, loss, difference, spread)
 		return change
 	}
-	list = append(list, row(base, lossRow{Type: sixteenBit}))
+	packed, err := s.evaluate(ctx, dev, s.model, 64)
+	if err != nil {
+		return nil, err
+	}
+	list = []lossRow{
+		row(base, lossRow{Type: sixteenBit}), row(packed, lossRow{Type: typeNF4.Name, Block: 64, Double: true, Packed: true}),
+	}
 	for _, f := range formats {
 		m, err := through(s.model, f)
 		if err != nil {
@@ -140,9 +147,5 @@ func (s subject) losses(ctx context.Context, dev *gpu.Device, formats []format) 
 		}
 		list = append(list, row(rows, lossRow{Type: f.Name, Block: f.block, Double: f.double}))
 	}
-	packed, err := s.evaluate(ctx, dev, s.model, 64)
-	if err != nil {
-		return nil, err
-	}
-	return append(list, row(packed, lossRow{Type: typeNF4.Name, Block: 64, Double: true, Packed: true})), nil
+	return list, nil
 }

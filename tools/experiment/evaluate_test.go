@@ -31,7 +31,7 @@ func TestThroughNF4IsPackedNF4(t *testing.T) {
 	defer dev.Release()
 	data, err := read(t.Context(), "../../internal/demo/heldout.jsonl", ":4")
 	require.NoError(t, err)
-	s := subject{"demo", "heldout", m, data, false}
+	s := subject{"demo", "heldout", m, data, false, 0}
 	losses := func(m *pretrained.Model, block int) float64 {
 		rows, err := s.evaluate(t.Context(), dev, m, block)
 		require.NoError(t, err)

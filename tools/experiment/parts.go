@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -69,7 +70,7 @@ func (e *experiment) measureSmallLosses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := subject{smallName, "chats of its kind", e.small, plain, false}.losses(ctx, e.dev, formatsOf(blocks, types...))
+	rows, err := subject{smallName, "chats of its kind", e.small, plain, false, 0}.losses(ctx, e.dev, formatsOf(blocks, types...))
 	e.Losses = replaced(e.Losses, rows)
 	return err
 }
@@ -79,12 +80,16 @@ func (e *experiment) measureSmolLosses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	formats := formatsOf(blocks[:4], typeNF4, typeFP4, typeInt4) // the others would take minutes more
-	formats = append(formats, format{typeE2M1, 64, true}, format{typeE3M0, 64, true})
+	var formats []format
 	for _, t := range types {
-		formats = append(formats, format{t, 4096, true})
+		formats = append(formats, format{t, 64, true}, format{t, 4096, true})
 	}
-	rows, err := subject{smolName, "Wikipedia", e.smol, articles, true}.losses(ctx, e.dev, formats)
+	for _, f := range formatsOf(blocks[:4], typeNF4, typeFP4, typeInt4) { // the others would take minutes more
+		if !slices.Contains(formats, f) {
+			formats = append(formats, f)
+		}
+	}
+	rows, err := subject{smolName, "Wikipedia", e.smol, articles, true, 0}.losses(ctx, e.dev, formats)
 	e.Losses = replaced(e.Losses, rows)
 	return err
 }
@@ -99,7 +104,8 @@ func (e *experiment) trainSmall(ctx context.Context) error {
 		return err
 	}
 	rows, err := course{
-		subject{smallName, "pirate", e.small, held, false}, train, demo.Recipe.Set, 5, []format{qlora, {typeFP4, 64, true}, {typeInt4, 64, true}},
+		subject{smallName, "pirate", e.small, held, false, demo.Recipe.MaxSeqLength}, train, demo.Recipe.Set, 5,
+		[]format{qlora, {typeFP4, 64, true}, {typeInt4, 64, true}},
 	}.runs(ctx, e.dev)
 	e.Training = replaced(e.Training, rows)
 	return err
@@ -116,8 +122,8 @@ func (e *experiment) trainSmol(ctx context.Context) error {
 		return err
 	}
 	rows, err := course{
-		subject{smolName, "Alpaca", e.smol, held, false}, train, func(c *trainer.Config) {
-			c.MaxSeqLength, c.BatchSize, c.GradientAccumulationSteps, c.MaxSteps, c.LearningRate = 128, 1, 1, 10, 1e-3
+		subject{smolName, "Alpaca", e.smol, held, false, 128}, train, func(c *trainer.Config) {
+			c.BatchSize, c.GradientAccumulationSteps, c.MaxSteps, c.LearningRate = 1, 1, 8, 1e-3
 			c.GradientCheckpointing = settings.CheckpointOff
 		}, 2, []format{qlora},
 	}.runs(ctx, e.dev)

@@ -34,28 +34,28 @@ type errorRow struct {
 
 // lossRow is a model whose linears went through a format, on a data set.
 type lossRow struct {
-	Model  string  `json:"model"`
-	Data   string  `json:"data"`
-	Rows   int     `json:"rows"`
-	Tokens int64   `json:"tokens"` // that count
-	Type   string  `json:"type"`   // 16-bit: of no format
-	Block  int     `json:"block,omitempty"`
-	Double bool    `json:"double,omitempty"`
-	Packed bool    `json:"packed,omitempty"` // by the kernels for NF4, which keep the codes
-	Loss   rounded `json:"loss"`
-	Above  rounded `json:"above_16_bit"`
-	// standard error of that, over rows: those of both are of the same rows
-	Spread rounded `json:"standard_error"`
+	Model  string `json:"model"`
+	Data   string `json:"data"`
+	Rows   int    `json:"rows"`
+	Tokens int64  `json:"tokens"` // that count
+	Type   string `json:"type"`   // 16-bit: of no format
+	Block  int    `json:"block,omitempty"`
+	Double bool   `json:"double,omitempty"`
+	Packed bool   `json:"packed,omitempty"` // by the kernels for NF4, which keep the codes
+	Loss   nats   `json:"loss"`
+	Above  nats   `json:"above_16_bit"`
+	// standard error of that, over rows: those of both are of the same rows; 0: of 16 bits, or not kept
+	Spread nats `json:"standard_error,omitempty"`
 }
 
 // trainRow is a run.
 type trainRow struct {
-	Model  string  `json:"model"`
-	Base   string  `json:"base"` // 16-bit, or the name of a format
-	Seed   uint64  `json:"seed"`
-	Steps  int     `json:"steps"`
-	Before rounded `json:"held_back_before"`
-	After  rounded `json:"held_back_after"`
+	Model  string `json:"model"`
+	Base   string `json:"base"` // 16-bit, or the name of a format
+	Seed   uint64 `json:"seed"`
+	Steps  int    `json:"steps"`
+	Before nats   `json:"held_back_before"`
+	After  nats   `json:"held_back_after"`
 }
 
 const sixteenBit = "16-bit"
@@ -74,9 +74,12 @@ func replaced[T interface{ of() string }](old, rows []T) []T {
 // rounded is written with six decimals.
 type rounded float64
 
-func (r rounded) MarshalJSON() ([]byte, error) {
-	return json.Marshal(math.Round(float64(r)*1e6) / 1e6)
-}
+func (r rounded) MarshalJSON() ([]byte, error) { return json.Marshal(math.Round(float64(r)*1e6) / 1e6) }
+
+// nats are a loss, written with four decimals.
+type nats float64
+
+func (n nats) MarshalJSON() ([]byte, error) { return json.Marshal(math.Round(float64(n)*1e4) / 1e4) }
 
 // readResults reads what was measured before; nothing, where nothing was.
 func readResults(name string) (r results, err error) {

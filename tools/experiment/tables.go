@@ -138,7 +138,10 @@ func (r results) lossTable() []string {
 					cell = fmt.Sprintf("%+.4f, ", float64(l.Above))
 				}
 				if l := r.loss(model, t.Name, block, true, false); l != nil {
-					cell += fmt.Sprintf("%+.4f ± %.4f", float64(l.Above), float64(l.Spread))
+					cell += fmt.Sprintf("%+.4f", float64(l.Above))
+					if l.Spread > 0 {
+						cell += fmt.Sprintf(" ± %.4f", float64(l.Spread))
+					}
 				}
 				row = append(row, cell)
 			}
@@ -197,7 +200,7 @@ func (r results) trainTable() []string {
 		}
 		first := runs[k][0]
 		rows = append(rows, []string{
-			k.model, k.base, fmt.Sprintf("%d × %d", len(after), first.Steps), cell(4, first.Before),
+			k.model, k.base, fmt.Sprintf("%d × %d", len(after), first.Steps), cell(4, rounded(first.Before)),
 			fmt.Sprintf("%.4f ± %.4f", after.mean(), after.deviation()), apart,
 		})
 	}

@@ -19,7 +19,7 @@ func TestResults(t *testing.T) {
 	want := results{
 		Errors:   []errorRow{{Weights: "w", Type: "NF4", Block: 64, Double: true, RMS: 0.25}},
 		Losses:   []lossRow{{Model: "m", Type: sixteenBit, Loss: 2}, {Model: "m", Type: "NF4", Block: 64, Double: true, Loss: 2.5, Above: 0.5}},
-		Training: []trainRow{{Model: "m", Base: sixteenBit, Seed: 3, Steps: 4, Before: 5, After: 1.000001}},
+		Training: []trainRow{{Model: "m", Base: sixteenBit, Seed: 3, Steps: 4, Before: 5, After: 1.0001}},
 	}
 	require.NoError(t, want.write(name))
 	got, err := readResults(name)

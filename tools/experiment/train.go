@@ -47,7 +47,7 @@ func (s course) runs(ctx context.Context, dev *gpu.Device) (list []trainRow, err
 		for seed := range s.seeds {
 			c := trainer.Defaults()
 			s.set(&c)
-			c.Model, c.Data, c.Seed, c.SaveSteps, c.Autotune = s.name, s.dataName, uint64(seed), 0, "off"
+			c.Model, c.Data, c.Seed, c.MaxSeqLength, c.SaveSteps, c.Autotune = s.name, s.dataName, uint64(seed), s.longest, 0, "off"
 			if block == 0 {
 				c.Quantize = settings.Unquantized
 			}
@@ -65,8 +65,8 @@ func (s course) runs(ctx context.Context, dev *gpu.Device) (list []trainRow, err
 			fmt.Printf("%s, %s, seed %d: %.4f before, %.4f after %d steps, %.0f s\n", s.name, name, seed, before, summary.Eval.Loss,
 				summary.Steps, summary.Seconds)
 			list = append(list, trainRow{
-				Model: s.name, Base: name, Seed: uint64(seed), Steps: summary.Steps, Before: rounded(before),
-				After: rounded(summary.Eval.Loss),
+				Model: s.name, Base: name, Seed: uint64(seed), Steps: summary.Steps, Before: nats(before),
+				After: nats(summary.Eval.Loss),
 			})
 		}
 	}
