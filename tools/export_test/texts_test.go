@@ -3,6 +3,7 @@ package export_test
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"qlora-wgpu/internal/pretrained"
 	"qlora-wgpu/internal/testfiles"
+	"qlora-wgpu/internal/tokenizer"
 )
 
 // atoms are what texts are mixed of.
@@ -63,6 +65,9 @@ func TestTokens(t *testing.T) {
 	for _, file := range files {
 		all[strings.TrimSuffix(filepath.Base(file), ".tokenizer.json")] = around(t, file, "tokenizer.json", tokensOf)
 	}
+	for name, prefix := range map[string]bool{"pieces": false, "pieces behind a space": true} {
+		all[name] = around(t, pieces(t, prefix), "tokenizer.json", tokensOf)
+	}
 	all["scores"] = around(t, filepath.Join("..", "..", "internal", "tokenizer", "testdata", "scores.model"), "tokenizer.model", piecesOf)
 	_, _, program := tools(t)
 	for name, model := range all {
@@ -101,6 +106,22 @@ func TestTokens(t *testing.T) {
 			require.Zero(t, differ, "texts of %d", len(mixed))
 		})
 	}
+}
+
+// pieces is a file with the tokenizer.json of a SentencePiece model, as Gemma's (no space goes in front of a text) and
+// Llama 2's.
+func pieces(t *testing.T, prefix bool) (file string) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "internal", "tokenizer", "testdata", "scores.model"))
+	require.NoError(t, err)
+	v, err := tokenizer.SentencePiece(data, "")
+	require.NoError(t, err)
+	v.AddSpacePrefix, v.CollapseSpaces, v.Normalized = prefix, false, false
+	v.Tokens[slices.Index(v.Tokens, "▁▁")] = "<two>" // no tokenizer.json finds it as SentencePiece does
+	text, err := v.JSON("")
+	require.NoError(t, err)
+	file = filepath.Join(t.TempDir(), "tokenizer.json")
+	require.NoError(t, os.WriteFile(file, text, 0o666))
+	return file
 }
 
 // added are the special tokens of a tokenizer.json, without those beside which spaces are taken away: GGUF cannot say
