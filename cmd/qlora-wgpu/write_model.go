@@ -118,17 +118,18 @@ func isWithin(path, folder string) bool {
 	})
 }
 
-// fileTypes are the values of type.
-var fileTypes = map[string]gguf.FileType{
-	settings.TypeAuto: gguf.MostlyQ8_0,
-	"f32":             gguf.AllF32, "f16": gguf.MostlyF16, "bf16": gguf.MostlyBF16, "q8_0": gguf.MostlyQ8_0, "q4_0": gguf.MostlyQ4_0,
-	"q4_k_m": gguf.Q4_K_M,
+// fileType is a value of type.
+func fileType(name string) gguf.FileType {
+	if name == settings.TypeAuto {
+		return gguf.MostlyQ8_0
+	}
+	return gguf.FileTypes[name]
 }
 
 // writeGGUF writes a GGUF file.
 func writeGGUF(c *console, weights *convert.Weights, name, output, kind string) error {
 	file, warnings, err := weights.GGUF(convert.GGUFOptions{
-		Type: fileTypes[kind], Name: baseName(weights, name), Tell: func(p events.Part) { c.logEvent(events.Writing{Part: p}) },
+		Type: fileType(kind), Name: baseName(weights, name), Tell: func(p events.Part) { c.logEvent(events.Writing{Part: p}) },
 	})
 	if err != nil {
 		return err

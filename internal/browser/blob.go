@@ -3,6 +3,7 @@
 package browser
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"syscall/js"
@@ -10,6 +11,9 @@ import (
 
 // window is how much of a blob is held to answer small reads: a call into the browser costs as much as many kilobytes.
 const window = 1 << 20
+
+// ErrUnreadable says that a file cannot be read any more.
+var ErrUnreadable = errors.New("the browser cannot read the file any more, it may have changed or moved")
 
 // Blob is a file that stays with the browser, on disk or in its memory: only what is asked for, and one window, enters
 // the Go heap. It can be read only in a dedicated worker.
@@ -74,7 +78,7 @@ func (b *Blob) read(dst []byte, at int64) error {
 		return js.Global().Get("FileReaderSync").New().Call("readAsArrayBuffer", slice)
 	})
 	if err != nil {
-		return fmt.Errorf("the browser cannot read the file any more, it may have changed or moved: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if n := js.CopyBytesToGo(dst, js.Global().Get("Uint8Array").New(buffer)); n < len(dst) {
 		return io.ErrUnexpectedEOF

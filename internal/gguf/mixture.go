@@ -20,6 +20,11 @@ const (
 	MostlyBF16 FileType = 32
 )
 
+// FileTypes are those that are written, under the names that llama.cpp's tool has for them, in lower case.
+var FileTypes = map[string]FileType{
+	"f32": AllF32, "f16": MostlyF16, "bf16": MostlyBF16, "q8_0": MostlyQ8_0, "q4_0": MostlyQ4_0, "q4_k_m": Q4_K_M,
+}
+
 // mostly is the type of tensors for which no rule has another.
 var mostly = map[FileType]Type{AllF32: F32, MostlyF16: F16, MostlyBF16: BF16, MostlyQ8_0: Q8_0, MostlyQ4_0: Q4_0, Q4_K_M: Q4_K}
 
