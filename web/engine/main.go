@@ -1,9 +1,10 @@
 //go:build js
 
 // Command engine is the trainer in a dedicated worker of the page: requests in, replies and events out. A request is
-// {id, op, args, files}, args JSON text and files a list of File objects; {op: "cancel", id} takes a request back,
-// whether it waits or runs. A reply is {id, result} or {id, error}; an event {event, id, …} with its request's id. All
-// but requests are JSON text, except that a reply that carries a file is {id, name, bytes}.
+// {id, op, args, files, to}, args JSON text, files a list of File objects and to the handle of a file to write; {op:
+// "cancel", id} takes a request back, whether it waits or runs. A reply is {id, result} or {id, error}; an event {event, id, …} with its request's id. All
+// but requests are JSON text, except that a reply that carries a file is {id, name, bytes}, and
+// one that has written a file {id, name, blob}, blob undefined where it went to a handle.
 package main
 
 import (
@@ -27,6 +28,7 @@ type request struct {
 	op    string
 	args  []byte
 	files []file
+	to    js.Value        // where the user wants a file; undefined: nowhere in particular
 	ctx   context.Context // cancelled when the page takes the request back
 }
 
@@ -40,6 +42,12 @@ type file struct {
 type download struct {
 	name string
 	data []byte
+}
+
+// saved is a reply whose file is written: on the disk or, where blob is one, for the page to offer.
+type saved struct {
+	name string
+	blob js.Value
 }
 
 func (r request) decode(v any) error {
@@ -57,7 +65,7 @@ var operations = map[string]operation{
 	"preview": (*engine).preview, "prepare": (*engine).prepare, "train": (*engine).train,
 	"chat": (*engine).chat, "measure": (*engine).measure,
 	"runs": (*engine).runs, "run": (*engine).openRun, "rename": (*engine).rename, "delete": (*engine).deleteRun, "forget": (*engine).forget,
-	"restore": (*engine).restore,
+	"restore": (*engine).restore, "exportable": (*engine).exportable, "export": (*engine).export,
 }
 
 // atOnce are operations that do not wait for a running one.
@@ -105,7 +113,7 @@ func (d *desk) take(message js.Value) {
 }
 
 func parse(message js.Value) request {
-	r := request{id: message.Get("id").Int(), op: message.Get("op").String()}
+	r := request{id: message.Get("id").Int(), op: message.Get("op").String(), to: message.Get("to")}
 	if args := message.Get("args"); args.Truthy() {
 		r.args = []byte(args.String())
 	}
@@ -154,13 +162,17 @@ func (d *desk) reply(r request, run operation) {
 	}()
 	d.cancel[r.id]()
 	delete(d.cancel, r.id)
-	switch file, isFile := result.(download); {
-	case err != nil:
+	if err != nil {
 		post(map[string]any{"id": r.id, "error": describe(err)})
-	case isFile:
+		return
+	}
+	switch file := result.(type) {
+	case download:
 		bytes := js.Global().Get("Uint8Array").New(len(file.data))
 		js.CopyBytesToJS(bytes, file.data)
 		js.Global().Call("postMessage", map[string]any{"id": r.id, "name": file.name, "bytes": bytes})
+	case saved:
+		js.Global().Call("postMessage", map[string]any{"id": r.id, "name": file.name, "blob": file.blob})
 	default:
 		post(map[string]any{"id": r.id, "result": result})
 	}
