@@ -20,7 +20,7 @@ const phone = 390, desk = 1280, heights = { [phone]: 844 };
 const size = (width) => ({ width, height: heights[width] ?? 900 });
 
 // fits checks that nothing hangs over the side. The narrowest is a screen of 640 px at 200 %.
-async function fits(page, widths) {
+export async function fits(page, widths) {
   for (const width of widths) {
     await page.setViewportSize(size(width));
     await sleep(150); // the chart is drawn again

@@ -68,7 +68,7 @@ export async function download(page, id, keep) {
 }
 
 // unzip reads a zip file whose members are stored as they are.
-function unzip(zip) {
+export function unzip(zip) {
   const end = zip.lastIndexOf('PK\x05\x06', undefined, 'latin1');
   const members = new Map();
   for (let at = zip.readUInt32LE(end + 16), n = zip.readUInt16LE(end + 10); n > 0; n--) {

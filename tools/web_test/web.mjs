@@ -11,6 +11,7 @@ import { complaints, inFirefox, launch } from './browser.mjs';
 import { drafts } from './drafts.mjs';
 import { earlier } from './earlier.mjs';
 import { ends } from './ends.mjs';
+import { exporting } from './exporting.mjs';
 import { families } from './families.mjs';
 import { faults } from './faults.mjs';
 import { hub } from './hub.mjs';
@@ -81,7 +82,7 @@ async function silent(page) {
 
 const t = { address, browser, context, open, path };
 const tests = { ...training, ...ends, ...starts, ...inputs, ...hub, ...kept, ...share, ...drafts, ...runs, ...faults, ...earlier,
-  ...families, ...inspected, ...absence, ...tabs, ...keyboard, ...views, ...walk };
+  ...exporting, ...families, ...inspected, ...absence, ...tabs, ...keyboard, ...views, ...walk };
 
 const failed = [], skipped = [], begun = Date.now();
 let ran = 0;

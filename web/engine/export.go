@@ -141,7 +141,8 @@ func (e *engine) adapterFor(adapter *lora.Files, format string) (*exported, erro
 		if err != nil {
 			return nil, err
 		}
-		return &exported{e.fileName("lora.gguf"), file.Size, sum.Warnings, func(_ context.Context, w io.Writer) error { return file.Write(w) }}, nil
+		write := func(_ context.Context, w io.Writer) error { return file.Write(w) }
+		return &exported{e.fileName("lora.gguf"), file.Size, sum.Warnings, write}, nil
 	case formatMLX:
 		files, err := sum.MLX()
 		if err != nil {

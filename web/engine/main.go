@@ -1,10 +1,10 @@
 //go:build js
 
 // Command engine is the trainer in a dedicated worker of the page: requests in, replies and events out. A request is
-// {id, op, args, files, to}, args JSON text, files a list of File objects and to the handle of a file to write; {op:
-// "cancel", id} takes a request back, whether it waits or runs. A reply is {id, result} or {id, error}; an event {event, id, …} with its request's id. All
-// but requests are JSON text, except that a reply that carries a file is {id, name, bytes}, and
-// one that has written a file {id, name, blob}, blob undefined where it went to a handle.
+// {id, op, args, files, to}, args JSON text, files a list of File objects, and to the handle of a file to write; {op:
+// "cancel", id} takes a request back, whether it waits or runs. A reply is {id, result} or {id, error}; an event
+// {event, id, …} with its request's id. All but requests are JSON text, except that a reply that carries a file is {id,
+// name, bytes}, and one that has written a file {id, name, blob}, blob undefined where it went to the handle.
 package main
 
 import (

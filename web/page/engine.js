@@ -67,7 +67,7 @@ export class Engine {
       const { resolve, reject } = this.#pending.get(message.id);
       this.#pending.delete(message.id);
       if (message.error) reject(new EngineError(message.error));
-      else resolve(message.bytes ? message : message.result);
+      else resolve('name' in message ? message : message.result); // it carries a file
     }
   }
 
@@ -89,8 +89,9 @@ export class Engine {
   }
 
   // ask sends a request and gives a promise that can be taken back by its cancel: it then fails with an error that is
-  // cancelled. Files are passed as they are: the engine reads of them what it needs. told gets the request's events.
-  ask(op, args = {}, { files = [], told, background = false } = {}) {
+  // cancelled. Files are passed as they are: the engine reads of them what it needs, and writes to the handle to. told
+  // gets the request's events.
+  ask(op, args = {}, { files = [], to, told, background = false } = {}) {
     const id = this.#next++;
     let cancelled = false;
     if (!background && !atOnce.includes(op)) this.#background?.cancel();
@@ -99,7 +100,7 @@ export class Engine {
       if (cancelled) throw new EngineError({ message: 'cancelled', cancelled: true });
       return new Promise((resolve, reject) => {
         this.#pending.set(id, { resolve, reject, told });
-        this.#worker.postMessage({ id, op, args: JSON.stringify(args), files });
+        this.#worker.postMessage({ id, op, args: JSON.stringify(args), files, to });
       });
     });
     promise.cancel = () => {

@@ -6,6 +6,7 @@ import { followChat } from './chatting.js';
 import { keepDraft, keptDraft, redo, restoreDraft, writeDraft } from './draft.js';
 import { followEditing } from './editing.js';
 import { engine } from './engine.js';
+import { followExport } from './exporting.js';
 import { choose, fetchGallery, gallery } from './gallery.js';
 import { fetchDemo, followInputs, hinted, openDemo, prepareAhead } from './inputs.js';
 import { followAddress, openNamed } from './links.js';
@@ -111,6 +112,7 @@ async function start() {
   followModel();
   followAwake();
   followChat();
+  followExport();
   followTour();
   followBlock();
   followFields();

@@ -1,5 +1,6 @@
 // The runs that this browser holds.
 import { engine } from './engine.js';
+import { offer } from './exporting.js';
 import { forgetKept } from './keep.js';
 import { guard } from './messages.js';
 import { leave, openRun } from './run.js';
@@ -10,12 +11,7 @@ export async function refreshRuns() { runs.value = await engine.ask('runs'); }
 // save offers an adapter or a checkpoint of a run as a file.
 export async function save(kind, id) {
   const { name, bytes } = await engine.ask(kind, { Run: id });
-  const url = URL.createObjectURL(new Blob([bytes], { type: 'application/zip' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60e3);
+  offer(new Blob([bytes], { type: 'application/zip' }), name);
 }
 
 // restore takes files of a checkpoint or an adapter into the list, and opens it.

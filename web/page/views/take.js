@@ -1,14 +1,21 @@
-// What is taken along: a checkpoint, the lines that use the adapter elsewhere, and what is brought back.
+// What is taken along: a checkpoint, files for other programs, the lines that use the adapter elsewhere, and what is
+// brought back.
 import { guard, tell } from '../messages.js';
 import { pickCheckpoint } from '../picking.js';
 import { save } from '../runs.js';
 import { busy, model, run } from '../state.js';
 import { html } from '../ui.js';
+import { Exporting } from './exporting.js';
+
+// named is the open model on a command line.
+function named() {
+  const { kind, id } = model.value?.source ?? {};
+  return kind === 'demo' ? 'out-demo/model' : kind === 'hub' ? id.split('/').at(-1) : model.value?.name ?? 'MODEL';
+}
 
 // lines are for the open model and this adapter.
 function lines() {
-  const { kind, id } = model.value?.source ?? {};
-  const name = kind === 'demo' ? 'out-demo/model' : kind === 'hub' ? id.split('/').at(-1) : model.value?.name ?? 'MODEL';
+  const { kind, id } = model.value?.source ?? {}, name = named();
   const hub = kind === 'hub' ? id : name;
   return {
     'With the program': `${kind === 'demo' ? '# qlora-wgpu demo has written the embedded model to out-demo/model\n' : ''}` +
@@ -42,6 +49,7 @@ export function Take() {
         onClick=${() => guard('take', () => save('checkpoint', id))}>Download a checkpoint</button>
       <button type="button" class="quiet" id="pick-checkpoint" disabled=${busy.value} onClick=${pickCheckpoint}>Bring one back…</button>
     </p>
+    ${there && html`<${Exporting} name=${quoted(named())} />`}
     ${there && Object.entries(lines()).map(([name, text]) => html`<details key=${name}><summary>${name}</summary>
       <pre tabindex="0">${text}</pre><button type="button" class="quiet" onClick=${() => copy(text)}>Copy</button></details>`)}
   </section>`;
