@@ -52,6 +52,13 @@ func texts(special []string) (all []string) {
 	return all
 }
 
+// inexpressible are the tokenizers that GGUF cannot say: others than byte-level and SentencePiece's, or than llama.cpp
+// cuts.
+var inexpressible = []string{
+	"behaviors", "converted", "digit_runs", "fused", "gemma", "linear_pattern", "llama2", "mistral", "no_prefix", "old_metaspace",
+	"prefix_space", "rarer", "scores", "words",
+}
+
 // llama.cpp cuts texts into the tokens that the model's own tokenizer gives, from files of every kind of tokenizer, or
 // export refuses that by name.
 func TestTokens(t *testing.T) {
@@ -74,8 +81,10 @@ func TestTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "model.gguf")
 			_, said, failed := output(t, nil, program, "export", "--model", model, "--output", file, "--type", "f16")
-			if failed != nil && strings.Contains(said, "unsupported: the tokenizer") {
-				t.Skip(said)
+			if slices.Contains(inexpressible, name) {
+				require.Error(t, failed)
+				require.Contains(t, said, "unsupported: the tokenizer ")
+				return
 			}
 			require.NoError(t, failed, said)
 			if said != "" {
